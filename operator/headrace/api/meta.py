@@ -1,0 +1,42 @@
+"""Kubernetes' own parts of a resource, as far as the operator reads them: metadata and conditions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from headrace.api.base import Model, Schema
+from headrace.api.scalars import Count, Message, Reason, Time
+
+
+class ObjectMeta(Model):
+    """Standard object metadata."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class ConditionStatus(StrEnum):
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Model):
+    """One aspect of the resource's state."""
+
+    type: Annotated[Reason, Schema("What the condition is about, in CamelCase.")]
+    status: Annotated[ConditionStatus, Schema("Whether it holds.")]
+    reason: Annotated[Reason, Schema("Why, as one CamelCase word for programs.", minLength=1)]
+    message: Annotated[Message, Schema("Why, and what to do about it, for people.")] = ""
+    observed_generation: Annotated[Count | None, Schema("The metadata.generation that the condition speaks of.")] = None
+    last_transition_time: Annotated[Time, Schema("When the status of this condition changed last.")]

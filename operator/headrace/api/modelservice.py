@@ -1,0 +1,362 @@
+"""ModelService: what a user asks for. One small model a section, as in `trainingjob`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from headrace.api.base import ATOMIC, SET, Model, Rule, Schema, list_map
+from headrace.api.common import Resources, Storage
+from headrace.api.kind import Column, Kind, Scale, dns_name
+from headrace.api.meta import ObjectMeta
+from headrace.api.modelservice_status import (
+    CheckStatus,
+    ModelServiceStatus,
+    Phase,
+    PromotionStatus,
+    RejectedDigest,
+    Revision,
+    RolloutOutcome,
+    RolloutRecord,
+    RolloutStatus,
+    ServedModel,
+    ServiceColumns,
+    Verdict,
+)
+from headrace.api.scalars import (
+    S3URI,
+    Alias,
+    DecimalString,
+    Duration,
+    Label,
+    Subdomain,
+    decimal_between,
+    duration_between,
+)
+from headrace.api.trainingjob_status import to_status_dict
+
+__all__ = [
+    "Analysis",
+    "Check",
+    "CheckMetric",
+    "CheckStatus",
+    "ModelService",
+    "ModelServiceSpec",
+    "ModelServiceStatus",
+    "ModelSource",
+    "NoData",
+    "ParentReference",
+    "Phase",
+    "Promotion",
+    "PromotionStatus",
+    "RegistryModel",
+    "RejectedDigest",
+    "Revision",
+    "Rollout",
+    "RolloutOutcome",
+    "RolloutRecord",
+    "RolloutStatus",
+    "RolloutStep",
+    "Route",
+    "Runtime",
+    "RuntimeName",
+    "Scaling",
+    "ServedModel",
+    "ServiceColumns",
+    "TrainingJobReference",
+    "Verdict",
+    "to_status_dict",
+]
+
+
+class RegistryModel(Model):
+    """A model in the registry: exactly one of alias and version."""
+
+    name: Annotated[Label, Schema("The registered model, local to this namespace (NAMESPACE.NAME in MLflow).")]
+    alias: Annotated[Alias | None, Schema("Follow this alias: each version that it points at is rolled out.")] = None
+    version: Annotated[
+        str | None, Schema("Serve this version and no other.", pattern=r"^[1-9][0-9]*$", maxLength=10)
+    ] = None
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.alias) != has(self.version)", "set exactly one of alias and version"),
+    )
+
+
+class TrainingJobReference(Model):
+    """A TrainingJob in this namespace."""
+
+    name: Annotated[Label, Schema("Name of the TrainingJob whose model is served.", maxLength=40)]
+
+
+class ModelSource(Model):
+    """Which model is served: exactly one of its fields."""
+
+    registry: Annotated[RegistryModel | None, Schema("A model in MLflow's registry.")] = None
+    uri: Annotated[S3URI | None, Schema("An artifact with its manifest, such as s3://team-a/models/text.")] = None
+    training_job: Annotated[TrainingJobReference | None, Schema("The model that a TrainingJob brought out.")] = None
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(has(self.registry) ? 1 : 0) + (has(self.uri) ? 1 : 0) + (has(self.trainingJob) ? 1 : 0) == 1",
+            "set exactly one of registry, uri and trainingJob",
+        ),
+    )
+
+
+class RuntimeName(StrEnum):
+    ONNXRUNTIME = "onnxruntime"
+    TENSORFLOW_SERVING = "tensorflow-serving"
+
+
+class Runtime(Model):
+    """The server."""
+
+    name: Annotated[
+        RuntimeName,
+        Schema("onnxruntime serves the model's ONNX format, tensorflow-serving its TensorFlow format (a SavedModel)."),
+    ]
+
+
+class Scaling(Model):
+    """How many pods serve."""
+
+    replicas: Annotated[int, Schema("Pods of a revision that has all the traffic.", minimum=1, maximum=1000)] = 1
+
+
+class RolloutStep(Model):
+    """One step of a rollout."""
+
+    weight: Annotated[int, Schema("Percent of the requests that the new revision gets.", minimum=1, maximum=99)]
+    hold: Annotated[
+        Duration,
+        Schema("Time that the step lasts at least, such as 1m.", rules=(duration_between("0s", "168h"),)),
+    ] = timedelta(minutes=1)
+
+
+class NoData(StrEnum):
+    HOLD = "Hold"
+    ROLLBACK = "Rollback"
+
+
+class CheckMetric(StrEnum):
+    SUCCESS_RATE = "SuccessRate"
+    LATENCY_P50 = "LatencyP50"
+    LATENCY_P95 = "LatencyP95"
+    LATENCY_P99 = "LatencyP99"
+
+
+class Check(Model):
+    """One question to the canary's requests."""
+
+    name: Annotated[Label, Schema("Name of the check.", maxLength=40)]
+    metric: Annotated[
+        CheckMetric,
+        Schema(
+            "SuccessRate: share of requests without a server error. LatencyP50, P95, P99: a quantile of the latency."
+        ),
+    ]
+    min: Annotated[
+        DecimalString | None,
+        Schema(
+            'The least success rate that passes: a decimal in quotes, such as "0.99".',
+            rules=(decimal_between("0", "1"),),
+        ),
+    ] = None
+    max_ratio_to_stable: Annotated[
+        DecimalString | None,
+        Schema(
+            "The largest latency that passes, as a multiple of the stable revision's in the same window: a decimal in "
+            'quotes, such as "1.5".',
+            rules=(decimal_between("0.1", "100"),),
+        ),
+    ] = None
+    min_requests: Annotated[
+        int,
+        Schema(
+            "Requests that are needed for a verdict. A p95 needs 200, a p99 1000, to mean anything.",
+            minimum=1,
+            maximum=1000000,
+        ),
+    ] = 50
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.metric != 'SuccessRate' || (has(self.min) && !has(self.maxRatioToStable))",
+            "a check of SuccessRate has min and no maxRatioToStable",
+        ),
+        Rule(
+            "self.metric == 'SuccessRate' || (has(self.maxRatioToStable) && !has(self.min))",
+            "a check of a latency has maxRatioToStable and no min",
+        ),
+        Rule(
+            "self.metric != 'LatencyP95' || self.minRequests >= 200",
+            "a p95 needs minRequests of at least 200",
+            reason="FieldValueInvalid",
+            field_path=".minRequests",
+        ),
+        Rule(
+            "self.metric != 'LatencyP99' || self.minRequests >= 1000",
+            "a p99 needs minRequests of at least 1000",
+            reason="FieldValueInvalid",
+            field_path=".minRequests",
+        ),
+    )
+
+
+class Analysis(Model):
+    """How a canary is judged."""
+
+    interval: Annotated[
+        Duration, Schema("Time between two looks, such as 10s.", rules=(duration_between("1s", "1h"),))
+    ] = timedelta(seconds=10)
+    failure_limit: Annotated[
+        int, Schema("Times that a check may fail before the rollout is taken back.", minimum=0, maximum=100)
+    ] = 2
+    no_data: Annotated[
+        NoData,
+        Schema("What to do at the end of a step without enough requests. Hold: wait. Rollback: take it back."),
+    ] = NoData.HOLD
+    checks: Annotated[tuple[Check, ...], Schema("Each check.", minItems=1, maxItems=16, **list_map("name"))]
+
+
+class Promotion(Model):
+    """What the registry is told."""
+
+    alias: Annotated[
+        Alias,
+        Schema("The alias that is pointed at what became stable, such as champion. One service owns it."),
+    ]
+
+
+class Rollout(Model):
+    """How a new revision gets the traffic."""
+
+    steps: Annotated[
+        tuple[RolloutStep, ...],
+        Schema(
+            "Steps on the way to all requests; none: at once when it is ready.",
+            maxItems=20,
+            rules=(
+                Rule(
+                    "self.all(i, step, i == 0 || self[i - 1].weight < step.weight)",
+                    "the weights of the steps have to rise",
+                ),
+            ),
+            **ATOMIC,
+        ),
+    ] = ()
+    progress_deadline: Annotated[
+        Duration,
+        Schema(
+            "Time that a canary may take to get ready, such as 10m. Holds and missing data do not count.",
+            rules=(duration_between("10s", "24h"),),
+        ),
+    ] = timedelta(minutes=10)
+    analysis: Annotated[Analysis | None, Schema("How a canary is judged. Absent: by its readiness alone.")] = None
+    promotion: Annotated[Promotion | None, Schema("What the registry is told. Absent: nothing.")] = None
+
+
+class ParentReference(Model):
+    """A Gateway."""
+
+    name: Annotated[Subdomain, Schema("Name of the Gateway.")]
+    namespace: Annotated[Label | None, Schema("Its namespace. Absent: the service's own.")] = None
+    section_name: Annotated[Subdomain | None, Schema("One listener of it. Absent: all.")] = None
+
+
+class Route(Model):
+    """Where the model can be reached."""
+
+    parent_refs: Annotated[
+        tuple[ParentReference, ...], Schema("Gateways that the route is attached to.", minItems=1, maxItems=4, **ATOMIC)
+    ]
+    hostnames: Annotated[
+        tuple[
+            Annotated[str, Schema("A hostname.", pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", maxLength=253)],
+            ...,
+        ],
+        Schema("Hostnames that it answers to. None: the listener's.", maxItems=16, **SET),
+    ] = ()
+    path: Annotated[
+        str | None,
+        Schema(
+            "Prefix of the path, taken off before the server sees it. Absent: /NAMESPACE/NAME.",
+            pattern=r"^/[A-Za-z0-9/._~-]*$",
+            maxLength=256,
+            rules=(
+                Rule("!self.contains('//')", "has to be without //", reason="FieldValueInvalid"),
+                Rule(
+                    "!self.split('/').exists(part, part == '..' || part == '.')",
+                    "has to be without . and ..",
+                    reason="FieldValueInvalid",
+                ),
+            ),
+        ),
+    ] = None
+
+
+class ModelServiceSpec(Model):
+    """What to serve, and how a new version takes over."""
+
+    model: Annotated[ModelSource, Schema("Which model is served.")]
+    storage: Annotated[
+        Storage | None,
+        Schema("Credentials for the object store, read-only. Absent: the identity of the service account."),
+    ] = None
+    runtime: Annotated[Runtime, Schema("The server.")]
+    resources: Annotated[Resources, Schema("Compute resources of each pod's server.")] = Resources()
+    scaling: Annotated[Scaling, Schema("How many pods serve.")] = Scaling()
+    rollout: Annotated[Rollout, Schema("How a new version gets the traffic.")] = Rollout()
+    route: Annotated[Route | None, Schema("Where the model can be reached. Absent: in the cluster only.")] = None
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.rollout) || !has(self.rollout.promotion) || !has(self.model.registry) || "
+            "!has(self.model.registry.alias) || self.rollout.promotion.alias != self.model.registry.alias",
+            "the promotion alias has to differ from the alias that is followed, model.registry.alias",
+            field_path=".rollout.promotion.alias",
+        ),
+        Rule(
+            "!has(self.rollout) || !has(self.rollout.promotion) || !has(self.model.uri)",
+            "a model that is served by its uri is in no registry: leave promotion out",
+            field_path=".rollout.promotion",
+        ),
+        Rule(
+            "!has(self.rollout) || !has(self.rollout.steps) || size(self.rollout.steps) == 0 || has(self.route)",
+            "steps divide the requests of a route: set route.parentRefs, or leave rollout.steps out",
+            reason="FieldValueRequired",
+            field_path=".route",
+        ),
+    )
+
+
+class ModelService(Model):
+    """Serves a model and moves the traffic to each new version step by step, and back when it is bad."""
+
+    metadata: ObjectMeta
+    spec: ModelServiceSpec
+    status: ModelServiceStatus = ModelServiceStatus()
+
+    cel: ClassVar[tuple[Rule, ...]] = (dns_name(40),)
+    KIND: ClassVar[Kind] = Kind(
+        kind="ModelService",
+        plural="modelservices",
+        short_names=("msvc",),
+        columns=(
+            Column("Ready", ".status.columns.ready"),
+            Column("Phase", ".status.phase"),
+            Column("Stable", ".status.columns.stable"),
+            Column("Canary", ".status.columns.canary"),
+            Column("Verdict", ".status.columns.verdict"),
+            Column("Reason", ".status.reason"),
+            Column("Age", ".metadata.creationTimestamp", type="date"),
+            Column("Replicas", ".status.columns.replicas", wide=True),
+            Column("URL", ".status.url", wide=True),
+            Column("Runtime", ".status.columns.runtime", wide=True),
+            Column("Digest", ".status.columns.digest", wide=True),
+        ),
+        selectable=(".status.phase",),
+        scale=Scale(".spec.scaling.replicas", ".status.replicas", ".status.selector"),
+    )

@@ -1,0 +1,153 @@
+"""Status of a ModelService: what serves, what is being tried, and why."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from headrace.api.base import ATOMIC, Model, Schema, list_map
+from headrace.api.common import Failure
+from headrace.api.meta import Condition
+from headrace.api.scalars import Cell, Count, Line, Message, MetricValue, Name, Reason, Time, Word
+
+Weight = Annotated[int, Schema(minimum=0, maximum=100)]
+
+
+class Phase(StrEnum):
+    """Where a ModelService is."""
+
+    PENDING = "Pending"
+    STABLE = "Stable"
+    CANARYING = "Canarying"
+    PROMOTING = "Promoting"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+    FAILED = "Failed"
+
+
+class Verdict(StrEnum):
+    """What a check says so far."""
+
+    PASS = "Pass"
+    FAIL = "Fail"
+    WAITING = "Waiting"
+    NO_DATA = "NoData"
+
+
+class RolloutOutcome(StrEnum):
+    """How a rollout ended."""
+
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+    FAILED = "Failed"
+
+
+class ServedModel(Model):
+    """The model version behind a revision."""
+
+    name: Annotated[Name | None, Schema("The registered model's name in MLflow.")] = None
+    version: Annotated[Word | None, Schema("Its version.")] = None
+
+
+class Revision(Model):
+    """One revision of the service: what was asked for together with one artifact."""
+
+    revision: Annotated[Name, Schema("Name of the revision.")]
+    digest: Annotated[Word | None, Schema("Digest of the artifact: the model's identity.")] = None
+    uri: Annotated[Line | None, Schema("Where the artifact lies.")] = None
+    model: Annotated[ServedModel | None, Schema("The model version; absent for a bare uri.")] = None
+    replicas: Annotated[Count, Schema("Pods that there should be.")] = 0
+    ready_replicas: Annotated[Count, Schema("Pods that are ready.")] = 0
+
+
+class CheckStatus(Model):
+    """One check of the analysis and where it stands."""
+
+    name: Annotated[Word, Schema("Name of the check.")]
+    verdict: Annotated[Verdict, Schema("What it says so far.")]
+    value: Annotated[MetricValue | None, Schema("The canary's value.")] = None
+    stable_value: Annotated[MetricValue | None, Schema("The stable revision's value in the same window.")] = None
+    samples: Annotated[Count | None, Schema("Requests that the value is made of.")] = None
+    failures: Annotated[Count, Schema("Times that it failed in this rollout.")] = 0
+    message: Annotated[Line, Schema("The comparison, in words.")] = ""
+
+
+class RolloutStatus(Model):
+    """The rollout under way."""
+
+    id: Annotated[Word, Schema("Identity of the rollout.")]
+    step: Annotated[Count, Schema("The step under way, from 1.")]
+    steps: Annotated[Count, Schema("Number of steps.")]
+    since: Annotated[Time | None, Schema("When the step began.")] = None
+    desired_weight: Annotated[Weight, Schema("Percent of the requests that the canary should get.")] = 0
+    applied_weight: Annotated[Weight, Schema("Percent that the data plane is known to give it.")] = 0
+    checks: Annotated[tuple[CheckStatus, ...], Schema("Each check.", maxItems=16, **list_map("name"))] = ()
+
+
+class RejectedDigest(Model):
+    """A model that was rolled back; it is not tried again until something changes or somebody asks."""
+
+    digest: Annotated[Word, Schema("Digest of the artifact.")]
+    reason: Annotated[Word, Schema("Why it was rolled back.")]
+    message: Annotated[Line, Schema("What was measured.")] = ""
+    time: Annotated[Time | None, Schema("When.")] = None
+
+
+class RolloutRecord(Model):
+    """A rollout that ended."""
+
+    id: Annotated[Word, Schema("Identity of the rollout.")]
+    revision: Annotated[Name, Schema("The revision that was tried.")]
+    version: Annotated[Word | None, Schema("Its model version.")] = None
+    outcome: Annotated[RolloutOutcome, Schema("How it ended.")]
+    reason: Annotated[Word | None, Schema("Why.")] = None
+    started_at: Annotated[Time | None, Schema("When it began.")] = None
+    finished_at: Annotated[Time | None, Schema("When it ended.")] = None
+
+
+class PromotionStatus(Model):
+    """The promotion alias as this service left it; when somebody else moved it, nothing is overwritten."""
+
+    alias: Annotated[Word, Schema("The alias.")]
+    expected_version: Annotated[Word | None, Schema("The version that it should point at.")] = None
+    pending_version: Annotated[Word | None, Schema("The version that it is about to be pointed at.")] = None
+
+
+class ServiceColumns(Model):
+    """What `kubectl get` prints, as text."""
+
+    ready: Annotated[Cell, Schema("READY: whether the stable revision serves.")] = "-"
+    stable: Annotated[Cell, Schema("STABLE: model version that serves.")] = "-"
+    canary: Annotated[Cell, Schema("CANARY: version, weight and step, such as 7 10% 2/5.")] = "-"
+    verdict: Annotated[Cell, Schema("VERDICT: what the checks say.")] = "-"
+    replicas: Annotated[Cell, Schema("REPLICAS: of stable and canary.")] = "-"
+    runtime: Annotated[Cell, Schema("RUNTIME: the server.")] = "-"
+    digest: Annotated[Cell, Schema("DIGEST: of the stable model, shortened.")] = "-"
+
+
+class ModelServiceStatus(Model):
+    """Observed state; written by the operator only."""
+
+    observed_generation: Annotated[Count | None, Schema("The metadata.generation that this status speaks of.")] = None
+    phase: Annotated[Phase | None, Schema("Where the service is.")] = None
+    reason: Annotated[Reason | None, Schema("Why, as one CamelCase word.")] = None
+    message: Annotated[Message | None, Schema("Why, and what to do about it.")] = None
+    conditions: Annotated[
+        tuple[Condition, ...], Schema("The latest observations, by type.", maxItems=16, **list_map("type"))
+    ] = ()
+    url: Annotated[Line | None, Schema("Where the model answers.")] = None
+    replicas: Annotated[Count, Schema("Pods of all revisions; read by the scale subresource.")] = 0
+    selector: Annotated[Line | None, Schema("Label selector of the pods; read by the scale subresource.")] = None
+    stable: Annotated[Revision | None, Schema("The revision that serves.")] = None
+    canary: Annotated[Revision | None, Schema("The revision that is being tried.")] = None
+    rollout: Annotated[RolloutStatus | None, Schema("The rollout under way.")] = None
+    promotion: Annotated[PromotionStatus | None, Schema("The promotion alias.")] = None
+    rejected: Annotated[
+        tuple[RejectedDigest, ...], Schema("Models that were rolled back.", maxItems=20, **list_map("digest"))
+    ] = ()
+    failure: Annotated[Failure | None, Schema("The newest failure and its cause.")] = None
+    history: Annotated[
+        tuple[RolloutRecord, ...], Schema("Rollouts that ended, the newest last.", maxItems=20, **ATOMIC)
+    ] = ()
+    columns: Annotated[ServiceColumns, Schema("What `kubectl get` prints.")] = ServiceColumns()

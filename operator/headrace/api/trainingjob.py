@@ -1,0 +1,403 @@
+"""TrainingJob: what a user asks for.
+
+Each section of the spec is a model of its own, so that it goes in or out of the CRD by one line of `TrainingJobSpec`;
+only what the operator enforces is in.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from headrace.api.base import SET, Model, Rule, Schema, list_map
+from headrace.api.common import Failure, FailureClass, Resources, SecretReference, Storage
+from headrace.api.kind import Column, Kind, dns_name
+from headrace.api.meta import Condition, ConditionStatus, ObjectMeta
+from headrace.api.podtemplate import PodTemplate
+from headrace.api.scalars import (
+    DECIMAL_PATTERN,
+    S3URI,
+    Alias,
+    DecimalString,
+    Duration,
+    ImageReference,
+    Label,
+    MetricName,
+    Subdomain,
+    duration_between,
+)
+from headrace.api.trainingjob_status import (
+    Attempt,
+    AttemptOutcome,
+    AttemptRecord,
+    CheckpointStatus,
+    Columns,
+    Gate,
+    GateCheck,
+    Progress,
+    Resume,
+    Run,
+    SourceStatus,
+    State,
+    TrainedModel,
+    TrainingJobStatus,
+    Worker,
+    to_status_dict,
+)
+
+__all__ = [
+    "Attempt",
+    "AttemptOutcome",
+    "AttemptRecord",
+    "Checkpoint",
+    "CheckpointStatus",
+    "Columns",
+    "Condition",
+    "ConditionStatus",
+    "ConfigMapReference",
+    "Dataset",
+    "Evaluation",
+    "EvaluationGate",
+    "Failure",
+    "FailureClass",
+    "Gate",
+    "GateCheck",
+    "ModelFormat",
+    "ObjectMeta",
+    "Output",
+    "Progress",
+    "Resources",
+    "RestartPolicy",
+    "Resume",
+    "Run",
+    "SecretReference",
+    "Source",
+    "SourceStatus",
+    "State",
+    "Storage",
+    "Strategy",
+    "StrategyType",
+    "Tracking",
+    "TrainedModel",
+    "TrainingJob",
+    "TrainingJobSpec",
+    "TrainingJobStatus",
+    "Worker",
+    "to_status_dict",
+]
+
+Parameter = Annotated[
+    bool | int | float | str,
+    # Any JSON scalar: what is an object would need a property, what is a list an item, and neither may have any.
+    Schema(
+        "A string, number, true or false.",
+        **{"x-kubernetes-preserve-unknown-fields": True},
+        minProperties=1,
+        maxProperties=0,
+        minItems=1,
+        maxItems=0,
+        maxLength=4096,
+    ),
+]
+
+
+class ConfigMapReference(Model):
+    """A ConfigMap in the job's own namespace."""
+
+    name: Annotated[Subdomain, Schema("Name of the ConfigMap.")]
+
+
+class Source(Model):
+    """Where the training script comes from: exactly one of its fields."""
+
+    config_map: Annotated[
+        ConfigMapReference | None,
+        Schema("A ConfigMap of this namespace whose keys are the files of the source, such as train.py."),
+    ] = None
+    image: Annotated[
+        ImageReference | None,
+        Schema(
+            "An image made on top of the trainer image, with the script in /headrace/source. The pods run it; "
+            "spec.image stays empty.",
+            minLength=1,
+        ),
+    ] = None
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.configMap) != has(self.image)",
+            "set exactly one of configMap and image",
+        ),
+    )
+
+
+class Dataset(Model):
+    """An input that is fetched before the script starts."""
+
+    name: Annotated[Label, Schema("The script finds the data at /data/NAME, read-only.", maxLength=40)]
+    uri: Annotated[S3URI, Schema("An object, or a prefix that ends in /, such as s3://team-a/corpus.txt.")]
+
+
+class StrategyType(StrEnum):
+    SINGLE_WORKER = "SingleWorker"
+    MULTI_WORKER_MIRRORED = "MultiWorkerMirrored"
+
+
+class Strategy(Model):
+    """How the training is spread over workers."""
+
+    type: Annotated[
+        StrategyType,
+        Schema(
+            "SingleWorker: one pod. MultiWorkerMirrored: several pods train one model in step under TensorFlow's "
+            "MultiWorkerMirroredStrategy; the script stays as it is and its batch size is the global one."
+        ),
+    ] = StrategyType.SINGLE_WORKER
+    workers: Annotated[int, Schema("Number of workers.", minimum=1, maximum=64)] = 1
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.type != 'SingleWorker' || self.workers == 1",
+            "SingleWorker has exactly 1 worker: leave workers out, or choose type MultiWorkerMirrored",
+            reason="FieldValueInvalid",
+            field_path=".workers",
+        ),
+        Rule(
+            "self.type != 'MultiWorkerMirrored' || self.workers >= 2",
+            "MultiWorkerMirrored needs 2 to 64 workers",
+            reason="FieldValueInvalid",
+            field_path=".workers",
+        ),
+    )
+
+
+class Tracking(Model):
+    """Where the run is recorded."""
+
+    experiment: Annotated[
+        Label, Schema("The experiment, local to this namespace: MLflow shows it as NAMESPACE/EXPERIMENT.")
+    ]
+
+
+class Checkpoint(Model):
+    """How often the training is saved, so that a later attempt can go on from there."""
+
+    interval: Annotated[
+        Duration,
+        Schema("Time between two checkpoints, such as 5m.", rules=(duration_between("10s", "24h"),)),
+    ] = timedelta(minutes=5)
+    keep: Annotated[int, Schema("How many checkpoints of an attempt are kept.", minimum=1, maximum=100)] = 3
+
+
+class EvaluationGate(Model):
+    """A bound that the trained model has to meet: min, max or both."""
+
+    metric: Annotated[MetricName, Schema("A metric that the script logs, such as val_accuracy.")]
+    min: Annotated[DecimalString | None, Schema('The least value that passes: a decimal in quotes, such as "0.2".')] = (
+        None
+    )
+    max: Annotated[
+        DecimalString | None, Schema('The largest value that passes: a decimal in quotes, such as "6.5".')
+    ] = None
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.min) || has(self.max)", "a gate needs min, max or both", reason="FieldValueRequired"),
+        Rule(
+            f"!has(self.min) || !has(self.max) || !self.min.matches('{DECIMAL_PATTERN}') || "
+            f"!self.max.matches('{DECIMAL_PATTERN}') || double(self.min) <= double(self.max)",
+            "min is larger than max: no value could pass",
+            field_path=".min",
+        ),
+    )
+
+
+class Evaluation(Model):
+    """What the trained model must reach to become a model version."""
+
+    gates: Annotated[
+        tuple[EvaluationGate, ...],
+        Schema(
+            "Every gate has to pass; otherwise the job succeeds without a version.",
+            minItems=1,
+            maxItems=32,
+            **list_map("metric"),
+        ),
+    ]
+
+
+class ModelFormat(StrEnum):
+    TENSORFLOW = "TensorFlow"
+    ONNX = "ONNX"
+
+
+class Output(Model):
+    """The model that comes out."""
+
+    model: Annotated[
+        Label, Schema("The registered model, local to this namespace: MLflow shows it as NAMESPACE.MODEL.")
+    ]
+    formats: Annotated[
+        tuple[ModelFormat, ...],
+        Schema(
+            "Formats that the model is exported in: TensorFlow (SavedModel) and ONNX.", minItems=1, maxItems=2, **SET
+        ),
+    ] = (ModelFormat.TENSORFLOW, ModelFormat.ONNX)
+    alias: Annotated[
+        Alias | None,
+        Schema(
+            "The alias that is pointed at the new version, such as candidate. "
+            "A ModelService's promotion alias is refused (AliasReserved)."
+        ),
+    ] = None
+
+
+class RestartPolicy(Model):
+    """What happens after an attempt failed."""
+
+    max_restarts: Annotated[
+        int,
+        Schema(
+            "How often the training is started again after a failure of its own. "
+            "Disruptions (eviction, preemption, a lost node) do not count.",
+            minimum=0,
+            maximum=100,
+        ),
+    ] = 3
+
+
+class TrainingJobSpec(Model):
+    """What to train, with what, and what becomes of it."""
+
+    source: Annotated[Source, Schema("Where the training script comes from.")]
+    image: Annotated[
+        ImageReference,
+        Schema("The image that the pods run. Empty: the trainer image of this release, pinned in status at the start."),
+    ] = ""
+    entrypoint: Annotated[
+        str,
+        Schema(
+            "The script to run, relative to the source, such as train.py.",
+            minLength=1,
+            maxLength=256,
+            pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_./-]*$",
+            rules=(
+                Rule(
+                    "!self.split('/').exists(part, part == '..')",
+                    "must stay within the source: no .. in the path",
+                    reason="FieldValueInvalid",
+                ),
+            ),
+        ),
+    ]
+    parameters: Annotated[
+        dict[str, Parameter],
+        Schema(
+            "Parameters of the script: strings, numbers, true or false. Each is given to the script as --NAME=VALUE "
+            "and logged to MLflow. YAML reads 010 as 8 and yes as true: put into quotes what shall stay a string.",
+            maxProperties=64,
+        ),
+    ] = Field(default_factory=dict)
+    datasets: Annotated[
+        tuple[Dataset, ...],
+        Schema("Inputs that are fetched before the script starts.", maxItems=16, **list_map("name")),
+    ] = ()
+    storage: Annotated[
+        Storage | None,
+        Schema("Credentials for the object store. Absent: the identity of the service account (workload identity)."),
+    ] = None
+    service_account_name: Annotated[
+        Subdomain | None, Schema("The service account that the pods run as. Absent: the namespace's default.")
+    ] = None
+    strategy: Annotated[Strategy, Schema("How the training is spread over workers.")] = Strategy()
+    resources: Annotated[Resources, Schema("Compute resources of each worker.")] = Resources()
+    pod_template: Annotated[
+        PodTemplate,
+        Schema(
+            "Anything else of a pod: metadata and spec of a PodTemplateSpec, laid over what Headrace makes (node "
+            "selectors, tolerations, volumes, environment, side containers). Host namespaces, hostPath, host ports and "
+            "privilege are refused."
+        ),
+    ] = Field(default_factory=dict)
+    tracking: Annotated[Tracking | None, Schema("Where the run is recorded. Absent: in no experiment.")] = None
+    checkpoint: Annotated[Checkpoint, Schema("How often the training is saved.")] = Checkpoint()
+    evaluation: Annotated[
+        Evaluation | None, Schema("What the model must reach to be registered. Absent: every model is.")
+    ] = None
+    output: Annotated[Output | None, Schema("The model that comes out. Absent: none is exported.")] = None
+    restart_policy: Annotated[RestartPolicy, Schema("What happens after an attempt failed.")] = RestartPolicy()
+    start_deadline_seconds: Annotated[
+        int,
+        Schema(
+            "Seconds that an attempt waits for its pods (no node fits, image not to be had) before the job fails.",
+            minimum=1,
+            maximum=604800,
+        ),
+    ] = 600
+    active_deadline_seconds: Annotated[
+        int | None,
+        Schema(
+            "Seconds that the job may take over all attempts, suspended time left out.", minimum=1, maximum=31536000
+        ),
+    ] = None
+    ttl_seconds_after_finished: Annotated[
+        int | None,
+        Schema(
+            "Seconds after its end when the job is deleted; its run and model stay. Absent: never. Can be changed.",
+            minimum=0,
+            maximum=315360000,
+        ),
+    ] = None
+    suspend: Annotated[
+        bool,
+        Schema(
+            "Whether the job's pods are held back or taken away; going on resumes from the checkpoint. Can be changed."
+        ),
+    ] = False
+
+    immutable_except: ClassVar[tuple[str, ...] | None] = ("suspend", "ttl_seconds_after_finished")
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.source.image) || !has(self.image) || self.image == ''",
+            "source.image is the image that runs: leave image empty",
+            field_path=".image",
+        ),
+        Rule(
+            "!has(self.output) || has(self.tracking)",
+            "a model version is registered from a run: output needs tracking.experiment",
+            reason="FieldValueRequired",
+            field_path=".tracking",
+        ),
+    )
+
+
+class TrainingJob(Model):
+    """Trains a model: launches the pods, records the run in MLflow, registers what comes out."""
+
+    metadata: ObjectMeta
+    spec: TrainingJobSpec
+    status: TrainingJobStatus = TrainingJobStatus()
+
+    cel: ClassVar[tuple[Rule, ...]] = (dns_name(40),)
+    KIND: ClassVar[Kind] = Kind(
+        kind="TrainingJob",
+        plural="trainingjobs",
+        short_names=("tj",),
+        columns=(
+            Column("State", ".status.state"),
+            Column("Reason", ".status.reason"),
+            Column("Progress", ".status.columns.progress"),
+            Column("ETA", ".status.columns.eta"),
+            Column("Metric", ".status.columns.metric"),
+            Column("Try", ".status.columns.try"),
+            Column("Model", ".status.columns.model"),
+            Column("Age", ".metadata.creationTimestamp", type="date"),
+            Column("Workers", ".status.columns.workers", wide=True),
+            Column("Gate", ".status.columns.gate", wide=True),
+            Column("Checkpoint", ".status.columns.checkpoint", wide=True),
+            Column("Run", ".status.columns.run", wide=True),
+        ),
+        selectable=(".status.state",),
+    )

@@ -1,0 +1,209 @@
+"""Status of a TrainingJob: what the operator tells people and remembers between two reconciles."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from headrace.api.base import Model, Schema, list_map
+from headrace.api.common import Failure, FailureClass
+from headrace.api.meta import Condition
+from headrace.api.scalars import (
+    Cell,
+    Count,
+    DecimalString,
+    Line,
+    Message,
+    MetricValue,
+    Name,
+    Reason,
+    Time,
+    Word,
+)
+
+
+class State(StrEnum):
+    """Where a TrainingJob is."""
+
+    PENDING = "Pending"
+    SUSPENDED = "Suspended"
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    RESTARTING = "Restarting"
+    FINISHING = "Finishing"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    INTERRUPTED = "Interrupted"
+    SUSPENDED = "Suspended"
+
+
+class Attempt(Model):
+    """The attempt under way, or the last one."""
+
+    number: Annotated[Count, Schema("Number of the attempt, from 1.")]
+    job: Annotated[Name, Schema("Name of its Job.")]
+    job_uid: Annotated[Name | None, Schema("UID of its Job.")] = None
+    image: Annotated[Line | None, Schema("The image that the attempt was started with.")] = None
+    image_id: Annotated[Line | None, Schema("The image's digest as the pods report it.")] = None
+    started_at: Annotated[Time | None, Schema("When the attempt was started.")] = None
+    finished_at: Annotated[Time | None, Schema("When the attempt was over; absent while it is under way.")] = None
+
+
+class Progress(Model):
+    """How far the training is."""
+
+    percent: Annotated[int | None, Schema("Share of the steps done, in percent.", minimum=0, maximum=100)] = None
+    eta_seconds: Annotated[Count | None, Schema("Seconds until the last step, at the present pace.")] = None
+    epoch: Annotated[Count | None, Schema("The epoch being trained, from 1.")] = None
+    epochs: Annotated[Count | None, Schema("Number of epochs.")] = None
+    step: Annotated[Count | None, Schema("Steps done.")] = None
+    steps: Annotated[Count | None, Schema("Steps in all.")] = None
+
+
+class Worker(Model):
+    """One worker's pod."""
+
+    index: Annotated[int, Schema("Index of the worker; 0 is the chief.", minimum=0, maximum=63)]
+    pod: Annotated[Name | None, Schema("Its pod.")] = None
+    phase: Annotated[Word, Schema("Phase of the pod, or why it does not start.")]
+    node: Annotated[Name | None, Schema("The node that it runs on.")] = None
+
+
+class Run(Model):
+    """The MLflow run that records this job; one run over all attempts."""
+
+    id: Annotated[Word, Schema("ID of the run.")]
+    experiment: Annotated[Name | None, Schema("Name of the experiment in MLflow.")] = None
+    experiment_id: Annotated[Word | None, Schema("ID of the experiment.")] = None
+    url: Annotated[Line | None, Schema("Where a browser shows the run.")] = None
+
+
+class GateCheck(Model):
+    """One gate and what was measured."""
+
+    metric: Annotated[Word, Schema("The metric judged.")]
+    value: Annotated[MetricValue | None, Schema("Its value at the end; absent when the run has no such metric.")] = None
+    min: Annotated[DecimalString | None, Schema("The least that was asked for.")] = None
+    max: Annotated[DecimalString | None, Schema("The most that was asked for.")] = None
+    passed: Annotated[bool, Schema("Whether the value was within.")]
+
+
+class Gate(Model):
+    """The verdict on the model."""
+
+    passed: Annotated[bool, Schema("Whether every check passed.")]
+    checks: Annotated[tuple[GateCheck, ...], Schema("Each gate.", maxItems=32, **list_map("metric"))] = ()
+
+
+class TrainedModel(Model):
+    """The model that came out of the training."""
+
+    name: Annotated[Name | None, Schema("The registered model's name in MLflow: NAMESPACE.NAME.")] = None
+    version: Annotated[Word | None, Schema("The model version in MLflow.")] = None
+    digest: Annotated[Word | None, Schema("The model's identity: sha256 of its manifest.")] = None
+    uri: Annotated[Line | None, Schema("Where the artifact lies.")] = None
+    gate: Annotated[Gate | None, Schema("The verdict of spec.evaluation.")] = None
+    alias: Annotated[Word | None, Schema("The alias that was pointed at this version.")] = None
+
+
+class CheckpointStatus(Model):
+    """The newest complete checkpoint."""
+
+    uri: Annotated[Line, Schema("Where it lies.")]
+    step: Annotated[Count | None, Schema("The step after which it was taken.")] = None
+    epoch: Annotated[Count | None, Schema("The epoch in which it was taken.")] = None
+    time: Annotated[Time | None, Schema("When it was taken.")] = None
+
+
+class Resume(Model):
+    """Where the present attempt took up the work of an earlier one."""
+
+    attempt: Annotated[Count, Schema("The attempt whose checkpoint was loaded.")]
+    step: Annotated[Count | None, Schema("The step after which it went on.")] = None
+    exact: Annotated[
+        bool | None, Schema("Whether the steps trained again gave the losses that had been logged; absent until known.")
+    ] = None
+    message: Annotated[Line, Schema("Why the resume is not exact.")] = ""
+
+
+class AttemptRecord(Model):
+    """An attempt that ended."""
+
+    attempt: Annotated[Count, Schema("Number of the attempt, from 1.")]
+    job: Annotated[Name | None, Schema("Name of its Job.")] = None
+    started_at: Annotated[Time | None, Schema("When it started.")] = None
+    finished_at: Annotated[Time | None, Schema("When it ended.")] = None
+    outcome: Annotated[AttemptOutcome, Schema("How it ended.")]
+    class_: Annotated[FailureClass | None, Schema("The class of its failure.")] = None
+    reason: Annotated[Word | None, Schema("The cause of its end.")] = None
+    counted: Annotated[bool, Schema("Whether it counts against restartPolicy.maxRestarts.")] = False
+
+
+class SourceStatus(Model):
+    """The source as it was when the first attempt started."""
+
+    config_map: Annotated[Name | None, Schema("The ConfigMap.")] = None
+    resource_version: Annotated[Word | None, Schema("Its resourceVersion.")] = None
+    hash: Annotated[Word | None, Schema("sha256 of its contents.")] = None
+
+
+class Columns(Model):
+    """What `kubectl get` prints, as text."""
+
+    progress: Annotated[Cell, Schema("PROGRESS: share of the steps done.")] = "-"
+    eta: Annotated[Cell, Schema("ETA: time until the last step.")] = "-"
+    metric: Annotated[Cell, Schema("METRIC: one metric and its value.")] = "-"
+    try_: Annotated[Cell, Schema("TRY: attempts that count, of those allowed.")] = "-"
+    workers: Annotated[Cell, Schema("WORKERS: running, of all.")] = "-"
+    gate: Annotated[Cell, Schema("GATE: Passed or Failed.")] = "-"
+    model: Annotated[Cell, Schema("MODEL: name and version.")] = "-"
+    checkpoint: Annotated[Cell, Schema("CHECKPOINT: step of the newest one.")] = "-"
+    run: Annotated[Cell, Schema("RUN: the MLflow run.")] = "-"
+
+
+class TrainingJobStatus(Model):
+    """Observed state; written by the operator only."""
+
+    observed_generation: Annotated[Count | None, Schema("The metadata.generation that this status speaks of.")] = None
+    state: Annotated[State | None, Schema("Where the job is.")] = None
+    reason: Annotated[Reason | None, Schema("Why, as one CamelCase word.")] = None
+    message: Annotated[Message | None, Schema("Why, and what to do about it.")] = None
+    conditions: Annotated[
+        tuple[Condition, ...], Schema("The latest observations, by type.", maxItems=16, **list_map("type"))
+    ] = ()
+    start_time: Annotated[Time | None, Schema("When the first attempt was started.")] = None
+    completion_time: Annotated[Time | None, Schema("When the job ended, either way.")] = None
+    next_attempt_at: Annotated[Time | None, Schema("Before this time no other attempt is started.")] = None
+    attempt: Annotated[Attempt | None, Schema("The attempt under way, or the last one.")] = None
+    attempts_counted: Annotated[Count, Schema("Restarts that count against restartPolicy.maxRestarts.")] = 0
+    progress: Annotated[Progress | None, Schema("How far the training is.")] = None
+    metrics: Annotated[
+        dict[str, MetricValue], Schema("Newest value of each metric, as a decimal string.", maxProperties=64)
+    ] = Field(default_factory=dict)
+    workers: Annotated[tuple[Worker, ...], Schema("The workers' pods.", maxItems=64, **list_map("index"))] = ()
+    run: Annotated[Run | None, Schema("The MLflow run.")] = None
+    model: Annotated[TrainedModel | None, Schema("The model that came out.")] = None
+    checkpoint: Annotated[CheckpointStatus | None, Schema("The newest complete checkpoint.")] = None
+    resume: Annotated[Resume | None, Schema("Where the present attempt took up an earlier one's work.")] = None
+    failure: Annotated[Failure | None, Schema("The newest failure and its cause.")] = None
+    history: Annotated[
+        tuple[AttemptRecord, ...], Schema("Attempts that ended, the newest last.", maxItems=20, **list_map("attempt"))
+    ] = ()
+    source: Annotated[SourceStatus | None, Schema("The source that the attempts were started with.")] = None
+    columns: Annotated[Columns, Schema("What `kubectl get` prints.")] = Columns()
+
+
+def to_status_dict(status: Model) -> dict[str, Any]:
+    """The status as it goes to the API server: JSON names, without what is absent or empty."""
+    dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {name: value for name, value in dumped.items() if value not in ({}, [])}

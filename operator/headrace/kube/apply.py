@@ -1,0 +1,95 @@
+"""Makes a plan so: the only module that changes the cluster.
+
+The order is the safety: status first (it carries the intent and the resourceVersion the plan was made from: somebody
+else's change stops everything here), then the acts, then the Events. Each act is idempotent and bound to the uid of
+what was seen, so that a process killed between two of them, or one that runs late, does nothing twice and hits nothing
+else.
+"""
+
+from collections.abc import Iterable
+
+from headrace.kube.client import KubeClient
+from headrace.kube.errors import Conflict, NotOurs
+from headrace.kube.events import EventRecorder
+from headrace.kube.plan import Plan
+from headrace.kube.resources import Object, Objects, Resource
+
+NEXT_PASS_SECONDS = 0.0
+
+
+async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Object) -> float | None:
+    """Carry out the plan for `owner`, the object it was made for, as it was read; seconds until the next look.
+
+    Raises Conflict when the owner changed since, NotOurs when a name that the plan needs is taken by somebody else.
+    """
+    if plan.status is not None and plan.status != owner.get("status"):
+        owner = await client.patch_status(resource, owner, plan.status)
+        if not plan.status_first:
+            return NEXT_PASS_SECONDS
+    uid = owner["metadata"]["uid"]
+    for kind, wanted in plan.creates:
+        await _create(client, kind, wanted, uid)
+    for kind, wanted in plan.applies:
+        await _apply(client, kind, wanted, uid)
+    for patch in plan.patches:
+        await client.merge_patch(*patch)
+    for delete in plan.deletes:
+        await client.delete(
+            delete.resource, delete.namespace, delete.name, uid=delete.uid, propagation=delete.propagation
+        )
+    recorder = EventRecorder(client)
+    for event in plan.events:
+        await recorder.record(resource, owner, event)
+    return plan.requeue_after
+
+
+def is_owned(obj: Object, owner_uid: str) -> bool:
+    references = obj["metadata"].get("ownerReferences", ())
+    return any(reference["uid"] == owner_uid and reference.get("controller") for reference in references)
+
+
+def owned(live_objects: Iterable[Object], owner_uid: str) -> Objects:
+    """Those whose controller is the object of this uid: labels can be copied, a uid cannot."""
+    return [obj for obj in live_objects if is_owned(obj, owner_uid)]
+
+
+def controller_reference(resource: Resource, owner: Object) -> Object:
+    """The owner reference that makes an object ours."""
+    metadata = owner["metadata"]
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+async def _create(client: KubeClient, kind: Resource, wanted: Object, owner_uid: str) -> None:
+    try:
+        await client.create(kind, wanted)
+    except Conflict:
+        metadata = wanted["metadata"]
+        live = await client.get(kind, metadata.get("namespace"), metadata["name"])
+        if live is None:
+            raise
+        _must_be_ours(kind, live, owner_uid)
+
+
+async def _apply(client: KubeClient, kind: Resource, wanted: Object, owner_uid: str) -> None:
+    metadata = wanted["metadata"]
+    live = await client.get(kind, metadata.get("namespace"), metadata["name"])
+    if live is None:
+        # Not forced: an object that somebody makes in this very moment is not overwritten.
+        await client.apply(kind, wanted, force=False)
+        return
+    _must_be_ours(kind, live, owner_uid)
+    await client.apply(kind, {**wanted, "metadata": {**metadata, "uid": live["metadata"]["uid"]}})
+
+
+def _must_be_ours(kind: Resource, live: Object, owner_uid: str) -> None:
+    if not is_owned(live, owner_uid):
+        metadata = live["metadata"]
+        where = "/".join(part for part in (metadata.get("namespace"), metadata["name"]) if part)
+        raise NotOurs(f"{kind.kind} {where} exists and belongs to somebody else: delete or rename it")

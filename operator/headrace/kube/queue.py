@@ -1,0 +1,120 @@
+"""The work queue: which keys to look at, and when.
+
+A key is worked on by one worker at a time and waits in the queue once, however often it is added; added while it is
+worked on, it is looked at again afterwards. A handler returns the seconds until the next look (None: when something
+changes) or raises, and is then tried again with growing pauses. What a key means is the handler's business.
+"""
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+WORKERS = 8
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 300.0
+JITTER = 0.1
+
+
+def backoff_seconds(failures: int, first: float, longest: float) -> float:
+    """Pause after the n-th failure in a row: doubled each time, up to `longest`."""
+    return min(longest, first * 2.0 ** min(failures - 1, 40))
+
+
+class KeyQueue(Generic[K]):
+    """Lives in the event loop that runs it; `add` from another thread goes through loop.call_soon_threadsafe."""
+
+    def __init__(
+        self,
+        handle: Callable[[K], Awaitable[float | None]],
+        *,
+        on_error: Callable[[K, Exception], None],
+        workers: int = WORKERS,
+        first_pause: float = FIRST_PAUSE_SECONDS,
+        longest_pause: float = LONGEST_PAUSE_SECONDS,
+        jitter: Callable[[], float] = lambda: 1.0 + JITTER * random.random(),
+    ) -> None:
+        self._handle = handle
+        self._on_error = on_error
+        self._workers = workers
+        self._first_pause = first_pause
+        self._longest_pause = longest_pause
+        self._jitter = jitter
+        # An OrderedDict: taking the first key of a plain dict is quadratic.
+        self._ready: OrderedDict[K, None] = OrderedDict()
+        self._running: set[K] = set()
+        self._dirty: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker now."""
+        return len(self._ready)
+
+    def add(self, key: K) -> None:
+        """Look at the key as soon as a worker is free; cuts a pause short."""
+        self._cancel_timer(key)
+        if key in self._running:
+            self._dirty.add(key)
+        else:
+            self._enqueue(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Look at the key in so many seconds, or earlier when an earlier look is planned already."""
+        if key in self._ready or key in self._dirty:
+            return
+        loop = asyncio.get_running_loop()
+        planned = self._timers.get(key)
+        if planned is not None and planned.when() <= loop.time() + seconds:
+            return
+        self._cancel_timer(key)
+        self._timers[key] = loop.call_later(seconds, self.add, key)
+
+    async def run(self) -> None:
+        """Work until cancelled; the handlers that run then are cancelled and awaited."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._workers):
+                    group.create_task(self._work(), name=f"worker-{number}")
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
+
+    async def _work(self) -> None:
+        while True:
+            while not self._ready:
+                self._wake.clear()
+                await self._wake.wait()
+            key, _ = self._ready.popitem(last=False)
+            self._running.add(key)
+            pause = await self._handled(key)
+            self._running.discard(key)
+            if key in self._dirty:
+                self._dirty.discard(key)
+                self._enqueue(key)
+            elif pause is not None:
+                self.add_after(key, pause)
+
+    async def _handled(self, key: K) -> float | None:
+        try:
+            pause = await self._handle(key)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises: the key is tried again and on_error told
+            self._on_error(key, error)
+            self._failures[key] = self._failures.get(key, 0) + 1
+            return backoff_seconds(self._failures[key], self._first_pause, self._longest_pause) * self._jitter()
+        self._failures.pop(key, None)
+        return pause
+
+    def _enqueue(self, key: K) -> None:
+        self._ready[key] = None
+        self._wake.set()
+
+    def _cancel_timer(self, key: K) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,49 @@
+"""The operator's process: settings from the environment, one connection, the lease, and a reconciler a kind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+
+from headrace.kube.client import KubeClient
+from headrace.kube.keys import Key, parent_of
+from headrace.kube.lease import Lease
+from headrace.kube.resources import JOBS, PODS, TRAININGJOBS, Resource
+from headrace.kube.runtime import Settings as RuntimeSettings
+from headrace.kube.runtime import identity, run
+from headrace.kube.shell import Watch
+from headrace.labels import MANAGED_SELECTOR, TRAINING_JOB
+from headrace.settings import Settings
+from headrace.tracking.client import MlflowClient
+from headrace.tracking.ledger import Ledger
+from headrace.training.reconcile import TrainingReconciler
+
+LEASE_NAME = "headrace"
+PRIMARIES: Mapping[Resource, str] = {TRAININGJOBS: TRAINING_JOB}
+# Foreign objects are filtered at the API server: they cost nothing.
+WATCHES = (Watch(TRAININGJOBS), Watch(JOBS, MANAGED_SELECTOR), Watch(PODS, MANAGED_SELECTOR))
+
+
+async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
+    """Run the operator until SIGTERM."""
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    async with KubeClient.session(kubeconfig) as client, aiohttp.ClientSession() as http:
+        lease = Lease(client, settings.operator_namespace, LEASE_NAME, identity())
+        training = TrainingReconciler(client.guarded(lease.valid), http, settings, _ledger(settings, http))
+        reconcilers = {TRAININGJOBS: training.reconcile}
+
+        async def reconcile(key: Key) -> float | None:
+            return await reconcilers[key.resource](key)
+
+        runtime = RuntimeSettings(namespaces=settings.namespaces, health_port=settings.health_port)
+        await run(reconcile, WATCHES, parent_of(PRIMARIES), client, lease, runtime)
+
+
+def _ledger(settings: Settings, http: aiohttp.ClientSession) -> Ledger | None:
+    if settings.tracking is None:
+        return None
+    tracking = settings.tracking
+    return Ledger(MlflowClient(tracking.url, tracking.username, tracking.password, http))

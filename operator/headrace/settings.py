@@ -1,0 +1,80 @@
+"""What the installation tells the operator, read once from the environment that the chart sets.
+
+The only module that reads environment variables; everything else gets a `Settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class SettingsError(Exception):
+    """A variable is missing or cannot be understood; the message names it."""
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """The S3 store as pods see it. `endpoint` is empty for AWS' own."""
+
+    endpoint: str
+    region: str
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """The MLflow server: `url` inside the cluster, `public_url` for a person's browser."""
+
+    url: str
+    public_url: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One operator's configuration. `namespaces` empty means all of them."""
+
+    operator_namespace: str
+    identity: str
+    namespaces: tuple[str, ...]
+    trainer_image: str
+    image_pull_policy: str
+    storage: StorageSettings | None
+    tracking: TrackingSettings | None
+    health_port: int
+    loader_image: str = ""
+    onnxruntime_image: str = ""
+
+    @staticmethod
+    def from_environment(env: Mapping[str, str]) -> Settings:
+        """Read the `HEADRACE_*` variables. Raises SettingsError."""
+        missing = [name for name in ("HEADRACE_OPERATOR_NAMESPACE", "HEADRACE_TRAINER_IMAGE") if not env.get(name)]
+        if missing:
+            raise SettingsError(f"{', '.join(missing)} must be set; the chart does it")
+        storage = None
+        if env.get("HEADRACE_S3_ENDPOINT") or env.get("HEADRACE_S3_REGION"):
+            storage = StorageSettings(env.get("HEADRACE_S3_ENDPOINT", ""), env.get("HEADRACE_S3_REGION", "us-east-1"))
+        tracking = None
+        if url := env.get("HEADRACE_MLFLOW_URL"):
+            tracking = TrackingSettings(
+                url=url.rstrip("/"),
+                public_url=env.get("HEADRACE_MLFLOW_PUBLIC_URL", "").rstrip("/") or url.rstrip("/"),
+                username=env.get("HEADRACE_MLFLOW_USERNAME", ""),
+                password=env.get("HEADRACE_MLFLOW_PASSWORD", ""),
+            )
+        port = env.get("HEADRACE_HEALTH_PORT", "8080")
+        if not port.isdigit():
+            raise SettingsError(f"HEADRACE_HEALTH_PORT must be a port number, not {port!r}")
+        return Settings(
+            operator_namespace=env["HEADRACE_OPERATOR_NAMESPACE"],
+            identity=env.get("POD_NAME") or "headrace-operator",
+            namespaces=tuple(name.strip() for name in env.get("HEADRACE_NAMESPACES", "").split(",") if name.strip()),
+            trainer_image=env["HEADRACE_TRAINER_IMAGE"],
+            image_pull_policy=env.get("HEADRACE_IMAGE_PULL_POLICY", "IfNotPresent"),
+            storage=storage,
+            tracking=tracking,
+            health_port=int(port),
+            loader_image=env.get("HEADRACE_LOADER_IMAGE", ""),
+            onnxruntime_image=env.get("HEADRACE_ONNXRUNTIME_IMAGE", ""),
+        )

@@ -1,0 +1,209 @@
+"""What Headrace writes into the registry, each act safe to repeat after a kill at any point.
+
+Every act looks first for what an earlier try may have left, and raises a `LedgerError` where somebody else's entry is
+in the way. The caller keeps intent and result in its status (registry entries have no compare-and-set); which versions
+are good enough, and when an alias may move, is decided in training and rollout.
+
+Names: a registered model is `NAMESPACE.NAME`, an experiment `NAMESPACE/NAME`. A namespace has neither dots nor slashes,
+so two namespaces never share one.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from headrace.tracking.client import MlflowClient
+from headrace.tracking.errors import (
+    AliasMovedExternally,
+    AliasReserved,
+    AlreadyExists,
+    ExperimentDeleted,
+    ExperimentNameTaken,
+    ModelNameTaken,
+    NotFound,
+    VersionMismatch,
+)
+from headrace.tracking.records import (
+    DIGEST_TAG,
+    NAMESPACE_TAG,
+    PROMOTION_TAG_PREFIX,
+    UID_TAG,
+    Experiment,
+    GrantedOn,
+    ModelVersion,
+    Permission,
+    RegisteredModel,
+    Run,
+)
+
+
+def model_name(namespace: str, name: str) -> str:
+    """The registry's name of a model that a spec calls `name`."""
+    return f"{namespace}.{name}"
+
+
+def experiment_name(namespace: str, name: str) -> str:
+    """MLflow's name of an experiment that a spec calls `name`."""
+    return f"{namespace}/{name}"
+
+
+def artifact_location(bucket: str, experiment: str) -> str:
+    """Where the artifacts of a namespace's experiment lie."""
+    return f"s3://{bucket}/mlflow/{experiment}"
+
+
+class Ledger:
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    # -- experiments and runs ------------------------------------------------------------------------------------------
+
+    async def ensure_experiment(self, namespace: str, name: str, bucket: str, tenant_user: str) -> Experiment:
+        """The experiment, made if need be, and `tenant_user` may log runs to it (empty: nobody is granted anything)."""
+        full_name, location = experiment_name(namespace, name), artifact_location(bucket, name)
+        experiment = await self._experiment(full_name, location, namespace)
+        if experiment.deleted:
+            raise ExperimentDeleted(
+                f"experiment {full_name} is in MLflow's trash: restore it there, delete it for good, "
+                "or use another spec.tracking.experiment"
+            )
+        # The location cannot be changed later, so it proves whose experiment this is; its tags and name would not.
+        if experiment.artifact_location.rstrip("/") != location:
+            raise ExperimentNameTaken(
+                f"experiment {full_name} keeps its artifacts in {experiment.artifact_location or 'no place'}, "
+                f"not in {location}: rename it in MLflow, or use another spec.tracking.experiment"
+            )
+        await self._grant(tenant_user, GrantedOn.EXPERIMENT, experiment.id, Permission.EDIT)
+        return experiment
+
+    async def find_run(self, experiment_id: str, uid: str) -> Run | None:
+        """The run that the launcher made for the TrainingJob with this uid: the oldest, if user code made more."""
+        runs = await self._client.search_runs(experiment_id, UID_TAG, uid)
+        return runs[0] if runs else None
+
+    # -- models and versions -------------------------------------------------------------------------------------------
+
+    async def ensure_model(self, namespace: str, name: str, tenant_user: str) -> RegisteredModel:
+        """The model, made if need be, and `tenant_user` may read it (empty: nobody is granted anything)."""
+        full_name = model_name(namespace, name)
+        model = await self._model(full_name, namespace)
+        if model.tags.get(NAMESPACE_TAG) != namespace:
+            raise ModelNameTaken(
+                f"model {full_name} exists in the registry without the tag {NAMESPACE_TAG}={namespace}, so Headrace "
+                "did not make it: use another spec.output.model, or set the tag to hand the model over"
+            )
+        await self._grant(tenant_user, GrantedOn.REGISTERED_MODEL, full_name, Permission.READ)
+        return model
+
+    async def register(self, model: str, run_id: str, digest: str, source: str, attempt_tag: str) -> ModelVersion:
+        """The version of `model` (its registry name) with these bytes for this attempt: one, however often called.
+
+        Two calls of which one was thought dead may both have made one: the lowest version is the one, for everybody.
+        """
+        found = await self._client.search_model_versions(model, UID_TAG, attempt_tag)
+        if not found:
+            tags = {UID_TAG: attempt_tag, DIGEST_TAG: digest}
+            await self._client.create_model_version(model, source, run_id, tags)
+            found = await self._client.search_model_versions(model, UID_TAG, attempt_tag)
+        if not found:
+            raise NotFound(
+                f"the version of model {model} just registered for {attempt_tag} is gone: somebody deleted it"
+            )
+        version = found[0]
+        if version.digest != digest:
+            raise VersionMismatch(
+                f"version {version.version} of model {model} is registered for {attempt_tag} with digest "
+                f"{version.digest}, but the training reports {digest}: delete the version in MLflow, or train again"
+            )
+        return version
+
+    async def tag_version(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Write the outcome on a version. Tags are overwritten by the same value: safe to repeat."""
+        for key, value in sorted(tags.items()):
+            await self._client.set_model_version_tag(model, version, key, value)
+
+    # -- aliases -------------------------------------------------------------------------------------------------------
+
+    async def resolve(self, model: str, alias: str) -> ModelVersion | None:
+        """The version that the alias points at, or None."""
+        try:
+            return await self._client.get_model_version_by_alias(model, alias)
+        except NotFound:
+            return None
+
+    async def move_alias(self, model: str, alias: str, version: str, expected: str | None) -> None:
+        """Point a promotion alias at `version`; it must be at `expected` (None: must not exist) or there already."""
+        current = await self.resolve(model, alias)
+        at = current.version if current else None
+        if at == version:
+            return
+        if at != expected:
+            raise AliasMovedExternally(
+                f"alias {alias} of model {model} is {_at(at)}, expected {_at(expected)}: somebody else moved it. "
+                f"Move it back in MLflow to go on, or delete it to let Headrace start anew"
+            )
+        await self._client.set_alias(model, alias, version)
+
+    async def point_alias(self, model: str, alias: str, version: str) -> None:
+        """Point a source alias at `version`, wherever it was: it is people's to move. Not one that a service owns."""
+        owner = await self.alias_owner(model, alias)
+        if owner:
+            raise AliasReserved(
+                f"alias {alias} of model {model} is the promotion alias of ModelService {owner}, which alone moves it: "
+                "use another spec.output.alias"
+            )
+        current = await self.resolve(model, alias)
+        if current is None or current.version != version:
+            await self._client.set_alias(model, alias, version)
+
+    async def alias_owner(self, model: str, alias: str) -> str:
+        """The service (`NAMESPACE/NAME`) whose promotion alias this is, or an empty string."""
+        try:
+            found = await self._client.get_registered_model(model)
+        except NotFound:
+            return ""
+        return found.tags.get(PROMOTION_TAG_PREFIX + alias, "")
+
+    async def claim_alias(self, model: str, alias: str, service: str) -> None:
+        """Make `service` (`NAMESPACE/NAME`) the owner of this promotion alias, unless another one is."""
+        owner = await self.alias_owner(model, alias)
+        if owner == service:
+            return
+        if owner:
+            raise AliasReserved(
+                f"alias {alias} of model {model} is the promotion alias of ModelService {owner}: "
+                "use another spec.rollout.promotion.alias"
+            )
+        await self._client.set_registered_model_tag(model, PROMOTION_TAG_PREFIX + alias, service)
+
+    async def release_alias(self, model: str, alias: str, service: str) -> None:
+        """Give up the ownership of a promotion alias; the alias stays where it is."""
+        if await self.alias_owner(model, alias) == service:
+            await self._client.delete_registered_model_tag(model, PROMOTION_TAG_PREFIX + alias)
+
+    # -- steps ---------------------------------------------------------------------------------------------------------
+
+    async def _experiment(self, name: str, location: str, namespace: str) -> Experiment:
+        try:
+            return await self._client.get_experiment_by_name(name)
+        except NotFound:
+            with suppress(AlreadyExists):  # made since we looked, by a call that was thought dead
+                await self._client.create_experiment(name, location, {NAMESPACE_TAG: namespace})
+            return await self._client.get_experiment_by_name(name)
+
+    async def _model(self, name: str, namespace: str) -> RegisteredModel:
+        try:
+            return await self._client.get_registered_model(name)
+        except NotFound:
+            with suppress(AlreadyExists):  # made since we looked, by a call that was thought dead
+                await self._client.create_registered_model(name, {NAMESPACE_TAG: namespace})
+            return await self._client.get_registered_model(name)
+
+    async def _grant(self, user: str, granted_on: GrantedOn, resource_id: str, permission: Permission) -> None:
+        if not user:
+            return
+        with suppress(AlreadyExists):  # granted before, or an administrator granted something else: that stays
+            await self._client.grant(user, granted_on, resource_id, permission)
+
+
+def _at(version: str | None) -> str:
+    return f"at version {version}" if version else "not set"

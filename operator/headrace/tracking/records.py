@@ -1,0 +1,122 @@
+"""What Headrace reads out of MLflow, as values. Ids and versions are strings, as MLflow spells them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Permission(StrEnum):
+    """What a grant of MLflow's basic-auth app allows. EDIT on an experiment: log runs; READ on a model: see it."""
+
+    READ = "READ"
+    EDIT = "EDIT"
+
+
+class GrantedOn(StrEnum):
+    EXPERIMENT = "experiment"
+    REGISTERED_MODEL = "registered_model"
+
+
+class RunStatus(StrEnum):
+    RUNNING = "RUNNING"
+    SCHEDULED = "SCHEDULED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    id: str
+    name: str
+    artifact_location: str
+    deleted: bool = False
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> "Experiment":
+        return cls(
+            id=found["experiment_id"],
+            name=found["name"],
+            artifact_location=found.get("artifact_location", ""),
+            deleted=found.get("lifecycle_stage") == "deleted",
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """`metrics` holds the last value of each metric; times are milliseconds since 1970."""
+
+    id: str
+    experiment_id: str
+    status: str
+    artifact_uri: str
+    start_time: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> "Run":
+        info, data = found["info"], found.get("data", {})
+        return cls(
+            id=info["run_id"],
+            experiment_id=info["experiment_id"],
+            status=info.get("status", RunStatus.RUNNING),
+            artifact_uri=info.get("artifact_uri", ""),
+            start_time=int(info.get("start_time", 0)),
+            metrics={metric["key"]: float(metric["value"]) for metric in data.get("metrics", [])},
+            tags=_tags(data.get("tags", [])),
+        )
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """`aliases` maps an alias to the version that it points at."""
+
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> "RegisteredModel":
+        return cls(
+            name=found["name"],
+            tags=_tags(found.get("tags", [])),
+            aliases={entry["alias"]: str(entry["version"]) for entry in found.get("aliases", [])},
+        )
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """`source` is where the artifact lies, `digest` the identity of its bytes (empty: not registered by Headrace)."""
+
+    model: str
+    version: str
+    source: str
+    run_id: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return self.tags.get(DIGEST_TAG, "")
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> "ModelVersion":
+        return cls(
+            model=found["name"],
+            version=str(found["version"]),
+            source=found.get("source", ""),
+            run_id=found.get("run_id", ""),
+            tags=_tags(found.get("tags", [])),
+        )
+
+
+# Tags by which Headrace finds its own again. The launcher writes the first two on its run.
+UID_TAG = "headrace.uid"
+DIGEST_TAG = "headrace.digest"
+NAMESPACE_TAG = "headrace.namespace"
+PROMOTION_TAG_PREFIX = "headrace.promotion."
+
+
+def _tags(found: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in found}

@@ -1,0 +1,234 @@
+"""Finds the cause of a failed attempt in its pods (pure).
+
+The Job's condition is a hint only: with workers that fail within the same second the controller may blame the victim
+and delete the culprit. The cause is the earliest failure, by the millisecond times in the launchers' records, of a
+worker that did not merely lose a peer. What has no record is judged by what the kubelet and the conditions say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from headrace.api.common import FailureClass
+from headrace.training.observed import Job, Pod, PodPhase, Terminated
+from headrace.training.record import Outcome, Record
+from headrace.training.states import Reason
+
+# A pod that should be gone is waited for this long after its grace period; then its node is taken for lost.
+LOST_AFTER = timedelta(seconds=45)
+
+_DISRUPTIONS = {
+    "EvictionByEvictionAPI": Reason.EVICTED,
+    "TerminationByKubelet": Reason.EVICTED,
+    "PreemptionByScheduler": Reason.PREEMPTED,
+    "DeletionByTaintManager": Reason.NODE_LOST,
+    "DeletionByPodGC": Reason.NODE_LOST,
+}
+_IMAGE_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
+)
+_CONTAINER_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+_START_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+
+_CLASSES = {known.value: known for known in FailureClass}
+
+HINTS: dict[str, str] = {
+    Reason.OUT_OF_MEMORY: "raise resources.limits.memory, or make the batch or the model smaller",
+    Reason.PROCESS_KILLED: "something from outside killed it: look at the node, and at who may exec into the pod",
+    Reason.COMMAND_NOT_FOUND: "an image of your own must be built FROM the trainer image and keep its entrypoint",
+    Reason.IMAGE_PULL: "check the image's name and tag, and imagePullSecrets in podTemplate",
+    Reason.INVALID_IMAGE_NAME: "write the image as [registry/]name[:tag]",
+    Reason.UNSCHEDULABLE: "ask for less in resources, or add a node that fits",
+    Reason.STORAGE_LIMIT: "raise resources.limits.ephemeral-storage, or write less into the working directory",
+    Reason.CONTAINER_CONFIG: "create what the message names in this namespace (headrace tenant add makes the Secrets)",
+    Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob; the last checkpoint is kept",
+    Reason.TENANT_NOT_FOUND: "run: headrace tenant add NAMESPACE",
+    Reason.TRACKING_NOT_CONFIGURED: "install the chart with mlflow.enabled or mlflow.url, or leave spec.tracking out",
+    Reason.SOURCE_NOT_FOUND: "create it in this namespace: kubectl create configmap NAME --from-file=train.py",
+    Reason.ENTRYPOINT_NOT_FOUND: "set entrypoint to one of the files in the ConfigMap",
+}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why an attempt failed. `at` orders the causes of several workers."""
+
+    failure_class: FailureClass
+    reason: str
+    message: str
+    at: datetime
+    pod: str = ""
+    exit_code: int | None = None
+    log_tail: str = ""
+    hint: str = ""
+
+    @property
+    def advice(self) -> str:
+        """The launcher's own hint, else the one for the reason."""
+        return self.hint or HINTS.get(self.reason, "")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why pods have not started. `hopeless` ends the attempt at once, otherwise at startDeadlineSeconds."""
+
+    failure_class: FailureClass
+    reason: str
+    message: str
+    pod: str
+    hopeless: bool = False
+
+
+def is_lost(pod: Pod, now: datetime) -> bool:
+    """The pod should have ended some time ago and nothing was heard: its node does not answer."""
+    return not pod.is_over and pod.deleted_at is not None and now > pod.deleted_at + LOST_AFTER
+
+
+def all_over(pods: tuple[Pod, ...], now: datetime) -> bool:
+    """No pod of the attempt can still change its record, so that the cause can be told."""
+    return all(pod.is_over or is_lost(pod, now) for pod in pods)
+
+
+def cause_of(job: Job | None, pods: tuple[Pod, ...], now: datetime) -> Cause:
+    """The cause of an attempt that failed; call it when `all_over`."""
+    if job is not None and job.failed_reason == "DeadlineExceeded":
+        return Cause(
+            FailureClass.DEADLINE,
+            Reason.DEADLINE_EXCEEDED,
+            "the job ran longer than activeDeadlineSeconds",
+            now,
+            pod=pods[0].name if pods else "",
+        )
+    causes = [(pod, cause) for pod in pods if (cause := pod_cause(pod, now)) is not None]
+    own = [cause for pod, cause in causes if not (pod.record and pod.record.lost_peer)]
+    # A worker that was told to stop is the cause only if nobody failed before it was.
+    if first := min(own, key=lambda cause: cause.at, default=None):
+        return first
+    if causes:
+        return min((cause for _, cause in causes), key=lambda cause: cause.at)
+    if job is None:
+        return Cause(FailureClass.DISRUPTED, Reason.JOB_DELETED, "the Job was deleted from outside", now)
+    if len(pods) == 0 or job.failed:
+        return Cause(
+            FailureClass.DISRUPTED,
+            Reason.POD_DELETED,
+            f"a pod went away without a record ({job.failed_message or 'no message of the Job'})",
+            now,
+        )
+    return Cause(FailureClass.KILLED, Reason.NO_RECORD, "the attempt ended and no pod says why", now)
+
+
+def pod_cause(pod: Pod, now: datetime) -> Cause | None:
+    """What made this pod fail; None when it did not."""
+    record, ended = pod.record, pod.terminated
+    out_of_memory = ended is not None and ended.reason == "OOMKilled"
+    if record is not None and record.outcome is Outcome.SUCCEEDED and not out_of_memory:
+        return None
+    if pod.disruption:
+        reason = _DISRUPTIONS.get(pod.disruption, Reason.EVICTED)
+        message = pod.message or (record.message if record else "") or f"the pod was removed: {pod.disruption}"
+        at = _earliest(record, pod.disrupted_at, now)
+        return Cause(FailureClass.DISRUPTED, reason, message, at, pod.name, ended.exit_code if ended else None)
+    if pod.reason == "Evicted":
+        return Cause(FailureClass.STORAGE, Reason.STORAGE_LIMIT, pod.message, _earliest(record, None, now), pod.name)
+    if out_of_memory and not (record and record.failure_class == FailureClass.OOM):
+        message = "the container was killed because it used more memory than resources.limits.memory"
+        return _by_kubelet(pod, ended, record, FailureClass.OOM, Reason.OUT_OF_MEMORY, message, now)
+    if record is not None and record.outcome in (Outcome.FAILED, Outcome.INTERRUPTED):
+        return _by_record(pod, record)
+    if ended is not None and ended.exit_code != 0:
+        return _unrecorded(pod, ended, record, now)
+    if pod.phase is PodPhase.FAILED and ended is None:
+        message = pod.message or f"the node refused the pod: {pod.reason}"
+        return Cause(FailureClass.DISRUPTED, pod.reason or Reason.POD_REFUSED, message, now, pod.name)
+    if is_lost(pod, now):
+        message = f"node {pod.node or '?'} no longer answers for the pod"
+        return Cause(FailureClass.DISRUPTED, Reason.NODE_LOST, message, pod.deleted_at or now, pod.name)
+    if pod.deleted_at is not None:
+        started = pod.deleted_at - timedelta(seconds=pod.grace_seconds)
+        return Cause(FailureClass.DISRUPTED, Reason.POD_DELETED, "the pod was deleted", started, pod.name)
+    return None
+
+
+def _by_record(pod: Pod, record: Record) -> Cause:
+    return Cause(
+        _class_of(record),
+        record.reason or (Reason.POD_DELETED if record.outcome is Outcome.INTERRUPTED else Reason.NO_RECORD),
+        record.message or "the launcher gave no message",
+        datetime.fromtimestamp(record.time_ms / 1000, tz=UTC),
+        pod.name,
+        record.exit_code if record.exit_code is not None else (pod.terminated.exit_code if pod.terminated else None),
+        record.log_tail,
+        record.hint,
+    )
+
+
+def _class_of(record: Record) -> FailureClass:
+    if known := _CLASSES.get(record.failure_class):
+        return known
+    return FailureClass.DISRUPTED if record.outcome is Outcome.INTERRUPTED else FailureClass.KILLED
+
+
+def _unrecorded(pod: Pod, ended: Terminated, record: Record | None, now: datetime) -> Cause:
+    if ended.reason in _START_REASONS or (ended.exit_code in (126, 127) and record is None):
+        message = ended.message or "the container's command could not be started"
+        return _by_kubelet(pod, ended, record, FailureClass.CONFIG, Reason.COMMAND_NOT_FOUND, message, now)
+    if pod.deleted_at is not None:
+        return _by_kubelet(pod, ended, record, FailureClass.DISRUPTED, Reason.POD_DELETED, "the pod was deleted", now)
+    if ended.exit_code in (137, 143) or record is not None:
+        message = f"the process ended from outside (exit code {ended.exit_code}) and left no record"
+        return _by_kubelet(pod, ended, record, FailureClass.KILLED, Reason.PROCESS_KILLED, message, now)
+    message = ended.message[-1024:] or f"the container ended with exit code {ended.exit_code}"
+    return _by_kubelet(pod, ended, record, FailureClass.USER_CODE, "ScriptExited", message, now)
+
+
+def _by_kubelet(
+    pod: Pod,
+    ended: Terminated | None,
+    record: Record | None,
+    failure_class: FailureClass,
+    reason: str,
+    message: str,
+    now: datetime,
+) -> Cause:
+    at = (ended.finished_at if ended else None) or now
+    return Cause(
+        failure_class,
+        reason,
+        message,
+        at,
+        pod.name,
+        ended.exit_code if ended else None,
+        record.log_tail if record else "",
+    )
+
+
+def _earliest(record: Record | None, other: datetime | None, now: datetime) -> datetime:
+    times = [other] if other else []
+    if record is not None and record.outcome in (Outcome.FAILED, Outcome.INTERRUPTED):
+        times.append(datetime.fromtimestamp(record.time_ms / 1000, tz=UTC))
+    return min(times, default=now)
+
+
+def waiting_for(pods: tuple[Pod, ...]) -> Waiting | None:
+    """What keeps the pods from starting, the worst first; None when nothing does."""
+    found = [reason for pod in pods if (reason := _pod_waiting(pod)) is not None]
+    return min(found, key=lambda waiting: not waiting.hopeless, default=None)
+
+
+def _pod_waiting(pod: Pod) -> Waiting | None:
+    if pod.is_over or pod.deleted_at is not None:
+        return None
+    reason, message = pod.waiting_reason, pod.waiting_message
+    if reason == "InvalidImageName":
+        return Waiting(FailureClass.CONFIG, Reason.INVALID_IMAGE_NAME, message or reason, pod.name, hopeless=True)
+    if reason in _START_REASONS:
+        return Waiting(FailureClass.CONFIG, Reason.COMMAND_NOT_FOUND, message or reason, pod.name, hopeless=True)
+    if reason in _IMAGE_REASONS:
+        return Waiting(FailureClass.IMAGE, Reason.IMAGE_PULL, f"{reason}: {message}", pod.name)
+    if reason in _CONTAINER_REASONS:
+        return Waiting(FailureClass.CONFIG, Reason.CONTAINER_CONFIG, f"{reason}: {message}", pod.name)
+    if pod.unschedulable and not pod.node:
+        return Waiting(FailureClass.SCHEDULING, Reason.UNSCHEDULABLE, pod.unschedulable, pod.name)
+    return None

@@ -1,0 +1,168 @@
+"""The end of a TrainingJob with an output: compare digests, judge the gates, register the version, point the alias.
+
+The intent stands in status (state Finishing, the model's uri and digest) before anything here runs. Each act looks
+first for what an earlier try left, so that an operator killed between two of them registers one version and moves one
+alias. A launcher's record is a claim: the run, found by its tag, must carry the same digest, and the artifact must lie
+within it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from headrace.api.scalars import format_decimal, parse_decimal
+from headrace.api.trainingjob import (
+    EvaluationGate,
+    Failure,
+    FailureClass,
+    Gate,
+    GateCheck,
+    State,
+    TrainingJob,
+    TrainingJobStatus,
+)
+from headrace.kube.plan import Event, EventType
+from headrace.tracking.errors import AliasReserved, TrackingError
+from headrace.tracking.ledger import Ledger
+from headrace.tracking.records import DIGEST_TAG, Run
+from headrace.training.states import Reason
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of the model: the status without the model's own part, and the Event that tells it."""
+
+    status: TrainingJobStatus
+    event: Event
+
+
+class DigestMismatch(TrackingError):
+    """The run and the launcher's record do not agree on the artifact."""
+
+    reason = Reason.DIGEST_MISMATCH
+
+
+def judge(gates: tuple[EvaluationGate, ...], metrics: Mapping[str, float]) -> Gate:
+    """Every gate against the run's last value of its metric; one never logged, or NaN, fails (pure)."""
+    checks = tuple(_check(gate, metrics.get(gate.metric)) for gate in gates)
+    return Gate(passed=all(check.passed for check in checks), checks=checks)
+
+
+def _check(gate: EvaluationGate, value: float | None) -> GateCheck:
+    passed = value is not None and value == value  # NaN is not itself
+    if value is not None and passed:
+        number = parse_decimal(repr(value))
+        passed = (gate.min is None or number >= gate.min) and (gate.max is None or number <= gate.max)
+    return GateCheck(
+        metric=gate.metric,
+        value=None if value is None else format_decimal(value),
+        min=gate.min,
+        max=gate.max,
+        passed=passed,
+    )
+
+
+def verify(run: Run | None, uri: str, digest: str) -> Run:
+    """The run, when it stands by the record (pure). Raises DigestMismatch."""
+    if run is None:
+        raise DigestMismatch("the launcher reports a model, but MLflow has no run with this job's tag")
+    tagged = run.tags.get(DIGEST_TAG, "")
+    if tagged != digest:
+        raise DigestMismatch(
+            f"the record says digest {digest}, the run {tagged or 'none'}: the artifact is not trusted"
+        )
+    if not uri.startswith(run.artifact_uri.rstrip("/") + "/"):
+        raise DigestMismatch(f"the artifact {uri} does not lie within its run's own {run.artifact_uri}")
+    return run
+
+
+async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: datetime) -> Verdict:
+    """Do what is left to do for a job in state Finishing.
+
+    Raises TrackingUnavailable when MLflow is away (try again), any other TrackingError when a person has to decide.
+    """
+    status, spec, metadata = job.status, job.spec, job.metadata
+    if spec.output is None or status.model is None or status.run is None:
+        raise DigestMismatch("the job is Finishing, but its status names no model or no run")
+    uri, digest = status.model.uri or "", status.model.digest or ""
+    run = verify(await ledger.find_run(status.run.experiment_id or "", metadata.uid), uri, digest)
+    gate = judge(spec.evaluation.gates, run.metrics) if spec.evaluation else None
+    if gate is not None and not gate.passed:
+        return _not_met(status, gate, now)
+    model = await ledger.ensure_model(metadata.namespace, spec.output.model, tenant_user)
+    version = await ledger.register(model.name, run.id, digest, uri, metadata.uid)
+    reason, note, alias = Reason.GATE_PASSED if gate else Reason.REGISTERED, "", spec.output.alias
+    if alias is not None:
+        try:
+            await ledger.point_alias(model.name, alias, version.version)
+        except AliasReserved as error:
+            # The model is good and registered; only the alias is not to be had.
+            reason, note, alias = error.reason, f"; {error}", None
+    registered = status.model.model_copy(update={"version": version.version, "gate": gate, "alias": alias})
+    pointed = f", alias {alias} points at it" if alias else ""
+    message = f"registered as version {version.version} of model {model.name}{pointed}{note}"
+    done = status.model_copy(
+        update={
+            "state": State.SUCCEEDED,
+            "reason": reason,
+            "message": message,
+            "model": registered,
+            "completion_time": now,
+        }
+    )
+    return Verdict(done, Event(EventType.WARNING if note else EventType.NORMAL, "Registered", message))
+
+
+def _not_met(status: TrainingJobStatus, gate: Gate, now: datetime) -> Verdict:
+    missed = "; ".join(_sentence(check) for check in gate.checks if not check.passed)
+    message = f"not registered: {missed}"
+    failure = Failure(
+        class_=FailureClass.GATE,
+        reason=Reason.GATE_FAILED,
+        message=message,
+        attempt=status.attempt.number if status.attempt else None,
+        hint="train longer or on better data, or change spec.evaluation in a new TrainingJob",
+    )
+    assert status.model is not None
+    done = status.model_copy(
+        update={
+            "state": State.SUCCEEDED,
+            "reason": Reason.GATE_FAILED,
+            "message": message,
+            "model": status.model.model_copy(update={"gate": gate}),
+            "failure": failure,
+            "completion_time": now,
+        }
+    )
+    return Verdict(done, Event(EventType.WARNING, Reason.GATE_FAILED, message))
+
+
+def _sentence(check: GateCheck) -> str:
+    if check.value is None:
+        return f"{check.metric} was never logged"
+    bounds = [f"at least {format_decimal(check.min)}"] if check.min is not None else []
+    bounds += [f"at most {format_decimal(check.max)}"] if check.max is not None else []
+    return f"{check.metric} is {check.value}, must be {' and '.join(bounds)}"
+
+
+def refused(status: TrainingJobStatus, error: TrackingError, now: datetime) -> Verdict:
+    """The status when the registry holds something that a person has to look at."""
+    failure = Failure(
+        class_=FailureClass.TRACKING,
+        reason=error.reason,
+        message=str(error),
+        attempt=status.attempt.number if status.attempt else None,
+        hint="the artifact and the run are kept; mend what the message names and train again",
+    )
+    failed = status.model_copy(
+        update={
+            "state": State.FAILED,
+            "reason": error.reason,
+            "message": str(error),
+            "failure": failure,
+            "completion_time": now,
+        }
+    )
+    return Verdict(failed, Event(EventType.WARNING, error.reason, str(error)))

@@ -1,0 +1,257 @@
+"""Renders the objects of one attempt: the Indexed Job, its headless Service, the pinned copy of the script (pure).
+
+An attempt's objects are created once and never re-applied: a new release of the operator changes no running training.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from headrace.api.trainingjob import TrainingJob
+from headrace.labels import (
+    ATTEMPT,
+    MANAGED_BY,
+    MANAGED_BY_HEADRACE,
+    QUEUE,
+    RECORD_FINALIZER,
+    TRAINING_JOB,
+    TRAINING_JOB_UID,
+)
+from headrace.settings import Settings
+from headrace.tracking.ledger import experiment_name
+from headrace.training.observed import TRAINER_CONTAINER, Object, Source
+from headrace.training.overlay import overlay
+
+PROTOCOL = 1
+TENSORFLOW_PORT = 2222
+PROGRESS_PORT = 9400
+NAME_DEADLINE_SECONDS = 120
+GRACE_SECONDS = 30
+LAUNCHER_GRACE_SECONDS = 25  # for the checkpoint and its upload, within the pod's grace
+USER_ID = 65532
+
+
+@dataclass(frozen=True)
+class AttemptContext:
+    """What an attempt needs beyond the spec: found out before it starts, pinned in status."""
+
+    number: int
+    image: str
+    experiment_id: str = ""
+    bucket: str = ""
+    remaining_seconds: int | None = None  # of activeDeadlineSeconds
+
+
+def attempt_name(job_name: str, number: int) -> str:
+    """The name of an attempt's Job and Service."""
+    return f"{job_name}-{number}"
+
+
+def source_name(job_name: str) -> str:
+    """The name of the pinned copy of the script."""
+    return f"{job_name}-source"
+
+
+def render_source(job: TrainingJob, source: Source) -> Object:
+    """An immutable copy of the script's ConfigMap: every attempt runs the code that the first one ran."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(job, source_name(job.metadata.name)),
+        "immutable": True,
+        "data": dict(source.files),
+    }
+
+
+def render_service(job: TrainingJob, number: int) -> Object:
+    """The headless Service that gives the workers of an attempt their names, before they are ready."""
+    name = attempt_name(job.metadata.name, number)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(job, name, {ATTEMPT: str(number)}),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {TRAINING_JOB_UID: job.metadata.uid, ATTEMPT: str(number)},
+            "ports": [{"name": "tensorflow", "port": TENSORFLOW_PORT}, {"name": "progress", "port": PROGRESS_PORT}],
+        },
+    }
+
+
+def render_job(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:
+    """The Indexed Job of an attempt: all workers, no retries of its own, the cause of an end kept in the pods."""
+    spec = job.spec
+    name = attempt_name(job.metadata.name, context.number)
+    workers = spec.strategy.workers
+    queue = {QUEUE: job.metadata.labels[QUEUE]} if QUEUE in job.metadata.labels else {}
+    body: Object = {
+        "completionMode": "Indexed",
+        "completions": workers,
+        "parallelism": workers,
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
+        "suspend": bool(queue),
+        "template": overlay(_pod_template(job, context, settings, name), spec.pod_template),
+    }
+    if context.remaining_seconds is not None:
+        body["activeDeadlineSeconds"] = max(context.remaining_seconds, 1)
+    _protect(body["template"], job, context.number)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(job, name, {ATTEMPT: str(context.number), **queue}),
+        "spec": body,
+    }
+
+
+def launcher_config(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:
+    """HEADRACE_CONFIG of docs/reference/launcher-protocol.md. Nothing secret is in it."""
+    spec, metadata = job.spec, job.metadata
+    name = attempt_name(metadata.name, context.number)
+    workers = spec.strategy.workers
+    config: Object = {
+        "protocol": PROTOCOL,
+        "job": {
+            "namespace": metadata.namespace,
+            "name": metadata.name,
+            "uid": metadata.uid,
+            "attempt": context.number,
+        },
+        "workers": {"count": workers, "port": TENSORFLOW_PORT, "nameDeadlineSeconds": NAME_DEADLINE_SECONDS},
+        "source": {"path": "/headrace/source", "entrypoint": spec.entrypoint},
+        "parameters": dict(spec.parameters),
+        "progressPort": PROGRESS_PORT,
+    }
+    if workers > 1:
+        config["workers"]["addresses"] = [
+            f"{name}-{index}.{name}.{metadata.namespace}.svc.cluster.local." for index in range(workers)
+        ]
+    return config | _outside_world(job, context, settings)
+
+
+def _outside_world(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:
+    """What lies outside the pod: datasets, the object store, MLflow, where checkpoints go, what is to come out."""
+    spec = job.spec
+    config: Object = {
+        "datasets": [
+            {"name": dataset.name, "uri": dataset.uri, "path": f"/data/{dataset.name}"} for dataset in spec.datasets
+        ]
+    }
+    if settings.storage is not None:
+        config["storage"] = {"endpoint": settings.storage.endpoint, "region": settings.storage.region}
+    if spec.tracking is not None and settings.tracking is not None:
+        config["tracking"] = {
+            "url": settings.tracking.url,
+            "experiment": experiment_name(job.metadata.namespace, spec.tracking.experiment),
+            "experimentId": context.experiment_id,
+        }
+    if context.bucket:
+        config["checkpoint"] = {
+            "uri": f"s3://{context.bucket}/headrace/checkpoints/{job.metadata.uid}",
+            "intervalSeconds": spec.checkpoint.interval.total_seconds(),
+            "keep": spec.checkpoint.keep,
+        }
+    if spec.output is not None:
+        config["output"] = {"formats": [str(name) for name in spec.output.formats]}
+    return config
+
+
+def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings, subdomain: str) -> Object:
+    spec = job.spec
+    env: list[Object] = [
+        {"name": "HEADRACE_CONFIG", "value": json.dumps(launcher_config(job, context, settings), sort_keys=True)},
+        {"name": "HEADRACE_GRACE_SECONDS", "value": str(LAUNCHER_GRACE_SECONDS)},
+    ]
+    mounts: list[Object] = [
+        {"name": "work", "mountPath": "/headrace/work"},
+        {"name": "data", "mountPath": "/data"},
+        {"name": "tmp", "mountPath": "/tmp"},
+    ]
+    volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in ("work", "data", "tmp")]
+    if spec.source.config_map is not None:
+        mounts.append({"name": "source", "mountPath": "/headrace/source", "readOnly": True})
+        volumes.append({"name": "source", "configMap": {"name": source_name(job.metadata.name)}})
+    container: Object = {
+        "name": TRAINER_CONTAINER,
+        "image": context.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "env": env,
+        "ports": [
+            {"name": "tensorflow", "containerPort": TENSORFLOW_PORT},
+            {"name": "progress", "containerPort": PROGRESS_PORT},
+        ],
+        "volumeMounts": mounts,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    if resources := {kind: value for kind, value in spec.resources.model_dump().items() if value}:
+        container["resources"] = resources
+    pod: Object = {
+        "subdomain": subdomain,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+    }
+    if spec.storage is not None:
+        container["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
+    if spec.service_account_name:
+        pod["serviceAccountName"] = spec.service_account_name
+    return {"metadata": {}, "spec": pod}
+
+
+def _protect(template: Object, job: TrainingJob, number: int) -> None:
+    """Set, after the user's overlay, what the operator's bookkeeping rests on."""
+    metadata = template.setdefault("metadata", {})
+    metadata["labels"] = {
+        **(metadata.get("labels") or {}),
+        MANAGED_BY: MANAGED_BY_HEADRACE,
+        TRAINING_JOB: job.metadata.name,
+        TRAINING_JOB_UID: job.metadata.uid,
+        ATTEMPT: str(number),
+    }
+    metadata["finalizers"] = [RECORD_FINALIZER]
+    template["spec"]["restartPolicy"] = "Never"
+
+
+def _metadata(job: TrainingJob, name: str, labels: dict[str, str] | None = None) -> Object:
+    return {
+        "name": name,
+        "namespace": job.metadata.namespace,
+        "labels": {MANAGED_BY: MANAGED_BY_HEADRACE, TRAINING_JOB: job.metadata.name, **(labels or {})},
+        "ownerReferences": [owner_reference(job)],
+    }
+
+
+def owner_reference(job: TrainingJob) -> dict[str, Any]:
+    """Makes the cluster's garbage collector remove the object with its TrainingJob."""
+    return {
+        "apiVersion": "headrace.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "name": job.metadata.name,
+        "uid": job.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def remaining_seconds(deadline_seconds: int | None, elapsed: timedelta) -> int | None:
+    """What is left of activeDeadlineSeconds for the next attempt; None without a deadline."""
+    return None if deadline_seconds is None else int(deadline_seconds - elapsed.total_seconds())

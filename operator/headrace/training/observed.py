@@ -1,0 +1,254 @@
+"""What the cluster shows of one TrainingJob, as values: the edge where Kubernetes' JSON becomes types.
+
+`plan` sees only these. Reading them from the API server is reconcile.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from headrace.labels import ATTEMPT, RECORD_FINALIZER
+from headrace.training.record import (
+    CheckpointReference,
+    Progress,
+    Record,
+    Resume,
+    RunReference,
+    parse_checkpoint,
+    parse_metrics,
+    parse_progress,
+    parse_record,
+    parse_resume,
+    parse_run,
+)
+
+Object = dict[str, Any]
+TRAINER_CONTAINER = "trainer"
+
+
+class PodPhase(StrEnum):
+    """A pod's phase as Kubernetes names it."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+_PHASES = {phase.value: phase for phase in PodPhase}
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """How the trainer container ended, by the kubelet."""
+
+    exit_code: int
+    reason: str
+    message: str
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One training pod."""
+
+    name: str
+    uid: str
+    index: int
+    attempt: int
+    phase: PodPhase
+    node: str
+    ip: str
+    image_id: str
+    resource_version: str
+    finalizers: tuple[str, ...]
+    deleted_at: datetime | None  # includes the grace period
+    grace_seconds: int
+    waiting_reason: str
+    waiting_message: str
+    terminated: Terminated | None
+    record: Record | None
+    unschedulable: str  # the scheduler's sentence
+    disruption: str  # reason of the DisruptionTarget condition
+    disrupted_at: datetime | None
+    reason: str  # of the pod itself: Evicted, UnexpectedAdmissionError, ...
+    message: str
+    container_running: bool
+
+    @property
+    def held(self) -> bool:
+        """Our finalizer is on it: it stays until its record is taken."""
+        return RECORD_FINALIZER in self.finalizers
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing of this pod runs any more, and its record will not change."""
+        if self.phase in (PodPhase.SUCCEEDED, PodPhase.FAILED) or self.terminated is not None:
+            return True
+        return self.deleted_at is not None and not self.node
+
+
+@dataclass(frozen=True)
+class Job:
+    """The batch/v1 Job of an attempt."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    suspended: bool
+    deleting: bool
+    active: int
+    ready: int
+    terminating: int
+    complete: bool
+    failed: bool
+    failed_reason: str
+    failed_message: str
+    started_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the chief answers on /progress right now."""
+
+    state: str
+    progress: Progress
+    metrics: Mapping[str, float]
+    run: RunReference | None
+    checkpoint: CheckpointReference | None
+    resume: Resume | None
+    conditions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The script's ConfigMap: its files by name, and what identifies this content."""
+
+    files: Mapping[str, str] = field(repr=False)
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All that a plan for one TrainingJob may know."""
+
+    jobs: tuple[Job, ...]  # of all attempts that are still there
+    pods: tuple[Pod, ...]  # of all attempts that are still there
+    source: Source | None  # None: no such ConfigMap, or the script is in the image
+    live: Live | None = None
+    strangers: tuple[Pod, ...] = ()  # of an earlier TrainingJob of the same name
+
+    def job(self, name: str) -> Job | None:
+        """The Job of that name, if it is there."""
+        return next((job for job in self.jobs if job.name == name), None)
+
+    def pods_of(self, attempt: int) -> tuple[Pod, ...]:
+        """The pods of one attempt, by index."""
+        return tuple(sorted((pod for pod in self.pods if pod.attempt == attempt), key=lambda pod: pod.index))
+
+
+def parse_time(text: Any) -> datetime | None:
+    """A Kubernetes timestamp (RFC 3339, UTC) as an aware datetime, or None."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) and text else None
+
+
+def read_job(obj: Object) -> Job:
+    """A Job from its JSON."""
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
+    failed = conditions.get("Failed") or conditions.get("FailureTarget")
+    owners = [o["uid"] for o in metadata.get("ownerReferences") or () if o.get("controller")]
+    return Job(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        owner_uid=owners[0] if owners else "",
+        suspended=bool(obj.get("spec", {}).get("suspend")),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        active=status.get("active") or 0,
+        ready=status.get("ready") or 0,
+        terminating=status.get("terminating") or 0,
+        complete="Complete" in conditions,
+        failed=failed is not None,
+        failed_reason=(failed or {}).get("reason") or "",
+        failed_message=(failed or {}).get("message") or "",
+        started_at=parse_time(status.get("startTime")),
+    )
+
+
+def read_pod(obj: Object) -> Pod:
+    """A training pod from its JSON."""
+    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    container: Object = next((c for c in status.get("containerStatuses") or () if c["name"] == TRAINER_CONTAINER), {})
+    state = container.get("state") or {}
+    waiting, ended = state.get("waiting") or {}, state.get("terminated")
+    if not waiting:  # an init container that cannot start holds the pod up in the same way
+        for init in status.get("initContainerStatuses") or ():
+            waiting = (init.get("state") or {}).get("waiting") or waiting
+    scheduled = conditions.get("PodScheduled") or {}
+    disruption = conditions.get("DisruptionTarget") or {}
+    disrupted = disruption.get("status") == "True"
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    phase = status.get("phase") or "Pending"
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        index=int(annotations.get("batch.kubernetes.io/job-completion-index") or 0),
+        attempt=int(labels.get(ATTEMPT) or 0),
+        phase=_PHASES.get(phase, PodPhase.UNKNOWN),
+        node=spec.get("nodeName") or "",
+        ip=status.get("podIP") or "",
+        image_id=container.get("imageID") or "",
+        resource_version=metadata.get("resourceVersion") or "",
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        deleted_at=parse_time(metadata.get("deletionTimestamp")),
+        grace_seconds=metadata.get("deletionGracePeriodSeconds") or 0,
+        waiting_reason=waiting.get("reason") or "",
+        waiting_message=waiting.get("message") or "",
+        terminated=_terminated(ended) if ended else None,
+        record=parse_record((ended or {}).get("message") or ""),
+        unschedulable=(scheduled.get("message") or "no node fits") if scheduled.get("status") == "False" else "",
+        disruption=disruption.get("reason", "") if disrupted else "",
+        disrupted_at=parse_time(disruption.get("lastTransitionTime")) if disrupted else None,
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        container_running="running" in state,
+    )
+
+
+def _terminated(data: Object) -> Terminated:
+    return Terminated(
+        exit_code=data.get("exitCode") or 0,
+        reason=data.get("reason") or "",
+        message=data.get("message") or "",
+        finished_at=parse_time(data.get("finishedAt")),
+    )
+
+
+def read_source(obj: Object) -> Source:
+    """A script's ConfigMap from its JSON. Binary files are no scripts and are left out."""
+    return Source(files=obj.get("data") or {}, resource_version=obj["metadata"]["resourceVersion"])
+
+
+def read_live(data: Any) -> Live | None:
+    """What /progress answered, checked; None where it is not of the protocol."""
+    if not isinstance(data, dict) or data.get("protocol") != 1:
+        return None
+    conditions = data.get("conditions")
+    state = data.get("state")
+    return Live(
+        state=state[:32] if isinstance(state, str) else "",
+        progress=parse_progress(data),
+        metrics=parse_metrics(data.get("metrics")),
+        run=parse_run(data.get("run")),
+        checkpoint=parse_checkpoint(data.get("checkpoint")),
+        resume=parse_resume(data.get("resume")),
+        conditions={k: v[:32] for k, v in conditions.items() if isinstance(v, str)}
+        if isinstance(conditions, dict)
+        else {},
+    )

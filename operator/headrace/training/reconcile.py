@@ -1,0 +1,216 @@
+"""One pass over a TrainingJob: read it and everything of it live, plan, apply. The I/O around `plan` and `finish`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from headrace.api.trainingjob import FailureClass, State, TrainingJob
+from headrace.kube.apply import apply
+from headrace.kube.client import KubeClient
+from headrace.kube.errors import NotOurs
+from headrace.kube.keys import Key
+from headrace.kube.plan import Plan
+from headrace.kube.resources import CONFIGMAPS, JOBS, PODS, TRAININGJOBS, Object
+from headrace.labels import TRAINING_JOB, TRAINING_JOB_UID
+from headrace.settings import Settings
+from headrace.tracking.errors import TrackingError, TrackingUnavailable
+from headrace.tracking.ledger import Ledger, experiment_name
+from headrace.training.finish import finish, refused
+from headrace.training.job import PROGRESS_PORT, source_name
+from headrace.training.observed import Live, Observed, Pod, Source, read_job, read_live, read_pod, read_source
+from headrace.training.plan import POLL_ENDING, POLL_RUNNING, POLL_WAITING, Problem, Start, plan
+from headrace.training.release import release
+from headrace.training.states import FINAL_STATES, Reason
+from headrace.training.status import finish_status
+
+TENANT_CONFIGMAP = "headrace-tenant"
+SCRAPE_SECONDS = 2.0
+MAX_PROGRESS_BYTES = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The time, in whole milliseconds: what status keeps."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class TrainingReconciler:
+    """`client` is the guarded one; `http` reads /progress; `ledger` is None where no MLflow is configured."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        http: aiohttp.ClientSession,
+        settings: Settings,
+        ledger: Ledger | None,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._client = client
+        self._http = http
+        self._settings = settings
+        self._ledger = ledger
+        self._now = now
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Seconds until the next look, None when something has to change first."""
+        live = await self._client.get(TRAININGJOBS, key.namespace, key.name)
+        if live is None:
+            return await self._let_go(key)
+        job = TrainingJob.model_validate(live)
+        observed = await self._observe(job)
+        now = self._now()
+        if job.status.state is State.FINISHING and job.metadata.deletion_timestamp is None:
+            return await self._finish(job, live, observed, now)
+        start = await self._start(job, observed)
+        planned = plan(job, observed, start, now, self._settings)
+        return await self._apply(job, live, planned, now)
+
+    async def _apply(self, job: TrainingJob, live: Object, planned: Plan, now: datetime) -> float | None:
+        try:
+            return await apply(planned, self._client, TRAININGJOBS, live)
+        except NotOurs as error:
+            fresh = await self._client.get(TRAININGJOBS, job.metadata.namespace, job.metadata.name)
+            if fresh is None or fresh["metadata"]["uid"] != job.metadata.uid:
+                return 0.0
+            job = TrainingJob.model_validate(fresh)
+            waiting = job.status.model_copy(
+                update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": str(error)}
+            )
+            await apply(Plan(status=finish_status(job, waiting, now)), self._client, TRAININGJOBS, fresh)
+            return POLL_WAITING
+
+    async def _observe(self, job: TrainingJob) -> Observed:
+        namespace, name = job.metadata.namespace, job.metadata.name
+        labels = f"{TRAINING_JOB}={name}"
+        # Jobs before pods: a Job that is over has no pods that a later list would not show.
+        jobs = tuple(read_job(obj) for obj in await self._client.list(JOBS, namespace, labels))
+        pods = await self._client.list(PODS, namespace, labels)
+        ours = tuple(read_pod(obj) for obj in pods if _uid_label(obj) == job.metadata.uid)
+        strangers = tuple(read_pod(obj) for obj in pods if _uid_label(obj) != job.metadata.uid)
+        return Observed(
+            jobs=jobs,
+            pods=ours,
+            source=await self._source(job),
+            live=await self._progress(job, ours),
+            strangers=strangers,
+        )
+
+    async def _source(self, job: TrainingJob) -> Source | None:
+        """The pinned copy of the script, or before there is one the user's ConfigMap."""
+        reference = job.spec.source.config_map
+        if reference is None or job.status.state in FINAL_STATES or _is_under_way(job):
+            return None
+        if job.status.source is not None:
+            pinned = await self._client.get(CONFIGMAPS, job.metadata.namespace, source_name(job.metadata.name))
+            if pinned is not None:
+                return read_source(pinned)
+        found = await self._client.get(CONFIGMAPS, job.metadata.namespace, reference.name)
+        return read_source(found) if found is not None else None
+
+    async def _progress(self, job: TrainingJob, pods: tuple[Pod, ...]) -> Live | None:
+        """What the chief of the current attempt answers on /progress; None when it does not."""
+        number = job.status.attempt.number if job.status.attempt else 0
+        chief = next((pod for pod in pods if pod.index == 0 and pod.attempt == number), None)
+        if chief is None or not chief.container_running or not chief.ip or job.status.state in FINAL_STATES:
+            return None
+        host = f"[{chief.ip}]" if ":" in chief.ip else chief.ip
+        try:
+            timeout = aiohttp.ClientTimeout(total=SCRAPE_SECONDS)
+            async with self._http.get(f"http://{host}:{PROGRESS_PORT}/progress", timeout=timeout) as answer:
+                body = await answer.content.read(MAX_PROGRESS_BYTES)
+                return read_live(_parse_json(body)) if answer.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.debug("progress of pod %s: %s", chief.name, error)
+            return None
+
+    async def _start(self, job: TrainingJob, observed: Observed) -> Start:
+        """Where the run and the checkpoints of the next attempt belong; the experiment is made if need be."""
+        if job.status.state in FINAL_STATES or _is_under_way(job) or job.spec.suspend:
+            return Start()
+        tenant = await self._tenant(job.metadata.namespace)
+        bucket = tenant.get("bucket", "") if job.spec.storage is not None else ""
+        if job.spec.tracking is None:
+            return Start(bucket=bucket)
+        if self._ledger is None:
+            message = "spec.tracking names an experiment, but this installation has no MLflow"
+            return Start(problem=Problem(FailureClass.CONFIG, Reason.TRACKING_NOT_CONFIGURED, message))
+        if not tenant:
+            message = (
+                f"namespace {job.metadata.namespace!r} has no ConfigMap {TENANT_CONFIGMAP!r}: it is not a tenant yet"
+            )
+            return Start(problem=Problem(FailureClass.CONFIG, Reason.TENANT_NOT_FOUND, message))
+        name, user = job.spec.tracking.experiment, tenant.get("mlflowUser", "")
+        try:
+            experiment = await self._ledger.ensure_experiment(
+                job.metadata.namespace, name, tenant.get("bucket", ""), user
+            )
+        except TrackingUnavailable as error:
+            return Start(problem=Problem(FailureClass.TRACKING, error.reason, str(error), patient=True))
+        except TrackingError as error:
+            return Start(problem=Problem(FailureClass.CONFIG, error.reason, str(error)))
+        return Start(experiment.id, bucket, experiment_name(job.metadata.namespace, name))
+
+    async def _tenant(self, namespace: str) -> dict[str, str]:
+        found = await self._client.get(CONFIGMAPS, namespace, TENANT_CONFIGMAP)
+        return dict(found.get("data") or {}) if found is not None else {}
+
+    async def _finish(self, job: TrainingJob, live: Object, observed: Observed, now: datetime) -> float | None:
+        patches = release(job.metadata.namespace, observed.pods, now)
+        if self._ledger is None:
+            error: TrackingError = TrackingUnavailable("this installation has no MLflow any more")
+            return await self._wait_for_tracking(job, live, patches_of=Plan(patches=patches), error=error, now=now)
+        tenant = await self._tenant(job.metadata.namespace)
+        try:
+            verdict = await finish(job, self._ledger, tenant.get("mlflowUser", ""), now)
+        except TrackingUnavailable as unavailable:
+            return await self._wait_for_tracking(
+                job, live, patches_of=Plan(patches=patches), error=unavailable, now=now
+            )
+        except TrackingError as final:
+            verdict = refused(job.status, final, now)
+        status = finish_status(job, verdict.status, now)
+        done = Plan(status=status, patches=patches, events=(verdict.event,), requeue_after=POLL_ENDING)
+        return await apply(done, self._client, TRAININGJOBS, live)
+
+    async def _wait_for_tracking(
+        self, job: TrainingJob, live: Object, *, patches_of: Plan, error: TrackingError, now: datetime
+    ) -> float | None:
+        waiting = job.status.model_copy(
+            update={"reason": error.reason, "message": f"{error}; the model is kept and registered when MLflow is back"}
+        )
+        planned = replace(patches_of, status=finish_status(job, waiting, now), requeue_after=POLL_RUNNING)
+        return await apply(planned, self._client, TRAININGJOBS, live)
+
+    async def _let_go(self, key: Key) -> float | None:
+        """The job is gone: pods that it left are let go as they end."""
+        pods = await self._client.list(PODS, key.namespace, f"{TRAINING_JOB}={key.name}")
+        left = tuple(read_pod(obj) for obj in pods)
+        for patch in release(key.namespace, left, self._now()):
+            await self._client.merge_patch(*patch)
+        return POLL_ENDING if any(pod.held for pod in left) else None
+
+
+def _is_under_way(job: TrainingJob) -> bool:
+    attempt = job.status.attempt
+    return attempt is not None and attempt.finished_at is None and attempt.job_uid is not None
+
+
+def _uid_label(obj: Object) -> str:
+    labels: dict[str, str] = obj["metadata"].get("labels") or {}
+    return labels.get(TRAINING_JOB_UID, "")
+
+
+def _parse_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,223 @@
+"""Reads the record that a launcher leaves as its pod's termination message (docs/reference/launcher-protocol.md).
+
+A record is a claim of user code: everything is checked for its type and cut to a bound here, nothing is believed
+because it parsed. What is not a record gives None, and the caller falls back on what the cluster itself says.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+PROTOCOL = 1
+MAX_TEXT = 1024
+MAX_METRICS = 64
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_METRIC_NAME = re.compile(r"[A-Za-z0-9_./ -]{1,120}")
+
+
+class Outcome(StrEnum):
+    """What a launcher says of its own end."""
+
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    INTERRUPTED = "Interrupted"
+
+
+@dataclass(frozen=True)
+class RunReference:
+    """An MLflow run as the launcher names it."""
+
+    id: str
+    experiment_id: str
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """Where the exported model lies, and the sha256 digest of its manifest."""
+
+    uri: str
+    digest: str
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointReference:
+    """A complete checkpoint. `step` counts over the whole fit, `time_ms` since 1970."""
+
+    uri: str
+    epoch: int
+    step: int
+    time_ms: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """From where an attempt went on; `exact` is None where that cannot be told."""
+
+    attempt: int
+    step: int
+    exact: bool | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come. None where it is not known."""
+
+    percent: float | None = None
+    eta_seconds: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One launcher's record, checked and bounded."""
+
+    outcome: Outcome
+    time_ms: int
+    failure_class: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    message: str = ""
+    hint: str = ""
+    log_tail: str = ""
+    lost_peer: bool = False
+    progress: Progress = field(default_factory=Progress)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    run: RunReference | None = None
+    model: ModelReference | None = None
+    checkpoint: CheckpointReference | None = None
+    resume: Resume | None = None
+
+
+def parse_record(text: str) -> Record | None:
+    """The record in a termination message, or None where there is none (a log tail, nothing, another protocol)."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict) or data.get("protocol") != PROTOCOL:
+        return None
+    try:
+        outcome = Outcome(_text(data.get("outcome")))
+    except ValueError:
+        return None
+    time_ms = _integer(data.get("time"))
+    if time_ms is None or time_ms < 0:
+        return None
+    reason = _text(data.get("reason"))
+    return Record(
+        outcome=outcome,
+        time_ms=time_ms,
+        failure_class=_text(data.get("class")),
+        reason=reason if re.fullmatch(r"[A-Z][A-Za-z0-9]{0,63}", reason) else "",
+        exit_code=_integer(data.get("exitCode")),
+        message=_text(data.get("message")),
+        hint=_text(data.get("hint")),
+        log_tail=_text(data.get("logTail")),
+        lost_peer="lostPeer" in data,
+        progress=parse_progress(data.get("progress")),
+        metrics=parse_metrics(data.get("metrics")),
+        run=parse_run(data.get("run")),
+        model=_model(data.get("model")),
+        checkpoint=parse_checkpoint(data.get("checkpoint")),
+        resume=parse_resume(data.get("resume")),
+    )
+
+
+def parse_progress(data: Any) -> Progress:
+    """Progress from JSON of unknown origin; what does not fit is left out."""
+    if not isinstance(data, dict):
+        return Progress()
+    percent = _number(data.get("percent"))
+    return Progress(
+        percent=None if percent is None else min(max(percent, 0.0), 100.0),
+        eta_seconds=_count(data.get("etaSeconds")),
+        epoch=_count(data.get("epoch")),
+        epochs=_count(data.get("epochs")),
+        step=_count(data.get("step")),
+        steps=_count(data.get("steps")),
+    )
+
+
+def parse_metrics(data: Any) -> dict[str, float]:
+    """Metrics by name, finite numbers only, at most MAX_METRICS of them."""
+    if not isinstance(data, dict):
+        return {}
+    numbers = ((name, _number(value)) for name, value in data.items() if _METRIC_NAME.fullmatch(name))
+    return dict([(name, value) for name, value in numbers if value is not None][:MAX_METRICS])
+
+
+def parse_run(data: Any) -> RunReference | None:
+    """A run's ids, or None."""
+    if not isinstance(data, dict) or not (run_id := _text(data.get("id"))):
+        return None
+    return RunReference(run_id[:64], _text(data.get("experimentId"))[:64])
+
+
+def parse_checkpoint(data: Any) -> CheckpointReference | None:
+    """A checkpoint's place, or None."""
+    if not isinstance(data, dict) or not (uri := _text(data.get("uri"))):
+        return None
+    return CheckpointReference(
+        uri, _count(data.get("epoch")) or 0, _count(data.get("step")) or 0, _count(data.get("time")) or 0
+    )
+
+
+def parse_resume(data: Any) -> Resume | None:
+    """From where the attempt went on, or None where it began anew."""
+    if not isinstance(data, dict) or (attempt := _count(data.get("attempt"))) is None:
+        return None
+    exact = data.get("exact")
+    return Resume(
+        attempt,
+        _count(data.get("step")) or 0,
+        exact if isinstance(exact, bool) else None,
+        _text(data.get("message")),
+    )
+
+
+def _model(data: Any) -> ModelReference | None:
+    if not isinstance(data, dict):
+        return None
+    uri, digest = _text(data.get("uri")), _text(data.get("digest"))
+    if not uri or not _DIGEST.fullmatch(digest):
+        return None
+    formats = data.get("formats")
+    names = tuple(_text(name)[:32] for name in formats[:8]) if isinstance(formats, list) else ()
+    return ModelReference(uri, digest, names)
+
+
+def _text(value: Any) -> str:
+    return value[:MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else None
+
+
+def _count(value: Any) -> int | None:
+    number = _integer(value)
+    return number if number is not None and number >= 0 else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,99 @@
+"""The reasons that a TrainingJob's status uses, each spelled once, and what a failure means for the next attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.api.common import FailureClass
+from headrace.api.trainingjob import State
+
+FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED})
+
+
+class Reason:
+    """Reasons of states, conditions and failures. CamelCase, documented in docs/reference/failures.md."""
+
+    ACCEPTED = "Accepted"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
+    NAME_IN_USE = "NameInUse"
+    WAITING_FOR_PODS = "WaitingForPods"
+    WAITING_FOR_QUOTA = "WaitingForQuota"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL = "ImagePull"
+    INVALID_IMAGE_NAME = "InvalidImageName"
+    CONTAINER_CONFIG = "ContainerConfig"
+    CREATING_CONTAINERS = "CreatingContainers"
+    PREPARING = "Preparing"
+    TRAINING = "Training"
+    EXPORTING = "Exporting"
+    UPLOADING = "Uploading"
+    ENDING = "Ending"
+    BACK_OFF = "BackOff"
+    SUSPENDED_BY_USER = "SuspendedByUser"
+    SUSPENDED_BY_QUEUE = "SuspendedByQueue"
+    TRAINED = "Trained"
+    JUDGING = "Judging"
+    GATE_PASSED = "GatePassed"
+    GATE_FAILED = "GateFailed"
+    MAX_RESTARTS = "MaxRestartsReached"
+    OUT_OF_MEMORY = "OutOfMemory"
+    PROCESS_KILLED = "ProcessKilled"
+    COMMAND_NOT_FOUND = "CommandNotFound"
+    EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    NODE_LOST = "NodeLost"
+    POD_DELETED = "PodDeleted"
+    POD_REFUSED = "PodRefusedByNode"
+    JOB_DELETED = "JobDeleted"
+    STORAGE_LIMIT = "StorageLimit"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    NO_RECORD = "NoRecord"
+    PEER_LOST = "PeerLost"
+    TRACKING_UNAVAILABLE = "TrackingUnavailable"
+    TRACKING_NOT_CONFIGURED = "TrackingNotConfigured"
+    TRACKING_FORBIDDEN = "TrackingForbidden"
+    TENANT_NOT_FOUND = "TenantNotFound"
+    DIGEST_MISMATCH = "DigestMismatch"
+    MODEL_MISSING = "ModelMissing"
+    MODEL_NAME_TAKEN = "ModelNameTaken"
+    REGISTERED = "Registered"
+
+
+@dataclass(frozen=True)
+class FailureRule:
+    """What follows from a failure: is there a next attempt, and does it count against maxRestarts."""
+
+    retryable: bool
+    counted: bool
+
+
+FAILURE_RULES: dict[FailureClass, FailureRule] = {
+    FailureClass.USER_CODE: FailureRule(retryable=True, counted=True),
+    FailureClass.CONFIG: FailureRule(retryable=False, counted=False),
+    FailureClass.OOM: FailureRule(retryable=True, counted=True),
+    FailureClass.KILLED: FailureRule(retryable=True, counted=True),
+    FailureClass.DISRUPTED: FailureRule(retryable=True, counted=False),
+    FailureClass.STORAGE: FailureRule(retryable=True, counted=True),
+    FailureClass.TRACKING: FailureRule(retryable=True, counted=False),
+    FailureClass.SCHEDULING: FailureRule(retryable=False, counted=False),
+    FailureClass.IMAGE: FailureRule(retryable=False, counted=False),
+    FailureClass.DATA: FailureRule(retryable=False, counted=False),
+    FailureClass.DEADLINE: FailureRule(retryable=False, counted=False),
+    FailureClass.GATE: FailureRule(retryable=False, counted=False),
+    FailureClass.PEER: FailureRule(retryable=True, counted=True),
+}
+
+# Where one reason differs from its class.
+REASON_RULES: dict[str, FailureRule] = {
+    "NothingTrained": FailureRule(retryable=False, counted=False),
+    "StorageUnavailable": FailureRule(retryable=True, counted=False),
+    "StorageForbidden": FailureRule(retryable=False, counted=False),
+    "BucketNotFound": FailureRule(retryable=False, counted=False),
+    "TrackingForbidden": FailureRule(retryable=False, counted=False),
+}
+
+
+def rule_for(failure_class: FailureClass, reason: str) -> FailureRule:
+    """The rule of a failure: that of its reason where it has one, else that of its class."""
+    return REASON_RULES.get(reason, FAILURE_RULES[failure_class])

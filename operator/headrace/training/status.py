@@ -1,0 +1,182 @@
+"""Derives the parts of a TrainingJob's status: conditions, columns, what a launcher told (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from headrace.api.scalars import format_decimal
+from headrace.api.trainingjob import (
+    CheckpointStatus,
+    Columns,
+    Condition,
+    ConditionStatus,
+    Progress,
+    Resume,
+    Run,
+    State,
+    TrainingJob,
+    TrainingJobStatus,
+    to_status_dict,
+)
+from headrace.kube.resources import Object
+from headrace.training import record as claims
+from headrace.training.observed import Live
+from headrace.training.states import Reason
+
+# The metric that the METRIC column shows when no gate names one: the first of these that there is.
+SHOWN_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
+
+
+def take_live(status: TrainingJobStatus, live: Live) -> TrainingJobStatus:
+    """The status with what the chief answers on /progress."""
+    return _take(status, live.progress, live.metrics, live.run, live.checkpoint, live.resume)
+
+
+def take_record(status: TrainingJobStatus, record: claims.Record) -> TrainingJobStatus:
+    """The status with what the chief left in its record. The last /progress read is older than the record."""
+    return _take(status, record.progress, record.metrics, record.run, record.checkpoint, record.resume)
+
+
+def _take(
+    status: TrainingJobStatus,
+    progress: claims.Progress,
+    metrics: Mapping[str, float],
+    run: claims.RunReference | None,
+    checkpoint: claims.CheckpointReference | None,
+    resume: claims.Resume | None,
+) -> TrainingJobStatus:
+    changes: dict[str, object] = {}
+    if progress != claims.Progress():
+        changes["progress"] = Progress(
+            percent=None if progress.percent is None else int(progress.percent),
+            eta_seconds=progress.eta_seconds,
+            epoch=progress.epoch,
+            epochs=progress.epochs,
+            step=progress.step,
+            steps=progress.steps,
+        )
+    if metrics:
+        changes["metrics"] = {name: format_decimal(value) for name, value in sorted(metrics.items())}
+    if run is not None:
+        known = status.run
+        changes["run"] = Run(
+            id=run.id,
+            experiment=known.experiment if known else None,
+            experiment_id=run.experiment_id or (known.experiment_id if known else None),
+            url=known.url if known else None,
+        )
+    if checkpoint is not None:
+        changes["checkpoint"] = CheckpointStatus(
+            uri=checkpoint.uri,
+            step=checkpoint.step,
+            epoch=checkpoint.epoch,
+            time=datetime.fromtimestamp(checkpoint.time_ms / 1000, tz=UTC),
+        )
+    if resume is not None:
+        changes["resume"] = Resume(attempt=resume.attempt, step=resume.step, exact=resume.exact, message=resume.message)
+    return status.model_copy(update=changes)
+
+
+def finish_status(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> Object:
+    """The status as it is written: with conditions, columns and observedGeneration; every text cut to its bound."""
+    complete = status.model_copy(
+        update={
+            "observed_generation": job.metadata.generation,
+            "conditions": _conditions(job, status, now),
+            "columns": _columns(job, status),
+        }
+    )
+    return to_status_dict(
+        TrainingJobStatus.model_validate(complete.model_dump(mode="json", by_alias=True, exclude_none=True))
+    )
+
+
+def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> tuple[Condition, ...]:
+    state, reason = status.state, status.reason or Reason.ACCEPTED
+    message = status.message or ""
+    under_way = state not in (State.SUCCEEDED, State.FAILED, State.SUSPENDED)
+    facts = {
+        "Progressing": under_way,
+        "Complete": state is State.SUCCEEDED,
+        "Failed": state is State.FAILED,
+        "Suspended": state is State.SUSPENDED,
+    }
+    before = {condition.type: condition for condition in job.status.conditions}
+    conditions = []
+    for kind, holds in facts.items():
+        value = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+        old = before.pop(kind, None)
+        conditions.append(
+            Condition(
+                type=kind,
+                status=value,
+                reason=reason,
+                # The text of a moment belongs to the condition that holds; the others would change with it for nothing.
+                message=message if holds else "",
+                observed_generation=job.metadata.generation,
+                last_transition_time=old.last_transition_time
+                if old and old.status is value
+                else now.replace(microsecond=0),
+            )
+        )
+    return (*conditions, *before.values())
+
+
+def _columns(job: TrainingJob, status: TrainingJobStatus) -> Columns:
+    progress = status.progress
+    workers = job.spec.strategy.workers
+    running = sum(worker.phase == "Running" for worker in status.workers)
+    gate = status.model.gate if status.model else None
+    percent = (
+        "100%"
+        if status.state is State.SUCCEEDED
+        else f"{progress.percent}%"
+        if progress and progress.percent is not None
+        else "-"
+    )
+    return Columns(
+        progress=percent,
+        eta=_short(progress.eta_seconds)
+        if progress and progress.eta_seconds and status.state is State.RUNNING
+        else "-",
+        metric=_metric(job, status),
+        try_=f"{status.attempts_counted + 1}/{job.spec.restart_policy.max_restarts + 1}"
+        if status.attempts_counted <= job.spec.restart_policy.max_restarts
+        else f"{job.spec.restart_policy.max_restarts + 1}/{job.spec.restart_policy.max_restarts + 1}",
+        workers=f"{running}/{workers}",
+        gate="-" if gate is None else "Passed" if gate.passed else "Failed",
+        model=f"{job.spec.output.model}/{status.model.version}"
+        if job.spec.output and status.model and status.model.version
+        else "-",
+        checkpoint=f"step {status.checkpoint.step}"
+        if status.checkpoint and status.checkpoint.step is not None
+        else "-",
+        run=status.run.id if status.run and status.run.id else "-",
+    )
+
+
+def _metric(job: TrainingJob, status: TrainingJobStatus) -> str:
+    gates = [gate.metric for gate in job.spec.evaluation.gates] if job.spec.evaluation else []
+    for name in (*gates, *SHOWN_METRICS, *sorted(status.metrics)):
+        if name in status.metrics:
+            return f"{name}={_rounded(status.metrics[name])}"
+    return "-"
+
+
+def _rounded(value: str) -> str:
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
+
+
+def _short(seconds: int) -> str:
+    """A duration for a column: 45s, 22m, 3h10m, 2d4h."""
+    if seconds < 60:
+        return f"{seconds}s"
+    minutes = seconds // 60
+    if minutes < 60:
+        return f"{minutes}m"
+    hours = minutes // 60
+    return f"{hours}h{minutes % 60}m" if hours < 24 else f"{hours // 24}d{hours % 24}h"

@@ -1,0 +1,34 @@
+"""Before the operator goes: takes its finalizer off every training pod, so that no namespace hangs without it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from headrace.kube.client import KubeClient
+from headrace.kube.errors import Conflict, NotFound
+from headrace.kube.resources import PODS
+from headrace.labels import MANAGED_SELECTOR
+from headrace.training.observed import read_pod
+from headrace.training.release import release_pod
+
+PASSES = 5
+
+log = logging.getLogger(__name__)
+
+
+async def release_pods(kubeconfig: Path | None) -> None:
+    """Let every held pod go. A pod that changes meanwhile is tried again, a few times."""
+    async with KubeClient.session(kubeconfig) as client:
+        for _ in range(PASSES):
+            found = await client.list(PODS, labels=MANAGED_SELECTOR)
+            held = [(obj["metadata"]["namespace"], pod) for obj in found if (pod := read_pod(obj)).held]
+            if not held:
+                return
+            for namespace, pod in held:
+                patch = release_pod(namespace, pod.name, pod.uid, pod.resource_version, pod.finalizers)
+                try:
+                    await client.merge_patch(*patch)
+                except (Conflict, NotFound) as error:
+                    log.info("pod %s/%s: %s", namespace, pod.name, error)
+        log.warning("some pods still carry the finalizer; run release-pods again")

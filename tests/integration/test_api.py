@@ -1,0 +1,558 @@
+"""The CRDs on a real API server: what is accepted, what is refused and in which words, what kubectl shows."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from headrace.api.crd import custom_resource_definition
+from headrace.api.kind import API_VERSION
+from headrace.api.modelservice import ModelService
+from headrace.api.trainingjob import (
+    Attempt,
+    Columns,
+    Condition,
+    ConditionStatus,
+    Failure,
+    FailureClass,
+    Progress,
+    State,
+    TrainingJob,
+    TrainingJobStatus,
+    to_status_dict,
+)
+
+TRAINING_JOB: dict[str, Any] = {
+    "apiVersion": API_VERSION,
+    "kind": "TrainingJob",
+    "metadata": {"name": "text-generator", "namespace": "default"},
+    "spec": {
+        "source": {"configMap": {"name": "text-generator"}},
+        "image": "",
+        "entrypoint": "train.py",
+        "parameters": {"epochs": 10, "learning_rate": 0.001, "shuffle": True, "seed": "010"},
+        "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}],
+        "storage": {"secretRef": {"name": "headrace-storage"}},
+        "serviceAccountName": "trainer",
+        "strategy": {"type": "MultiWorkerMirrored", "workers": 2},
+        "resources": {"limits": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": 1}, "requests": {"cpu": "500m"}},
+        "podTemplate": {
+            "metadata": {"labels": {"team": "a"}},
+            "spec": {
+                "priorityClassName": "high",
+                "nodeSelector": {"gpu": "true"},
+                "containers": [
+                    {"name": "trainer", "env": [{"name": "X", "value": "1"}], "securityContext": {"runAsUser": 7}}
+                ],
+                "volumes": [{"name": "scratch", "emptyDir": {}}],
+            },
+        },
+        "tracking": {"experiment": "text-generation"},
+        "checkpoint": {"interval": "5m", "keep": 3},
+        "evaluation": {"gates": [{"metric": "val_accuracy", "min": "0.2"}, {"metric": "loss", "max": "6.5"}]},
+        "output": {"model": "text-generator", "formats": ["TensorFlow", "ONNX"], "alias": "candidate"},
+        "restartPolicy": {"maxRestarts": 3},
+        "startDeadlineSeconds": 600,
+        "activeDeadlineSeconds": 86400,
+        "ttlSecondsAfterFinished": 604800,
+        "suspend": False,
+    },
+}
+
+MODEL_SERVICE: dict[str, Any] = {
+    "apiVersion": API_VERSION,
+    "kind": "ModelService",
+    "metadata": {"name": "text-generator", "namespace": "default"},
+    "spec": {
+        "model": {"registry": {"name": "text-generator", "alias": "candidate"}},
+        "storage": {"secretRef": {"name": "headrace-storage-read"}},
+        "runtime": {"name": "onnxruntime"},
+        "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
+        "scaling": {"replicas": 2},
+        "rollout": {
+            "steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "1m"}],
+            "progressDeadline": "10m",
+            "analysis": {
+                "interval": "10s",
+                "failureLimit": 2,
+                "noData": "Hold",
+                "checks": [
+                    {"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 50},
+                    {"name": "latency", "metric": "LatencyP95", "maxRatioToStable": "1.5", "minRequests": 200},
+                ],
+            },
+            "promotion": {"alias": "champion"},
+        },
+        "route": {
+            "parentRefs": [{"name": "headrace", "namespace": "headrace-system"}],
+            "hostnames": ["text.example.com"],
+            "path": "/text",
+        },
+    },
+}
+
+ABSENT = object()
+
+
+def changed(manifest: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy with values put at dotted paths; ABSENT takes one away."""
+    result = copy.deepcopy(manifest)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        at = result
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        if value is ABSENT:
+            del at[last]
+        else:
+            at[last] = value
+    return result
+
+
+def container(**security: Any) -> list[dict[str, Any]]:
+    return [{"name": "trainer", "securityContext": security}]
+
+
+# What is wrong: the change to a good job, and the words that a person has to read.
+REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
+    "name too long": ({"metadata.name": "a" * 41}, "at most 40 lower-case letters"),
+    "name begins with a digit": ({"metadata.name": "1st"}, "beginning with a letter"),
+    "name with a dot": ({"metadata.name": "a.b"}, "at most 40 lower-case letters"),
+    "no spec": ({"spec": ABSENT}, "spec: Required value"),
+    "no source": ({"spec.source": ABSENT}, "spec.source: Required value"),
+    "empty source": ({"spec.source": {}}, "spec.source: Invalid value: set exactly one of configMap and image"),
+    "two sources": (
+        {"spec.source": {"configMap": {"name": "x"}, "image": "x:1"}},
+        "spec.source: Invalid value: set exactly one of configMap and image",
+    ),
+    "source image beside image": (
+        {"spec.source": {"image": "x:1"}, "spec.image": "y:1"},
+        "spec.image: Forbidden: source.image is the image that runs: leave image empty",
+    ),
+    "image with a space": ({"spec.image": "x :1"}, "spec.image in body should match"),
+    "no entrypoint": ({"spec.entrypoint": ABSENT}, "spec.entrypoint: Required value"),
+    "entrypoint outside": ({"spec.entrypoint": "lib/../../x.py"}, "must stay within the source"),
+    "absolute entrypoint": ({"spec.entrypoint": "/etc/passwd"}, "spec.entrypoint in body should match"),
+    "a list as parameter": ({"spec.parameters": {"layers": [1, 2]}}, "spec.parameters.layers"),
+    "an empty list as parameter": ({"spec.parameters": {"layers": []}}, "spec.parameters.layers"),
+    "an object as parameter": ({"spec.parameters": {"layers": {"a": 1}}}, "spec.parameters.layers"),
+    "an empty object as parameter": ({"spec.parameters": {"layers": {}}}, "spec.parameters.layers"),
+    "too many parameters": ({"spec.parameters": {f"p{i}": i for i in range(65)}}, "must have at most 64 items"),
+    "dataset twice": (
+        {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a"}, {"name": "a", "uri": "s3://bucket/b"}]},
+        "Duplicate value",
+    ),
+    "dataset not in S3": (
+        {"spec.datasets": [{"name": "a", "uri": "/etc"}]},
+        "spec.datasets[0].uri in body should match",
+    ),
+    "dataset name as a path": ({"spec.datasets": [{"name": "../a", "uri": "s3://bucket/a"}]}, "spec.datasets[0].name"),
+    "secret without a name": ({"spec.storage": {"secretRef": {}}}, "spec.storage.secretRef.name: Required value"),
+    "unknown strategy": (
+        {"spec.strategy": {"type": "Horovod"}},
+        'supported values: "SingleWorker", "MultiWorkerMirrored"',
+    ),
+    "single worker with two": (
+        {"spec.strategy": {"type": "SingleWorker", "workers": 2}},
+        "SingleWorker has exactly 1 worker: leave workers out, or choose type MultiWorkerMirrored",
+    ),
+    "several workers that are one": (
+        {"spec.strategy": {"type": "MultiWorkerMirrored"}},
+        "MultiWorkerMirrored needs 2 to 64 workers",
+    ),
+    "too many workers": (
+        {"spec.strategy": {"type": "MultiWorkerMirrored", "workers": 65}},
+        "should be less than or equal to 64",
+    ),
+    "negative workers": ({"spec.strategy": {"workers": -1}}, "should be greater than or equal to 1"),
+    "negative quantity": (
+        {"spec.resources": {"limits": {"cpu": "-1"}}},
+        "spec.resources.limits.cpu in body should match",
+    ),
+    "negative number as quantity": ({"spec.resources": {"limits": {"cpu": -1}}}, "a quantity cannot be negative"),
+    "quantity that is none": (
+        {"spec.resources": {"limits": {"memory": "4 GB"}}},
+        "spec.resources.limits.memory in body",
+    ),
+    "resource that is none": ({"spec.resources": {"limits": {"CPU!": "1"}}}, "a resource is named like cpu, memory"),
+    "request over limit": (
+        {"spec.resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "2000Mi"}}},
+        "spec.resources.requests: Forbidden: a request cannot be larger than the limit",
+    ),
+    "host network": ({"spec.podTemplate.spec": {"hostNetwork": True}}, "cannot use its node's network"),
+    "host processes": ({"spec.podTemplate.spec": {"hostPID": True}}, "cannot see its node's processes"),
+    "host IPC": ({"spec.podTemplate.spec": {"hostIPC": True}}, "cannot use its node's IPC"),
+    "host path": (
+        {"spec.podTemplate.spec": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}},
+        "spec.podTemplate.spec.volumes[0].hostPath: Forbidden: a training pod cannot mount a folder of its node",
+    ),
+    "privileged": ({"spec.podTemplate.spec": {"containers": container(privileged=True)}}, "cannot be privileged"),
+    "privileged init container": (
+        {"spec.podTemplate.spec": {"initContainers": container(privileged=True)}},
+        "cannot be privileged",
+    ),
+    "privilege escalation": (
+        {"spec.podTemplate.spec": {"containers": container(allowPrivilegeEscalation=True)}},
+        "cannot gain privileges",
+    ),
+    "added capabilities": (
+        {"spec.podTemplate.spec": {"containers": container(capabilities={"add": ["SYS_ADMIN"]})}},
+        "cannot add capabilities",
+    ),
+    "unmasked proc": (
+        {"spec.podTemplate.spec": {"containers": container(procMount="Unmasked")}},
+        "only procMount Default",
+    ),
+    "host port": (
+        {"spec.podTemplate.spec": {"containers": [{"name": "trainer", "ports": [{"hostPort": 80}]}]}},
+        "cannot take a port of its node",
+    ),
+    "node by name": ({"spec.podTemplate.spec": {"nodeName": "n1"}}, "goes past the scheduler"),
+    "service account in the template": (
+        {"spec.podTemplate.spec": {"serviceAccountName": "admin"}},
+        "use spec.serviceAccountName",
+    ),
+    "experiment with a slash": ({"spec.tracking.experiment": "other-team/x"}, "spec.tracking.experiment in body"),
+    "interval in days": ({"spec.checkpoint.interval": "2 days"}, "spec.checkpoint.interval in body should match"),
+    "interval too short": ({"spec.checkpoint.interval": "1s"}, "must be a duration from 10s to 24h"),
+    "interval too long": ({"spec.checkpoint.interval": "99999h"}, "must be a duration from 10s to 24h"),
+    "negative interval": ({"spec.checkpoint.interval": "-5m"}, "spec.checkpoint.interval in body should match"),
+    "no checkpoint kept": ({"spec.checkpoint.keep": 0}, "should be greater than or equal to 1"),
+    "gate with a float": ({"spec.evaluation.gates": [{"metric": "a", "min": 0.2}]}, 'must be of type string: "number"'),
+    "gate with words": ({"spec.evaluation.gates": [{"metric": "a", "min": "high"}]}, "should match"),
+    "gate without bounds": ({"spec.evaluation.gates": [{"metric": "a"}]}, "a gate needs min, max or both"),
+    "gate that nothing passes": (
+        {"spec.evaluation.gates": [{"metric": "a", "min": "0.9", "max": "0.10"}]},
+        "min is larger than max: no value could pass",
+    ),
+    "no gates": ({"spec.evaluation.gates": []}, "should have at least 1 items"),
+    "metric twice": (
+        {"spec.evaluation.gates": [{"metric": "a", "min": "1"}, {"metric": "a", "max": "2"}]},
+        "Duplicate value",
+    ),
+    "output without a run": ({"spec.tracking": ABSENT}, "output needs tracking.experiment"),
+    "format that is none": ({"spec.output.formats": ["Torch"]}, 'supported values: "TensorFlow", "ONNX"'),
+    "format twice": ({"spec.output.formats": ["ONNX", "ONNX"]}, "Duplicate value"),
+    "alias latest": ({"spec.output.alias": "latest"}, "reserved by MLflow"),
+    "alias like a version": ({"spec.output.alias": "v2"}, "reserved by MLflow"),
+    "model of another namespace": ({"spec.output.model": "team-b.text"}, "spec.output.model in body should match"),
+    "restarts without end": ({"spec.restartPolicy.maxRestarts": 1000}, "should be less than or equal to 100"),
+    "no time to start": ({"spec.startDeadlineSeconds": 0}, "should be greater than or equal to 1"),
+    "negative TTL": ({"spec.ttlSecondsAfterFinished": -1}, "should be greater than or equal to 0"),
+    "field that is not built": (
+        {"spec.evaluation.baseline": {"alias": "champion"}},
+        'unknown field "spec.evaluation.baseline"',
+    ),
+    "typo": ({"spec.entryPoint": "train.py"}, 'unknown field "spec.entryPoint"'),
+}
+
+REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
+    "name too long": ({"metadata.name": "a" * 41}, "at most 40 lower-case letters"),
+    "no model": ({"spec.model": {}}, "set exactly one of registry, uri and trainingJob"),
+    "two models": ({"spec.model.uri": "s3://team-a/model"}, "set exactly one of registry, uri and trainingJob"),
+    "alias and version": ({"spec.model.registry.version": "3"}, "set exactly one of alias and version"),
+    "neither alias nor version": ({"spec.model.registry": {"name": "a"}}, "set exactly one of alias and version"),
+    "version as a number": ({"spec.model.registry": {"name": "a", "version": 3}}, 'must be of type string: "integer"'),
+    "model not in S3": ({"spec.model": {"uri": "file:///model"}}, "spec.model.uri in body should match"),
+    "unknown runtime": ({"spec.runtime.name": "triton"}, 'supported values: "onnxruntime", "tensorflow-serving"'),
+    "no runtime": ({"spec.runtime": ABSENT}, "spec.runtime: Required value"),
+    "no replicas": ({"spec.scaling.replicas": 0}, "should be greater than or equal to 1"),
+    "weights that fall": (
+        {"spec.rollout.steps": [{"weight": 50}, {"weight": 10}]},
+        "the weights of the steps have to rise",
+    ),
+    "weights that stand still": (
+        {"spec.rollout.steps": [{"weight": 50}, {"weight": 50}]},
+        "the weights of the steps have to rise",
+    ),
+    "a step to everything": ({"spec.rollout.steps": [{"weight": 100}]}, "should be less than or equal to 99"),
+    "hold in days": ({"spec.rollout.steps": [{"weight": 10, "hold": "1d"}]}, "hold in body should match"),
+    "hold too long": ({"spec.rollout.steps": [{"weight": 10, "hold": "200h"}]}, "must be a duration from 0s to 168h"),
+    "steps without a route": ({"spec.route": ABSENT}, "steps divide the requests of a route: set route.parentRefs"),
+    "promotion onto the source": (
+        {"spec.rollout.promotion.alias": "candidate"},
+        "the promotion alias has to differ from the alias that is followed",
+    ),
+    "promotion without a registry": (
+        {"spec.model": {"uri": "s3://team-a/model"}},
+        "a model that is served by its uri is in no registry: leave promotion out",
+    ),
+    "no checks": ({"spec.rollout.analysis.checks": []}, "should have at least 1 items"),
+    "check twice": (
+        {"spec.rollout.analysis.checks": [{"name": "a", "metric": "SuccessRate", "min": "0.9"}] * 2},
+        "Duplicate value",
+    ),
+    "success rate over 1": (
+        {"spec.rollout.analysis.checks": [{"name": "a", "metric": "SuccessRate", "min": "99"}]},
+        "must be from 0 to 1",
+    ),
+    "success rate as a ratio": (
+        {"spec.rollout.analysis.checks": [{"name": "a", "metric": "SuccessRate", "maxRatioToStable": "1.5"}]},
+        "a check of SuccessRate has min and no maxRatioToStable",
+    ),
+    "latency with a rate": (
+        {"spec.rollout.analysis.checks": [{"name": "a", "metric": "LatencyP50", "min": "0.9"}]},
+        "a check of a latency has maxRatioToStable and no min",
+    ),
+    "p95 of few": (
+        {
+            "spec.rollout.analysis.checks": [
+                {"name": "a", "metric": "LatencyP95", "maxRatioToStable": "2", "minRequests": 50}
+            ]
+        },
+        "a p95 needs minRequests of at least 200",
+    ),
+    "p99 of few": (
+        {
+            "spec.rollout.analysis.checks": [
+                {"name": "a", "metric": "LatencyP99", "maxRatioToStable": "2", "minRequests": 200}
+            ]
+        },
+        "a p99 needs minRequests of at least 1000",
+    ),
+    "route without a gateway": ({"spec.route.parentRefs": []}, "should have at least 1 items"),
+    "path with dots": ({"spec.route.path": "/a/../b"}, "has to be without . and .."),
+    "relative path": ({"spec.route.path": "a"}, "spec.route.path in body should match"),
+    "hostname with a port": ({"spec.route.hostnames": ["a:80"]}, "spec.route.hostnames[0] in body should match"),
+    "field that is not built": ({"spec.rollout.onFailure": "Pause"}, 'unknown field "spec.rollout.onFailure"'),
+}
+
+
+@pytest.fixture(scope="module")
+def both_kinds(kubectl):
+    """ModelService too, whether or not it is among the kinds of this release."""
+    definition = json.dumps(custom_resource_definition(ModelService))
+    kubectl("apply", "--server-side", "-f", "-", stdin=definition)
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", "-", stdin=definition)
+    return kubectl
+
+
+class TestCreating:
+    def test_a_training_job_with_every_field_is_accepted_and_kept_as_it_is(self, kubectl, namespace):
+        kubectl.create(changed(TRAINING_JOB, {"metadata.namespace": namespace}))
+        assert kubectl.get("trainingjob", "text-generator", namespace)["spec"] == TRAINING_JOB["spec"]
+
+    def test_a_model_service_with_every_field_is_accepted_and_kept_as_it_is(self, both_kinds, namespace):
+        both_kinds.create(changed(MODEL_SERVICE, {"metadata.namespace": namespace}))
+        assert both_kinds.get("modelservice", "text-generator", namespace)["spec"] == MODEL_SERVICE["spec"]
+
+    def test_the_smallest_training_job_gets_the_defaults_that_the_reader_has(self, kubectl, namespace):
+        spec = {"source": {"configMap": {"name": "x"}}, "entrypoint": "train.py"}
+        kubectl.create(TRAINING_JOB | {"metadata": {"name": "small", "namespace": namespace}, "spec": spec})
+        stored = TrainingJob.model_validate(kubectl.get("trainingjob", "small", namespace))
+        assert stored.spec == TrainingJob.model_validate({"metadata": {"name": "small"}, "spec": spec}).spec
+
+    @pytest.mark.parametrize("case", REFUSED_JOBS)
+    def test_a_bad_training_job_is_refused_in_plain_words(self, kubectl, case):
+        changes, words = REFUSED_JOBS[case]
+        refusal = kubectl.refusal(changed(TRAINING_JOB, changes))
+        assert words in refusal
+        assert "compilation failed" not in refusal
+        assert "no such key" not in refusal
+
+    @pytest.mark.parametrize("case", REFUSED_SERVICES)
+    def test_a_bad_model_service_is_refused_in_plain_words(self, both_kinds, case):
+        changes, words = REFUSED_SERVICES[case]
+        refusal = both_kinds.refusal(changed(MODEL_SERVICE, changes))
+        assert words in refusal
+        assert "compilation failed" not in refusal
+        assert "no such key" not in refusal
+
+    @pytest.mark.parametrize("value", [True, False, 0, -3, 2**53, 0.001, "010", "true", ""])
+    def test_a_parameter_keeps_value_and_type(self, kubectl, value):
+        manifest = changed(TRAINING_JOB, {"spec.parameters": {"x": value}})
+        answer = kubectl("create", "--dry-run=server", "--output=json", "-f", "-", stdin=json.dumps(manifest))
+        kept = json.loads(answer)["spec"]["parameters"]["x"]
+        assert (type(kept), kept) == (type(value), value)
+
+
+# Field: another good value for it.
+CHANGES: dict[str, Any] = {
+    "spec.source": {"configMap": {"name": "other"}},
+    "spec.image": "other:1",
+    "spec.entrypoint": "other.py",
+    "spec.datasets": [{"name": "corpus", "uri": "s3://team-a/other.txt"}],
+    "spec.storage": {"secretRef": {"name": "other"}},
+    "spec.serviceAccountName": "other",
+    "spec.strategy": {"type": "SingleWorker", "workers": 1},
+    "spec.resources": {"limits": {"cpu": "1"}},
+    "spec.podTemplate": {"spec": {"hostNetwork": False}},
+    "spec.tracking": {"experiment": "other"},
+    "spec.checkpoint": {"interval": "6m", "keep": 3},
+    "spec.evaluation": {"gates": [{"metric": "val_accuracy", "min": "0.1"}]},
+    "spec.output": {"model": "other", "formats": ["ONNX"]},
+    "spec.restartPolicy": {"maxRestarts": 4},
+    "spec.startDeadlineSeconds": 601,
+    "spec.activeDeadlineSeconds": 86401,
+}
+
+
+class TestChanging:
+    @pytest.fixture(scope="class")
+    def job(self, kubectl):
+        """A job that no test of this class succeeds in changing."""
+        manifest = changed(TRAINING_JOB, {"metadata.name": "immutable"})
+        kubectl.create(manifest)
+        return manifest
+
+    def replaced(self, kubectl, manifest):
+        return kubectl.run("replace", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest))
+
+    @pytest.mark.parametrize("field", CHANGES)
+    def test_a_field_of_a_training_job_cannot_be_changed(self, kubectl, job, field):
+        refused = self.replaced(kubectl, changed(job, {field: CHANGES[field]}))
+        words = (
+            f"{field}: Forbidden: cannot be changed, only suspend and ttlSecondsAfterFinished can: create a new object"
+        )
+        assert words in refused.stderr
+
+    @pytest.mark.parametrize(
+        "field", ["spec.storage", "spec.evaluation", "spec.activeDeadlineSeconds", "spec.checkpoint"]
+    )
+    def test_a_field_of_a_training_job_cannot_be_taken_away(self, kubectl, job, field):
+        # A field with a default is changed by taking it away only where the default is another value.
+        before = changed(job, {"metadata.name": "removal", "spec.checkpoint": {"interval": "7m", "keep": 3}})
+        kubectl("apply", "-f", "-", stdin=json.dumps(before))
+        refused = self.replaced(kubectl, changed(before, {field: ABSENT}))
+        assert f"{field}: Forbidden: cannot be changed" in refused.stderr
+
+    def test_every_immutable_field_that_cel_can_see_is_in_the_table(self):
+        rules = custom_resource_definition(TrainingJob)["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+            "properties"
+        ]["spec"]["x-kubernetes-validations"]
+        guarded = {f"spec{rule['fieldPath']}" for rule in rules if "oldSelf" in rule["rule"]}
+        assert guarded == CHANGES.keys()
+
+    @pytest.mark.parametrize(("field", "value"), [("spec.suspend", True), ("spec.ttlSecondsAfterFinished", 1)])
+    def test_suspend_and_ttl_can_be_changed(self, kubectl, job, field, value):
+        done = self.replaced(kubectl, changed(job, {field: value}))
+        assert done.returncode == 0, done.stderr
+
+    def test_a_ttl_can_be_taken_away(self, kubectl, job):
+        done = self.replaced(kubectl, changed(job, {"spec.ttlSecondsAfterFinished": ABSENT}))
+        assert done.returncode == 0, done.stderr
+
+    def test_a_model_service_can_be_scaled(self, both_kinds, namespace):
+        both_kinds.create(changed(MODEL_SERVICE, {"metadata.namespace": namespace}))
+        both_kinds("scale", "modelservice/text-generator", "--replicas=5", "--namespace", namespace)
+        assert both_kinds.get("modelservice", "text-generator", namespace)["spec"]["scaling"] == {"replicas": 5}
+
+
+STATUS = TrainingJobStatus(
+    observed_generation=1,
+    state=State.RUNNING,
+    reason="Training",
+    attempt=Attempt(number=1, job="text-generator-1"),
+    progress=Progress(percent=45, eta_seconds=1320, epoch=5, epochs=10, step=450, steps=1000),
+    metrics={"val_auc": "0.931", "loss": "NaN"},
+    conditions=(
+        Condition(
+            type="Ready",
+            status=ConditionStatus.TRUE,
+            reason="Training",
+            last_transition_time="2025-01-01T00:00:00Z",  # type: ignore[arg-type]
+        ),
+    ),
+    failure=Failure(class_=FailureClass.USER_CODE, reason="ScriptRaised", message="m" * 9000, log_tail="é" * 9000),
+    columns=Columns(
+        progress="45%", eta="22m", metric="val_auc=0.931", try_="1/4", workers="3/3", checkpoint="450", run="abc"
+    ),
+)
+
+
+def write_status(kubectl, namespace, status):
+    patch = json.dumps({"status": to_status_dict(status)})
+    arguments = ("patch", "trainingjob", "text-generator", "--namespace", namespace, "--subresource=status")
+    return kubectl.run(*arguments, "--type=merge", "--patch", patch)
+
+
+class TestStatus:
+    @pytest.fixture()
+    def running(self, kubectl, namespace):
+        kubectl.create(changed(TRAINING_JOB, {"metadata.namespace": namespace}))
+        done = write_status(kubectl, namespace, STATUS)
+        assert done.returncode == 0, done.stderr
+        return namespace
+
+    def test_what_is_written_is_what_is_read(self, kubectl, running):
+        assert TrainingJob.model_validate(kubectl.get("trainingjob", "text-generator", running)).status == STATUS
+
+    def test_kubectl_get_shows_it_in_columns(self, kubectl, running):
+        header, row = kubectl("get", "tj", "--namespace", running).splitlines()
+        assert header.split() == "NAME STATE REASON PROGRESS ETA METRIC TRY MODEL AGE".split()
+        assert row.split()[:-1] == "text-generator Running Training 45% 22m val_auc=0.931 1/4 -".split()
+
+    def test_kubectl_get_wide_shows_more(self, kubectl, running):
+        header, row = kubectl("get", "tj", "--namespace", running, "--output=wide").splitlines()
+        assert header.split()[-4:] == "WORKERS GATE CHECKPOINT RUN".split()
+        assert row.split()[-4:] == "3/3 - 450 abc".split()
+
+    def test_training_jobs_can_be_selected_by_state(self, kubectl, running):
+        select = ("get", "trainingjobs", "--namespace", running, "--output=name", "--field-selector")
+        assert kubectl(*select, "status.state=Running").split() == ["trainingjob.headrace.dev/text-generator"]
+        assert kubectl(*select, "status.state=Failed").split() == []
+
+    def test_kubectl_can_wait_for_a_condition(self, kubectl, running):
+        kubectl("wait", "--for=condition=Ready", "--timeout=10s", "tj/text-generator", "--namespace", running)
+
+    def test_an_object_from_before_a_tightened_rule_still_takes_status(self, kubectl, running):
+        definition = custom_resource_definition(TrainingJob)
+        loose = yaml.safe_load(yaml.safe_dump(definition))
+        spec = loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        spec["checkpoint"]["properties"]["interval"].pop("x-kubernetes-validations")
+        del spec["evaluation"]["properties"]["gates"]["items"]["x-kubernetes-validations"]
+        apply = ("apply", "--server-side", "-f", "-")
+        old = changed(
+            TRAINING_JOB,
+            {
+                "metadata": {"name": "text-generator", "namespace": running},
+                "spec.checkpoint.interval": "1s",
+                "spec.evaluation.gates": [{"metric": "a"}],
+            },
+        )
+        try:
+            kubectl(*apply, stdin=json.dumps(loose))
+            kubectl("delete", "tj", "text-generator", "--namespace", running)
+            kubectl.create(old)
+        finally:
+            kubectl(*apply, stdin=json.dumps(definition))
+        assert "must be a duration from 10s to 24h" in kubectl.refusal(changed(old, {"metadata.name": "newer"}))
+        done = write_status(kubectl, running, STATUS)
+        assert done.returncode == 0, done.stderr
+        kubectl(
+            "patch",
+            "tj",
+            "text-generator",
+            "--namespace",
+            running,
+            "--type=merge",
+            "--patch",
+            '{"spec":{"suspend":true}}',
+        )
+        stored = TrainingJob.model_validate(kubectl.get("tj", "text-generator", running))
+        assert (stored.spec.suspend, stored.status.state) == (True, State.RUNNING)
+
+
+class TestExplaining:
+    @pytest.mark.parametrize(
+        ("path", "words"),
+        [
+            ("tj.spec.checkpoint.interval", "Default: 5m."),
+            ("tj.spec.strategy.workers", "From 1 to 64."),
+            ("tj.spec.evaluation.gates.min", 'a decimal in quotes, such as "0.2"'),
+            ("tj.status.failure.class", "Which kind of failure it was."),
+            ("tj.spec.podTemplate.spec.hostNetwork", "Refused when true."),
+        ],
+    )
+    def test_kubectl_explain_tells_what_a_field_is_and_takes(self, kubectl, path, words):
+        assert words in re.sub(r"\s+", " ", kubectl("explain", path))
+
+    def test_kubectl_get_by_category_lists_both_kinds(self, both_kinds, namespace):
+        both_kinds.create(*(changed(one, {"metadata.namespace": namespace}) for one in (TRAINING_JOB, MODEL_SERVICE)))
+        listed = both_kinds("get", "headrace", "--namespace", namespace, "--output=name").split()
+        assert sorted(listed) == ["modelservice.headrace.dev/text-generator", "trainingjob.headrace.dev/text-generator"]

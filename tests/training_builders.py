@@ -1,0 +1,133 @@
+"""TrainingJobs, Jobs and pods as the API server shows them: only what a test names differs from a healthy one."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from headrace.api.trainingjob import TrainingJob
+from headrace.settings import Settings, StorageSettings, TrackingSettings
+from headrace.training.observed import Job, Pod, read_job, read_pod
+
+NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
+UID = "6f1c0000-0000-0000-0000-000000000001"
+
+SETTINGS = Settings(
+    operator_namespace="headrace-system",
+    identity="operator-0",
+    namespaces=(),
+    trainer_image="headrace/trainer:1",
+    image_pull_policy="IfNotPresent",
+    storage=StorageSettings("http://s3:7070", "us-east-1"),
+    tracking=TrackingSettings("http://mlflow:5000", "http://localhost:5000", "admin", "secret"),
+    health_port=0,
+)
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def training_job(status: dict[str, Any] | None = None, workers: int = 2, **spec: Any) -> TrainingJob:
+    strategy = {"type": "MultiWorkerMirrored", "workers": workers} if workers > 1 else {"type": "SingleWorker"}
+    return TrainingJob.model_validate(
+        {
+            "metadata": {
+                "name": "text",
+                "namespace": "team-a",
+                "uid": UID,
+                "generation": 1,
+                "creationTimestamp": stamp(NOW - timedelta(seconds=5)),
+            },
+            "spec": {"source": {"configMap": {"name": "code"}}, "entrypoint": "train.py", "strategy": strategy} | spec,
+            "status": status or {},
+        }
+    )
+
+
+def job_object(name: str = "text-1", conditions: tuple[tuple[str, str], ...] = (), **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": name,
+            "uid": f"uid-of-{name}",
+            "ownerReferences": [{"uid": UID, "controller": True, "kind": "TrainingJob"}],
+        },
+        "spec": {"suspend": False},
+        "status": {
+            "startTime": stamp(NOW - timedelta(seconds=60)),
+            "conditions": [{"type": kind, "status": "True", "reason": reason} for kind, reason in conditions],
+        }
+        | status,
+    }
+
+
+def batch_job(name: str = "text-1", conditions: tuple[tuple[str, str], ...] = (), **status: Any) -> Job:
+    return read_job(job_object(name, conditions, **status))
+
+
+def record(outcome: str, at: datetime, **fields: Any) -> str:
+    return json.dumps({"protocol": 1, "outcome": outcome, "time": int(at.timestamp() * 1000)} | fields)
+
+
+def pod(
+    index: int = 0,
+    phase: str = "Running",
+    *,
+    attempt: int = 1,
+    exit_code: int | None = None,
+    reason: str = "",
+    message: str = "",
+    finished_at: datetime = NOW,
+    waiting: tuple[str, str] | None = None,
+    conditions: tuple[dict[str, str], ...] = (),
+    node: str = "node-1",
+    deleted_at: datetime | None = None,
+    pod_reason: str = "",
+    pod_message: str = "",
+) -> Pod:
+    """A pod whose trainer runs, waits, or ended with `exit_code`; `message` is its termination message."""
+    state: dict[str, Any] = {"running": {}}
+    if waiting:
+        state = {"waiting": {"reason": waiting[0], "message": waiting[1]}}
+    if exit_code is not None:
+        state = {
+            "terminated": {
+                "exitCode": exit_code,
+                "reason": reason or ("Completed" if exit_code == 0 else "Error"),
+                "message": message,
+                "finishedAt": stamp(finished_at),
+            }
+        }
+    statuses = [{"name": "trainer", "state": state, "imageID": "sha256:1"}] if node else []
+    if phase in ("Failed", "Succeeded") and exit_code is None:
+        statuses = []
+    return read_pod(
+        {
+            "metadata": {
+                "name": f"text-{attempt}-{index}-abcde",
+                "uid": f"pod-{attempt}-{index}",
+                "resourceVersion": "7",
+                "labels": {"headrace.dev/attempt": str(attempt)},
+                "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
+                "finalizers": ["batch.kubernetes.io/job-tracking", "headrace.dev/record"],
+                "deletionTimestamp": stamp(deleted_at) if deleted_at else None,
+                "deletionGracePeriodSeconds": 30 if deleted_at else None,
+            },
+            "spec": {"nodeName": node},
+            "status": {
+                "phase": phase,
+                "podIP": "10.0.0.1" if node else "",
+                "reason": pod_reason,
+                "message": pod_message,
+                "conditions": list(conditions),
+                "containerStatuses": statuses,
+            },
+        }
+    )
+
+
+def unschedulable(message: str) -> dict[str, str]:
+    return {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+
+
+def disruption(reason: str, at: datetime = NOW) -> dict[str, str]:
+    return {"type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": stamp(at)}

@@ -1,0 +1,222 @@
+import asyncio
+
+import pytest
+
+from headrace.kube.queue import KeyQueue, backoff_seconds
+
+
+class Handler:
+    """Records the keys it is called with; `answers` are returned or raised, one a call, then None."""
+
+    def __init__(self, *answers, gate=None):
+        self.answers = list(answers)
+        self.gate = gate
+        self.calls = []
+        self.at = []
+        self.active = 0
+        self.most_active_by_key = {}
+
+    async def __call__(self, key):
+        self.calls.append(key)
+        self.at.append(asyncio.get_running_loop().time())
+        self.most_active_by_key[key] = self.most_active_by_key.get(key, 0) + 1
+        assert self.most_active_by_key[key] == 1, "two workers on one key"
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        finally:
+            self.most_active_by_key[key] -= 1
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def run(scenario, handler, **options):
+    """Runs `scenario(queue)` beside the queue; gives back the errors it reported."""
+    errors = []
+
+    async def main():
+        queue = KeyQueue(handler, on_error=lambda key, error: errors.append((key, error)), **options)
+        working = asyncio.create_task(queue.run())
+        try:
+            async with asyncio.timeout(5):
+                await scenario(queue)
+        finally:
+            working.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+
+    asyncio.run(main())
+    return errors
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+def test_a_key_that_waits_is_handled_once_however_often_it_is_added():
+    handler = Handler()
+
+    async def scenario(queue):
+        for _ in range(100):
+            queue.add("a")
+        queue.add("b")
+        await until(lambda: len(handler.calls) == 2)
+        await asyncio.sleep(0.02)
+
+    run(scenario, handler)
+    assert handler.calls == ["a", "b"]
+
+
+def test_a_key_added_while_it_is_worked_on_is_handled_once_more_and_never_by_two_workers():
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: handler.calls == ["a"])
+        queue.add("a")
+        queue.add("a")
+        await asyncio.sleep(0.02)
+        assert handler.calls == ["a"]
+        handler.gate.set()
+        await until(lambda: len(handler.calls) == 2)
+        await asyncio.sleep(0.02)
+
+    handler = Handler(gate=asyncio.Event())
+    run(scenario, handler, workers=8)
+    assert handler.calls == ["a", "a"]
+
+
+def test_other_keys_go_on_while_one_is_stuck():
+    gate = asyncio.Event()
+    seen = []
+
+    async def handle(key):
+        seen.append(key)
+        if key == "stuck":
+            await gate.wait()
+
+    async def scenario(queue):
+        queue.add("stuck")
+        for number in range(20):
+            queue.add(number)
+        await until(lambda: len(seen) == 21)
+
+    run(scenario, handle, workers=2)
+
+
+def test_a_key_is_looked_at_again_after_the_seconds_its_handler_returned():
+    handler = Handler(0.05)
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 2)
+
+    run(scenario, handler)
+    assert 0.05 <= handler.at[1] - handler.at[0] < 0.5
+
+
+def test_an_event_cuts_a_pause_short():
+    handler = Handler(60.0)
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 1)
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 2)
+        await asyncio.sleep(0.02)
+
+    run(scenario, handler)
+    assert handler.calls == ["a", "a"]
+
+
+def test_of_two_planned_looks_the_earlier_one_stands():
+    handler = Handler()
+
+    async def scenario(queue):
+        queue.add_after("a", 60)
+        queue.add_after("a", 0.03)
+        queue.add_after("a", 60)
+        await until(lambda: len(handler.calls) == 1)
+        await asyncio.sleep(0.02)
+
+    run(scenario, handler)
+    assert handler.calls == ["a"]
+
+
+def test_a_failing_key_is_tried_again_with_growing_pauses_and_starts_over_after_a_success():
+    handler = Handler(ValueError("1"), ValueError("2"), ValueError("3"), None, ValueError("4"))
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 4)
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 6)
+
+    errors = run(scenario, handler, first_pause=0.02, longest_pause=0.05, jitter=lambda: 1.0)
+    pauses = [later - earlier for earlier, later in zip(handler.at, handler.at[1:], strict=False)]
+    assert [str(error) for _, error in errors] == ["1", "2", "3", "4"]
+    assert pauses[0] >= 0.02
+    assert pauses[1] >= 0.04
+    assert 0.05 <= pauses[2] < 0.08, "the third would be 0.08 without the cap"
+    assert 0.02 <= pauses[4] < 0.04, "after a success the first pause again"
+
+
+def test_the_jitter_stretches_the_pause():
+    handler = Handler(ValueError("1"))
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 2)
+
+    run(scenario, handler, first_pause=0.02, jitter=lambda: 3.0)
+    assert handler.at[1] - handler.at[0] >= 0.06
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 0.5), (2, 1.0), (4, 4.0), (10, 256.0), (11, 300.0), (5000, 300.0)])
+def test_pauses_double_up_to_the_longest(failures, seconds):
+    assert backoff_seconds(failures, 0.5, 300.0) == seconds
+
+
+def test_cancelling_the_queue_cancels_the_handlers_and_no_timer_fires_afterwards():
+    ended = []
+
+    async def handle(key):
+        if key == "later":
+            return 0.03
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(key)
+
+    async def main():
+        calls = []
+
+        async def counting(key):
+            calls.append(key)
+            return await handle(key)
+
+        queue = KeyQueue(counting, on_error=lambda *_: None)
+        working = asyncio.create_task(queue.run())
+        queue.add("later")
+        queue.add("waits")
+        await until(lambda: len(calls) == 2)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        await asyncio.sleep(0.06)
+        assert len(queue) == 0
+
+    asyncio.run(main())
+    assert ended == ["waits"]
+
+
+def test_ten_thousand_keys_take_no_quadratic_time():
+    handler = Handler()
+
+    async def scenario(queue):
+        for number in range(10_000):
+            queue.add(number)
+        await until(lambda: len(handler.calls) == 10_000)
+
+    run(scenario, handler)
