@@ -43,9 +43,7 @@ class FaultyClient(KubeClient):
         # Before its first write a process that is to die there still reads.
         if self.dead and (method != "GET" or self.writes > 0):
             raise Killed(f"before {method} {what or path}")
-        answer = await super().request(
-            method, path, params=params, body=body, content_type=content_type, what=what
-        )
+        answer = await super().request(method, path, params=params, body=body, content_type=content_type, what=what)
         if method != "GET":
             self.writes += 1
             if self.dead:

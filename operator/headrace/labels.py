@@ -14,3 +14,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 
 # Keeps a training pod after its deletion until the operator has taken its record.
 RECORD_FINALIZER = f"{GROUP}/record"
+
+MODEL_SERVICE = f"{GROUP}/modelservice"
+MODEL_SERVICE_UID = f"{GROUP}/modelservice-uid"
+REVISION = f"{GROUP}/revision"

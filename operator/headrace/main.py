@@ -11,20 +11,25 @@ import aiohttp
 from headrace.kube.client import KubeClient
 from headrace.kube.keys import Key, parent_of
 from headrace.kube.lease import Lease
-from headrace.kube.resources import JOBS, PODS, TRAININGJOBS, Resource
+from headrace.kube.resources import DEPLOYMENTS, HTTPROUTES, JOBS, MODELSERVICES, PODS, TRAININGJOBS, Resource
 from headrace.kube.runtime import Settings as RuntimeSettings
 from headrace.kube.runtime import identity, run
 from headrace.kube.shell import Watch
-from headrace.labels import MANAGED_SELECTOR, TRAINING_JOB
+from headrace.labels import MANAGED_SELECTOR, MODEL_SERVICE, TRAINING_JOB
+from headrace.serving.reconcile import ServingReconciler
 from headrace.settings import Settings
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger
 from headrace.training.reconcile import TrainingReconciler
 
 LEASE_NAME = "headrace"
-PRIMARIES: Mapping[Resource, str] = {TRAININGJOBS: TRAINING_JOB}
+PRIMARIES: Mapping[Resource, str] = {TRAININGJOBS: TRAINING_JOB, MODELSERVICES: MODEL_SERVICE}
 # Foreign objects are filtered at the API server: they cost nothing.
-WATCHES = (Watch(TRAININGJOBS), Watch(JOBS, MANAGED_SELECTOR), Watch(PODS, MANAGED_SELECTOR))
+WATCHES = (
+    Watch(TRAININGJOBS),
+    Watch(MODELSERVICES),
+    *(Watch(kind, MANAGED_SELECTOR) for kind in (JOBS, PODS, DEPLOYMENTS, HTTPROUTES)),
+)
 
 
 async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
@@ -32,8 +37,13 @@ async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     async with KubeClient.session(kubeconfig) as client, aiohttp.ClientSession() as http:
         lease = Lease(client, settings.operator_namespace, LEASE_NAME, identity())
-        training = TrainingReconciler(client.guarded(lease.valid), http, settings, _ledger(settings, http))
-        reconcilers = {TRAININGJOBS: training.reconcile}
+        write = client.guarded(lease.valid)
+        mlflow = _mlflow(settings, http)
+        ledger = Ledger(mlflow) if mlflow is not None else None
+        reconcilers = {
+            TRAININGJOBS: TrainingReconciler(write, http, settings, ledger).reconcile,
+            MODELSERVICES: ServingReconciler(write, http, settings, ledger, mlflow).reconcile,
+        }
 
         async def reconcile(key: Key) -> float | None:
             return await reconcilers[key.resource](key)
@@ -42,8 +52,6 @@ async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
         await run(reconcile, WATCHES, parent_of(PRIMARIES), client, lease, runtime)
 
 
-def _ledger(settings: Settings, http: aiohttp.ClientSession) -> Ledger | None:
-    if settings.tracking is None:
-        return None
+def _mlflow(settings: Settings, http: aiohttp.ClientSession) -> MlflowClient | None:
     tracking = settings.tracking
-    return Ledger(MlflowClient(tracking.url, tracking.username, tracking.password, http))
+    return MlflowClient(tracking.url, tracking.username, tracking.password, http) if tracking is not None else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -99,6 +101,14 @@ MODEL_SERVICE: dict[str, Any] = {
 ABSENT = object()
 
 
+def eventually(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until the API server has taken up a changed CRD, which it does within a second or two."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.1)
+
+
 def changed(manifest: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A copy with values put at dotted paths; ABSENT takes one away."""
     result = copy.deepcopy(manifest)
@@ -125,19 +135,19 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "name with a dot": ({"metadata.name": "a.b"}, "at most 40 lower-case letters"),
     "no spec": ({"spec": ABSENT}, "spec: Required value"),
     "no source": ({"spec.source": ABSENT}, "spec.source: Required value"),
-    "empty source": ({"spec.source": {}}, "spec.source: Invalid value: set exactly one of configMap and image"),
+    "empty source": ({"spec.source": {}}, "spec.source: Forbidden: set exactly one of configMap and image"),
     "two sources": (
         {"spec.source": {"configMap": {"name": "x"}, "image": "x:1"}},
-        "spec.source: Invalid value: set exactly one of configMap and image",
+        "spec.source: Forbidden: set exactly one of configMap and image",
     ),
     "source image beside image": (
         {"spec.source": {"image": "x:1"}, "spec.image": "y:1"},
         "spec.image: Forbidden: source.image is the image that runs: leave image empty",
     ),
-    "image with a space": ({"spec.image": "x :1"}, "spec.image in body should match"),
+    "image with a space": ({"spec.image": "x :1"}, "spec.image: Forbidden: must be an image reference, without spaces"),
     "no entrypoint": ({"spec.entrypoint": ABSENT}, "spec.entrypoint: Required value"),
     "entrypoint outside": ({"spec.entrypoint": "lib/../../x.py"}, "must stay within the source"),
-    "absolute entrypoint": ({"spec.entrypoint": "/etc/passwd"}, "spec.entrypoint in body should match"),
+    "absolute entrypoint": ({"spec.entrypoint": "/etc/passwd"}, "spec.entrypoint: Forbidden: must be a relative path"),
     "a list as parameter": ({"spec.parameters": {"layers": [1, 2]}}, "spec.parameters.layers"),
     "an empty list as parameter": ({"spec.parameters": {"layers": []}}, "spec.parameters.layers"),
     "an object as parameter": ({"spec.parameters": {"layers": {"a": 1}}}, "spec.parameters.layers"),
@@ -149,7 +159,7 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "dataset not in S3": (
         {"spec.datasets": [{"name": "a", "uri": "/etc"}]},
-        "spec.datasets[0].uri in body should match",
+        "spec.datasets[0].uri: Forbidden: must be like s3://BUCKET/KEY",
     ),
     "dataset name as a path": ({"spec.datasets": [{"name": "../a", "uri": "s3://bucket/a"}]}, "spec.datasets[0].name"),
     "secret without a name": ({"spec.storage": {"secretRef": {}}}, "spec.storage.secretRef.name: Required value"),
@@ -172,12 +182,15 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "negative workers": ({"spec.strategy": {"workers": -1}}, "should be greater than or equal to 1"),
     "negative quantity": (
         {"spec.resources": {"limits": {"cpu": "-1"}}},
-        "spec.resources.limits.cpu in body should match",
+        "spec.resources.limits[cpu]: Forbidden: must be a quantity such as 500m",
     ),
-    "negative number as quantity": ({"spec.resources": {"limits": {"cpu": -1}}}, "a quantity cannot be negative"),
+    "negative number as quantity": (
+        {"spec.resources": {"limits": {"cpu": -1}}},
+        "spec.resources.limits[cpu]: Forbidden: must be a quantity such as 500m",
+    ),
     "quantity that is none": (
         {"spec.resources": {"limits": {"memory": "4 GB"}}},
-        "spec.resources.limits.memory in body",
+        "spec.resources.limits[memory]: Forbidden: must be a quantity such as 500m",
     ),
     "resource that is none": ({"spec.resources": {"limits": {"CPU!": "1"}}}, "a resource is named like cpu, memory"),
     "request over limit": (
@@ -213,18 +226,34 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         "cannot take a port of its node",
     ),
     "node by name": ({"spec.podTemplate.spec": {"nodeName": "n1"}}, "goes past the scheduler"),
+    "service account by its old name": (
+        {"spec.podTemplate.spec": {"serviceAccount": "admin"}},
+        "use spec.serviceAccountName",
+    ),
     "service account in the template": (
         {"spec.podTemplate.spec": {"serviceAccountName": "admin"}},
         "use spec.serviceAccountName",
     ),
-    "experiment with a slash": ({"spec.tracking.experiment": "other-team/x"}, "spec.tracking.experiment in body"),
-    "interval in days": ({"spec.checkpoint.interval": "2 days"}, "spec.checkpoint.interval in body should match"),
+    "experiment with a slash": (
+        {"spec.tracking.experiment": "other-team/x"},
+        "spec.tracking.experiment: Forbidden: must be lower-case letters",
+    ),
+    "interval in days": (
+        {"spec.checkpoint.interval": "2 days"},
+        "spec.checkpoint.interval: Forbidden: must be a duration such as 250ms, 30s, 5m or 1h30m",
+    ),
     "interval too short": ({"spec.checkpoint.interval": "1s"}, "must be a duration from 10s to 24h"),
     "interval too long": ({"spec.checkpoint.interval": "99999h"}, "must be a duration from 10s to 24h"),
-    "negative interval": ({"spec.checkpoint.interval": "-5m"}, "spec.checkpoint.interval in body should match"),
+    "negative interval": (
+        {"spec.checkpoint.interval": "-5m"},
+        "spec.checkpoint.interval: Forbidden: must be a duration such as 250ms, 30s, 5m or 1h30m",
+    ),
     "no checkpoint kept": ({"spec.checkpoint.keep": 0}, "should be greater than or equal to 1"),
     "gate with a float": ({"spec.evaluation.gates": [{"metric": "a", "min": 0.2}]}, 'must be of type string: "number"'),
-    "gate with words": ({"spec.evaluation.gates": [{"metric": "a", "min": "high"}]}, "should match"),
+    "gate with words": (
+        {"spec.evaluation.gates": [{"metric": "a", "min": "high"}]},
+        'spec.evaluation.gates[0].min: Forbidden: must be a decimal in quotes, such as "0.99"',
+    ),
     "gate without bounds": ({"spec.evaluation.gates": [{"metric": "a"}]}, "a gate needs min, max or both"),
     "gate that nothing passes": (
         {"spec.evaluation.gates": [{"metric": "a", "min": "0.9", "max": "0.10"}]},
@@ -240,7 +269,10 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "format twice": ({"spec.output.formats": ["ONNX", "ONNX"]}, "Duplicate value"),
     "alias latest": ({"spec.output.alias": "latest"}, "reserved by MLflow"),
     "alias like a version": ({"spec.output.alias": "v2"}, "reserved by MLflow"),
-    "model of another namespace": ({"spec.output.model": "team-b.text"}, "spec.output.model in body should match"),
+    "model of another namespace": (
+        {"spec.output.model": "team-b.text"},
+        "spec.output.model: Forbidden: must be lower-case letters",
+    ),
     "restarts without end": ({"spec.restartPolicy.maxRestarts": 1000}, "should be less than or equal to 100"),
     "no time to start": ({"spec.startDeadlineSeconds": 0}, "should be greater than or equal to 1"),
     "negative TTL": ({"spec.ttlSecondsAfterFinished": -1}, "should be greater than or equal to 0"),
@@ -258,7 +290,10 @@ REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
     "alias and version": ({"spec.model.registry.version": "3"}, "set exactly one of alias and version"),
     "neither alias nor version": ({"spec.model.registry": {"name": "a"}}, "set exactly one of alias and version"),
     "version as a number": ({"spec.model.registry": {"name": "a", "version": 3}}, 'must be of type string: "integer"'),
-    "model not in S3": ({"spec.model": {"uri": "file:///model"}}, "spec.model.uri in body should match"),
+    "model not in S3": (
+        {"spec.model": {"uri": "file:///model"}},
+        "spec.model.uri: Forbidden: must be like s3://BUCKET/KEY",
+    ),
     "unknown runtime": ({"spec.runtime.name": "triton"}, 'supported values: "onnxruntime", "tensorflow-serving"'),
     "no runtime": ({"spec.runtime": ABSENT}, "spec.runtime: Required value"),
     "no replicas": ({"spec.scaling.replicas": 0}, "should be greater than or equal to 1"),
@@ -271,7 +306,10 @@ REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
         "the weights of the steps have to rise",
     ),
     "a step to everything": ({"spec.rollout.steps": [{"weight": 100}]}, "should be less than or equal to 99"),
-    "hold in days": ({"spec.rollout.steps": [{"weight": 10, "hold": "1d"}]}, "hold in body should match"),
+    "hold in days": (
+        {"spec.rollout.steps": [{"weight": 10, "hold": "1d"}]},
+        "spec.rollout.steps[0].hold: Forbidden: must be a duration such as",
+    ),
     "hold too long": ({"spec.rollout.steps": [{"weight": 10, "hold": "200h"}]}, "must be a duration from 0s to 168h"),
     "steps without a route": ({"spec.route": ABSENT}, "steps divide the requests of a route: set route.parentRefs"),
     "promotion onto the source": (
@@ -316,9 +354,12 @@ REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
         "a p99 needs minRequests of at least 1000",
     ),
     "route without a gateway": ({"spec.route.parentRefs": []}, "should have at least 1 items"),
-    "path with dots": ({"spec.route.path": "/a/../b"}, "has to be without . and .."),
-    "relative path": ({"spec.route.path": "a"}, "spec.route.path in body should match"),
-    "hostname with a port": ({"spec.route.hostnames": ["a:80"]}, "spec.route.hostnames[0] in body should match"),
+    "path with dots": ({"spec.route.path": "/a/../b"}, "spec.route.path: Forbidden: must be without . and .."),
+    "relative path": ({"spec.route.path": "a"}, "spec.route.path: Forbidden: must be a path that begins with /"),
+    "hostname with a port": (
+        {"spec.route.hostnames": ["a:80"]},
+        "spec.route.hostnames[0]: Forbidden: must be a hostname such as text.example.com, without a port",
+    ),
     "field that is not built": ({"spec.rollout.onFailure": "Pause"}, 'unknown field "spec.rollout.onFailure"'),
 }
 
@@ -348,26 +389,21 @@ class TestCreating:
         assert stored.spec == TrainingJob.model_validate({"metadata": {"name": "small"}, "spec": spec}).spec
 
     @pytest.mark.parametrize("case", REFUSED_JOBS)
-    def test_a_bad_training_job_is_refused_in_plain_words(self, kubectl, case):
+    def test_a_bad_training_job_is_refused_in_plain_words(self, api, case):
         changes, words = REFUSED_JOBS[case]
-        refusal = kubectl.refusal(changed(TRAINING_JOB, changes))
+        refusal = api.refusal(changed(TRAINING_JOB, changes))
         assert words in refusal
-        assert "compilation failed" not in refusal
-        assert "no such key" not in refusal
 
     @pytest.mark.parametrize("case", REFUSED_SERVICES)
-    def test_a_bad_model_service_is_refused_in_plain_words(self, both_kinds, case):
+    @pytest.mark.usefixtures("both_kinds")
+    def test_a_bad_model_service_is_refused_in_plain_words(self, api, case):
         changes, words = REFUSED_SERVICES[case]
-        refusal = both_kinds.refusal(changed(MODEL_SERVICE, changes))
+        refusal = api.refusal(changed(MODEL_SERVICE, changes))
         assert words in refusal
-        assert "compilation failed" not in refusal
-        assert "no such key" not in refusal
 
     @pytest.mark.parametrize("value", [True, False, 0, -3, 2**53, 0.001, "010", "true", ""])
-    def test_a_parameter_keeps_value_and_type(self, kubectl, value):
-        manifest = changed(TRAINING_JOB, {"spec.parameters": {"x": value}})
-        answer = kubectl("create", "--dry-run=server", "--output=json", "-f", "-", stdin=json.dumps(manifest))
-        kept = json.loads(answer)["spec"]["parameters"]["x"]
+    def test_a_parameter_keeps_value_and_type(self, api, value):
+        kept = api.try_to_create(changed(TRAINING_JOB, {"spec.parameters": {"x": value}}))["spec"]["parameters"]["x"]
         assert (type(kept), kept) == (type(value), value)
 
 
@@ -392,14 +428,15 @@ CHANGES: dict[str, Any] = {
 }
 
 
-class TestChanging:
-    @pytest.fixture(scope="class")
-    def job(self, kubectl):
-        """A job that no test of this class succeeds in changing."""
-        manifest = changed(TRAINING_JOB, {"metadata.name": "immutable"})
-        kubectl.create(manifest)
-        return manifest
+@pytest.fixture(scope="module")
+def job(kubectl):
+    """A job that no test succeeds in changing: all try it without keeping the result."""
+    manifest = changed(TRAINING_JOB, {"metadata.name": "immutable"})
+    kubectl.create(manifest)
+    return manifest
 
+
+class TestChanging:
     def replaced(self, kubectl, manifest):
         return kubectl.run("replace", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest))
 
@@ -472,7 +509,7 @@ def write_status(kubectl, namespace, status):
 
 
 class TestStatus:
-    @pytest.fixture()
+    @pytest.fixture
     def running(self, kubectl, namespace):
         kubectl.create(changed(TRAINING_JOB, {"metadata.namespace": namespace}))
         done = write_status(kubectl, namespace, STATUS)
@@ -480,17 +517,18 @@ class TestStatus:
         return namespace
 
     def test_what_is_written_is_what_is_read(self, kubectl, running):
-        assert TrainingJob.model_validate(kubectl.get("trainingjob", "text-generator", running)).status == STATUS
+        stored = TrainingJob.model_validate(kubectl.get("trainingjob", "text-generator", running))
+        assert to_status_dict(stored.status) == to_status_dict(STATUS)
 
     def test_kubectl_get_shows_it_in_columns(self, kubectl, running):
         header, row = kubectl("get", "tj", "--namespace", running).splitlines()
-        assert header.split() == "NAME STATE REASON PROGRESS ETA METRIC TRY MODEL AGE".split()
-        assert row.split()[:-1] == "text-generator Running Training 45% 22m val_auc=0.931 1/4 -".split()
+        assert header.split() == ["NAME", "STATE", "REASON", "PROGRESS", "ETA", "METRIC", "TRY", "MODEL", "AGE"]
+        assert row.split()[:-1] == ["text-generator", "Running", "Training", "45%", "22m", "val_auc=0.931", "1/4", "-"]
 
     def test_kubectl_get_wide_shows_more(self, kubectl, running):
         header, row = kubectl("get", "tj", "--namespace", running, "--output=wide").splitlines()
-        assert header.split()[-4:] == "WORKERS GATE CHECKPOINT RUN".split()
-        assert row.split()[-4:] == "3/3 - 450 abc".split()
+        assert header.split()[-4:] == ["WORKERS", "GATE", "CHECKPOINT", "RUN"]
+        assert row.split()[-4:] == ["3/3", "-", "450", "abc"]
 
     def test_training_jobs_can_be_selected_by_state(self, kubectl, running):
         select = ("get", "trainingjobs", "--namespace", running, "--output=name", "--field-selector")
@@ -500,42 +538,50 @@ class TestStatus:
     def test_kubectl_can_wait_for_a_condition(self, kubectl, running):
         kubectl("wait", "--for=condition=Ready", "--timeout=10s", "tj/text-generator", "--namespace", running)
 
-    def test_an_object_from_before_a_tightened_rule_still_takes_status(self, kubectl, running):
-        definition = custom_resource_definition(TrainingJob)
-        loose = yaml.safe_load(yaml.safe_dump(definition))
-        spec = loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-        spec["checkpoint"]["properties"]["interval"].pop("x-kubernetes-validations")
+
+class TestTighteningARule:
+    """Under a group of its own, so that the kinds of all other tests stay as they are."""
+
+    GROUP = "ratcheting.example.com"
+
+    def definition(self):
+        definition = yaml.safe_load(yaml.safe_dump(custom_resource_definition(TrainingJob)))
+        definition["metadata"]["name"] = f"trainingjobs.{self.GROUP}"
+        definition["spec"]["group"] = self.GROUP
+        definition["spec"]["names"] |= {"shortNames": [], "categories": []}
+        return definition
+
+    def loosened(self):
+        definition = self.definition()
+        spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        del spec["checkpoint"]["properties"]["interval"]["x-kubernetes-validations"]
         del spec["evaluation"]["properties"]["gates"]["items"]["x-kubernetes-validations"]
-        apply = ("apply", "--server-side", "-f", "-")
+        return definition
+
+    def apply(self, kubectl, definition):
+        kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(definition))
+        kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/trainingjobs.{self.GROUP}")
+
+    def test_leaves_older_objects_usable(self, kubectl, api, namespace):
         old = changed(
-            TRAINING_JOB,
+            TRAINING_JOB | {"apiVersion": f"{self.GROUP}/v1alpha1"},
             {
-                "metadata": {"name": "text-generator", "namespace": running},
+                "metadata.namespace": namespace,
                 "spec.checkpoint.interval": "1s",
                 "spec.evaluation.gates": [{"metric": "a"}],
             },
         )
-        try:
-            kubectl(*apply, stdin=json.dumps(loose))
-            kubectl("delete", "tj", "text-generator", "--namespace", running)
-            kubectl.create(old)
-        finally:
-            kubectl(*apply, stdin=json.dumps(definition))
-        assert "must be a duration from 10s to 24h" in kubectl.refusal(changed(old, {"metadata.name": "newer"}))
-        done = write_status(kubectl, running, STATUS)
-        assert done.returncode == 0, done.stderr
-        kubectl(
-            "patch",
-            "tj",
-            "text-generator",
-            "--namespace",
-            running,
-            "--type=merge",
-            "--patch",
-            '{"spec":{"suspend":true}}',
-        )
-        stored = TrainingJob.model_validate(kubectl.get("tj", "text-generator", running))
-        assert (stored.spec.suspend, stored.status.state) == (True, State.RUNNING)
+        self.apply(kubectl, self.loosened())
+        eventually(lambda: api.try_to_create(old)["kind"] == "TrainingJob")
+        kubectl.create(old)
+        self.apply(kubectl, self.definition())
+        eventually(lambda: api.try_to_create(changed(old, {"metadata.name": "new"}))["kind"] == "Status")
+
+        patch = ("patch", f"trainingjobs.{self.GROUP}", "text-generator", "--namespace", namespace, "--type=merge")
+        kubectl(*patch, "--subresource=status", "--patch", json.dumps({"status": to_status_dict(STATUS)}))
+        kubectl(*patch, "--patch", json.dumps({"spec": {"suspend": True}}))
+        stored = kubectl.get(f"trainingjobs.{self.GROUP}", "text-generator", namespace)
+        assert (stored["spec"]["suspend"], stored["status"]["state"]) == (True, "Running")
 
 
 class TestExplaining:

@@ -3,8 +3,8 @@
 The models in this package are read in two directions. The generator (`structural`, `crd`, `reference`) reads the
 classes and writes the CRDs; the operator reads objects from the API server into instances of them. Bounds, patterns and
 rules stand in `Schema` and `Rule` and are enforced in one place, by the API server: an object that was stored under an
-older, wider rule has to stay readable, so the models check types on reading and nothing else. Text that the operator
-writes into status is cut to its bound (`scalars.Message` and others) rather than refused.
+older, wider rule has to stay readable, so the models check types on reading and nothing else. What the
+operator writes into status is cut to its bounds (`status`) rather than refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Rule:
     """A CEL rule of the generated schema.
 
     `reason` decides how the API server words the refusal: FieldValueForbidden and FieldValueRequired print the message
-    alone, FieldValueInvalid prints the value as well, which reads well for strings and badly ("object") for objects.
+    alone, FieldValueInvalid puts `Invalid value: "string"` before it, which helps nobody.
     """
 
     rule: str
@@ -39,6 +39,11 @@ class Rule:
     def as_schema(self) -> dict[str, str]:
         entry = {"rule": self.rule, "message": self.message, "reason": self.reason}
         return entry | ({"fieldPath": self.field_path} if self.field_path else {})
+
+
+def matching(pattern: str, message: str) -> Rule:
+    """A pattern with words: the refusal of OpenAPI's own `pattern` shows nothing but the expression."""
+    return Rule(f"self.matches(r'{pattern}')", message)
 
 
 @dataclass(frozen=True, init=False)

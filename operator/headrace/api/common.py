@@ -17,12 +17,10 @@ Quantity = Annotated[
     Schema(
         **{"x-kubernetes-int-or-string": True},
         maxLength=32,
-        pattern=_QUANTITY_PATTERN,
         rules=(
             Rule(
-                "type(self) != int || int(self) >= 0",
-                "a quantity cannot be negative",
-                reason="FieldValueInvalid",
+                f"string(self).matches(r'{_QUANTITY_PATTERN}')",
+                "must be a quantity such as 500m, 2 or 4Gi, and not negative",
             ),
         ),
     ),

@@ -33,17 +33,13 @@ def generated_files(kinds: Sequence[type[Model]] = KINDS) -> dict[str, str]:
 
 def stale_files(root: Path) -> list[str]:
     """Generated files that are missing or differ, and CRDs whose kind is no longer generated."""
-    wanted = generated_files()
-    differing = [
-        path for path, text in wanted.items() if not (root / path).is_file() or (root / path).read_text() != text
-    ]
-    return sorted([*differing, *_left_over(root, wanted)])
+    return _stale(root, generated_files())
 
 
 def write_files(root: Path) -> list[str]:
     """Bring the generated files up to date; the paths that changed."""
     wanted = generated_files()
-    changed = stale_files(root)
+    changed = _stale(root, wanted)
     for path in changed:
         if path in wanted:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +47,13 @@ def write_files(root: Path) -> list[str]:
         else:
             (root / path).unlink()
     return changed
+
+
+def _stale(root: Path, wanted: dict[str, str]) -> list[str]:
+    differing = [
+        name for name, text in wanted.items() if not (root / name).is_file() or (root / name).read_text() != text
+    ]
+    return sorted([*differing, *_left_over(root, wanted)])
 
 
 def _left_over(root: Path, wanted: dict[str, str]) -> list[str]:

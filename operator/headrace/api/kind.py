@@ -50,6 +50,5 @@ def dns_name(length: int) -> Rule:
     """Names of Services and pods are made from the resource's name, so it has to be short and begin with a letter."""
     return Rule(
         f"size(self.metadata.name) <= {length} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        f"metadata.name has to be at most {length} lower-case letters, digits and dashes, beginning with a letter",
-        reason="FieldValueInvalid",
+        f"metadata.name must be at most {length} lower-case letters, digits and dashes, beginning with a letter",
     )

@@ -6,13 +6,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from headrace.api.base import ATOMIC, SET, Model, Rule, Schema, list_map
+from headrace.api.base import ATOMIC, SET, Model, Rule, Schema, list_map, matching
 from headrace.api.common import Resources, Storage
 from headrace.api.kind import Column, Kind, Scale, dns_name
 from headrace.api.meta import ObjectMeta
 from headrace.api.modelservice_status import (
+    Baseline,
     CheckStatus,
     ModelServiceStatus,
+    PendingOutcome,
     Phase,
     PromotionStatus,
     RejectedDigest,
@@ -34,10 +36,11 @@ from headrace.api.scalars import (
     decimal_between,
     duration_between,
 )
-from headrace.api.trainingjob_status import to_status_dict
+from headrace.api.status import to_status_dict
 
 __all__ = [
     "Analysis",
+    "Baseline",
     "Check",
     "CheckMetric",
     "CheckStatus",
@@ -47,6 +50,7 @@ __all__ = [
     "ModelSource",
     "NoData",
     "ParentReference",
+    "PendingOutcome",
     "Phase",
     "Promotion",
     "PromotionStatus",
@@ -76,7 +80,12 @@ class RegistryModel(Model):
     name: Annotated[Label, Schema("The registered model, local to this namespace (NAMESPACE.NAME in MLflow).")]
     alias: Annotated[Alias | None, Schema("Follow this alias: each version that it points at is rolled out.")] = None
     version: Annotated[
-        str | None, Schema("Serve this version and no other.", pattern=r"^[1-9][0-9]*$", maxLength=10)
+        str | None,
+        Schema(
+            "Serve this version and no other.",
+            maxLength=10,
+            rules=(matching(r"^[1-9][0-9]*$", 'must be a number in quotes, such as "3"'),),
+        ),
     ] = None
 
     cel: ClassVar[tuple[Rule, ...]] = (
@@ -193,13 +202,11 @@ class Check(Model):
         Rule(
             "self.metric != 'LatencyP95' || self.minRequests >= 200",
             "a p95 needs minRequests of at least 200",
-            reason="FieldValueInvalid",
             field_path=".minRequests",
         ),
         Rule(
             "self.metric != 'LatencyP99' || self.minRequests >= 1000",
             "a p99 needs minRequests of at least 1000",
-            reason="FieldValueInvalid",
             field_path=".minRequests",
         ),
     )
@@ -274,7 +281,19 @@ class Route(Model):
     ]
     hostnames: Annotated[
         tuple[
-            Annotated[str, Schema("A hostname.", pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", maxLength=253)],
+            Annotated[
+                str,
+                Schema(
+                    "A hostname.",
+                    maxLength=253,
+                    rules=(
+                        matching(
+                            r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+                            "must be a hostname such as text.example.com, without a port",
+                        ),
+                    ),
+                ),
+            ],
             ...,
         ],
         Schema("Hostnames that it answers to. None: the listener's.", maxItems=16, **SET),
@@ -283,14 +302,13 @@ class Route(Model):
         str | None,
         Schema(
             "Prefix of the path, taken off before the server sees it. Absent: /NAMESPACE/NAME.",
-            pattern=r"^/[A-Za-z0-9/._~-]*$",
             maxLength=256,
             rules=(
-                Rule("!self.contains('//')", "has to be without //", reason="FieldValueInvalid"),
+                matching(r"^/[A-Za-z0-9/._~-]*$", "must be a path that begins with /, such as /text"),
+                Rule("!self.contains('//')", "must be without //"),
                 Rule(
                     "!self.split('/').exists(part, part == '..' || part == '.')",
-                    "has to be without . and ..",
-                    reason="FieldValueInvalid",
+                    "must be without . and ..",
                 ),
             ),
         ),

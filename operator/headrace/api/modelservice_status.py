@@ -73,6 +73,23 @@ class CheckStatus(Model):
     message: Annotated[Line, Schema("The comparison, in words.")] = ""
 
 
+class Baseline(Model):
+    """A pod's request counters when the step's weight was applied: what the checks count from."""
+
+    pod: Annotated[Name, Schema("Name of the pod.")]
+    requests: Annotated[Count, Schema("Requests answered.")] = 0
+    errors: Annotated[Count, Schema("Requests answered with a server error.")] = 0
+    buckets: Annotated[Line, Schema("Cumulative latency histogram: upper bound in seconds, colon, count.")] = ""
+
+
+class PendingOutcome(Model):
+    """What the registry is still to be told about a version."""
+
+    version: Annotated[Word, Schema("The model version.")]
+    outcome: Annotated[RolloutOutcome, Schema("How its rollout ended.")]
+    reason: Annotated[Word, Schema("Why.")] = ""
+
+
 class RolloutStatus(Model):
     """The rollout under way."""
 
@@ -82,6 +99,12 @@ class RolloutStatus(Model):
     since: Annotated[Time | None, Schema("When the step began.")] = None
     desired_weight: Annotated[Weight, Schema("Percent of the requests that the canary should get.")] = 0
     applied_weight: Annotated[Weight, Schema("Percent that the data plane is known to give it.")] = 0
+    applied_at: Annotated[Time | None, Schema("When the data plane had the desired weight.")] = None
+    looked_at: Annotated[Time | None, Schema("When the checks were made last.")] = None
+    ready_by: Annotated[Time | None, Schema("When the canary's next pods have to be ready.")] = None
+    baselines: Annotated[
+        tuple[Baseline, ...], Schema("Each pod's counters when the weight was applied.", maxItems=64, **list_map("pod"))
+    ] = ()
     checks: Annotated[tuple[CheckStatus, ...], Schema("Each check.", maxItems=16, **list_map("name"))] = ()
 
 
@@ -143,6 +166,10 @@ class ModelServiceStatus(Model):
     canary: Annotated[Revision | None, Schema("The revision that is being tried.")] = None
     rollout: Annotated[RolloutStatus | None, Schema("The rollout under way.")] = None
     promotion: Annotated[PromotionStatus | None, Schema("The promotion alias.")] = None
+    pending_outcomes: Annotated[
+        tuple[PendingOutcome, ...],
+        Schema("Outcomes that the registry is still to be told.", maxItems=20, **list_map("version")),
+    ] = ()
     rejected: Annotated[
         tuple[RejectedDigest, ...], Schema("Models that were rolled back.", maxItems=20, **list_map("digest"))
     ] = ()

@@ -121,6 +121,7 @@ _SPEC = _island(
         "hostIPC": _refused_flag("Refused when true.", "a training pod cannot use its node's IPC"),
         "nodeName": {"description": "Refused.", "type": "string", "maxLength": 253},
         "serviceAccountName": {"description": "Refused.", "type": "string", "maxLength": 253},
+        "serviceAccount": {"description": "Refused.", "type": "string", "maxLength": 253},
         "restartPolicy": {"description": "Refused.", "type": "string", "maxLength": 32},
         "volumes": _VOLUMES,
         "containers": _containers("Containers, merged by name. The training container is called trainer."),
@@ -130,6 +131,7 @@ _SPEC = _island(
         "x-kubernetes-validations": [
             _absent("nodeName", "a pod with a nodeName goes past the scheduler: use nodeSelector or affinity"),
             _absent("serviceAccountName", "use spec.serviceAccountName"),
+            _absent("serviceAccount", "use spec.serviceAccountName"),
             _absent("restartPolicy", "use spec.restartPolicy"),
         ]
     },

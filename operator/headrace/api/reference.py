@@ -9,10 +9,7 @@ from typing import Any, get_type_hints
 from headrace.api.base import Model
 from headrace.api.crd import kind_of, root_schema
 from headrace.api.kind import API_VERSION, Kind
-from headrace.api.scalars import DECIMAL_PATTERN, DURATION_PATTERN
 from headrace.api.structural import type_schema
-
-_NAMED_PATTERNS = {DURATION_PATTERN: "duration", DECIMAL_PATTERN: "decimal string"}
 
 
 def reference_page(model: type[Model]) -> str:
@@ -82,8 +79,6 @@ def _type(field: dict[str, Any]) -> str:
         return f"map of {_type(field['additionalProperties'])}"
     if field.get("format") == "date-time":
         return "time"
-    if field.get("pattern") in _NAMED_PATTERNS:
-        return _NAMED_PATTERNS[field["pattern"]]
     return str(field.get("type", "scalar"))
 
 
@@ -94,8 +89,6 @@ def _bounds(field: dict[str, Any]) -> Iterator[str]:
         yield f"From {field['minimum']} to {field['maximum']}."
     elif "minimum" in field:
         yield f"At least {field['minimum']}."
-    if field.get("pattern") in _NAMED_PATTERNS:
-        return
     if "pattern" in field:
         yield f"Pattern `{field['pattern']}`."
     for key, unit in (("maxLength", "characters"), ("maxItems", "items"), ("maxProperties", "entries")):
@@ -107,7 +100,7 @@ def _messages(field: dict[str, Any]) -> Iterator[str]:
     """Rules of a field that has no section of its own."""
     if "properties" not in field:
         for rule in field.get("x-kubernetes-validations", []):
-            yield f"Refused otherwise: {rule['message']}."
+            yield f"{rule['message'][0].upper()}{rule['message'][1:]}."
 
 
 def _rules(rules: list[dict[str, str]]) -> Iterator[str]:

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from headrace.api.base import Rule, Schema
+from headrace.api.base import Rule, Schema, matching
 
-# A pattern that a CEL rule repeats has no backslash: CEL would read it as an escape.
 DURATION_PATTERN = r"^([0-9]{1,5}(ms|s|m|h)){1,4}$"
 DECIMAL_PATTERN = r"^-?[0-9]{1,15}([.][0-9]{1,15})?$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -82,14 +81,22 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    Schema(type="string", pattern=DURATION_PATTERN, maxLength=32),
+    Schema(
+        type="string",
+        maxLength=32,
+        rules=(matching(DURATION_PATTERN, "must be a duration such as 250ms, 30s, 5m or 1h30m"),),
+    ),
 ]
 
 DecimalString = Annotated[
     Decimal,
     BeforeValidator(parse_decimal),
     PlainSerializer(format_decimal, return_type=str),
-    Schema(type="string", pattern=DECIMAL_PATTERN, maxLength=32),
+    Schema(
+        type="string",
+        maxLength=32,
+        rules=(matching(DECIMAL_PATTERN, 'must be a decimal in quotes, such as "0.99"'),),
+    ),
 ]
 
 Time = Annotated[
@@ -101,44 +108,67 @@ Time = Annotated[
 
 
 def duration_between(shortest: str, longest: str) -> Rule:
-    """Bounds of a duration. After a failed pattern CEL runs all the same, hence the guard."""
+    """Bounds of a duration. All rules of a field are run, so this one has to stand what is no duration."""
     return Rule(
-        f"!self.matches('{DURATION_PATTERN}') || "
+        f"!self.matches(r'{DURATION_PATTERN}') || "
         f"(duration(self) >= duration('{shortest}') && duration(self) <= duration('{longest}'))",
         f"must be a duration from {shortest} to {longest}",
-        reason="FieldValueInvalid",
     )
 
 
 def decimal_between(low: str, high: str) -> Rule:
-    """Bounds of a decimal string, guarded like a duration's."""
+    """Bounds of a decimal string; stands what is none."""
     return Rule(
-        f"!self.matches('{DECIMAL_PATTERN}') || (double(self) >= {float(low)} && double(self) <= {float(high)})",
+        f"!self.matches(r'{DECIMAL_PATTERN}') || (double(self) >= {float(low)} && double(self) <= {float(high)})",
         f"must be from {low} to {high}",
-        reason="FieldValueInvalid",
     )
 
 
-Label = Annotated[str, Schema(pattern=LABEL_PATTERN, minLength=1, maxLength=63)]
+Label = Annotated[
+    str,
+    Schema(
+        minLength=1,
+        maxLength=63,
+        rules=(matching(LABEL_PATTERN, "must be lower-case letters, digits and dashes, such as text-generator"),),
+    ),
+]
 """A DNS-1123 label."""
 
-Subdomain = Annotated[str, Schema(pattern=SUBDOMAIN_PATTERN, minLength=1, maxLength=253)]
+Subdomain = Annotated[
+    str,
+    Schema(
+        minLength=1,
+        maxLength=253,
+        rules=(matching(SUBDOMAIN_PATTERN, "must be a name: lower-case letters, digits, dashes and dots"),),
+    ),
+]
 """The name of a Secret, ConfigMap or service account."""
 
-MetricName = Annotated[str, Schema(pattern=METRIC_PATTERN, minLength=1, maxLength=128)]
+MetricName = Annotated[
+    str,
+    Schema(
+        minLength=1,
+        maxLength=128,
+        rules=(matching(METRIC_PATTERN, "must be letters, digits, _ . - : / and spaces, such as val_accuracy"),),
+    ),
+]
 
-ImageReference = Annotated[str, Schema(pattern=r"^\S*$", maxLength=512)]
+ImageReference = Annotated[
+    str, Schema(maxLength=512, rules=(matching(r"^\S*$", "must be an image reference, without spaces"),))
+]
 
 Alias = Annotated[
     str,
     Schema(
-        pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
         maxLength=63,
         rules=(
+            matching(
+                r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
+                "must be lower-case letters, digits and dashes, beginning with a letter, such as candidate",
+            ),
             Rule(
                 "self != 'latest' && !self.matches('^v[0-9]+$')",
                 "latest, v1, v2 and so on are reserved by MLflow: choose another alias, such as candidate",
-                reason="FieldValueInvalid",
             ),
         ),
     ),
@@ -146,26 +176,16 @@ Alias = Annotated[
 """A registry alias."""
 
 S3_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+$"
-S3URI = Annotated[str, Schema(pattern=S3_PATTERN, maxLength=1024)]
+S3URI = Annotated[str, Schema(maxLength=1024, rules=(matching(S3_PATTERN, "must be like s3://BUCKET/KEY"),))]
 
 
-def shorten(value: Any, length: int) -> Any:
-    """Cut a text to `length` characters, the end replaced by an ellipsis."""
-    return value[: length - 1] + "…" if isinstance(value, str) and len(value) > length else value
-
-
-def _shortener(length: int) -> BeforeValidator:
-    return BeforeValidator(lambda value: shorten(value, length))
-
-
-# A text in status is cut to its bound: a write that the API server refuses for its length would hide all the rest.
-Word = Annotated[str, _shortener(128), Schema(maxLength=128)]
-Cell = Annotated[str, _shortener(80), Schema(maxLength=80)]
-Name = Annotated[str, _shortener(253), Schema(maxLength=253)]
-Line = Annotated[str, _shortener(1024), Schema(maxLength=1024)]
-Message = Annotated[str, _shortener(4096), Schema(maxLength=4096)]
+Word = Annotated[str, Schema(maxLength=128)]
+Cell = Annotated[str, Schema(maxLength=80)]
+Name = Annotated[str, Schema(maxLength=253)]
+Line = Annotated[str, Schema(maxLength=1024)]
+Message = Annotated[str, Schema(maxLength=4096)]
 Reason = Annotated[str, Schema(pattern=REASON_PATTERN, maxLength=128)]
-MetricValue = Annotated[str, _shortener(40), Schema(maxLength=40)]
+MetricValue = Annotated[str, Schema(maxLength=40)]
 """A measured value: a decimal string, NaN or Infinity (a loss may well be)."""
 
 Count = Annotated[int, Schema(minimum=0, format="int64")]

@@ -166,9 +166,7 @@ def _facts(schema: dict[str, Any]) -> typing.Iterator[str]:
         yield f"From {schema['minimum']} to {schema['maximum']}."
     elif "minimum" in schema:
         yield f"At least {schema['minimum']}."
-    if "maxLength" in schema and "pattern" in schema:
-        yield f"At most {schema['maxLength']} characters, matching {schema['pattern']}."
-    elif "maxLength" in schema:
+    if "maxLength" in schema:
         yield f"At most {schema['maxLength']} characters."
     if "maxItems" in schema and schema.get("type") == "array":
         yield f"At most {schema['maxItems']} items."

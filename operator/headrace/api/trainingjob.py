@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from headrace.api.base import SET, Model, Rule, Schema, list_map
+from headrace.api.base import SET, Model, Rule, Schema, list_map, matching
 from headrace.api.common import Failure, FailureClass, Resources, SecretReference, Storage
 from headrace.api.kind import Column, Kind, dns_name
 from headrace.api.meta import Condition, ConditionStatus, ObjectMeta
@@ -29,6 +29,7 @@ from headrace.api.scalars import (
     Subdomain,
     duration_between,
 )
+from headrace.api.status import to_status_dict
 from headrace.api.trainingjob_status import (
     Attempt,
     AttemptOutcome,
@@ -45,7 +46,6 @@ from headrace.api.trainingjob_status import (
     TrainedModel,
     TrainingJobStatus,
     Worker,
-    to_status_dict,
 )
 
 __all__ = [
@@ -162,13 +162,11 @@ class Strategy(Model):
         Rule(
             "self.type != 'SingleWorker' || self.workers == 1",
             "SingleWorker has exactly 1 worker: leave workers out, or choose type MultiWorkerMirrored",
-            reason="FieldValueInvalid",
             field_path=".workers",
         ),
         Rule(
             "self.type != 'MultiWorkerMirrored' || self.workers >= 2",
             "MultiWorkerMirrored needs 2 to 64 workers",
-            reason="FieldValueInvalid",
             field_path=".workers",
         ),
     )
@@ -206,8 +204,8 @@ class EvaluationGate(Model):
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule("has(self.min) || has(self.max)", "a gate needs min, max or both", reason="FieldValueRequired"),
         Rule(
-            f"!has(self.min) || !has(self.max) || !self.min.matches('{DECIMAL_PATTERN}') || "
-            f"!self.max.matches('{DECIMAL_PATTERN}') || double(self.min) <= double(self.max)",
+            f"!has(self.min) || !has(self.max) || !self.min.matches(r'{DECIMAL_PATTERN}') || "
+            f"!self.max.matches(r'{DECIMAL_PATTERN}') || double(self.min) <= double(self.max)",
             "min is larger than max: no value could pass",
             field_path=".min",
         ),
@@ -282,12 +280,14 @@ class TrainingJobSpec(Model):
             "The script to run, relative to the source, such as train.py.",
             minLength=1,
             maxLength=256,
-            pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_./-]*$",
             rules=(
+                matching(
+                    r"^[A-Za-z0-9_.][A-Za-z0-9_./-]*$",
+                    "must be a relative path of letters, digits, _ . - and /, such as train.py",
+                ),
                 Rule(
                     "!self.split('/').exists(part, part == '..')",
                     "must stay within the source: no .. in the path",
-                    reason="FieldValueInvalid",
                 ),
             ),
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -201,9 +201,3 @@ class TrainingJobStatus(Model):
     ] = ()
     source: Annotated[SourceStatus | None, Schema("The source that the attempts were started with.")] = None
     columns: Annotated[Columns, Schema("What `kubectl get` prints.")] = Columns()
-
-
-def to_status_dict(status: Model) -> dict[str, Any]:
-    """The status as it goes to the API server: JSON names, without what is absent or empty."""
-    dumped = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {name: value for name, value in dumped.items() if value not in ({}, [])}

@@ -15,14 +15,23 @@ from typing import Any
 import aiohttp
 
 from headrace.kube.credentials import Credentials
-from headrace.kube.errors import ApiUnavailable, Conflict, Forbidden, Invalid, KubeError, LeaseLost, NotFound
+from headrace.kube.errors import (
+    ApiUnavailable,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KindNotFound,
+    KubeError,
+    LeaseLost,
+    NotFound,
+)
 from headrace.kube.resources import PODS, Object, Objects, Resource
+from headrace.labels import FIELD_MANAGER
 
 CALL_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 UNACKNOWLEDGED_MS = 3000
 PAGE_SIZE = 500
-FIELD_MANAGER = "headrace"
 
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
@@ -92,16 +101,19 @@ class KubeClient:
     # -- reads ---------------------------------------------------------------------------------------------------------
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
-        """The object as it is now, or None when it (or its kind) does not exist."""
+        """The object as it is now, or None when it does not exist. KindNotFound when the kind is not installed."""
         try:
             return await self._object("GET", resource, namespace, name)
+        except KindNotFound:
+            # Whoever acts on None deletes what belongs to the object.
+            raise
         except NotFound:
             return None
 
     async def list(self, resource: Resource, namespace: str | None = None, labels: str = "") -> Objects:
         """All objects, of one namespace or of all, that match the label selector; read in pages.
 
-        NotFound when the kind is not installed.
+        KindNotFound when the kind is not installed.
         """
         params = {"limit": str(PAGE_SIZE)} | ({"labelSelector": labels} if labels else {})
         while True:
@@ -218,6 +230,8 @@ class KubeClient:
         }
         try:
             await self._object("DELETE", resource, namespace, name, body=options)
+        except KindNotFound:
+            raise
         except NotFound:
             log.debug("%s is gone already", _name(resource, namespace, name))
 
@@ -235,11 +249,12 @@ class KubeClient:
     ) -> bytes:
         """One HTTP request; the body of a good answer. `what` names the object in an error's message."""
         subject = f"{method} {what or path}"
-        if method != "GET" and not self._may_write():
-            raise LeaseLost(f"{subject}: not sent, this process does not hold the lease")
         headers = await self.credentials.headers() | ({"Content-Type": content_type} if body is not None else {})
         data = json.dumps(body).encode() if body is not None else None
         url = self.credentials.endpoint.server + path
+        # As late as can be: reading the credentials may have taken its time.
+        if method != "GET" and not self._may_write():
+            raise LeaseLost(f"{subject}: not sent, this process does not hold the lease")
         try:
             async with self._http.request(method, url, params=params, data=data, headers=headers) as response:
                 answer = await response.read()
@@ -318,10 +333,18 @@ def _of(resource: Resource, obj: Object) -> str:
 
 
 def _error(subject: str, status: int, answer: bytes) -> KubeError:
+    said = _status(answer)
+    message, reason = said.get("message") or answer.decode(errors="replace")[:300], said.get("reason", "")
+    kind = _ERRORS.get(status, ApiUnavailable if status >= 500 else KubeError)
+    if kind is NotFound and not (said.get("details") or {}).get("name"):
+        kind = KindNotFound
+    return kind(f"{subject}: {status} {reason}: {message}".rstrip(": "), status=status, reason=reason)
+
+
+def _status(answer: bytes) -> Object:
+    """The Status object that the API server explains itself with; empty when somebody else answered."""
     try:
         said = json.loads(answer)
-        message, reason = said.get("message", ""), said.get("reason", "")
-    except (ValueError, AttributeError):
-        message, reason = answer.decode(errors="replace")[:300], ""
-    kind = _ERRORS.get(status, ApiUnavailable if status >= 500 else KubeError)
-    return kind(f"{subject}: {status} {reason}: {message}".rstrip(": "), status=status, reason=reason)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) and said.get("kind") == "Status" else {}

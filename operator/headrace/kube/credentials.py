@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
+from headrace.kube.errors import ApiUnavailable
+
 TOKEN_SECONDS = 60.0
 
 
@@ -59,12 +61,19 @@ class Credentials:
         return context
 
     async def headers(self) -> dict[str, str]:
-        """The Authorization header as it is valid now; empty when a client certificate says who we are."""
-        token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        if token and time.monotonic() - self._read_at > TOKEN_SECONDS:
-            self._configuration = await _read(self._kubeconfig)
-            self._read_at = time.monotonic()
+        """The Authorization header as it is valid now; empty when a client certificate says who we are.
+
+        ApiUnavailable when the credentials cannot be read: they may come back, like the API server.
+        """
+        if self.endpoint.certificate_file:
+            return {}
+        try:
+            if time.monotonic() - self._read_at > TOKEN_SECONDS:
+                self._configuration = await _read(self._kubeconfig)
+                self._read_at = time.monotonic()
             token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        except (OSError, config.ConfigException) as error:
+            raise ApiUnavailable(f"the credentials for the API server cannot be read: {error}") from error
         return {"Authorization": token} if token else {}
 
 

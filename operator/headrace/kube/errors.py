@@ -18,7 +18,11 @@ class Conflict(KubeError):
 
 
 class NotFound(KubeError):
-    """404: the object, its namespace or its kind does not exist."""
+    """404: the object does not exist."""
+
+
+class KindNotFound(NotFound):
+    """404, but not about the object, of which it says nothing: its kind is not installed, or somebody else answered."""
 
 
 class Forbidden(KubeError):

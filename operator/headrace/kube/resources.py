@@ -5,6 +5,8 @@ A `Resource` is an address, not a schema: objects travel as dicts (`Object`), in
 
 from typing import Any, NamedTuple, TypeAlias
 
+from headrace.labels import GROUP
+
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = list[Object]
 
@@ -29,10 +31,6 @@ class Resource(NamedTuple):
         parts += [part for part in (name, subresource) if part]
         return "/".join(parts)
 
-
-GROUP = "headrace.dev"
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGED_BY = "headrace"
 
 TRAININGJOBS = Resource(GROUP, "v1alpha1", "trainingjobs", "TrainingJob")
 MODELSERVICES = Resource(GROUP, "v1alpha1", "modelservices", "ModelService")

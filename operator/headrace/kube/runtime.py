@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import Conflict, KubeError, LeaseLost, NotFound
+from headrace.kube.errors import ApiUnavailable, Conflict, KindNotFound, KubeError, LeaseLost, NotOurs
 from headrace.kube.keys import Key, ParentOf
 from headrace.kube.lease import Lease
 from headrace.kube.metrics import Metrics
@@ -135,8 +135,10 @@ class _Operator:
             log.info("%s: %s", key, error)
             return
         self.metrics.errors[key.resource.kind] += 1
-        known = isinstance(error, KubeError)
-        log.error("%s: %s", key, error, exc_info=None if known else error)
+        if isinstance(error, ApiUnavailable):
+            log.warning("%s: %s", key, error)
+        else:
+            log.error("%s: %s", key, error, exc_info=None if isinstance(error, (KubeError, NotOurs)) else error)
 
     def _sink(self, resource: Resource, _: str | None, obj: Object) -> None:
         key = self._parent_of(resource, obj)
@@ -157,7 +159,7 @@ class _Operator:
             for namespace in self._settings.namespaces or (None,):
                 try:
                     found = await self._client.list(resource, namespace, labels or "")
-                except NotFound:
+                except KindNotFound:
                     log.debug("sweep: %s is not installed", resource.plural)
                     continue
                 for obj in found:

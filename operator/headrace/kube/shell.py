@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import aiohttp
 import kopf
@@ -65,8 +65,8 @@ class Shell:
         self._namespaces = tuple(namespaces)
         self._restart = restart_seconds
         self.starts = 0
-        # One line a handler call otherwise.
-        logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+        # A line a handler call otherwise, and some at each start.
+        logging.getLogger("kopf").setLevel(logging.WARNING)
 
     async def run(self) -> None:
         while True:
@@ -105,6 +105,8 @@ class Shell:
             await kopf.operator(
                 registry=self._registry(hand_over),
                 settings=self._settings(),
+                # Else kopf asks for the user's name, and a container's user has none.
+                identity=cast(Any, USER_AGENT),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 stop_flag=stop,

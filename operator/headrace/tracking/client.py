@@ -30,7 +30,6 @@ PAGE_SIZE = 200
 _ERRORS: dict[int, type[TrackingError]] = {
     401: TrackingForbidden,
     403: TrackingForbidden,
-    404: NotFound,
     429: TrackingUnavailable,
 }
 _CODES: dict[str, type[TrackingError]] = {
@@ -50,7 +49,7 @@ class MlflowClient:
         self._session = session
         self._headers = {}
         if username:
-            self._headers["Authorization"] = aiohttp.BasicAuth(username, password, "utf-8").encode()
+            self._headers["Authorization"] = aiohttp.encode_basic_auth(username, password, "utf-8")
 
     # -- experiments and runs ------------------------------------------------------------------------------------------
 
@@ -237,7 +236,8 @@ def _error(subject: str, status: int, answer: bytes) -> TrackingError:
     if status == 400 and re.search(r"\balias\b.*\bnot found\b", message):
         # MLflow calls an alias that does not exist an invalid parameter.
         kind = NotFound
-    return kind(f"{subject}: {status} {code}: {message[:500]}".rstrip(": "))
+    hint = "" if code or status != 404 else " (not MLflow's answer: is the URL right?)"
+    return kind(f"{subject}: {status} {code}: {message[:500]}".rstrip(": ") + hint)
 
 
 def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:

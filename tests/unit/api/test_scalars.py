@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.api.base import camel
-from headrace.api.scalars import format_decimal, format_duration, format_time, parse_duration, parse_time, shorten
+from headrace.api.scalars import format_decimal, format_duration, format_time, parse_duration, parse_time
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,6 @@ def test_a_written_time_reads_back_as_the_same_instant(time):
 
 def test_a_time_is_written_in_utc_without_an_empty_fraction():
     assert format_time(datetime(2025, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))) == "2025-01-01T10:00:00Z"
-
-
-def test_a_long_text_is_cut_and_says_so():
-    assert shorten("abcdef", 4) == "abc…"
-    assert shorten("abcd", 4) == "abcd"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ from aiohttp import web
 from headrace.kube import client as client_module
 from headrace.kube import credentials as credentials_module
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import ApiUnavailable, Conflict, Forbidden, Invalid, KubeError, LeaseLost, NotFound
+from headrace.kube.errors import (
+    ApiUnavailable,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KindNotFound,
+    KubeError,
+    LeaseLost,
+    NotFound,
+)
 from headrace.kube.resources import CONFIGMAPS, JOBS, NODES, PODS, TRAININGJOBS
 
 CONFIGMAP = {"metadata": {"namespace": "team-a", "name": "x"}, "data": {"a": "b"}}
@@ -77,8 +86,8 @@ def call(tmp_path, server, use, **options):
     return asyncio.run(main())
 
 
-def status_body(code, reason, message):
-    return code, {"kind": "Status", "code": code, "reason": reason, "message": message}
+def status_body(code, reason, message, name="x"):
+    return code, {"kind": "Status", "code": code, "reason": reason, "message": message, "details": {"name": name}}
 
 
 @pytest.mark.parametrize(
@@ -125,6 +134,14 @@ def test_an_answer_that_is_no_status_object_is_quoted(tmp_path):
 
 def test_an_object_that_does_not_exist_is_read_as_none(tmp_path):
     assert call(tmp_path, Server(status_body(404, "NotFound", "")), lambda c: c.get(PODS, "team-a", "p")) is None
+
+
+@pytest.mark.parametrize("answer", [status_body(404, "NotFound", "no such path", ""), (404, b"404 page not found")])
+def test_a_404_that_is_not_about_the_object_does_not_say_that_it_is_gone(tmp_path, answer):
+    with pytest.raises(KindNotFound):
+        call(tmp_path, Server(answer), lambda c: c.get(PODS, "team-a", "p"))
+    with pytest.raises(KindNotFound):
+        call(tmp_path, Server(answer), lambda c: c.delete(PODS, "team-a", "p", uid="u"))
 
 
 def test_a_server_that_does_not_answer_is_unavailable_within_the_timeout(tmp_path, monkeypatch):
@@ -185,7 +202,9 @@ def test_every_write_asks_for_the_lease_at_its_own_time(tmp_path, write):
 
 
 def test_reads_need_no_lease(tmp_path):
-    found = call(tmp_path, Server((200, CONFIGMAP)), lambda c: c.get(CONFIGMAPS, "team-a", "x"), may_write=lambda: False)
+    found = call(
+        tmp_path, Server((200, CONFIGMAP)), lambda c: c.get(CONFIGMAPS, "team-a", "x"), may_write=lambda: False
+    )
     assert found == CONFIGMAP
 
 
@@ -231,7 +250,9 @@ def test_a_list_whose_pages_expired_is_read_again_in_one(tmp_path):
 
 def test_a_status_is_only_replaced_on_an_object_that_was_read(tmp_path):
     with pytest.raises(ValueError, match=r"metadata\.uid"):
-        call(tmp_path, Server(), lambda c: c.patch_status(JOBS, {"metadata": {"name": "j", "resourceVersion": "1"}}, {}))
+        call(
+            tmp_path, Server(), lambda c: c.patch_status(JOBS, {"metadata": {"name": "j", "resourceVersion": "1"}}, {})
+        )
 
 
 def test_logs_come_as_text_whatever_bytes_a_program_wrote(tmp_path):
@@ -279,7 +300,11 @@ def test_the_token_of_a_pod_is_read_again_from_its_file(tmp_path, monkeypatch):
         before = await credentials.headers()
         token.write_text("second")
         monkeypatch.setattr(credentials_module, "TOKEN_SECONDS", 0.0)
-        return before, await credentials.headers()
+        after = await credentials.headers()
+        token.unlink()
+        with pytest.raises(ApiUnavailable, match="credentials for the API server cannot be read"):
+            await credentials.headers()
+        return before, after
 
     assert asyncio.run(main()) == ({"Authorization": "bearer first"}, {"Authorization": "bearer second"})
 
@@ -301,5 +326,5 @@ def test_an_exec_plugin_says_who_we_are(tmp_path):
 
 
 def test_a_missing_kubeconfig_says_where_it_was_looked_for(tmp_path):
-    with pytest.raises(FileNotFoundError, match="kubeconfig .*nowhere does not exist: name one"):
+    with pytest.raises(FileNotFoundError, match=r"kubeconfig .*nowhere does not exist: name one"):
         asyncio.run(KubeClient.connect(tmp_path / "nowhere"))

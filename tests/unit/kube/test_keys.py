@@ -30,8 +30,16 @@ def obj(labels=None, **reference):
         (PODS, obj({"app": "else"}, apiVersion="apps/v1", kind="ReplicaSet"), None),
         (PODS, obj(), None),
     ],
-    ids=["itself", "controller", "controller-other-version", "foreign-group", "owner-but-not-controller",
-         "label", "foreign-label", "nothing"],
+    ids=[
+        "itself",
+        "controller",
+        "controller-other-version",
+        "foreign-group",
+        "owner-but-not-controller",
+        "label",
+        "foreign-label",
+        "nothing",
+    ],
 )
 def test_an_object_leads_to_the_key_of_its_resource(resource, given, key):
     assert PARENT(resource, given) == key

@@ -8,6 +8,7 @@ import copy
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -165,7 +166,9 @@ def test_an_api_server_that_is_away_or_silent_is_a_no_in_time(trouble):
 
 
 def quick(store, name="first"):
-    return Lease(store, "system", "headrace", name, duration_seconds=2, renew_seconds=0.3, retry_seconds=0.05, call_seconds=0.1)
+    return Lease(
+        store, "system", "headrace", name, duration_seconds=2, renew_seconds=0.3, retry_seconds=0.05, call_seconds=0.1
+    )
 
 
 @pytest.mark.parametrize("trouble", ["fail", "hang"])
@@ -250,7 +253,10 @@ def test_work_that_does_not_stop_takes_the_process_with_it():
         sys.path.insert(0, sys.argv[1])
         from test_lease import Store, quick
 
+        started = asyncio.Event()
+
         async def stubborn():
+            started.set()
             while True:
                 try:
                     await asyncio.sleep(60)
@@ -260,16 +266,14 @@ def test_work_that_does_not_stop_takes_the_process_with_it():
         async def main():
             store = Store()
             running = asyncio.create_task(quick(store).run(stubborn))
-            await asyncio.sleep(0.2)
+            await started.wait()
             store.fail = True
             await running
 
         asyncio.run(main())
         """
     )
-    from pathlib import Path
-
-    ended = subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent)], timeout=20, check=False)
+    ended = subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent)], timeout=40, check=False)
     assert ended.returncode == EXIT_STUCK
 
 

@@ -173,7 +173,9 @@ def test_the_jitter_stretches_the_pause():
     assert handler.at[1] - handler.at[0] >= 0.06
 
 
-@pytest.mark.parametrize(("failures", "seconds"), [(1, 0.5), (2, 1.0), (4, 4.0), (10, 256.0), (11, 300.0), (5000, 300.0)])
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(1, 0.5), (2, 1.0), (4, 4.0), (10, 256.0), (11, 300.0), (5000, 300.0)]
+)
 def test_pauses_double_up_to_the_longest(failures, seconds):
     assert backoff_seconds(failures, 0.5, 300.0) == seconds
 

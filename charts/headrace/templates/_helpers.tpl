@@ -1,0 +1,239 @@
+{{- define "headrace.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of an object. Argument: (dict "root" $ "component" NAME). */}}
+{{- define "headrace.labels" -}}
+{{ include "headrace.selector" . }}
+app.kubernetes.io/part-of: headrace
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* What finds a component's pods, the same over all versions. Argument: (dict "root" $ "component" NAME). */}}
+{{- define "headrace.selector" -}}
+app.kubernetes.io/name: headrace
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* An image reference. Argument: (dict "root" $ "name" NAME). */}}
+{{- define "headrace.image" -}}
+{{- $values := .root.Values -}}
+{{- index $values.images .name | default (printf "%s/%s:%s" $values.image.registry .name ($values.image.tag | default .root.Chart.AppVersion)) -}}
+{{- end -}}
+
+{{- define "headrace.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+- name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "headrace.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "headrace.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Where a component keeps its data. Argument: (dict "root" $ "component" NAME "persistence" VALUES). */}}
+{{- define "headrace.dataVolume" -}}
+{{- if .persistence.enabled -}}
+persistentVolumeClaim:
+  claimName: {{ .persistence.existingClaim | default (printf "%s-%s" (include "headrace.name" .root) .component) }}
+{{- else -}}
+emptyDir: {}
+{{- end -}}
+{{- end -}}
+
+{{/* A claim for a component's data, which outlives the release. Argument as above. */}}
+{{- define "headrace.claim" -}}
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: {{ include "headrace.name" .root }}-{{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "headrace.labels" . | nindent 4 }}
+  annotations:
+    helm.sh/resource-policy: keep
+spec:
+  accessModes: [ReadWriteOnce]
+  {{- with .persistence.storageClass }}
+  storageClassName: {{ . }}
+  {{- end }}
+  resources:
+    requests:
+      storage: {{ .persistence.size }}
+{{- end -}}
+
+{{/* The value of a key in a Secret of the cluster, base64 as it is there, or else a new random one.
+     Argument: (dict "root" $ "secret" NAME "key" KEY "length" N). */}}
+{{- define "headrace.keptOrRandom" -}}
+{{- $found := lookup "v1" "Secret" .root.Release.Namespace .secret | default dict -}}
+{{- get ($found.data | default dict) .key | default (randAlphaNum .length | b64enc) -}}
+{{- end -}}
+
+{{- define "headrace.mlflowUrl" -}}
+{{- if .Values.mlflow.enabled -}}
+http://{{ include "headrace.name" . }}-mlflow.{{ .Release.Namespace }}.svc:5000
+{{- else -}}
+{{ .Values.mlflow.url }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the operator's MLflow user; empty where there is none. */}}
+{{- define "headrace.mlflowSecret" -}}
+{{- if .Values.mlflow.existingSecret -}}
+{{ .Values.mlflow.existingSecret }}
+{{- else if .Values.mlflow.enabled -}}
+{{ include "headrace.name" . }}-mlflow
+{{- end -}}
+{{- end -}}
+
+{{- define "headrace.s3Endpoint" -}}
+{{- if .Values.s3.enabled -}}
+http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
+{{- else -}}
+{{ .Values.s3.endpoint }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the built-in store's root user. */}}
+{{- define "headrace.s3Secret" -}}
+{{ .Values.s3.existingSecret | default (printf "%s-s3" (include "headrace.name" .)) }}
+{{- end -}}
+
+{{/* The Secret with which MLflow lists artifacts; empty: workload identity. */}}
+{{- define "headrace.artifactsSecret" -}}
+{{- if .Values.mlflow.artifactsSecret -}}
+{{ .Values.mlflow.artifactsSecret }}
+{{- else if .Values.s3.enabled -}}
+{{ include "headrace.name" . }}-s3-viewer
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator's processes are told, but for credentials. */}}
+{{- define "headrace.operatorEnv" -}}
+- name: HEADRACE_NAMESPACES
+  value: {{ join "," .Values.watchNamespaces | quote }}
+- name: HEADRACE_OPERATOR_NAMESPACE
+  value: {{ .Release.Namespace }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef: {fieldPath: metadata.name}
+- name: HEADRACE_TRAINER_IMAGE
+  value: {{ include "headrace.image" (dict "root" . "name" "trainer") }}
+- name: HEADRACE_LOADER_IMAGE
+  value: {{ include "headrace.image" (dict "root" . "name" "loader") }}
+- name: HEADRACE_ONNXRUNTIME_IMAGE
+  value: {{ include "headrace.image" (dict "root" . "name" "onnxruntime") }}
+- name: HEADRACE_IMAGE_PULL_POLICY
+  value: {{ .Values.image.pullPolicy }}
+- name: HEADRACE_S3_ENDPOINT
+  value: {{ include "headrace.s3Endpoint" . | quote }}
+- name: HEADRACE_S3_REGION
+  value: {{ .Values.s3.region }}
+{{- with include "headrace.mlflowUrl" . }}
+- name: HEADRACE_MLFLOW_URL
+  value: {{ . }}
+- name: HEADRACE_MLFLOW_PUBLIC_URL
+  value: {{ $.Values.mlflow.publicUrl | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* The operator's rights to namespaced objects, each with the reason for it. */}}
+{{- define "headrace.operatorRules" -}}
+- apiGroups: [headrace.dev]
+  resources: [trainingjobs, modelservices]
+  verbs: [get, list, watch, patch]
+# ttlSecondsAfterFinished.
+- apiGroups: [headrace.dev]
+  resources: [trainingjobs]
+  verbs: [delete]
+- apiGroups: [headrace.dev]
+  resources: [trainingjobs/status, modelservices/status]
+  verbs: [update]
+# Where the cluster checks who may set owner references that block a deletion.
+- apiGroups: [headrace.dev]
+  resources: [trainingjobs/finalizers, modelservices/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+# The Job controller creates them; Headrace reads their records and takes its finalizer off.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, patch, delete]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+# Scripts and the tenant's settings are read by name, pinned copies written and removed by name. No list, no watch: a
+# cluster's other ConfigMaps are none of the operator's business, and rights cannot be narrowed by label.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [get, create, patch]
+# A revision of a ModelService, and the route to it.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end -}}
+
+{{/* What the uninstall hook may do. */}}
+{{- define "headrace.releaseRules" -}}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, patch]
+{{- end -}}
+
+{{/* Marks an object of the uninstall hook. Argument: its weight. */}}
+{{- define "headrace.uninstallHook" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* The hosts that MLflow answers to, with and without port: its Service's names, this pod for a port-forward, the browser's. */}}
+{{- define "headrace.mlflowHosts" -}}
+{{- $service := printf "%s-mlflow" (include "headrace.name" .) -}}
+{{- $namespace := .Release.Namespace -}}
+{{- $hosts := list -}}
+{{- range list $service (printf "%s.%s" $service $namespace) (printf "%s.%s.svc" $service $namespace) (printf "%s.%s.svc.cluster.local" $service $namespace) "localhost" "127.0.0.1" -}}
+{{- $hosts = concat $hosts (list . (printf "%s:*" .)) -}}
+{{- end -}}
+{{- with .Values.mlflow.publicUrl -}}
+{{- $hosts = append $hosts (urlParse .).host -}}
+{{- end -}}
+{{- join "," ($hosts | uniq) -}}
+{{- end -}}

@@ -1,0 +1,152 @@
+"""What the cluster shows of one ModelService, as values: the edge where Kubernetes' JSON becomes types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from headrace.api.scalars import parse_time
+from headrace.kube.resources import Object, Resource
+from headrace.labels import REVISION
+from headrace.rollout.analysis import Counters
+from headrace.serving.revision import Artifact
+
+# A pod that has just become ready may not be known to the gateway yet.
+SETTLE = timedelta(seconds=2)
+CRASH_RESTARTS = 2
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps a serving pod from working, by its own record or by the kubelet."""
+
+    failure_class: str
+    reason: str
+    message: str
+    pod: str
+    container: str
+    hint: str = ""
+    exit_code: int | None = None
+    final: bool = False  # trying again cannot help
+
+
+@dataclass(frozen=True)
+class ServingPod:
+    """One pod of a revision."""
+
+    name: str
+    revision: str
+    ip: str
+    ready: bool
+    ready_since: datetime | None
+    going: bool
+    trouble: Trouble | None
+
+    def takes_requests(self, now: datetime) -> bool:
+        """Ready for long enough that the gateway knows it."""
+        return self.ready and not self.going and self.ready_since is not None and now >= self.ready_since + SETTLE
+
+
+@dataclass(frozen=True)
+class Owned:
+    """An object of this service that may have to be pruned."""
+
+    resource: Resource
+    name: str
+    uid: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All that a plan for one ModelService may know."""
+
+    artifact: Artifact | None
+    artifact_problem: tuple[str, str] | None  # reason and message
+    pods: tuple[ServingPod, ...] = ()
+    templates: Mapping[str, Object] = field(default_factory=dict)  # by revision, as first rendered
+    owned: tuple[Owned, ...] = ()
+    counters: Mapping[str, Counters] = field(default_factory=dict)  # by pod
+    route_conflict: str = ""  # NAMESPACE/NAME of the route that was there first
+    route_accepted: bool | None = None
+    route_message: str = ""
+
+    def pods_of(self, revision: str) -> tuple[ServingPod, ...]:
+        """The pods of one revision that are not on their way out."""
+        return tuple(pod for pod in self.pods if pod.revision == revision and not pod.going)
+
+    def counters_of(self, revision: str) -> dict[str, Counters]:
+        """The counters of a revision's pods, those that are going included."""
+        names = {pod.name for pod in self.pods if pod.revision == revision}
+        return {name: counters for name, counters in self.counters.items() if name in names}
+
+
+def read_pod(obj: Object) -> ServingPod:
+    """A serving pod from its JSON."""
+    meta, status = obj["metadata"], obj.get("status") or {}
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    ready = conditions.get("Ready") or {}
+    return ServingPod(
+        name=meta["name"],
+        revision=(meta.get("labels") or {}).get(REVISION, ""),
+        ip=status.get("podIP") or "",
+        ready=ready.get("status") == "True",
+        ready_since=parse_time(ready.get("lastTransitionTime")),
+        going=bool(meta.get("deletionTimestamp")),
+        trouble=_trouble(meta["name"], status, conditions),
+    )
+
+
+def _trouble(pod: str, status: Object, conditions: Mapping[str, Object]) -> Trouble | None:
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for container in status.get(kind) or ():
+            if found := _container_trouble(pod, container):
+                return found
+    scheduled = conditions.get("PodScheduled") or {}
+    if scheduled.get("status") == "False":
+        hint = "ask for less in resources, or add a node that fits"
+        return Trouble("Scheduling", "Unschedulable", scheduled.get("message", ""), pod, "", hint)
+    return None
+
+
+def _container_trouble(pod: str, container: Object) -> Trouble | None:
+    name, state = container["name"], container.get("state") or {}
+    waiting, last = state.get("waiting") or {}, (container.get("lastState") or {}).get("terminated") or {}
+    ended = state.get("terminated") or last
+    if ended and ended.get("exitCode") != 0:
+        return _ended(pod, name, ended, container.get("restartCount") or 0)
+    reason, message = waiting.get("reason") or "", waiting.get("message") or ""
+    if reason in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"):
+        return Trouble("Image", "ImagePull", f"{reason}: {message}", pod, name, "check the image's name and tag")
+    if reason in ("CreateContainerConfigError", "CreateContainerError"):
+        hint = "create what the message names in this namespace (headrace tenant add makes the Secrets)"
+        return Trouble("Config", "ContainerConfig", f"{reason}: {message}", pod, name, hint)
+    return None
+
+
+def _ended(pod: str, container: str, ended: Object, restarts: int) -> Trouble:
+    exit_code, message = ended.get("exitCode"), ended.get("message") or ""
+    record = _record(message)
+    if record is not None:
+        failure_class, reason = str(record.get("class", "Data"))[:32], str(record.get("reason", "Failed"))[:64]
+        text, hint = str(record.get("message", ""))[:1000], str(record.get("hint", ""))[:500]
+        final = failure_class in ("Data", "Config")
+        return Trouble(failure_class, reason, text, pod, container, hint, exit_code, final)
+    if ended.get("reason") == "OOMKilled":
+        hint = "raise resources.limits.memory"
+        text = "the container used more memory than resources.limits.memory"
+        return Trouble("OOM", "OutOfMemory", text, pod, container, hint, exit_code, restarts >= 1)
+    text = f"the container ended with exit code {exit_code}: {message[-500:]}"
+    return Trouble("Killed", "Crashed", text, pod, container, "", exit_code, restarts >= CRASH_RESTARTS)
+
+
+def _record(message: str) -> Object | None:
+    if not message.startswith("{"):
+        return None
+    try:
+        found = json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found.get("outcome") == "Failed" else None

@@ -1,0 +1,470 @@
+"""Plans one pass over a ModelService (pure): which revisions there are, and what share of the requests each gets.
+
+The stable revision has the requests; a canary is a revision on its way to become it. The decisions of a rollout are
+made in `rollout.machine`; this module turns them into status and objects. A removed revision loses its weight first,
+and its pods a grace later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from headrace.api.common import Failure, FailureClass
+from headrace.api.modelservice import (
+    ModelService,
+    ModelServiceStatus,
+    PendingOutcome,
+    Phase,
+    PromotionStatus,
+    RejectedDigest,
+    Revision,
+    RolloutOutcome,
+    RolloutRecord,
+    RolloutStatus,
+    ServedModel,
+)
+from headrace.kube.plan import Delete, Event, EventType, Plan
+from headrace.kube.resources import (
+    CONTROLLERREVISIONS,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    PDBS,
+    SERVICES,
+    Object,
+    Resource,
+)
+from headrace.rollout import machine
+from headrace.rollout.machine import APPLY_GRACE, Decision, Look
+from headrace.rollout.route import render_route
+from headrace.serving import revision as render
+from headrace.serving.observed import Observed, Trouble
+from headrace.serving.revision import Artifact, revision_name
+from headrace.serving.status import finish_status
+from headrace.settings import Settings
+
+POLL_ROLLOUT = 1.0
+POLL_WAITING = 2.0
+POLL_STEADY = 15.0
+MAX_HISTORY = 20
+RETRY_ANNOTATION = "headrace.dev/retry"
+
+
+def plan(service: ModelService, observed: Observed, now: datetime, settings: Settings) -> Plan:
+    """The next pass."""
+    if service.metadata.deletion_timestamp is not None:
+        return Plan()
+    draft = _decide(service, observed, now)
+    service = service.model_copy(update={"status": draft.status})
+    objects = _objects(service, draft.status, observed, settings)
+    status = finish_status(service, draft.status, observed, now)
+    return replace(objects, status=status, events=draft.events, requeue_after=draft.requeue)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    status: ModelServiceStatus
+    requeue: float
+    events: tuple[Event, ...] = ()
+
+
+# --- decisions -------------------------------------------------------------------------------------------------------
+
+
+def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
+    status = _count_pods(service.status, observed, now)
+    if status.phase is Phase.ROLLING_BACK and status.rollout is not None:
+        return _rolling_back(status, now)
+    target = _target(service, observed)
+    if target is None:
+        return _without_target(status, observed)
+    if status.stable is None:
+        return _first(service, status, target, observed, now)
+    if status.canary is not None and status.canary.revision != target.revision:
+        return _supersede(status, now)
+    if target.revision == status.stable.revision:
+        return _steady(service, status, target, observed)
+    if status.canary is None:
+        return _consider(service, status, target, now)
+    return _roll_on(service, status, observed, now)
+
+
+def _target(service: ModelService, observed: Observed) -> Revision | None:
+    artifact = observed.artifact
+    if artifact is None:
+        return None
+    model = ServedModel(name=artifact.model, version=artifact.version) if artifact.version else None
+    return Revision(
+        revision=revision_name(service, artifact), digest=artifact.digest or None, uri=artifact.uri, model=model
+    )
+
+
+def _without_target(status: ModelServiceStatus, observed: Observed) -> _Draft:
+    """The model cannot be resolved now: what serves goes on serving."""
+    reason, message = observed.artifact_problem or ("ModelNotResolved", "the model has not been resolved yet")
+    phase = Phase.PENDING if status.stable is None else status.phase or Phase.STABLE
+    waiting = status.model_copy(update={"phase": phase, "reason": reason, "message": message})
+    told = status.reason == reason and status.message == message
+    events = () if told else (Event(EventType.WARNING, reason, message),)
+    return _Draft(waiting, POLL_WAITING if status.stable is None else POLL_STEADY, events)
+
+
+def _first(
+    service: ModelService, status: ModelServiceStatus, target: Revision, observed: Observed, now: datetime
+) -> _Draft:
+    """The first revision takes no steps: when it is ready it is stable."""
+    replicas = service.spec.scaling.replicas
+    pods = observed.pods_of(target.revision)
+    ready = sum(pod.takes_requests(now) for pod in pods)
+    coming = target.model_copy(update={"replicas": replicas, "ready_replicas": ready})
+    if ready >= replicas:
+        stable = status.model_copy(
+            update={
+                "phase": Phase.STABLE,
+                "reason": "Serving",
+                "message": _serving(target),
+                "stable": coming,
+                "canary": None,
+                "failure": None,
+                "promotion": _promise(service, status, target),
+            }
+        )
+        return _Draft(stable, POLL_WAITING, (Event(EventType.NORMAL, "Serving", _serving(target)),))
+    trouble = _worst(observed, target.revision)
+    waiting = status.model_copy(
+        update={
+            "phase": Phase.FAILED if trouble and trouble.final else Phase.PENDING,
+            "reason": trouble.reason if trouble else "WaitingForPods",
+            "message": _sentence(trouble) if trouble else f"{ready} of {replicas} pods are ready",
+            "canary": coming,
+            "failure": _failure(trouble) if trouble else None,
+        }
+    )
+    told = status.reason == waiting.reason
+    events = (Event(EventType.WARNING, trouble.reason, _sentence(trouble)),) if trouble and not told else ()
+    return _Draft(waiting, POLL_WAITING, events)
+
+
+def _steady(service: ModelService, status: ModelServiceStatus, target: Revision, observed: Observed) -> _Draft:
+    assert status.stable is not None
+    stable = status.stable.model_copy(
+        update={"replicas": service.spec.scaling.replicas, "model": target.model, "uri": target.uri}
+    )
+    trouble = _worst(observed, stable.revision)
+    degraded = trouble is not None and stable.ready_replicas < stable.replicas
+    settled = status.model_copy(
+        update={
+            "phase": Phase.STABLE,
+            "reason": trouble.reason if trouble and degraded else "Serving",
+            "message": _sentence(trouble) if trouble and degraded else _serving(stable),
+            "stable": stable,
+            "failure": _failure(trouble) if trouble and degraded else None,
+        }
+    )
+    return _Draft(settled, POLL_WAITING if stable.ready_replicas < stable.replicas else POLL_STEADY)
+
+
+def _consider(service: ModelService, status: ModelServiceStatus, target: Revision, now: datetime) -> _Draft:
+    """Something new to serve: a rollout, unless it was rejected before and nobody asks again."""
+    rejected = next((entry for entry in status.rejected if entry.digest == (target.digest or target.uri)), None)
+    asked = service.metadata.annotations.get(RETRY_ANNOTATION, "")
+    if rejected is not None and asked not in _names_of(target):
+        message = f"{_called(target)} was rolled back before ({rejected.reason}): {rejected.message}"
+        hint = f"to try it again: kubectl annotate msvc {service.metadata.name} {RETRY_ANNOTATION}={_called(target)}"
+        stays = status.model_copy(
+            update={"phase": Phase.ROLLED_BACK, "reason": rejected.reason, "message": f"{message}; {hint}"}
+        )
+        return _Draft(stays, POLL_STEADY)
+    rollout_id = f"{target.revision}-{int(now.timestamp())}"
+    rollout = machine.begin(rollout_id, service.spec.rollout, now)
+    kept = tuple(entry for entry in status.rejected if entry is not rejected)
+    begun = status.model_copy(
+        update={
+            "phase": Phase.CANARYING,
+            "reason": "Preparing",
+            "message": f"pods for {_called(target)} are being made",
+            "canary": target,
+            "rollout": rollout,
+            "rejected": kept,
+        }
+    )
+    return _Draft(begun, POLL_ROLLOUT, (Event(EventType.NORMAL, "RolloutStarted", f"rollout of {_called(target)}"),))
+
+
+def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> _Draft:
+    assert status.stable is not None
+    assert status.canary is not None
+    spec, full = service.spec.rollout, service.spec.scaling.replicas
+    rollout = status.rollout or machine.begin(f"{status.canary.revision}-{int(now.timestamp())}", spec, now)
+    trouble = _worst(observed, status.canary.revision)
+    look = Look(
+        now=now,
+        canary_ready=status.canary.ready_replicas,
+        canary=observed.counters_of(status.canary.revision),
+        stable=observed.counters_of(status.stable.revision),
+        problem=(trouble.reason, _sentence(trouble)) if trouble and trouble.final else None,
+    )
+    outcome = machine.advance(rollout, spec, full, look)
+    if outcome.decision is Decision.PROMOTE:
+        return _promote(service, status, outcome.rollout, now)
+    if outcome.decision is Decision.ROLL_BACK:
+        return _roll_back(status, outcome.rollout, outcome.reason, outcome.message, trouble, now)
+    canary = status.canary.model_copy(update={"replicas": machine.canary_replicas(outcome.rollout, spec, full)})
+    going_on = status.model_copy(
+        update={
+            "phase": Phase.CANARYING if outcome.rollout.step <= len(spec.steps) else Phase.PROMOTING,
+            "reason": outcome.reason,
+            "message": outcome.message,
+            "canary": canary,
+            "rollout": outcome.rollout,
+        }
+    )
+    stepped = outcome.rollout.desired_weight != rollout.desired_weight
+    message = f"step {outcome.rollout.step}: {outcome.rollout.desired_weight}% to {_called(canary)}"
+    return _Draft(going_on, POLL_ROLLOUT, (Event(EventType.NORMAL, "RolloutStep", message),) if stepped else ())
+
+
+def _promote(service: ModelService, status: ModelServiceStatus, rollout: RolloutStatus, now: datetime) -> _Draft:
+    """The canary becomes stable: pointers move, no pod restarts. It has had all requests for a grace."""
+    assert status.canary is not None
+    stable = status.canary.model_copy(update={"replicas": service.spec.scaling.replicas})
+    message = f"{_called(stable)} took over after {rollout.steps} steps"
+    promoted = status.model_copy(
+        update={
+            "phase": Phase.STABLE,
+            "reason": "Promoted",
+            "message": message,
+            "stable": stable,
+            "canary": None,
+            "rollout": None,
+            "failure": None,
+            "promotion": _promise(service, status, stable),
+            "pending_outcomes": _tell(status, stable, RolloutOutcome.PROMOTED, "Promoted"),
+            "history": _record(status, stable, rollout, RolloutOutcome.PROMOTED, "Promoted", now),
+        }
+    )
+    return _Draft(promoted, POLL_WAITING, (Event(EventType.NORMAL, "Promoted", message),))
+
+
+def _roll_back(
+    status: ModelServiceStatus,
+    rollout: RolloutStatus,
+    reason: str,
+    message: str,
+    trouble: Trouble | None,
+    now: datetime,
+) -> _Draft:
+    """All requests go back to stable at once; the canary's pods go when the gateway has let go of them."""
+    assert status.canary is not None
+    back = rollout.model_copy(update={"desired_weight": 0, "since": now})
+    digest = status.canary.digest or status.canary.uri or ""
+    entry = RejectedDigest(digest=digest, reason=reason, message=message, time=now)
+    others = tuple(known for known in status.rejected if known.digest != digest)
+    failure = _failure(trouble) if trouble else Failure(class_=FailureClass.GATE, reason=reason, message=message)
+    rolling = status.model_copy(
+        update={
+            "phase": Phase.ROLLING_BACK,
+            "reason": reason,
+            "message": message,
+            "rollout": back,
+            "rejected": (*others, entry)[-MAX_HISTORY:],
+            "failure": failure,
+            "pending_outcomes": _tell(status, status.canary, RolloutOutcome.ROLLED_BACK, reason),
+        }
+    )
+    event = Event(EventType.WARNING, "RolledBack", f"{_called(status.canary)}: {reason}: {message}")
+    return _Draft(rolling, POLL_ROLLOUT, (event,))
+
+
+def _rolling_back(status: ModelServiceStatus, now: datetime) -> _Draft:
+    assert status.rollout is not None
+    since = status.rollout.since or now
+    if now < since + APPLY_GRACE:
+        return _Draft(status, max((since + APPLY_GRACE - now).total_seconds(), 0.1))
+    superseded = status.reason == "Superseded"
+    outcome = RolloutOutcome.SUPERSEDED if superseded else RolloutOutcome.ROLLED_BACK
+    history = status.history
+    if status.canary is not None:
+        history = _record(status, status.canary, status.rollout, outcome, status.reason or "", now)
+    done = status.model_copy(
+        update={
+            "phase": Phase.STABLE if superseded else Phase.ROLLED_BACK,
+            "canary": None,
+            "rollout": None,
+            "history": history,
+        }
+    )
+    return _Draft(done, POLL_ROLLOUT)
+
+
+def _supersede(status: ModelServiceStatus, now: datetime) -> _Draft:
+    """Something else is to be served: first all requests go back to stable, then it starts anew."""
+    assert status.canary is not None
+    rollout = status.rollout or RolloutStatus(id=status.canary.revision, step=0, steps=0, since=now)
+    message = f"{_called(status.canary)} gave way to something newer"
+    back = status.model_copy(
+        update={
+            "phase": Phase.ROLLING_BACK,
+            "reason": "Superseded",
+            "message": message,
+            "rollout": rollout.model_copy(update={"desired_weight": 0, "since": now}),
+            "pending_outcomes": _tell(status, status.canary, RolloutOutcome.SUPERSEDED, "Superseded"),
+        }
+    )
+    return _Draft(back, POLL_ROLLOUT, (Event(EventType.NORMAL, "Superseded", message),))
+
+
+# --- parts of a status -----------------------------------------------------------------------------------------------
+
+
+def _count_pods(status: ModelServiceStatus, observed: Observed, now: datetime) -> ModelServiceStatus:
+    def counted(revision: Revision | None) -> Revision | None:
+        if revision is None:
+            return None
+        ready = sum(pod.takes_requests(now) for pod in observed.pods_of(revision.revision))
+        return revision.model_copy(update={"ready_replicas": ready})
+
+    return status.model_copy(update={"stable": counted(status.stable), "canary": counted(status.canary)})
+
+
+def _promise(service: ModelService, status: ModelServiceStatus, revision: Revision) -> PromotionStatus | None:
+    """The intent to point the promotion alias at the revision's version."""
+    promotion = service.spec.rollout.promotion
+    if promotion is None or revision.model is None or revision.model.version is None:
+        return None
+    known = status.promotion if status.promotion and status.promotion.alias == promotion.alias else None
+    return PromotionStatus(
+        alias=promotion.alias,
+        expected_version=known.expected_version if known else None,
+        pending_version=revision.model.version,
+    )
+
+
+def _tell(
+    status: ModelServiceStatus, revision: Revision, outcome: RolloutOutcome, reason: str
+) -> tuple[PendingOutcome, ...]:
+    version = revision.model.version if revision.model else None
+    if version is None:
+        return status.pending_outcomes
+    others = tuple(entry for entry in status.pending_outcomes if entry.version != version)
+    return (*others, PendingOutcome(version=version, outcome=outcome, reason=reason))[-MAX_HISTORY:]
+
+
+def _record(
+    status: ModelServiceStatus,
+    revision: Revision,
+    rollout: RolloutStatus,
+    outcome: RolloutOutcome,
+    reason: str,
+    now: datetime,
+) -> tuple[RolloutRecord, ...]:
+    entry = RolloutRecord(
+        id=rollout.id,
+        revision=revision.revision,
+        version=revision.model.version if revision.model else None,
+        outcome=outcome,
+        reason=reason,
+        finished_at=now,
+    )
+    return (*status.history, entry)[-MAX_HISTORY:]
+
+
+def _worst(observed: Observed, revision: str) -> Trouble | None:
+    troubles = [pod.trouble for pod in observed.pods_of(revision) if pod.trouble is not None]
+    return min(troubles, key=lambda trouble: not trouble.final, default=None)
+
+
+def _failure(trouble: Trouble) -> Failure:
+    known = {member.value: member for member in FailureClass}
+    return Failure(
+        class_=known.get(trouble.failure_class, FailureClass.KILLED),
+        reason=trouble.reason,
+        exit_code=trouble.exit_code,
+        pod=trouble.pod,
+        container=trouble.container or None,
+        message=trouble.message,
+        retryable=not trouble.final,
+        hint=trouble.hint or None,
+    )
+
+
+def _sentence(trouble: Trouble) -> str:
+    return f"{trouble.message}; {trouble.hint}" if trouble.hint else trouble.message
+
+
+def _called(revision: Revision) -> str:
+    return revision.model.version if revision.model and revision.model.version else revision.revision
+
+
+def _names_of(revision: Revision) -> set[str]:
+    return {_called(revision), revision.digest or "", revision.revision} - {""}
+
+
+def _serving(revision: Revision) -> str:
+    if revision.model and revision.model.version:
+        return f"serves version {revision.model.version} of model {revision.model.name}"
+    return f"serves {revision.uri}"
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+
+def _objects(service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings) -> Plan:
+    creates: list[tuple[Resource, Object]] = []
+    applies: list[tuple[Resource, Object]] = []
+    revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
+    for revision in revisions:
+        template = observed.templates.get(revision.revision)
+        if template is None:
+            artifact = _artifact_of(revision)
+            template = render.render_template(service, revision.revision, artifact, settings)
+            creates.append((CONTROLLERREVISIONS, render.render_record(service, revision.revision, template)))
+        replicas = max(revision.replicas, 1)
+        applies.append((DEPLOYMENTS, render.render_deployment(service, revision.revision, template, replicas)))
+        applies.append((SERVICES, render.render_service(service, revision.revision, revision.revision)))
+        applies.append((PDBS, render.render_budget(service, revision.revision)))
+    keep = {revision.revision for revision in revisions}
+    names = set(keep)
+    if status.stable is not None:
+        applies.append((SERVICES, render.render_service(service, service.metadata.name, status.stable.revision)))
+        names.add(service.metadata.name)
+        if service.spec.route is not None and not observed.route_conflict:
+            applies.append((HTTPROUTES, _route(service, status)))
+    deletes = tuple(
+        Delete(owned.resource, service.metadata.namespace, owned.name, owned.uid)
+        for owned in observed.owned
+        if not _is_wanted(owned.resource, owned.name, names, service, status, observed)
+    )
+    return Plan(creates=tuple(creates), applies=tuple(applies), deletes=deletes)
+
+
+def _is_wanted(
+    resource: Resource,
+    name: str,
+    names: set[str],
+    service: ModelService,
+    status: ModelServiceStatus,
+    observed: Observed,
+) -> bool:
+    if resource == HTTPROUTES:
+        return name == service.metadata.name and service.spec.route is not None and not observed.route_conflict
+    return name in names
+
+
+def _artifact_of(revision: Revision) -> Artifact:
+    return Artifact(
+        uri=revision.uri or "",
+        digest=revision.digest or "",
+        model=revision.model.name or "" if revision.model else "",
+        version=revision.model.version or "" if revision.model else "",
+    )
+
+
+def _route(service: ModelService, status: ModelServiceStatus) -> Object:
+    assert status.stable is not None
+    share = status.rollout.desired_weight if status.rollout is not None and status.canary is not None else 0
+    backends = [(status.stable.revision, 100 - share)]
+    if status.canary is not None:
+        backends.append((status.canary.revision, share))
+    labels = render.labels(service, status.stable.revision)
+    return render_route(service, render.metadata(service, service.metadata.name, labels), tuple(backends))

@@ -1,0 +1,239 @@
+"""A revision: what the user asked for together with one artifact, and the objects that serve it (pure).
+
+Its name is a hash of both. Its rendered pod template is kept in a ControllerRevision, so that a new release of the
+operator, which renders differently, leaves running revisions alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from headrace.api.modelservice import ModelService, RuntimeName
+from headrace.kube.resources import Object
+from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
+from headrace.settings import Settings
+
+HTTP_PORT = 8080
+METRICS_PORT = 8081
+DRAIN_SECONDS = 8  # well above the gateway's throttle of 2 s: no new request comes to a pod that is going
+SERVER_GRACE_SECONDS = 25
+POD_GRACE_SECONDS = DRAIN_SECONDS + SERVER_GRACE_SECONDS + 5
+MODEL_DIR = "/models/current"
+USER_ID = 65532
+SERVER = "server"
+LOADER = "loader"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A resolved model: where it lies, its digest (empty for a bare uri), and its version in the registry."""
+
+    uri: str
+    digest: str = ""
+    model: str = ""
+    version: str = ""
+
+
+def revision_name(service: ModelService, artifact: Artifact) -> str:
+    """SERVICE-HASH: the same for the same wish and the same bytes, whatever release of the operator asks."""
+    spec = service.spec
+    wish = {
+        "runtime": spec.runtime.model_dump(mode="json", by_alias=True),
+        "resources": spec.resources.model_dump(mode="json", by_alias=True),
+        "storage": spec.storage.model_dump(mode="json", by_alias=True) if spec.storage else None,
+        "artifact": artifact.digest or artifact.uri,
+    }
+    text = json.dumps(wish, sort_keys=True)
+    return f"{service.metadata.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def labels(service: ModelService, revision: str) -> dict[str, str]:
+    """On every object and pod of a revision."""
+    return {
+        MANAGED_BY: MANAGED_BY_HEADRACE,
+        MODEL_SERVICE: service.metadata.name,
+        MODEL_SERVICE_UID: service.metadata.uid,
+        REVISION: revision,
+    }
+
+
+def metadata(service: ModelService, name: str, extra: dict[str, str]) -> Object:
+    """Name, labels and owner of an object of this service."""
+    return {
+        "name": name,
+        "namespace": service.metadata.namespace,
+        "labels": extra,
+        "ownerReferences": [
+            {
+                "apiVersion": "headrace.dev/v1alpha1",
+                "kind": "ModelService",
+                "name": service.metadata.name,
+                "uid": service.metadata.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def render_record(service: ModelService, revision: str, template: Object) -> Object:
+    """The ControllerRevision that keeps the pod template as it was rendered first."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": metadata(service, revision, labels(service, revision)),
+        "revision": 1,
+        "data": {"template": template},
+    }
+
+
+def render_deployment(service: ModelService, revision: str, template: Object, replicas: int) -> Object:
+    """A pod goes only when its successor is ready: a service with one replica loses no request either."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(service, revision, labels(service, revision)),
+        "spec": {
+            "replicas": replicas,
+            "minReadySeconds": 2,
+            "revisionHistoryLimit": 0,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": {MODEL_SERVICE_UID: service.metadata.uid, REVISION: revision}},
+            "template": template,
+        },
+    }
+
+
+def render_service(service: ModelService, name: str, revision: str) -> Object:
+    """A Service that answers with the pods of one revision."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(service, name, labels(service, revision)),
+        "spec": {
+            "selector": {MODEL_SERVICE_UID: service.metadata.uid, REVISION: revision},
+            "ports": [{"name": "http", "port": HTTP_PORT, "targetPort": "http"}],
+        },
+    }
+
+
+def render_budget(service: ModelService, revision: str) -> Object:
+    """Evictions take one pod at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(service, revision, labels(service, revision)),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {MODEL_SERVICE_UID: service.metadata.uid, REVISION: revision}},
+        },
+    }
+
+
+def render_template(service: ModelService, revision: str, artifact: Artifact, settings: Settings) -> Object:
+    """The pod template of a revision: the loader verifies and fetches, then the server starts."""
+    spec = service.spec
+    load = {
+        "protocol": 1,
+        "uri": artifact.uri,
+        "digest": artifact.digest or None,
+        "formats": ["ONNX" if spec.runtime.name is RuntimeName.ONNXRUNTIME else "TensorFlow"],
+        "target": MODEL_DIR,
+    }
+    if settings.storage is not None:
+        load["storage"] = {"endpoint": settings.storage.endpoint, "region": settings.storage.region}
+    loader: Object = {
+        "name": LOADER,
+        "image": settings.loader_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "env": [{"name": "HEADRACE_LOAD", "value": json.dumps(load, sort_keys=True)}],
+        "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _container_security(),
+    }
+    if spec.storage is not None:
+        loader["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
+    return {
+        "metadata": {"labels": labels(service, revision)},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER_ID,
+                "runAsGroup": USER_ID,
+                "fsGroup": USER_ID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "initContainers": [loader],
+            "containers": [_server(service, artifact, settings)],
+            "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        },
+    }
+
+
+def _server(service: ModelService, artifact: Artifact, settings: Settings) -> Object:
+    container: Object = {
+        "name": SERVER,
+        "image": settings.onnxruntime_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": [
+            f"--model-dir={MODEL_DIR}",
+            f"--model-name={service.metadata.name}",
+            f"--model-version={artifact.version or '1'}",
+            f"--digest={artifact.digest}",
+            f"--port={HTTP_PORT}",
+            f"--metrics-port={METRICS_PORT}",
+            f"--grace-seconds={SERVER_GRACE_SECONDS}",
+        ],
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+        ],
+        "readinessProbe": {
+            "httpGet": {"path": f"/v2/models/{service.metadata.name}/ready", "port": "http"},
+            "periodSeconds": 2,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/v2/health/live", "port": "http"},
+            "initialDelaySeconds": 10,
+            "periodSeconds": 10,
+            "failureThreshold": 3,
+            "timeoutSeconds": 5,
+        },
+        "lifecycle": {
+            "preStop": {
+                "exec": {
+                    "command": [
+                        "/opt/venv/bin/python",
+                        "-m",
+                        "headrace_onnxruntime",
+                        "drain-wait",
+                        str(DRAIN_SECONDS),
+                    ]
+                }
+            }
+        },
+        "volumeMounts": [
+            {"name": "models", "mountPath": "/models", "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _container_security(),
+    }
+    resources = service.spec.resources.model_dump(mode="json")
+    if kept := {kind: value for kind, value in resources.items() if value}:
+        container["resources"] = kept
+    return container
+
+
+def _container_security() -> Object:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }

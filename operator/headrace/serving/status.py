@@ -1,0 +1,138 @@
+"""Derives the parts of a ModelService's status: conditions, columns, the URL (pure)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from headrace.api.meta import Condition, ConditionStatus
+from headrace.api.modelservice import (
+    ModelService,
+    ModelServiceStatus,
+    Phase,
+    Revision,
+    ServiceColumns,
+    Verdict,
+    to_status_dict,
+)
+from headrace.kube.resources import Object
+from headrace.labels import MODEL_SERVICE_UID
+from headrace.rollout.route import HTTP_PORT, route_path
+from headrace.serving.observed import Observed
+
+
+def finish_status(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> Object:
+    """The status as it is written; every text cut to its bound."""
+    revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
+    complete = status.model_copy(
+        update={
+            "observed_generation": service.metadata.generation,
+            "conditions": _conditions(service, status, observed, now),
+            "columns": _columns(service, status),
+            "url": _url(service),
+            "replicas": sum(len(observed.pods_of(revision.revision)) for revision in revisions),
+            "selector": f"{MODEL_SERVICE_UID}={service.metadata.uid}",
+        }
+    )
+    written = complete.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return to_status_dict(ModelServiceStatus.model_validate(written))
+
+
+def _url(service: ModelService) -> str:
+    meta, route = service.metadata, service.spec.route
+    if route is None:
+        return f"http://{meta.name}.{meta.namespace}.svc:{HTTP_PORT}/v2/models/{meta.name}"
+    host = route.hostnames[0] if route.hostnames else "GATEWAY"
+    path = route_path(meta.namespace, meta.name, route).rstrip("/")
+    return f"http://{host}{path}/v2/models/{meta.name}"
+
+
+_Fact = tuple[bool | None, str, str]
+
+
+def _conditions(
+    service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime
+) -> tuple[Condition, ...]:
+    reason, message = status.reason or "Unknown", status.message or ""
+    stable = status.stable
+    routed, route_reason, route_message = _route_fact(service, status, observed)
+    serves = stable is not None and stable.ready_replicas > 0 and routed is not False
+    under_way = status.phase in (Phase.PENDING, Phase.CANARYING, Phase.PROMOTING, Phase.ROLLING_BACK)
+    degraded = status.phase in (Phase.FAILED, Phase.ROLLED_BACK, Phase.ROLLING_BACK) or (
+        stable is not None and stable.ready_replicas < stable.replicas
+    )
+    problem = observed.artifact_problem
+    facts: dict[str, _Fact] = {
+        "Ready": (serves, "Serving" if serves else reason, "" if serves else message or route_message),
+        "Progressing": (under_way, reason, message if under_way else ""),
+        "Degraded": (degraded, reason, message if degraded else ""),
+        "ModelResolved": (problem is None, problem[0] if problem else "Resolved", problem[1] if problem else ""),
+        "RouteAccepted": (routed, route_reason, route_message),
+    }
+    before = {condition.type: condition for condition in service.status.conditions}
+    generation = service.metadata.generation
+    written = tuple(_condition(kind, fact, before.pop(kind, None), generation, now) for kind, fact in facts.items())
+    return (*written, *before.values())
+
+
+def _condition(kind: str, fact: _Fact, old: Condition | None, generation: int, now: datetime) -> Condition:
+    holds, reason, message = fact
+    value = ConditionStatus.UNKNOWN if holds is None else ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+    since = old.last_transition_time if old and old.status is value else now.replace(microsecond=0)
+    return Condition(
+        type=kind,
+        status=value,
+        reason=reason,
+        message=message,
+        observed_generation=generation,
+        last_transition_time=since,
+    )
+
+
+def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Observed) -> _Fact:
+    if service.spec.route is None:
+        return True, "NoRoute", "reached in the cluster only"
+    if observed.route_conflict:
+        message = f"HTTPRoute {observed.route_conflict} has this host and path already: choose another spec.route.path"
+        return False, "RouteConflict", message
+    if status.stable is None:
+        return None, "NotYet", "there is no route before the first revision is ready"
+    if observed.route_accepted is None:
+        return None, "Pending", "the gateway has not answered yet"
+    if not observed.route_accepted:
+        return False, "RouteRefused", observed.route_message or "the gateway refuses the route"
+    return True, "Accepted", ""
+
+
+def _columns(service: ModelService, status: ModelServiceStatus) -> ServiceColumns:
+    stable, canary, rollout = status.stable, status.canary, status.rollout
+    shown = "-"
+    if canary is not None and stable is not None and rollout is not None:
+        shown = f"{_version(canary)} {rollout.applied_weight}% {min(rollout.step, rollout.steps)}/{rollout.steps}"
+    ready = stable is not None and stable.ready_replicas > 0
+    digest = stable.digest.removeprefix("sha256:")[:12] if stable and stable.digest else "-"
+    wanted = (stable.replicas if stable else 0) + (canary.replicas if canary else 0)
+    there = (stable.ready_replicas if stable else 0) + (canary.ready_replicas if canary else 0)
+    return ServiceColumns(
+        ready=str(ready),
+        stable=_version(stable) if stable else "-",
+        canary=shown,
+        verdict=_verdict(status),
+        replicas=f"{there}/{wanted}",
+        runtime=service.spec.runtime.name.value,
+        digest=digest,
+    )
+
+
+def _version(revision: Revision) -> str:
+    return revision.model.version if revision.model and revision.model.version else revision.revision.rpartition("-")[2]
+
+
+def _verdict(status: ModelServiceStatus) -> str:
+    checks = status.rollout.checks if status.rollout else ()
+    if not checks:
+        return "-"
+    if failing := next((check for check in checks if check.verdict is Verdict.FAIL), None):
+        return f"{failing.name}: {failing.message}"
+    passed = sum(check.verdict is Verdict.PASS for check in checks)
+    waiting = len(checks) - passed
+    return f"{passed} pass" + (f", {waiting} waiting" if waiting else "")

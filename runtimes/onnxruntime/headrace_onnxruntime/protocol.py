@@ -1,0 +1,168 @@
+"""Inference requests and answers of the Open Inference Protocol, with its binary tensor data extension. No I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from headrace_onnxruntime import tensors
+from headrace_onnxruntime.engine import Array
+from headrace_onnxruntime.failures import RequestError
+from headrace_onnxruntime.signature import Signature, TensorSpec
+
+BINARY_HEADER = "Inference-Header-Content-Length"
+MAX_ID_CHARACTERS = 1024
+
+
+@dataclass(frozen=True)
+class WantedOutput:
+    """An output to answer with: its place in the model's signature, and whether as raw bytes."""
+
+    index: int
+    as_bytes: bool
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    id: str | None
+    feed: Mapping[str, Array]
+    outputs: tuple[WantedOutput, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`json_length` is the length of the JSON part where raw bytes follow it, else None."""
+
+    body: bytes
+    json_length: int | None
+
+
+def parse(signature: Signature, body: bytes, json_length: str | None, max_rows: int) -> InferenceRequest:
+    """The request in `body`; `json_length` is the value of BINARY_HEADER. Raises RequestError(400)."""
+    split = _json_length(json_length, len(body))
+    try:
+        value = orjson.loads(body[:split] if split < len(body) else body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(400, f"the body is not JSON: {error}") from error
+    request = _object(value, "the body")
+    identifier = request.get("id")
+    if identifier is not None and (not isinstance(identifier, str) or len(identifier) > MAX_ID_CHARACTERS):
+        raise RequestError(400, f"id is not a text of at most {MAX_ID_CHARACTERS} characters")
+    parameters = _parameters(request)
+    return InferenceRequest(
+        id=identifier,
+        feed=_inputs(signature, request.get("inputs"), body[split:], max_rows),
+        outputs=_outputs(signature, request.get("outputs"), _flag(parameters, "binary_data_output")),
+    )
+
+
+def answer(signature: Signature, prefix: Mapping[str, Any], request: InferenceRequest, values: list[Array]) -> Answer:
+    """The answer's body: `prefix` (model's name and version), id, and the outputs asked for."""
+    document: dict[str, Any] = dict(prefix)
+    if request.id is not None:
+        document["id"] = request.id
+    blobs: list[bytes] = []
+    outputs: list[dict[str, Any]] = []
+    for wanted in request.outputs:
+        spec, array = signature.outputs[wanted.index], values[wanted.index]
+        output: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype.value, "shape": array.shape}
+        if wanted.as_bytes:
+            blobs.append(tensors.to_bytes(array))
+            output["parameters"] = {"binary_data_size": len(blobs[-1])}
+        else:
+            output["data"] = tensors.to_json(array)
+        outputs.append(output)
+    document["outputs"] = outputs
+    encoded = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not any(wanted.as_bytes for wanted in request.outputs):
+        return Answer(body=encoded, json_length=None)
+    return Answer(body=b"".join((encoded, *blobs)), json_length=len(encoded))
+
+
+def _json_length(header: str | None, body_length: int) -> int:
+    if header is None:
+        return body_length
+    if not (header.isascii() and header.isdecimal() and len(header) < 20) or int(header) > body_length:
+        raise RequestError(400, f"{BINARY_HEADER} is no length within the body")
+    return int(header)
+
+
+def _inputs(signature: Signature, entries: Any, blob: bytes, max_rows: int) -> dict[str, Array]:
+    if not isinstance(entries, list):
+        raise RequestError(400, "inputs is not a list")
+    specs = {spec.name: spec for spec in signature.inputs}
+    feed: dict[str, Array] = {}
+    offset = 0
+    for value in entries:
+        entry = _object(value, "an entry of inputs")
+        spec = _spec(specs, entry.get("name"))
+        if spec.name in feed:
+            raise RequestError(400, f"input {spec.name!r} is given twice")
+        if entry.get("datatype") != spec.datatype.value:
+            raise RequestError(400, f"input {spec.name!r} must have the datatype {spec.datatype.value}")
+        shape = tensors.check_shape(spec, entry.get("shape"))
+        if spec.has_free_rows and shape[0] > max_rows:
+            raise RequestError(400, f"input {spec.name!r} has {shape[0]} rows; at most {max_rows} fit in one request")
+        size = _parameters(entry).get("binary_data_size")
+        if size is None:
+            feed[spec.name] = tensors.from_json(spec, shape, entry.get("data"))
+            continue
+        if type(size) is not int or not 0 <= size <= len(blob) - offset or "data" in entry:
+            raise RequestError(
+                400, f"input {spec.name!r} has no binary_data_size that fits the body, or data beside it"
+            )
+        feed[spec.name] = tensors.from_bytes(spec, shape, blob[offset : offset + size])
+        offset += size
+    if offset != len(blob):
+        raise RequestError(400, f"{len(blob) - offset} bytes after the last input")
+    missing = [name for name in specs if name not in feed]
+    if missing:
+        raise RequestError(400, f"input {missing[0]!r} is missing")
+    return feed
+
+
+def _spec(specs: Mapping[str, TensorSpec], name: Any) -> TensorSpec:
+    spec = specs.get(name) if isinstance(name, str) else None
+    if spec is None:
+        raise RequestError(400, f"the model has no input of that name; it has {', '.join(map(repr, specs))}")
+    return spec
+
+
+def _outputs(signature: Signature, entries: Any, as_bytes: bool) -> tuple[WantedOutput, ...]:
+    if entries is None or entries == []:
+        return tuple(WantedOutput(index, as_bytes) for index in range(len(signature.outputs)))
+    if not isinstance(entries, list):
+        raise RequestError(400, "outputs is not a list")
+    index_of = {spec.name: index for index, spec in enumerate(signature.outputs)}
+    wanted: dict[str, WantedOutput] = {}
+    for value in entries:
+        entry = _object(value, "an entry of outputs")
+        name = entry.get("name")
+        if not isinstance(name, str) or name not in index_of:
+            raise RequestError(400, f"the model has no output of that name; it has {', '.join(map(repr, index_of))}")
+        if name in wanted:
+            raise RequestError(400, f"output {name!r} is asked for twice")
+        wanted[name] = WantedOutput(index_of[name], _flag(_parameters(entry), "binary_data", as_bytes))
+    return tuple(wanted.values())
+
+
+def _flag(parameters: Mapping[str, Any], name: str, default: bool = False) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise RequestError(400, f"the parameter {name} is neither true nor false")
+    return value
+
+
+def _parameters(owner: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Absent and null are the same: clients write their unset fields as null."""
+    value = owner.get("parameters")
+    return {} if value is None else _object(value, "parameters")
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RequestError(400, f"{name} is not a JSON object")
+    return value

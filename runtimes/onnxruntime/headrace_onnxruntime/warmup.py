@@ -1,0 +1,102 @@
+"""What is tried with a model before the server says that it is ready.
+
+Two questions: which input does the model answer at all (the first run also allocates and optimises), and may requests
+be computed together? A free first dimension is not enough for that: it may be time, or the model may look across rows.
+So it is tried: different rows, alone and together, must give the same answers.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from headrace_onnxruntime.engine import Array, Engine, EngineError, Feed
+from headrace_onnxruntime.signature import DYNAMIC, Datatype, TensorSpec
+
+log = logging.getLogger("headrace_onnxruntime")
+
+SIZES_TO_TRY = (1, 2, 8, 32, 64, 128, 224, 256)
+RELATIVE_TOLERANCE = {Datatype.FP16: 2e-2, Datatype.FP32: 1e-3, Datatype.FP64: 1e-6}
+ABSOLUTE_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """`known_good` is an input that the model answered; None when it answered none of those that were tried."""
+
+    known_good: Feed | None
+    rows_are_independent: bool
+
+
+def warm_up(engine: Engine) -> WarmUp:
+    """Run the model a few times with made-up inputs. A model that refuses all of them is served as it is."""
+    for size in _sizes_to_try(engine):
+        first = _feed(engine, size, variant=0)
+        try:
+            engine.run(first)
+        except EngineError as error:
+            log.info("warm-up with free dimensions of %d: %s", size, error)
+            continue
+        return WarmUp(known_good=first, rows_are_independent=_rows_are_independent(engine, size))
+    log.warning("the model answered none of the made-up inputs; requests are not computed together")
+    return WarmUp(known_good=None, rows_are_independent=False)
+
+
+def _sizes_to_try(engine: Engine) -> tuple[int, ...]:
+    has_other_free_dimension = any(
+        DYNAMIC in (spec.shape[1:] if spec.has_free_rows else spec.shape) for spec in engine.signature.inputs
+    )
+    return SIZES_TO_TRY if has_other_free_dimension else SIZES_TO_TRY[:1]
+
+
+def _rows_are_independent(engine: Engine, size: int) -> bool:
+    signature = engine.signature
+    if not all(spec.has_free_rows for spec in (*signature.inputs, *signature.outputs)):
+        return False
+    feeds = [_feed(engine, size, variant) for variant in (0, 1, 2)]
+    together = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+    try:
+        alone = [engine.run(feed) for feed in feeds]
+        joined = engine.run(together)
+    except EngineError as error:
+        log.info("requests are not computed together: %s", error)
+        return False
+    for index, spec in enumerate(signature.outputs):
+        if not _equal(spec, [outputs[index] for outputs in alone], joined[index]):
+            log.info("requests are not computed together: %r depends on its neighbours", spec.name)
+            return False
+    return True
+
+
+def _equal(spec: TensorSpec, alone: list[Array], joined: Array) -> bool:
+    if any(part.ndim == 0 or len(part) != 1 for part in alone) or any(
+        left.shape != right.shape for left, right in pairwise(alone)
+    ):
+        return False
+    expected = np.concatenate(alone)
+    if expected.shape != joined.shape:
+        return False
+    if spec.datatype.is_float:
+        tolerance = RELATIVE_TOLERANCE[spec.datatype]
+        return bool(np.allclose(joined, expected, rtol=tolerance, atol=ABSOLUTE_TOLERANCE, equal_nan=True))
+    return bool(np.array_equal(joined, expected))
+
+
+def _feed(engine: Engine, size: int, variant: int) -> dict[str, Array]:
+    """Inputs of one row; each variant has other values."""
+    return {spec.name: _tensor(spec, size, variant) for spec in engine.signature.inputs}
+
+
+def _tensor(spec: TensorSpec, size: int, variant: int) -> Array:
+    shape = tuple(size if length == DYNAMIC else length for length in spec.shape)
+    if spec.has_free_rows:
+        shape = (1, *shape[1:])
+    if spec.datatype is Datatype.BYTES:
+        return np.full(shape, "abc"[variant], dtype=object)
+    if spec.datatype.is_float:
+        return np.random.default_rng(variant).standard_normal(shape).astype(spec.datatype.dtype)
+    # Small and known to be in any vocabulary of two or more.
+    return np.full(shape, variant % 2, dtype=spec.datatype.dtype)

@@ -1,0 +1,346 @@
+"""Real ONNX models, and the real server as a process on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+PACKAGE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PACKAGE))
+
+READY_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    """A running server; `url` is the protocol's port, `metrics_url` that of the metrics."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    metrics_url: str
+    log: Path
+    termination_log: Path
+    model: str = "m"
+    version: str = "7"
+    opener: urllib.request.OpenerDirector = field(
+        default_factory=lambda: urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    )
+
+    def call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
+        request = urllib.request.Request(self.url + path, data=body, headers=headers or {}, method=method)
+        try:
+            with self.opener.open(request, timeout=10) as answer:
+                return Reply(answer.status, dict(answer.headers), answer.read())
+        except urllib.error.HTTPError as error:
+            return Reply(error.code, dict(error.headers), error.read())
+
+    def get(self, path: str) -> Reply:
+        return self.call("GET", path)
+
+    def infer(self, body: Any, headers: dict[str, str] | None = None) -> Reply:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.call("POST", f"/v2/models/{self.model}/infer", content, headers)
+
+    def metrics(self) -> dict[str, float]:
+        with self.opener.open(f"{self.metrics_url}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    def is_ready(self) -> bool:
+        try:
+            return self.get("/v2/health/ready").status == 200
+        except OSError:
+            return False
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+StartServer = Callable[..., Server]
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    try:
+        return [listener.getsockname()[1] for listener in sockets]
+    finally:
+        for listener in sockets:
+            listener.close()
+
+
+class Servers:
+    """Starts servers and ends exactly those."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, model_dir: Path, *flags: str, wait: bool = True) -> Server:
+        folder = self._folder / f"server-{len(self._processes)}"
+        folder.mkdir()
+        port, metrics_port = free_ports(2)
+        command = [sys.executable, "-m", "headrace_onnxruntime", "--model-dir", str(model_dir)]
+        command += ["--model-name", "m", "--model-version", "7", "--digest", "sha256:abc", "--bind", "127.0.0.1"]
+        command += ["--port", str(port), "--metrics-port", str(metrics_port), "--threads", "1", *flags]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(PACKAGE),
+            "HEADRACE_TERMINATION_LOG": str(folder / "termination-log"),
+        }
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, stderr=log, stdout=log, start_new_session=True)
+        self._processes.append(process)
+        server = Server(
+            process=process,
+            url=f"http://127.0.0.1:{port}",
+            metrics_url=f"http://127.0.0.1:{metrics_port}",
+            log=folder / "log",
+            termination_log=folder / "termination-log",
+        )
+        if wait:
+            self._await_ready(server)
+        return server
+
+    def end_all(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+
+    @staticmethod
+    def _await_ready(server: Server) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not server.is_ready():
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the server did not become ready:\n{server.log.read_text()}")
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    starter = Servers(tmp_path)
+    yield starter
+    starter.end_all()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return Models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def affine_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that only ask: y = x @ W + b, rows free, and small limits."""
+    starter = Servers(tmp_path_factory.mktemp("affine"))
+    yield starter.start(models.affine(), "--max-body-bytes", "200000", "--max-request-rows", "256")
+    starter.end_all()
+
+
+@pytest.fixture(scope="session")
+def tokens_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Like a text model: INT32 tokens of any number and length, probabilities of the last one's successor."""
+    starter = Servers(tmp_path_factory.mktemp("tokens"))
+    yield starter.start(models.tokens())
+    starter.end_all()
+
+
+WEIGHTS = (np.arange(12, dtype=np.float32).reshape(4, 3) - 5) / 7
+BIAS = np.array([0.1, -0.2, 0.3], dtype=np.float32)
+VOCABULARY = 50
+
+
+class Models:
+    """Makes model folders as the loader leaves them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def affine(self) -> Path:
+        return self._save(
+            "affine",
+            [helper.make_node("MatMul", ["x", "W"], ["xw"]), helper.make_node("Add", ["xw", "b"], ["y"])],
+            [("x", TensorProto.FLOAT, ["batch", 4])],
+            [("y", TensorProto.FLOAT, ["batch", 3])],
+            {"W": WEIGHTS, "b": BIAS},
+            signature={
+                "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+                "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 3]}],
+            },
+        )
+
+    def tokens(self) -> Path:
+        """Embedding, LSTM over any length, projection, softmax."""
+        random = np.random.default_rng(1)
+        hidden, width = 8, 6
+
+        def weight(*shape: int) -> np.ndarray[Any, Any]:
+            return random.standard_normal(shape).astype(np.float32)
+
+        nodes = [
+            helper.make_node("Gather", ["E", "tokens"], ["embedded"]),
+            helper.make_node("Transpose", ["embedded"], ["by_time"], perm=[1, 0, 2]),
+            helper.make_node("LSTM", ["by_time", "W", "R"], ["", "last"], hidden_size=hidden),
+            helper.make_node("Squeeze", ["last", "axis"], ["state"]),
+            helper.make_node("MatMul", ["state", "P"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+        ]
+        weights = {
+            "E": weight(VOCABULARY, width),
+            "W": weight(1, 4 * hidden, width),
+            "R": weight(1, 4 * hidden, hidden),
+            "P": weight(hidden, VOCABULARY),
+            "axis": np.array([0], dtype=np.int64),
+        }
+        return self._save(
+            "tokens",
+            nodes,
+            [("tokens", TensorProto.INT32, ["batch", "length"])],
+            [("probabilities", TensorProto.FLOAT, ["batch", VOCABULARY])],
+            weights,
+        )
+
+    def time_major(self) -> Path:
+        """A recurrent model whose first dimension is free and is time: its requests must never be put together."""
+        random = np.random.default_rng(2)
+        return self._save(
+            "time_major",
+            [
+                helper.make_node("Unsqueeze", ["x", "axis"], ["one_batch"]),
+                helper.make_node("LSTM", ["one_batch", "W", "R"], ["all"], hidden_size=3),
+                helper.make_node("Reshape", ["all", "flat"], ["y"]),
+            ],
+            [("x", TensorProto.FLOAT, ["time", 2])],
+            [("y", TensorProto.FLOAT, ["time", 3])],
+            {
+                "axis": np.array([1], dtype=np.int64),
+                "flat": np.array([-1, 3], dtype=np.int64),
+                "W": random.standard_normal((1, 12, 2)).astype(np.float32),
+                "R": random.standard_normal((1, 12, 3)).astype(np.float32),
+            },
+        )
+
+    def every_type(self) -> Path:
+        """Each datatype goes in and comes out unchanged; two have two dimensions."""
+        types = {
+            "bool": TensorProto.BOOL,
+            "uint8": TensorProto.UINT8,
+            "int8": TensorProto.INT8,
+            "uint16": TensorProto.UINT16,
+            "int16": TensorProto.INT16,
+            "uint32": TensorProto.UINT32,
+            "int32": TensorProto.INT32,
+            "uint64": TensorProto.UINT64,
+            "int64": TensorProto.INT64,
+            "fp16": TensorProto.FLOAT16,
+            "fp32": TensorProto.FLOAT,
+            "fp64": TensorProto.DOUBLE,
+            "text": TensorProto.STRING,
+        }
+        return self._save(
+            "every_type",
+            [helper.make_node("Identity", [name], [f"{name}_out"]) for name in types],
+            [(name, kind, ["n"]) for name, kind in types.items()],
+            [(f"{name}_out", kind, ["n"]) for name, kind in types.items()],
+            {},
+        )
+
+    def slow(self) -> Path:
+        """y = x after many multiplications of a large matrix: some tens of milliseconds on one core."""
+        size = 384
+        matrix = np.eye(size, dtype=np.float32)
+        nodes = [helper.make_node("MatMul", ["M", "M"], ["p0"])]
+        nodes += [helper.make_node("MatMul", [f"p{i}", "R"], [f"p{i + 1}"]) for i in range(24)]
+        nodes += [
+            helper.make_node("ReduceMax", ["p24"], ["one"], keepdims=0),
+            helper.make_node("Mul", ["x", "one"], ["y"]),
+        ]
+        # R depends on x, so that nothing of it can be computed beforehand.
+        nodes.insert(0, helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0))
+        nodes.insert(1, helper.make_node("Mul", ["largest", "zero"], ["none"]))
+        nodes.insert(2, helper.make_node("Add", ["M", "none"], ["R"]))
+        return self._save(
+            "slow",
+            nodes,
+            [("x", TensorProto.FLOAT, ["batch", 2])],
+            [("y", TensorProto.FLOAT, ["batch", 2])],
+            {"M": matrix, "zero": np.array(0, dtype=np.float32)},
+        )
+
+    def logarithm(self) -> Path:
+        """Gives NaN and infinities for honest input."""
+        return self._save(
+            "logarithm",
+            [helper.make_node("Log", ["x"], ["y"])],
+            [("x", TensorProto.FLOAT, ["n"])],
+            [("y", TensorProto.FLOAT, ["n"])],
+            {},
+        )
+
+    def never_works(self) -> Path:
+        """Loads, and fails for whatever it is asked: no reshape makes 7 values of a multiple of 11."""
+        return self._save(
+            "never_works",
+            [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+            [("x", TensorProto.FLOAT, ["batch", 11])],
+            [("y", TensorProto.FLOAT, ["rows", 7])],
+            {"shape": np.array([0, 7], dtype=np.int64)},
+        )
+
+    def files(self, name: str, files: dict[str, bytes]) -> Path:
+        folder = self._folder / name
+        for path, content in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        return folder
+
+    def _save(
+        self,
+        name: str,
+        nodes: list[onnx.NodeProto],
+        inputs: list[tuple[str, int, list[str | int]]],
+        outputs: list[tuple[str, int, list[str | int]]],
+        weights: dict[str, np.ndarray[Any, Any]],
+        signature: Any = None,
+    ) -> Path:
+        graph = helper.make_graph(
+            nodes,
+            name,
+            [helper.make_tensor_value_info(*value) for value in inputs],
+            [helper.make_tensor_value_info(*value) for value in outputs],
+            [numpy_helper.from_array(value, key) for key, value in weights.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        files = {"onnx/model.onnx": model.SerializeToString()}
+        if signature is not None:
+            files["signature.json"] = json.dumps(signature).encode()
+        return self.files(name, files)

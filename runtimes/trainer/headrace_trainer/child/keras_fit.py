@@ -1,0 +1,156 @@
+"""`fit` as the script calls it: an ordinary one, one that goes on in its middle, or one that had finished and is
+skipped.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from headrace_trainer.child import checkpoint, keras_random, keras_state, values
+from headrace_trainer.child.checkpoint import Arrays, FinishedFit, Position, Snapshot
+from headrace_trainer.child.keras_recorder import Recorder
+from headrace_trainer.child.session import FitRun, Session, Trained
+
+
+class Fits:
+    """All fits of the script, one after another."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._run: FitRun | None = None
+        self._recorder: Recorder | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a fit is under way: what is called inside of it belongs to it."""
+        return self._run is not None
+
+    def claim(self) -> FitRun | None:
+        """The fit that waits for its training iterator, once."""
+        return self._run if self._run is not None and self._run.iterator is None else None
+
+    def resume(self, run: FitRun) -> None:
+        """The data stands at the checkpoint's position."""
+        assert self._recorder is not None
+        self._recorder.resume()
+
+    def fit(self, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        """Runs or skips one fit; the result is its History."""
+        model = arguments.arguments["self"]
+        run = self._next_run(model)
+        self._run = run
+        try:
+            history = self._skip(run, original, arguments) if run.finished else self._train(run, original, arguments)
+        finally:
+            self._run = None
+            self._recorder = None
+            model._initial_epoch = None
+            self._session.stop.training_ends()
+        self._session.fits += 1
+        self._session.fit_steps += run.steps
+        self._session.steps_of_finished_fits += run.steps
+        self._session.trained = Trained(model, run.iterator._distributed_dataset.element_spec)
+        return history
+
+    def _next_run(self, model: Any) -> FitRun:
+        index = self._session.fits
+        resumed: Snapshot | None = None
+        finished: FinishedFit | None = None
+        before = self._session.checkpoint
+        if before is not None:
+            if index < len(before.finished):
+                finished = before.finished[index]
+            elif not before.snapshot.between_fits:
+                resumed = before.snapshot
+            if finished is None:
+                self._session.checkpoint = None
+        return FitRun(index, model, resumed, finished)
+
+    def _train(self, run: FitRun, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        given = arguments.arguments.get("callbacks")
+        if isinstance(given, keras.callbacks.CallbackList):
+            others = list(given.callbacks)
+            self._recorder = Recorder(self._session, run, others)
+            given.append(self._recorder)
+        else:
+            others = _with_history(keras.tree.flatten(given) if given else [])
+            self._recorder = Recorder(self._session, run, others)
+            arguments.arguments["callbacks"] = [*others, self._recorder]
+        history = original(*arguments.args, **arguments.kwargs)
+        self._keep_end(run, others)
+        return history
+
+    def _keep_end(self, run: FitRun, callbacks: list[Any]) -> None:
+        """A checkpoint between two fits: where the script is killed from here on, this fit is not trained again."""
+        writer, directory = self._session.writer, self._session.settings.checkpoint_directory
+        if directory is None:
+            return
+        # On every worker, although one of them writes: reading a metric takes all.
+        arrays: Arrays = keras_state.copy_variables(run.model)
+        state = {
+            "callbacks": keras_state.callback_states(callbacks, arrays),
+            "history": [
+                {"class": "History", "attributes": values.plain_attributes(run.model.history, arrays)},
+            ],
+            "random": values.encode(keras_random.capture(), arrays),
+            "numBatches": run.iterator._num_batches,
+            "epochs": run.epochs_ended,
+            "steps": run.steps,
+        }
+        if writer is None:
+            return
+        checkpoint.keep(directory, run.index, FinishedFit(state, arrays))
+        position = Position(run.index, max(0, run.epochs_ended - 1), 0, run.steps)
+        number = self._session.steps_of_finished_fits + run.steps + run.index + 1
+        writer.submit(Snapshot(number, position, between_fits=True, state={}, arrays={}), run.index + 1)
+
+    def _skip(self, run: FitRun, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        """Leaves the model, its History, the callbacks and the random numbers as the fit had left them."""
+        assert run.finished is not None
+        state, arrays = run.finished.state, run.finished.arrays
+        given = arguments.arguments.get("callbacks")
+        callbacks = (
+            given.callbacks if isinstance(given, keras.callbacks.CallbackList) else keras.tree.flatten(given or [])
+        )
+        first = arguments.arguments.get("initial_epoch", 0)
+        one_epoch = {"callbacks": None, "verbose": 0, "epochs": first + 1, "validation_freq": first + 2}
+        if state["epochs"]:
+            arguments.arguments.update(one_epoch)
+        original(*arguments.args, **arguments.kwargs)
+        keras_state.load_variables(run.model, arrays)
+        run.steps = state["steps"]
+        history = keras.callbacks.History()
+        history.set_model(run.model)
+        keras_state.restore_callbacks([history], state["history"], arrays)
+        run.model.history = history
+        for callback in callbacks:
+            callback.set_model(run.model)
+        keras_state.restore_callbacks(_with_history(callbacks), state["callbacks"], arrays)
+        keras_random.restore(values.decode(state["random"], arrays))
+        self._tell_skipped(run)
+        return history
+
+    def _tell_skipped(self, run: FitRun) -> None:
+        before = self._session.checkpoint
+        assert before is not None
+        if before.snapshot.between_fits and run.index == before.snapshot.position.fit:
+            position = before.snapshot.position
+            self._session.messages.send(
+                "resume",
+                fit=position.fit,
+                epoch=position.epoch,
+                step=position.step,
+                exact=None,
+                message="the fit had finished: no step was trained again, nothing to compare",
+            )
+
+
+def _with_history(callbacks: list[Any]) -> list[Any]:
+    """Keras would add its History after our callback, which must be the last one."""
+    if any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
+        return callbacks
+    return [*callbacks, keras.callbacks.History()]

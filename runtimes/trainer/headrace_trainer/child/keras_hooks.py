@@ -1,0 +1,139 @@
+"""Puts Headrace around Keras' training methods; called once, right after the script has imported Keras."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
+from keras.src.optimizers.base_optimizer import BaseOptimizer
+
+from headrace_trainer.child import keras_workers
+from headrace_trainer.child.keras_data import DataOrder
+from headrace_trainer.child.keras_fit import Fits
+from headrace_trainer.child.messages import finite
+from headrace_trainer.child.session import Session, Trained
+
+
+def install(session: Session) -> None:
+    """Replaces fit, evaluate, predict, train_on_batch and the optimizer's apply by ones that tell the session."""
+    if keras.backend.backend() != "tensorflow":
+        backend = keras.backend.backend()
+        print(
+            f"headrace: Keras runs on {backend}; only TensorFlow is followed: no progress, no checkpoints",
+            file=sys.stderr,
+        )
+        return
+    fits = Fits(session)
+    DataOrder(session.settings.seed, fits.claim, fits.resume).install()
+    if session.settings.workers > 1:
+        keras_workers.install()
+    _wrap_fit(fits)
+    _wrap_evaluate(session, fits)
+    _wrap_predict()
+    _wrap_train_on_batch(session, fits)
+    _wrap_apply(session, fits)
+
+
+def _bind(signature: inspect.Signature, *args: Any, **kwargs: Any) -> inspect.BoundArguments:
+    bound = signature.bind(*args, **kwargs)
+    if bound.arguments.get("verbose", "auto") == "auto":
+        # "auto" draws a bar with thousands of backspaces: into a log it is one giant line.
+        bound.arguments["verbose"] = 2
+    return bound
+
+
+def _wrap_fit(fits: Fits) -> None:
+    original = TensorFlowTrainer.fit
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def fit(*args: Any, **kwargs: Any) -> Any:
+        if fits.is_running:
+            return original(*args, **kwargs)
+        return fits.fit(original, _bind(signature, *args, **kwargs))
+
+    TensorFlowTrainer.fit = fit
+
+
+class _LastLogs(keras.callbacks.Callback):  # type: ignore[misc]
+    """What an evaluation has found."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logs: dict[str, float] = {}
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.logs = {name: float(value) for name, value in (logs or {}).items() if isinstance(value, int | float)}
+
+
+def _wrap_evaluate(session: Session, fits: Fits) -> None:
+    original = TensorFlowTrainer.evaluate
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def evaluate(*args: Any, **kwargs: Any) -> Any:
+        if fits.is_running:
+            return original(*args, **kwargs)
+        bound = _bind(signature, *args, **kwargs)
+        given = bound.arguments.get("callbacks")
+        last = _LastLogs()
+        if isinstance(given, keras.callbacks.CallbackList):
+            given.append(last)
+        else:
+            bound.arguments["callbacks"] = [*keras.tree.flatten(given or []), last]
+        result = original(*bound.args, **bound.kwargs)
+        session.messages.send("evaluate", metrics=finite(last.logs))
+        return result
+
+    TensorFlowTrainer.evaluate = evaluate
+
+
+def _wrap_predict() -> None:
+    original = TensorFlowTrainer.predict
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def predict(*args: Any, **kwargs: Any) -> Any:
+        bound = _bind(signature, *args, **kwargs)
+        return original(*bound.args, **bound.kwargs)
+
+    TensorFlowTrainer.predict = predict
+
+
+def _wrap_train_on_batch(session: Session, fits: Fits) -> None:
+    original = TensorFlowTrainer.train_on_batch
+
+    @functools.wraps(original)
+    def train_on_batch(self: Any, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, x, y, *args, **kwargs)
+        if not fits.is_running:
+            session.batch_steps += 1
+            if session.trained is None or session.trained.model is not self:
+                session.trained = Trained(self, tf.nest.map_structure(_spec, (x, y)))
+        return result
+
+    TensorFlowTrainer.train_on_batch = train_on_batch
+
+
+def _spec(value: Any) -> Any:
+    tensor = tf.convert_to_tensor(value)
+    return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+
+
+def _wrap_apply(session: Session, fits: Fits) -> None:
+    """A training loop of the script's own is known by the optimizer that it uses, also inside of a tf.function."""
+    original = BaseOptimizer.apply
+
+    @functools.wraps(original)
+    def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        if not fits.is_running and not any(self.iterations is known for known in session.custom_iterations):
+            session.custom_iterations.append(self.iterations)
+            session.custom_variables = list(trainable_variables or [])
+        return original(self, grads, trainable_variables)
+
+    BaseOptimizer.apply = apply

@@ -1,0 +1,250 @@
+"""The callback that follows a fit: progress and metrics to the launcher, checkpoints in between, the comparison after
+a resume.
+
+It stands last in the list of callbacks, so that what it sees of the others is their state after the event. Which
+steps are logged depends on the step's number alone, never on the clock: an interrupted run logs what an uninterrupted
+one logs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras.src.utils.python_utils import pythonify_logs
+
+from headrace_trainer.child import keras_state, keras_workers
+from headrace_trainer.child.checkpoint import Arrays, Position, Snapshot
+from headrace_trainer.child.messages import finite, milliseconds
+from headrace_trainer.child.replay import Replay, Verdict, previous_steps
+from headrace_trainer.child.session import FitRun, Session
+
+_LOGGED_STEPS = 500
+_PROGRESS_SECONDS = 0.5
+_REPLAY_STEPS = 2
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Follows one fit; `others` are the callbacks before it."""
+
+    def __init__(self, session: Session, run: FitRun, others: Sequence[Any]) -> None:
+        super().__init__()
+        self._session = session
+        self._run = run
+        self._others = others
+        self._epoch = 0
+        self._first_epoch: int | None = None
+        self._epoch_began_at = 0
+        self._batches = 0
+        self._total: int | None = None
+        self._last_progress = 0.0
+        self._last_snapshot = time.monotonic()
+        self._pending: Snapshot | None = None
+        self._replay: Replay | None = None
+        self._next_vote = 1
+        self._step_began = 0.0
+        self._metrics_before_test: Arrays = {}
+
+    @property
+    def _workers(self) -> int:
+        return self._session.settings.workers
+
+    @property
+    def _here(self) -> Position:
+        return Position(self._run.index, self._epoch, self._batches, self._step)
+
+    @property
+    def _step(self) -> int:
+        return self._epoch_began_at + self._batches
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        epochs, steps = self.params["epochs"], self.params["steps"]
+        self._total = epochs * steps if steps else None
+        self._session.messages.send("fit", fit=self._run.index, epochs=epochs, stepsPerEpoch=steps)
+        snapshot = self._run.resumed
+        if snapshot is not None:
+            position = snapshot.position
+            keras_state.restore_callbacks(self._others, snapshot.state["callbacks"], snapshot.arrays)
+            self._first_epoch = snapshot.state["firstEpoch"]
+            self._epoch_began_at = position.step - position.batches
+            # Keras' own way to begin at another epoch; 0 would be its "not set".
+            self.model._initial_epoch = position.epoch or None
+        self._session.stop.training_begins()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._first_epoch is None:
+            self._first_epoch = epoch
+        self._epoch = epoch
+        self._batches = 0
+        self._exit_if_asked()
+
+    def resume(self) -> None:
+        """Puts the checkpoint into the model; called when the data stands at the checkpoint's position."""
+        snapshot = self._run.resumed
+        assert snapshot is not None
+        keras_state.load_variables(self.model, snapshot.arrays)
+        if snapshot.position.batches == 0:
+            # Taken after the epoch before had ended; this one begins with empty metrics.
+            self.model.reset_metrics()
+        self._batches = snapshot.position.batches
+        self._run.resumed = None
+        expected = dict(snapshot.replay)
+        logged = self._session.settings.previous_steps_file
+        if logged is not None:
+            expected = previous_steps(logged, self._run.index, snapshot.position.step) | expected
+        self._replay = Replay(snapshot.position.step, expected)
+        self._send_resume(snapshot.position, self._replay.verdict_so_far())
+        self._resumed_from = snapshot.position
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        before = self._step
+        self._batches = batch + 1 if not self.params["steps"] else min(batch + 1, self.params["steps"])
+        step = self._step
+        now = time.monotonic()
+        is_logged = _is_logged(before, step, self._total)
+        is_replayed = self._replay is not None and self._replay.expects(step)
+        is_progress = now - self._last_progress >= _PROGRESS_SECONDS
+        if is_logged or is_replayed or is_progress or self._pending is not None:
+            metrics = _numbers(logs)
+            if is_logged or is_progress:
+                self._last_progress = now
+                self._send("step" if is_logged else "progress", metrics)
+            if is_replayed:
+                assert self._replay is not None
+                self._send_resume(self._resumed_from, self._replay.compare(step, metrics))
+            self._complete_pending(step, metrics)
+        if self._workers > 1:
+            self._vote_after_step(now)
+        elif self._pending is None and self._is_due(now) and not self._ends_epoch():
+            self._take(self._here, {})
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        # A validation changes no weight, but it uses the metrics' variables.
+        if self._session.writer is not None and self._workers == 1:
+            self._metrics_before_test = keras_state.copy_metrics(self.model)
+        if self._workers == 1 or not self._session.stop.is_requested:
+            self._submit()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._session.stop.is_requested and self._workers == 1:
+            self._take(self._here, self._metrics_before_test)
+            self._submit()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._send("epoch", _numbers(logs))
+        self._epoch_began_at = self._step
+        self._batches = 0
+        self._epoch = epoch + 1
+        self._run.steps = self._step
+        self._run.epochs_ended = epoch + 1 - (self._first_epoch or 0)
+        is_last = self.model.stop_training or epoch + 1 >= self.params["epochs"]
+        if is_last:
+            return
+        if self._workers > 1:
+            self._vote(0.0)
+        elif self._pending is None and self._is_due(time.monotonic()):
+            self._take(self._here, {})
+        self._exit_if_asked()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._replay is not None and self._replay.expected:
+            self._send_resume(self._resumed_from, self._replay.verdict_so_far())
+        self._run.steps = self._step
+        self._session.messages.send("fitEnd", fit=self._run.index, metrics=finite(_numbers(logs)))
+
+    def _is_due(self, now: float) -> bool:
+        if self._session.stop.is_requested and self._workers == 1:
+            return True
+        writer = self._session.writer
+        interval = self._session.settings.checkpoint_interval_seconds
+        return writer is not None and now - self._last_snapshot >= interval and not writer.is_busy
+
+    def _vote_after_step(self, now: float) -> None:
+        """The first step of a process traces the model: it says nothing about the speed."""
+        seconds = now - self._step_began if self._step_began else 0.0
+        self._step_began = now
+        if self._step >= self._next_vote and not self._ends_epoch():
+            self._next_vote = self._step + self._vote(seconds)
+
+    def _vote(self, seconds: float) -> int:
+        due = self._pending is None and self._is_due(time.monotonic())
+        outcome = keras_workers.vote(self._session.stop.is_requested, due, seconds)
+        self._session.stop.is_requested |= outcome.stop
+        if outcome.save or outcome.stop:
+            self._take(self._here, {})
+        if outcome.stop:
+            # A step more for the comparison would wait for workers that are gone.
+            self._submit()
+        return outcome.steps_to_next_vote
+
+    def _ends_epoch(self) -> bool:
+        """At the last batch of an epoch a checkpoint waits for its end, which makes a simpler one."""
+        at_end = bool(self._batches == self.params["steps"])
+        return at_end and (self._workers > 1 or not self._session.stop.is_requested)
+
+    def _take(self, position: Position, overriding: Arrays) -> None:
+        """Copies everything to memory; it is written when the steps after it are known, too."""
+        self._last_snapshot = time.monotonic()
+        if self._session.settings.checkpoint_directory is None:
+            return self._exit_if_asked()
+        # On every worker, although one of them writes: reading a metric takes all.
+        arrays = keras_state.copy_variables(self.model) | overriding
+        state = {
+            "callbacks": keras_state.callback_states(self._others, arrays),
+            "numBatches": self._run.iterator._num_batches,
+            "firstEpoch": self._first_epoch,
+        }
+        number = self._session.steps_of_finished_fits + self._run.index + position.step
+        self._pending = Snapshot(number, position, between_fits=False, state=state, arrays=arrays)
+        return None
+
+    def _complete_pending(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self._pending is not None:
+            self._pending.replay[step] = dict(metrics)
+            if len(self._pending.replay) >= _REPLAY_STEPS or (self._session.stop.is_requested and self._workers == 1):
+                self._submit()
+
+    def _submit(self) -> None:
+        if self._pending is not None and self._session.writer is not None:
+            self._session.writer.submit(self._pending, self._run.index)
+        self._pending = None
+        if self._session.stop.is_requested:
+            self._session.stop.exit_now()
+
+    def _exit_if_asked(self) -> None:
+        if self._session.stop.is_requested and self._workers == 1:
+            self._submit()
+
+    def _send(self, kind: str, metrics: Mapping[str, float]) -> None:
+        self._session.messages.send(
+            kind,
+            fit=self._run.index,
+            epoch=self._epoch,
+            step=self._step,
+            time=milliseconds(),
+            metrics=finite(metrics),
+        )
+
+    def _send_resume(self, position: Position, verdict: Verdict | None) -> None:
+        if verdict is not None:
+            self._session.messages.send(
+                "resume",
+                fit=position.fit,
+                epoch=position.epoch,
+                step=position.step,
+                exact=verdict.exact,
+                message=verdict.message,
+            )
+
+
+def _numbers(logs: Any) -> dict[str, float]:
+    """The scalars of Keras' logs; reading them waits for the device."""
+    return {name: float(value) for name, value in pythonify_logs(logs or {}).items() if isinstance(value, int | float)}
+
+
+def _is_logged(before: int, step: int, total: int | None) -> bool:
+    """Whether a multiple of the stride lies in (before, step]. Without a total, the stride doubles as it goes on."""
+    stride = 1 << max(0, (step // _LOGGED_STEPS).bit_length() - 1) if total is None else max(1, total // _LOGGED_STEPS)
+    return step // stride > before // stride

@@ -1,0 +1,89 @@
+"""The variables of a model in training, and the attributes of its callbacks: what a checkpoint holds of them, and
+putting it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace_trainer.child import values
+from headrace_trainer.child.checkpoint import Arrays, CheckpointError
+from headrace_trainer.child.keras_random import global_seed_state
+
+# What a callback holds of the run that it is in; set again by Keras.
+_RUN_ATTRIBUTES = frozenset({"_model", "model", "params", "validation_data"})
+
+
+def variables(model: Any) -> list[Any]:
+    """All variables that training changes, each once: weights, seed generators, metrics, the optimizer's, Keras' global
+    seed.
+    """
+    everything = [*model.variables, *model.metrics_variables]
+    if model.optimizer is not None:
+        everything += model.optimizer.variables
+    seed = global_seed_state()
+    if seed is not None:
+        everything.append(seed)
+    return list({id(variable): variable for variable in everything}.values())
+
+
+def copy_variables(model: Any) -> Arrays:
+    """The values of the variables now."""
+    return {_name(index): np.array(variable.numpy()) for index, variable in enumerate(variables(model))}
+
+
+def copy_metrics(model: Any) -> Arrays:
+    """The part of `copy_variables` that an evaluation overwrites."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return {
+        _name(index): np.array(variable.numpy())
+        for index, variable in enumerate(variables(model))
+        if id(variable) in metrics
+    }
+
+
+def load_variables(model: Any, arrays: Arrays) -> None:
+    """Puts saved values back; raises CheckpointError where they are not those of this model."""
+    targets = variables(model)
+    saved = [arrays[name] for name in sorted(name for name in arrays if name.startswith(_PREFIX))]
+    if len(targets) != len(saved):
+        raise CheckpointError(
+            f"the checkpoint holds {len(saved)} variables and the model has {len(targets)}: "
+            "the script has changed since it was taken"
+        )
+    for variable, value in zip(targets, saved, strict=True):
+        if tuple(variable.shape) != value.shape:
+            raise CheckpointError(
+                f"{variable.path} has shape {tuple(variable.shape)} and {value.shape} in the checkpoint: "
+                "the script has changed since it was taken"
+            )
+        # numpy keeps types that it does not know (bfloat16) as raw bytes.
+        variable.assign(value.view(variable.numpy().dtype) if value.dtype.kind == "V" else value)
+
+
+def callback_states(callbacks: Iterable[Any], arrays: Arrays) -> list[dict[str, Any]]:
+    """The plain attributes of each callback."""
+    return [
+        {"class": type(callback).__name__, "attributes": values.plain_attributes(callback, arrays)}
+        for callback in callbacks
+    ]
+
+
+def restore_callbacks(callbacks: Sequence[Any], states: Sequence[dict[str, Any]], arrays: Arrays) -> None:
+    """Puts attributes back that the callback has; a callback of another class is left as it is."""
+    for callback, state in zip(callbacks, states, strict=False):
+        if type(callback).__name__ != state["class"]:
+            continue
+        for name, value in state["attributes"].items():
+            if name in vars(callback) and name not in _RUN_ATTRIBUTES:
+                setattr(callback, name, values.decode(value, arrays))
+
+
+_PREFIX = "variable-"
+
+
+def _name(index: int) -> str:
+    return f"{_PREFIX}{index:06d}"

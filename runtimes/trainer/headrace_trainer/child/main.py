@@ -1,0 +1,109 @@
+"""Runs the script with the hooks in, exports what it trained, and ends with its exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from headrace_trainer.child import checkpoint, script, seeds
+from headrace_trainer.child.checkpoint import Checkpoint, CheckpointError, Position, Writer
+from headrace_trainer.child.imports import AfterImport
+from headrace_trainer.child.messages import Messages, milliseconds
+from headrace_trainer.child.session import Session
+from headrace_trainer.child.settings import Settings
+from headrace_trainer.child.stopping import Stop
+
+_WRITE_SECONDS = 120.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`arguments` are the entrypoint and what the script gets in sys.argv; the result is the script's exit code."""
+    if not arguments:
+        print("usage: python -m headrace_trainer.child ENTRYPOINT [--name=value ...]", file=sys.stderr)
+        return 2
+    settings = Settings.from_environment(os.environ)
+    seeds.fix_string_hashes(settings.seed)
+    session = _open_session(settings)
+    session.stop.install()
+    calls = seeds.calls_after_import(settings.seed)
+    AfterImport({**calls, "keras": lambda: _hook_keras(session)}).install()
+    ending = script.run(arguments[0], arguments[1:], _scope(session))
+    if ending.exception is not None:
+        session.messages.send(
+            "exception",
+            exception=type(ending.exception).__name__,
+            message=str(ending.exception),
+            module=ending.exception.name if isinstance(ending.exception, ModuleNotFoundError) else None,
+            traceback=script.last_lines(ending.exception),
+        )
+    session.send_trained()
+    if ending.exit_code == 0 and settings.is_chief and settings.export_directory is not None and settings.formats:
+        _export(session, ending, settings.export_directory)
+    if session.writer is not None:
+        session.writer.wait(_WRITE_SECONDS)
+    session.messages.flush()
+    return ending.exit_code
+
+
+def _open_session(settings: Settings) -> Session:
+    messages = Messages(settings.message_descriptor)
+    writer: Writer | None = None
+    directory = settings.checkpoint_directory
+    if settings.is_chief and directory is not None:
+
+        def on_written(folder: Path, position: Position) -> None:
+            fields = {"fit": position.fit, "epoch": position.epoch, "step": position.step, "time": milliseconds()}
+            messages.send("checkpoint", dir=str(folder), **fields)
+
+        writer = Writer(directory, on_written)
+
+    def finish() -> None:
+        if writer is not None:
+            writer.wait(_WRITE_SECONDS)
+        messages.flush()
+
+    before = _read_checkpoint(settings, messages)
+    if before is not None and writer is not None and directory is not None:
+        for index, fit in enumerate(before.finished):
+            checkpoint.keep(directory, index, fit)
+    return Session(settings, messages, Stop(finish), writer, before)
+
+
+def _read_checkpoint(settings: Settings, messages: Messages) -> Checkpoint | None:
+    if settings.resume_directory is None:
+        return None
+    try:
+        return checkpoint.read(settings.resume_directory)
+    except CheckpointError as error:
+        print(f"headrace: {error}; training starts from the beginning", file=sys.stderr)
+        messages.send("resume", fit=0, epoch=0, step=0, exact=None, message=f"started from the beginning: {error}")
+        return None
+
+
+def _hook_keras(session: Session) -> None:
+    from headrace_trainer.child import keras_hooks
+
+    keras_hooks.install(session)
+
+
+def _scope(session: Session) -> contextlib.AbstractContextManager[object]:
+    if session.settings.workers == 1:
+        return contextlib.nullcontext()
+    # Keras first: its import puts the hooks in, which need this module whole.
+    importlib.import_module("keras")
+    from headrace_trainer.child import keras_workers
+
+    scope = keras_workers.scope()
+    # Creating the strategy takes SIGTERM away.
+    session.stop.install()
+    return scope
+
+
+def _export(session: Session, ending: script.Ending, directory: Path) -> None:
+    from headrace_trainer.child import keras_export
+
+    keras_export.export(session, ending.main, directory)

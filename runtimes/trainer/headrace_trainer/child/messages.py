@@ -1,0 +1,72 @@
+"""Messages to the launcher: one JSON object a line, written to a pipe by a thread of its own.
+
+`send` never blocks (a launcher that is busy must not hold up a training step) and may be called from a signal handler:
+`queue.SimpleQueue.put` is reentrant.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+_CLOSE_SECONDS = 5.0
+
+
+def milliseconds() -> int:
+    """The time now in milliseconds since 1970, as every message has it."""
+    return time.time_ns() // 1_000_000
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON can hold them: NaN and infinities become null."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+class Messages:
+    """The child's end of the pipe; without a descriptor every message is dropped."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
+            threading.Thread(target=self._write_all, name="headrace-messages", daemon=True).start()
+
+    def send(self, message_type: str, /, **fields: Any) -> None:
+        """Queues one message of a type."""
+        if self._descriptor is not None:
+            self._queue.put(json.dumps({"type": message_type, **fields}, separators=(",", ":")).encode() + b"\n")
+
+    def flush(self, timeout: float = _CLOSE_SECONDS) -> bool:
+        """Waits until all that was sent has been written; False after `timeout` seconds."""
+        if self._descriptor is None:
+            return True
+        written = threading.Event()
+        self._queue.put(written)
+        return written.wait(timeout)
+
+    def _write_all(self) -> None:
+        assert self._descriptor is not None
+        launcher_listens = True
+        while True:
+            item = self._queue.get()
+            if isinstance(item, threading.Event):
+                item.set()
+            elif launcher_listens:
+                launcher_listens = _write(self._descriptor, item)
+
+
+def _write(descriptor: int, line: bytes) -> bool:
+    """Writes all of `line`; False when the reader is gone (training goes on: its launcher decides about its end)."""
+    while line:
+        try:
+            line = line[os.write(descriptor, line) :]
+        except BrokenPipeError:
+            return False
+    return True

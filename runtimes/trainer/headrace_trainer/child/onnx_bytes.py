@@ -1,0 +1,75 @@
+"""An ONNX model as bytes that depend on its weights and operations alone, so that the same model has the same digest
+in each process.
+
+tf2onnx names nodes and values after counters that differ between processes, and its initializers come in changing
+order. Here everything inside the graph is named by its position, initializers by their content; inputs and outputs
+keep their names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+
+
+def canonical(model: Any) -> bytes:
+    """The canonical bytes of an ONNX model; the model that is given stays as it is."""
+    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    copy.ClearField("metadata_props")
+    copy.ClearField("doc_string")
+    _rename(copy.graph, outer={}, prefix="")
+    _name_sizes(copy.graph)
+    return bytes(copy.SerializeToString(deterministic=True))
+
+
+def _rename(graph: Any, outer: dict[str, str], prefix: str) -> None:
+    """Renames the values of a graph and of the graphs inside of its nodes (loops, branches)."""
+    graph.ClearField("doc_string")
+    graph.name = f"{prefix}graph"
+    del graph.value_info[:]
+    names = dict(outer)
+    interface = [value.name for value in (*graph.input, *graph.output)]
+    is_main = not prefix
+    for index, name in enumerate(dict.fromkeys(interface)):
+        names[name] = name if is_main else f"{prefix}v{index}"
+    tensors = sorted(graph.initializer, key=lambda tensor: (tensor.data_type, tuple(tensor.dims), _content(tensor)))
+    for index, tensor in enumerate(tensors):
+        names.setdefault(tensor.name, f"{prefix}w{index}")
+    for index, node in enumerate(graph.node):
+        node.name = f"{prefix}n{index}"
+        node.ClearField("doc_string")
+        for position, output in enumerate(node.output):
+            if output:
+                names.setdefault(output, f"{prefix}t{index}_{position}")
+    for tensor in tensors:
+        tensor.name = names[tensor.name]
+        tensor.ClearField("doc_string")
+    # A copy: clearing the field would clear the tensors.
+    ordered = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
+    for index, node in enumerate(graph.node):
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+        for attribute in attributes:
+            if attribute.HasField("g"):
+                _rename(attribute.g, names, f"{prefix}n{index}_{attribute.name}_")
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
+
+
+def _content(tensor: Any) -> bytes:
+    unnamed = onnx.TensorProto.FromString(tensor.SerializeToString())
+    unnamed.ClearField("name")
+    unnamed.ClearField("doc_string")
+    return bytes(unnamed.SerializeToString(deterministic=True))
+
+
+def _name_sizes(graph: Any) -> None:
+    """tf2onnx numbers the sizes that are not fixed; the first of each tensor is the batch."""
+    for value in (*graph.input, *graph.output):
+        for index, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.dim_param:
+                size.dim_param = "batch" if index == 0 else f"size_{index}"

@@ -1,0 +1,59 @@
+"""What one run of the script has in common: the settings, the way out, and the count of what has been trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace_trainer.child.checkpoint import Checkpoint, FinishedFit, Snapshot, Writer
+from headrace_trainer.child.messages import Messages
+from headrace_trainer.child.settings import Settings
+from headrace_trainer.child.stopping import Stop
+
+
+@dataclass
+class Trained:
+    """What was trained last: what is exported when the script ends well."""
+
+    model: Any
+    element_spec: Any
+
+
+@dataclass
+class Session:
+    """One run of the script. `checkpoint` is the one to resume from, `writer` is None where none are written."""
+
+    settings: Settings
+    messages: Messages
+    stop: Stop
+    writer: Writer | None
+    checkpoint: Checkpoint | None
+    fits: int = 0
+    steps_of_finished_fits: int = 0
+    fit_steps: int = 0
+    batch_steps: int = 0
+    custom_iterations: list[Any] = field(default_factory=list)
+    custom_variables: list[Any] = field(default_factory=list)
+    trained: Trained | None = None
+
+    def send_trained(self) -> None:
+        """Tells the launcher what was trained; nothing, when nothing was."""
+        custom_steps = sum(int(iterations.numpy()) for iterations in self.custom_iterations)
+        for kind, steps in (("fit", self.fit_steps), ("train_on_batch", self.batch_steps), ("custom", custom_steps)):
+            if steps:
+                self.messages.send("trained", kind=kind, steps=steps)
+                return
+
+
+@dataclass
+class FitRun:
+    """One fit. Of `resumed` (in its middle) and `finished` (skipped) at most one is set."""
+
+    index: int
+    model: Any
+    resumed: Snapshot | None
+    finished: FinishedFit | None
+    iterator: Any = None
+    iterators_made: int = 0
+    steps: int = 0
+    epochs_ended: int = 0

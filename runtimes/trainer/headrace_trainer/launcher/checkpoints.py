@@ -1,0 +1,254 @@
+"""Checkpoints in S3, fenced by attempt: `URI/attempt-N/ckpt-M/…` with a manifest last.
+
+An attempt writes below its own prefix only, since an earlier gang that was cut off may still be writing. It goes on
+from the complete checkpoint of any earlier attempt that has come furthest (M only grows in a script, across its
+fits). Which one that is the chief decides once and writes to `attempt-N/resume.json`: the other workers read it
+there, so that all of a gang have the same one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headrace_trainer.launcher import manifest
+from headrace_trainer.launcher.config import Checkpoints
+from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.messages import Checkpoint
+from headrace_trainer.launcher.metrics import Base
+from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Place, Store
+
+RESUME = "resume.json"
+_LOCAL = re.compile(r"ckpt-(\d+)")
+_REMOTE = re.compile(r"attempt-(\d+)/(ckpt-(\d+))/(.+)")
+
+
+@dataclass(frozen=True, order=True)
+class Name:
+    """Ordered by how far training had come."""
+
+    number: int
+    attempt: int
+    folder: str
+
+    @property
+    def path(self) -> str:
+        return f"attempt-{self.attempt}/{self.folder}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A complete checkpoint in S3. `epoch` counts from 0. `base` is where its fit begins in the run's metrics."""
+
+    uri: str
+    attempt: int
+    fit: int
+    epoch: int
+    step: int
+    time: int
+    base: Base = field(default_factory=Base)
+    steps_per_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A local checkpoint on its way, with what the launcher adds to its manifest."""
+
+    checkpoint: Checkpoint
+    base: Base
+    steps_per_epoch: int | None
+
+
+class CheckpointStore:
+    """One job's checkpoints as one attempt sees them."""
+
+    def __init__(self, settings: Checkpoints, attempt: int, store: Store) -> None:
+        self._root = Place.parse(settings.uri)
+        self._keep = settings.keep
+        self._attempt = attempt
+        self._store = store
+
+    def choose(self, patience: Patience) -> list[str]:
+        """The chief's: complete checkpoints of earlier attempts, the furthest first. Empty in a first attempt."""
+        if self._attempt == 1:
+            return []
+        complete, _ = self._list(patience)
+        return [name.path for name in sorted(complete, reverse=True) if name.attempt < self._attempt]
+
+    def publish(self, chosen: str | None, patience: Patience) -> None:
+        """The chief's: tell the gang. It is also the first write, so that a store that refuses is known before
+        training.
+        """
+        self._store.write(self._pointer(), json.dumps({"checkpoint": chosen}).encode(), patience)
+
+    def await_choice(self, patience: Patience) -> str | None:
+        """The other workers': what the chief has chosen. Raises Failed (StorageUnavailable) where it never says."""
+        deadline = time.monotonic() + patience.seconds
+        while True:
+            try:
+                return _chosen(self._store.read(self._pointer(), patience))
+            except NotFound:
+                if time.monotonic() > deadline:
+                    raise Failed(
+                        Failure(
+                            Reason.STORAGE_UNAVAILABLE,
+                            f"{self._pointer()} did not appear: the chief has not said which checkpoint to go on from",
+                            "Look at worker 0: it had not come so far.",
+                        )
+                    ) from None
+                time.sleep(1.0)
+
+    def download(self, path: str, folder: Path, patience: Patience) -> Stored | None:
+        """The checkpoint `path` into `folder`; None where it is not whole, with a line in the log."""
+        place = self._root.below(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            files, fields = manifest.decode(self._store.read(place.below(manifest.NAME), patience))
+            stored = _stored(str(place), path, fields)
+            for file in files:
+                target = folder / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._store.download(place.below(file.path), target, patience)
+                if manifest.sha256_of(target) != file.sha256:
+                    raise ValueError(f"{file.path} is not what the manifest says")
+        except (NotFound, ValueError) as error:
+            log(f"the checkpoint {place} is not whole and is passed over: {error}")
+            shutil.rmtree(folder)
+            return None
+        return stored
+
+    def upload(self, upload: Upload, patience: Patience) -> Stored:
+        """A local checkpoint to this attempt's prefix, the manifest last; then what is not to be kept goes."""
+        checkpoint = upload.checkpoint
+        place = self._root.below(f"attempt-{self._attempt}/{checkpoint.folder.name}")
+        files = manifest.files_below(checkpoint.folder)
+        fields = {
+            "fit": checkpoint.fit,
+            "epoch": checkpoint.epoch,
+            "step": checkpoint.step,
+            "time": checkpoint.time,
+            "base": {"steps": upload.base.steps, "epochs": upload.base.epochs},
+            "stepsPerEpoch": upload.steps_per_epoch,
+        }
+        for file in files:
+            self._store.upload(checkpoint.folder / file.path, place.below(file.path), patience)
+        self._store.write(place.below(manifest.NAME), manifest.encode(files, fields), patience)
+        return Stored(
+            str(place), self._attempt, checkpoint.fit, checkpoint.epoch, checkpoint.step, checkpoint.time, upload.base
+        )
+
+    def prune(self, patience: Patience) -> None:
+        """Keep the newest of this and earlier attempts; never touch a later attempt's."""
+        complete, keys = self._list(patience)
+        kept = set(sorted((name for name in complete if name.attempt <= self._attempt), reverse=True)[: self._keep])
+        for name, files in keys.items():
+            if name in kept or name.attempt > self._attempt:
+                continue
+            for key in sorted(files, key=lambda key: not key.endswith("/" + manifest.NAME)):  # the manifest first
+                self._store.delete(Place(self._root.bucket, key), patience)
+
+    def _list(self, patience: Patience) -> tuple[list[Name], dict[Name, list[str]]]:
+        keys: dict[Name, list[str]] = {}
+        complete = []
+        prefix = self._root.below("")
+        for item in self._store.list(prefix, patience):
+            if match := _REMOTE.fullmatch(item.key[len(prefix.key) :]):
+                name = Name(int(match[3]), int(match[1]), match[2])
+                keys.setdefault(name, []).append(item.key)
+                if match[4] == manifest.NAME:
+                    complete.append(name)
+        return complete, keys
+
+    def _pointer(self) -> Place:
+        return self._root.below(f"attempt-{self._attempt}/{RESUME}")
+
+
+class Uploader:
+    """Uploads in a thread of its own, one at a time; what came last wins over what waits or is stuck. It never fails
+    the training: a store that is away or refuses costs checkpoints, and is said in the log and in the conditions.
+    """
+
+    def __init__(self, store: CheckpointStore, patience_seconds: float, on_stored: Callable[[Stored], None]) -> None:
+        self._store = store
+        self._patience = patience_seconds
+        self._on_stored = on_stored
+        self._changed = threading.Condition()
+        self._waiting: Upload | None = None
+        self._busy = False
+        threading.Thread(target=self._run, name="uploader", daemon=True).start()
+
+    def submit(self, upload: Upload) -> None:
+        """Take a complete local checkpoint; it is deleted when it is uploaded, or when a newer one takes its turn."""
+        if not _LOCAL.fullmatch(upload.checkpoint.folder.name):
+            log(f"the checkpoint {upload.checkpoint.folder} is not named ckpt-NUMBER and is left out")
+            return
+        with self._changed:
+            superseded, self._waiting = self._waiting, upload
+            self._changed.notify_all()
+        if superseded is not None:
+            _remove(superseded)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether everything was dealt with in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._waiting is None and not self._busy, seconds)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None)
+                upload, self._waiting, self._busy = self._waiting, None, True
+            if upload is not None:
+                self._upload(upload)
+                _remove(upload)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _upload(self, upload: Upload) -> None:
+        patience = Patience(self._patience, is_wanted=lambda: self._waiting is None)
+        try:
+            self._on_stored(self._store.upload(upload, patience))
+            self._store.prune(patience)
+        except GivenUp:
+            log(f"{upload.checkpoint.folder.name} is given up for a newer one")
+        except Failed as error:
+            log(f"{upload.checkpoint.folder.name} could not be kept: {error}")
+
+
+def _remove(upload: Upload) -> None:
+    shutil.rmtree(upload.checkpoint.folder, ignore_errors=True)
+
+
+def _chosen(data: bytes) -> str | None:
+    value = json.loads(data).get("checkpoint")
+    return value if isinstance(value, str) and _REMOTE.fullmatch(f"{value}/x") else None
+
+
+def _stored(uri: str, path: str, fields: dict[str, Any]) -> Stored:
+    match = _REMOTE.fullmatch(f"{path}/{manifest.NAME}")
+    if match is None:
+        raise ValueError(f"{path} is not a checkpoint's place")
+    try:
+        base = fields["base"]
+        return Stored(
+            uri=uri,
+            attempt=int(match[1]),
+            fit=int(fields["fit"]),
+            epoch=int(fields["epoch"]),
+            step=int(fields["step"]),
+            time=int(fields["time"]),
+            base=Base(int(base["steps"]), int(base["epochs"])),
+            steps_per_epoch=fields.get("stepsPerEpoch"),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"its manifest lacks {error}") from error

@@ -1,0 +1,227 @@
+"""How a worker's end is judged: exit status, exception, OOM and what was trained go in, one failure (or none) comes
+out.
+
+Pure, in the order in which causes explain one another. The classes, reasons and exit codes are those of
+docs/reference/launcher-protocol.md. What the cluster alone can see (evictions, scheduling, images) is the operator's.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace_trainer.launcher.messages import ScriptException
+from headrace_trainer.launcher.oom import MemoryKill
+
+
+class FailureClass(StrEnum):
+    """Who has to do something about it."""
+
+    USER_CODE = "UserCode"
+    CONFIG = "Config"
+    OOM = "OOM"
+    KILLED = "Killed"
+    DATA = "Data"
+    STORAGE = "Storage"
+    TRACKING = "Tracking"
+    PEER = "Peer"
+    DISRUPTED = "Disrupted"
+
+
+class Reason(StrEnum):
+    """What happened; RULES gives each its class and exit code."""
+
+    SCRIPT_RAISED = "ScriptRaised"
+    SCRIPT_EXITED = "ScriptExited"
+    NOTHING_TRAINED = "NothingTrained"
+    PACKAGE_MISSING = "PackageMissing"
+    ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
+    BAD_CONFIG = "BadConfig"
+    OUT_OF_MEMORY = "OutOfMemory"
+    CHILD_KILLED = "ChildKilled"
+    DATASET_NOT_FOUND = "DatasetNotFound"
+    DATASET_FORBIDDEN = "DatasetForbidden"
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    STORAGE_FORBIDDEN = "StorageForbidden"
+    BUCKET_NOT_FOUND = "BucketNotFound"
+    TRACKING_UNAVAILABLE = "TrackingUnavailable"
+    TRACKING_FORBIDDEN = "TrackingForbidden"
+    PEER_NOT_FOUND = "PeerNotFound"
+    PEER_LOST = "PeerLost"
+    TERMINATED = "Terminated"
+
+
+RULES: dict[Reason, tuple[FailureClass, int]] = {
+    Reason.SCRIPT_RAISED: (FailureClass.USER_CODE, 1),
+    Reason.SCRIPT_EXITED: (FailureClass.USER_CODE, 1),
+    Reason.NOTHING_TRAINED: (FailureClass.USER_CODE, 2),
+    Reason.PACKAGE_MISSING: (FailureClass.CONFIG, 2),
+    Reason.ENTRYPOINT_NOT_FOUND: (FailureClass.CONFIG, 2),
+    Reason.BAD_CONFIG: (FailureClass.CONFIG, 2),
+    Reason.OUT_OF_MEMORY: (FailureClass.OOM, 3),
+    Reason.CHILD_KILLED: (FailureClass.KILLED, 3),
+    Reason.DATASET_NOT_FOUND: (FailureClass.DATA, 2),
+    Reason.DATASET_FORBIDDEN: (FailureClass.DATA, 2),
+    Reason.STORAGE_UNAVAILABLE: (FailureClass.STORAGE, 4),
+    Reason.STORAGE_FORBIDDEN: (FailureClass.STORAGE, 4),
+    Reason.BUCKET_NOT_FOUND: (FailureClass.STORAGE, 4),
+    Reason.TRACKING_UNAVAILABLE: (FailureClass.TRACKING, 4),
+    Reason.TRACKING_FORBIDDEN: (FailureClass.TRACKING, 4),
+    Reason.PEER_NOT_FOUND: (FailureClass.PEER, 5),
+    Reason.PEER_LOST: (FailureClass.PEER, 5),
+    Reason.TERMINATED: (FailureClass.DISRUPTED, 6),
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One cause: what happened (`message`), and what to do about it (`hint`). `lost_peer` is a worker's index."""
+
+    reason: Reason
+    message: str
+    hint: str = ""
+    lost_peer: int | None = None
+
+    @property
+    def failure_class(self) -> FailureClass:
+        return RULES[self.reason][0]
+
+    @property
+    def exit_code(self) -> int:
+        return RULES[self.reason][1]
+
+
+class Failed(Exception):
+    """Raised where a failure is known; it becomes the record in one place, the launcher's main."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def bad_config(
+    message: str, hint: str = "This is the operator's doing, not the script's: compare the releases of both."
+) -> Failure:
+    """HEADRACE_CONFIG, or the environment, asks for what cannot be done."""
+    return Failure(Reason.BAD_CONFIG, message, hint)
+
+
+@dataclass(frozen=True)
+class ChildEnd:
+    """All that is known of how the script's process ended.
+
+    `exit_code` is negative for a signal. `trained_steps` counts what was trained in this attempt or restored from an
+    earlier one.
+    """
+
+    exit_code: int
+    trained_steps: int
+    exception: ScriptException | None = None
+    memory_kill: MemoryKill | None = None
+    log_tail: str = ""
+    worker: int = 0
+    workers: int = 1
+
+
+def judge(end: ChildEnd) -> Failure | None:
+    """The cause of the end, or None where the script did what it is for."""
+    if end.memory_kill is not None:
+        return _out_of_memory(end.memory_kill, end.exit_code)
+    if end.exit_code != 0 and end.workers > 1 and _blames_a_peer(end):
+        return _peer_lost(end)
+    if end.exit_code == -signal.SIGKILL:
+        return Failure(
+            Reason.CHILD_KILLED,
+            "the script's process was killed by SIGKILL from outside, not for memory",
+            "Somebody, or something on the node, killed it. The last checkpoint is kept.",
+        )
+    if end.exception is not None and end.exit_code != 0:
+        return _raised(end.exception)
+    if end.exit_code < 0:
+        name = signal.Signals(-end.exit_code).name
+        return Failure(
+            Reason.SCRIPT_EXITED,
+            f"the script's process ended by {name}",
+            "A native library crashed; the log's last lines may say which.",
+        )
+    if end.exit_code > 0:
+        return Failure(
+            Reason.SCRIPT_EXITED,
+            f"the script ended with exit code {end.exit_code}",
+            "The log's last lines may say why.",
+        )
+    if end.trained_steps == 0:
+        return Failure(
+            Reason.NOTHING_TRAINED,
+            "the script ended without an error, and had trained nothing",
+            "The entrypoint has to call model.fit, or an optimizer's apply; one that is never called trains nothing.",
+        )
+    return None
+
+
+def export_failed(problems: list[str]) -> Failure:
+    """The script trained well, but a format that was asked for cannot be made of its model."""
+    return Failure(
+        Reason.BAD_CONFIG,
+        "output.formats: " + "; ".join(problems),
+        "Take the format out of output.formats, or change the model; the checkpoints of the training are kept.",
+    )
+
+
+def terminated(message: str) -> Failure:
+    """SIGTERM from outside: nobody's fault here."""
+    return Failure(Reason.TERMINATED, message, "The next attempt goes on from the last checkpoint.")
+
+
+def _out_of_memory(kill: MemoryKill, exit_code: int) -> Failure:
+    who = "the script" if exit_code == -signal.SIGKILL else "a process that the script had started"
+    hint = "Ask for more in resources.limits.memory, or for less with a smaller batch, fewer workers, a smaller cache."
+    return Failure(Reason.OUT_OF_MEMORY, f"{who} was killed for memory: {kill}", hint)
+
+
+def _raised(raised: ScriptException) -> Failure:
+    if raised.exception == "ModuleNotFoundError":
+        name = raised.module or "a package"
+        return Failure(
+            Reason.PACKAGE_MISSING,
+            f"{raised.exception}: {raised.message}",
+            f"{name} is neither in the image nor beside the script: build an image with it and name it in spec.image.",
+        )
+    text = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
+    return Failure(Reason.SCRIPT_RAISED, text, "The traceback is in logTail and in the pod's log.")
+
+
+# What TensorFlow's collectives say when the other side is gone; none of these comes from a script's own mistake.
+_PEER_EXCEPTIONS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "InternalError"}
+_PEER_WORDS = re.compile(
+    r"socket closed|connection reset by peer|connection refused|failed to connect to all addresses|collective ops is "
+    r"aborted|coordination (service|agent)|heartbeat timeout|another task died|peer task|unavailable task|"
+    r"barrier.{0,40}(failed|error)|"
+    r"/job:worker/(replica:\d+/)?task:\d+",
+    re.IGNORECASE,
+)
+_TASK = re.compile(r"/job:worker/(?:replica:\d+/)?task:(\d+)")
+
+
+def _blames_a_peer(end: ChildEnd) -> bool:
+    if end.exception is not None:
+        text = f"{end.exception.message}\n{end.exception.traceback}"
+        return end.exception.exception in _PEER_EXCEPTIONS and _PEER_WORDS.search(text) is not None
+    # The coordination service ends the process from native code, with its reason on stderr only.
+    return end.exit_code in (1, -signal.SIGABRT) and _PEER_WORDS.search(end.log_tail) is not None
+
+
+def _peer_lost(end: ChildEnd) -> Failure:
+    text = end.log_tail if end.exception is None else f"{end.exception.message}\n{end.log_tail}"
+    others = [int(task) for task in _TASK.findall(text) if int(task) != end.worker and int(task) < end.workers]
+    peer = others[0] if others and len(set(others)) == 1 else None
+    name = "another worker" if peer is None else f"worker {peer}"
+    detail = "" if end.exception is None else f": {end.exception.exception}: {end.exception.message}"
+    return Failure(
+        Reason.PEER_LOST,
+        f"the training broke off because {name} went away{detail}",
+        "Look at the other worker's record: this one is only the consequence.",
+        lost_peer=peer,
+    )

@@ -1,0 +1,507 @@
+"""PID 1: the order of things. Prepare, run the script, judge its end, deliver the model, leave the record.
+
+Everything that waits for the network does so in a thread of its own and posts to one inbox; the main thread alone
+changes what is reported, so it can always be stopped. Stopping is SIGTERM: the script's process saves a checkpoint
+and ends, the checkpoint is uploaded, and the record says Interrupted, all within the pod's grace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from headrace_trainer.launcher import environment, model
+from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
+from headrace_trainer.launcher.config import Config, parse_config
+from headrace_trainer.launcher.failures import (
+    ChildEnd,
+    Failed,
+    Failure,
+    Reason,
+    bad_config,
+    export_failed,
+    judge,
+    terminated,
+)
+from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.messages import (
+    Checkpoint,
+    Epoch,
+    Evaluate,
+    Exported,
+    ExportFailed,
+    Exporting,
+    Fit,
+    FitEnd,
+    Message,
+    Resume,
+    ScriptException,
+    Step,
+    Trained,
+)
+from headrace_trainer.launcher.mlflow import MLflow
+from headrace_trainer.launcher.oom import MemoryWatch
+from headrace_trainer.launcher.peers import find_silent
+from headrace_trainer.launcher.prepare import Ready, prepare
+from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
+from headrace_trainer.launcher.progress import ProgressServer, State
+from headrace_trainer.launcher.record import TerminationLog
+from headrace_trainer.launcher.report import Outcome, Report, milliseconds
+from headrace_trainer.launcher.s3 import Place, Store
+from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.tracking import Tracker
+
+T = TypeVar("T")
+_TICK = 1.0
+_CHILD_SHARE = 0.6  # of the grace: the rest is for uploading what the child saved
+_RESERVE = 1.0  # of the grace, for the record
+_FLUSH_AFTER_FAILURE = 15.0
+_UPLOAD_AFTER_FAILURE = 30.0
+
+
+class Stopped(Exception):
+    """SIGTERM came, and what was under way is not to be waited for."""
+
+
+@dataclass(frozen=True)
+class StopRequested:
+    """SIGTERM came."""
+
+
+@dataclass(frozen=True)
+class CheckpointStored:
+    """A checkpoint is complete in S3."""
+
+    stored: Stored
+
+
+@dataclass
+class _Task:
+    """Something that waits for the network; `value` or `error` is set when it is done."""
+
+    done: bool = False
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class TaskDone:
+    """A task ended."""
+
+    task: _Task
+
+
+@dataclass(frozen=True)
+class ThreadDied:
+    """A thread of the launcher's ended by an error that nobody expected."""
+
+    error: BaseException
+
+
+Event = ChildMessage | ChildExited | StopRequested | CheckpointStored | TaskDone | ThreadDied
+Inbox = queue.SimpleQueue[Event]
+
+
+@dataclass
+class _Script:
+    """What is known of the script's process, from its messages and its end."""
+
+    exit_code: int | None = None
+    trained: Trained | None = None
+    steps_seen: int = 0
+    exception: ScriptException | None = None
+    had_ended: bool = False  # before it was told to stop: what remains is to export
+    exported: Exported | None = None
+    export_problems: list[str] = field(default_factory=list)
+
+
+class Launcher:
+    """One worker's attempt."""
+
+    def __init__(
+        self, config: Config, settings: Settings, child_module: str, inbox: Inbox, log_file: TerminationLog
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._child_module = child_module
+        self._inbox = inbox
+        self._log_file = log_file
+        self._report = Report(settings.worker)
+        self._server = ProgressServer(settings.bind, config.progress_port)
+        self._script = _Script()
+        self._stop_at: float | None = None
+        self._stopping_since = 0.0
+        self._written_at = 0.0
+        self._resume: Stored | None = None
+        self._memory = MemoryWatch(settings.paths.cgroup_membership, settings.paths.cgroup_root)
+        chief = settings.worker == 0
+        self._store = None if config.storage is None else Store(config.storage)
+        self._checkpoints: CheckpointStore | None = None
+        self._uploader: Uploader | None = None
+        if self._store is not None and config.checkpoints is not None:
+            self._checkpoints = CheckpointStore(config.checkpoints, config.job.attempt, self._store)
+            if chief:
+                self._uploader = Uploader(
+                    self._checkpoints, settings.outage, lambda stored: inbox.put(CheckpointStored(stored))
+                )
+        self._tracker: Tracker | None = None
+        if config.tracking is not None and chief:
+            client = MLflow(
+                config.tracking.url,
+                os.environ.get("MLFLOW_TRACKING_USERNAME", ""),
+                os.environ.get("MLFLOW_TRACKING_PASSWORD", ""),
+            )
+            self._tracker = Tracker(config.tracking, config.job, config.parameters, client, settings.paths.spool)
+
+    def run(self) -> int:
+        """The whole attempt; the exit code of PID 1."""
+        self._server.start()
+        self._publish(force=True)
+        try:
+            ready = self._wait_for(self._prepare, when_stopped=0.0)
+            self._run_script(ready)
+            self._deliver()
+        except Failed as error:
+            return self._fail(error.failure)
+        except Stopped:
+            return self._interrupt()
+        self._report.state = State.FINISHED
+        self._report.conclude(Outcome.SUCCEEDED, None)
+        self._publish(force=True)
+        return 0
+
+    # --- the steps ---
+
+    def _prepare(self) -> Ready:
+        return prepare(self._config, self._settings, self._store, self._checkpoints, self._tracker)
+
+    def _run_script(self, ready: Ready) -> None:
+        """Run the script to its end. Raises Failed with the cause of a bad one, Stopped where SIGTERM was the cause."""
+        self._resume = ready.resume
+        if ready.resume is not None:
+            self._report.checkpoint = ready.resume
+            self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base)
+        child = Child.start(
+            environment.command(self._config, self._child_module),
+            environment.environment(self._config, self._settings, ready, os.environ),
+            self._settings.paths.work,
+            self._inbox.put,
+        )
+        try:
+            self._watch(child)
+        finally:
+            child.close()
+        self._handle_waiting()
+        self._report.log_tail = child.log_tail
+        end = self._end_of_script()
+        failure = judge(end)
+        # A script may end with 0 because it was told to stop: it has then not trained to its end.
+        if self._stop_at is not None and (failure is not None or not self._script.had_ended):
+            raise Stopped
+        if failure is not None:
+            raise Failed(failure)
+
+    def _watch(self, child: Child) -> None:
+        told = killed = False
+        while self._script.exit_code is None:
+            self._handle_next()
+            if self._stop_at is not None:
+                if not told:
+                    child.signal(signal.SIGTERM)
+                    told = True
+                elif not killed and time.monotonic() > self._stopping_since + _CHILD_SHARE * self._settings.grace:
+                    log("the script's process did not end in time after SIGTERM and is killed")
+                    child.signal(signal.SIGKILL)
+                    killed = True
+            self._report.log_tail = child.log_tail
+            self._publish()
+
+    def _end_of_script(self) -> ChildEnd:
+        script = self._script
+        if script.exit_code is None:
+            raise RuntimeError("the script has not ended")
+        trained = script.steps_seen if script.trained is None else max(script.trained.steps, script.steps_seen)
+        if self._resume is not None:
+            trained += self._resume.base.steps + self._resume.step
+        return ChildEnd(
+            exit_code=script.exit_code,
+            trained_steps=trained,
+            exception=script.exception,
+            memory_kill=self._memory.kill(),
+            log_tail=self._report.log_tail,
+            worker=self._settings.worker,
+            workers=self._config.workers.count,
+        )
+
+    def _deliver(self) -> None:
+        """The chief's: the model to S3 and the run closed. Raises Failed, or Stopped where the grace does not
+        suffice.
+        """
+        if self._settings.worker > 0:
+            return
+        script = self._script
+        if self._config.formats:
+            missing = (
+                [] if script.exported is None else [f for f in self._config.formats if f not in script.exported.formats]
+            )
+            if script.export_problems or missing or script.exported is None:
+                problems = script.export_problems or [f"{', '.join(missing or self._config.formats)} was not exported"]
+                raise Failed(export_failed(problems))
+        self._report.state = State.UPLOADING
+        self._wait_for(self._upload_and_close, when_stopped=None)
+
+    def _upload_and_close(self) -> None:
+        outage, tracker, exported = self._settings.outage, self._tracker, self._script.exported
+        if exported is not None and self._config.formats and tracker is not None and self._store is not None:
+            run = tracker.await_run(outage)
+            if not run.artifact_uri.startswith("s3://"):
+                raise Failed(
+                    bad_config(
+                        f"the run's artifacts lie at {run.artifact_uri}: a model can be kept at s3://… only",
+                        "The MLflow server needs --no-serve-artifacts, the experiment an s3:// artifact location.",
+                    )
+                )
+            uri = str(Place.parse(run.artifact_uri).below("model"))
+            formats = tuple(sorted(self._config.formats))
+            self._report.model = model.upload(exported.folder, formats, uri, self._store, outage)
+            tracker.tag({"headrace.digest": self._report.model.digest})
+        if tracker is not None:
+            tracker.close("FINISHED", outage)
+
+    def _fail(self, failure: Failure) -> int:
+        """Leave the record at once, then save what can be saved; after the loss of a peer hold, so that the pod whose
+        failure was the first one is the first to end.
+        """
+        held_until = time.monotonic() + self._settings.peer_hold
+        self._report.conclude(Outcome.FAILED, failure)
+        self._publish(force=True)
+        log(f"{failure.failure_class}/{failure.reason}: {failure.message}")
+        try:
+            self._wait_for(lambda: self._save("FAILED", _UPLOAD_AFTER_FAILURE, _FLUSH_AFTER_FAILURE), when_stopped=None)
+            if failure.reason is Reason.PEER_LOST:
+                self._hold(failure, held_until)
+        except Stopped:
+            log("stopped before all was saved")
+        self._publish(force=True)
+        return failure.exit_code
+
+    def _hold(self, failure: Failure, until: float) -> None:
+        while self._stop_at is None and time.monotonic() < until:
+            if failure.lost_peer is None:
+                peer = self._wait_for(self._find_silent_peer, when_stopped=0.0)
+                if peer is not None:
+                    failure = Failure(failure.reason, failure.message, failure.hint, peer)
+                    self._report.failure = failure
+                    self._publish(force=True)
+            self._handle_next()
+
+    def _find_silent_peer(self) -> int | None:
+        return find_silent(self._config.workers.addresses, self._settings.worker, self._server.port)
+
+    def _interrupt(self) -> int:
+        left = max(0.0, (self._stop_at or 0.0) - time.monotonic())
+        try:
+            self._wait_for(lambda: self._save(None, left, left), when_stopped=None)
+        except Stopped:
+            log("the grace is over before all was saved")
+        stored = self._report.checkpoint
+        kept = "no checkpoint was kept" if stored is None else f"the last checkpoint kept is of step {stored.step}"
+        self._report.failure = terminated(f"stopped by SIGTERM; {kept}")
+        self._publish(force=True)
+        return self._report.failure.exit_code
+
+    def _save(self, status: str | None, upload_seconds: float, flush_seconds: float) -> None:
+        """The last checkpoint and the metrics, as far as the time goes; what does not get through is said in the log
+        only, since there is a cause already.
+        """
+        if self._uploader is not None and not self._uploader.wait(upload_seconds):
+            log("the last checkpoint did not get through to S3")
+        if self._tracker is not None and self._tracker.was_started:
+            try:
+                self._tracker.close(status, flush_seconds)
+            except Failed as error:
+                log(f"the last metrics did not get through: {error}")
+
+    # --- the inbox ---
+
+    def _wait_for(self, work: Callable[[], T], when_stopped: float | None) -> T:
+        """The result of `work`, done in another thread, or its error. After SIGTERM it is waited for `when_stopped`
+        seconds more, or (None) for as long as the grace lasts; then Stopped is raised.
+        """
+        task = _Task()
+
+        def perform() -> None:
+            try:
+                task.value = work()
+            except Failed as error:
+                task.error = error
+            task.done = True
+            self._inbox.put(TaskDone(task))
+
+        threading.Thread(target=perform, name="task", daemon=True).start()
+        while not task.done:
+            if self._stop_at is not None:
+                limit = self._stop_at if when_stopped is None else self._stopping_since + when_stopped
+                if time.monotonic() >= limit:
+                    raise Stopped
+            self._handle_next()
+            self._publish()
+        self._handle_waiting()
+        if task.error is not None:
+            raise task.error
+        result: T = task.value
+        return result
+
+    def _handle_next(self) -> None:
+        try:
+            self._handle(self._inbox.get(timeout=_TICK))
+        except queue.Empty:
+            return
+
+    def _handle_waiting(self) -> None:
+        while not self._inbox.empty():
+            self._handle(self._inbox.get())
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case ChildMessage(message):
+                self._take(message)
+            case ChildExited(exit_code):
+                self._script.exit_code = exit_code
+            case CheckpointStored(stored):
+                self._report.checkpoint = stored
+                self._publish(force=True)
+            case StopRequested():
+                self._begin_to_stop()
+            case TaskDone():
+                pass  # whoever waits for it looks at the task
+            case ThreadDied(error):
+                raise error
+
+    def _begin_to_stop(self) -> None:
+        if self._stop_at is not None:
+            return
+        self._stopping_since = time.monotonic()
+        self._stop_at = self._stopping_since + max(0.0, self._settings.grace - _RESERVE)
+        self._script.had_ended = self._report.state in (State.EXPORTING, State.UPLOADING)
+        if self._report.outcome is Outcome.RUNNING:
+            self._report.conclude(
+                Outcome.INTERRUPTED, terminated("stopped by SIGTERM; its last checkpoint is being kept")
+            )
+            self._publish(force=True)
+
+    def _take(self, message: Message) -> None:
+        report, script = self._report, self._script
+        match message:
+            case Fit():
+                report.state = State.TRAINING
+                report.progress.begin(message)
+                report.metrics.begin(message)
+            case Step():
+                self._train(message, message.step)
+                self._log_metrics(report.metrics.step(message))
+            case Epoch():
+                self._train(message, message.step)
+                self._log_metrics(report.metrics.epoch(message))
+            case Evaluate():
+                self._log_metrics(report.metrics.evaluate(message, milliseconds()))
+            case Checkpoint():
+                self._keep(message)
+            case Resume():
+                self._went_on(message)
+            case Trained():
+                script.trained = message
+            case Exporting():
+                report.state = State.EXPORTING
+            case Exported():
+                script.exported = message
+            case ExportFailed():
+                script.export_problems.append(f"{message.format} cannot be made of this model: {message.message}")
+            case ScriptException():
+                script.exception = message
+            case FitEnd():
+                pass  # its metrics are those of its last epoch
+
+    def _train(self, message: Step | Epoch, step: int) -> None:
+        self._report.state = State.TRAINING
+        self._report.progress.advance(message)
+        self._script.steps_seen = max(self._script.steps_seen, step)
+
+    def _log_metrics(self, metrics: list[Any]) -> None:
+        if self._tracker is not None:
+            self._tracker.log(metrics)
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        if self._uploader is not None:
+            base = self._report.metrics.base_of(checkpoint.fit)
+            self._uploader.submit(Upload(checkpoint, base, self._report.progress.steps_per_epoch))
+
+    def _went_on(self, resume: Resume) -> None:
+        if self._resume is None:
+            return
+        self._report.resume = (self._resume.attempt, resume)
+        if self._tracker is not None:
+            how = {True: "exact", False: "not exact", None: "not compared yet"}[resume.exact]
+            place = f"step {resume.step} of fit {resume.fit} of attempt {self._resume.attempt}"
+            text = f"{how}: from {place}. {resume.message}".strip()
+            self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
+
+    # --- what is said ---
+
+    def _publish(self, *, force: bool = False) -> None:
+        """/progress at once; the record once a second, or when it matters."""
+        if self._tracker is not None:
+            self._report.run = self._tracker.run
+            self._report.tracking_is_buffering = self._tracker.is_buffering
+        if self._store is not None:
+            self._report.storage_is_buffering = self._store.away
+        self._server.publish(self._report.as_progress())
+        if force or time.monotonic() - self._written_at >= _TICK:
+            self._log_file.write(self._report.as_record())
+            self._written_at = time.monotonic()
+
+
+def main() -> None:
+    """Run as the pod's PID 1; does not return."""
+    parser = argparse.ArgumentParser(prog="headrace_trainer", description="The launcher of a Headrace training pod.")
+    parser.add_argument("--child", default="headrace_trainer.child", help="the module that runs the script")
+    options = parser.parse_args()
+    inbox: Inbox = queue.SimpleQueue()
+    # SimpleQueue.put may be called from a signal handler.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: inbox.put(StopRequested()))
+    threading.excepthook = lambda args: inbox.put(ThreadDied(args.exc_value or RuntimeError(str(args.exc_type))))
+    code = _run(options.child, inbox)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads may still wait for the network; there is nothing left to wait for.
+    os._exit(code)
+
+
+def _run(child_module: str, inbox: Inbox) -> int:
+    log_file = TerminationLog(Settings().paths.termination_log)
+    settings = Settings()
+    try:
+        settings = Settings.from_environment(os.environ)
+        log_file = TerminationLog(settings.paths.termination_log)
+        config = parse_config(os.environ.get("HEADRACE_CONFIG", ""))
+        if settings.worker >= config.workers.count:
+            raise Failed(
+                bad_config(f"JOB_COMPLETION_INDEX is {settings.worker}, and there are {config.workers.count} workers")
+            )
+        launcher = Launcher(config, settings, child_module, inbox, log_file)
+    except Failed as error:
+        report = Report(settings.worker)
+        report.conclude(Outcome.FAILED, error.failure)
+        log_file.write(report.as_record())
+        log(f"{error.failure.failure_class}/{error.failure.reason}: {error.failure.message}")
+        return error.failure.exit_code
+    return launcher.run()

@@ -1,0 +1,233 @@
+"""What the child says: newline-delimited JSON on a pipe (HEADRACE_CHILD_FD), as values.
+
+Epochs count from 0 and steps from 1 over the whole fit here, as Keras counts; what leaves the pod counts epochs from 1.
+Everything is a claim of user code: what does not have the shape of a message is refused, never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAX_LINE = 64 * 1024
+MAX_METRICS = 200
+
+
+class BadMessage(ValueError):
+    """The line is not a message of the contract."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit began (the first is 0)."""
+
+    fit: int
+    epochs: int
+    steps_per_epoch: int | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step ended; `time` in milliseconds since 1970. Which steps are for the run in MLflow, and which only show how
+    far training is, the script's process decides: the first are the same in each attempt, so that they can be
+    compared.
+    """
+
+    fit: int
+    epoch: int
+    step: int
+    time: int
+    metrics: Mapping[str, float]
+    is_logged: bool = True
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch ended with these metrics, those of its validation included."""
+
+    fit: int
+    epoch: int
+    step: int
+    time: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class FitEnd:
+    """A fit ended."""
+
+    fit: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """model.evaluate returned these."""
+
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint lies in `folder`."""
+
+    folder: Path
+    fit: int
+    epoch: int
+    step: int
+    time: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Training goes on from a checkpoint. `exact` is None while that cannot be told."""
+
+    fit: int
+    epoch: int
+    step: int
+    exact: bool | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Sent at the end: what was trained, and how many steps of it."""
+
+    kind: str
+    steps: int
+
+
+@dataclass(frozen=True)
+class Exporting:
+    """The script has ended well; the model is being exported."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The model lies in `folder`, a subfolder a format."""
+
+    folder: Path
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportFailed:
+    """A format cannot be made of this model."""
+
+    format: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ScriptException:
+    """The script raised. `module` is the one that was not found."""
+
+    exception: str
+    message: str
+    module: str | None
+    traceback: str
+
+
+Message = (
+    Fit
+    | Step
+    | Epoch
+    | FitEnd
+    | Evaluate
+    | Checkpoint
+    | Resume
+    | Trained
+    | Exporting
+    | Exported
+    | ExportFailed
+    | ScriptException
+)
+
+
+def parse_message(line: bytes) -> Message:
+    """The message in one line. Raises BadMessage."""
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage(f"not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise BadMessage("not an object")
+    kind = data.get("type")
+    build = _BUILDERS.get(kind) if isinstance(kind, str) else None
+    if build is None:
+        raise BadMessage(f"unknown type {str(kind)[:40]!r}")
+    return build(data)
+
+
+def _integer(data: dict[str, Any], name: str) -> int:
+    value = data.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise BadMessage(f"{name} is not a count")
+    return value
+
+
+def _optional_integer(data: dict[str, Any], name: str) -> int | None:
+    return None if data.get(name) is None else _integer(data, name)
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    value = data.get(name)
+    if not isinstance(value, str):
+        raise BadMessage(f"{name} is not a text")
+    return value
+
+
+def _metrics(data: dict[str, Any]) -> dict[str, float]:
+    value = data.get("metrics")
+    if not isinstance(value, dict):
+        raise BadMessage("metrics is not an object")
+    numbers = {k: float(v) for k, v in value.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return dict(list(numbers.items())[:MAX_METRICS])
+
+
+def _exact(data: dict[str, Any]) -> bool | None:
+    value = data.get("exact")
+    return value if isinstance(value, bool) else None
+
+
+def _formats(data: dict[str, Any]) -> tuple[str, ...]:
+    value = data.get("formats")
+    if not isinstance(value, list):
+        raise BadMessage("formats is not a list")
+    return tuple(str(item) for item in value)
+
+
+def _step(data: dict[str, Any], *, is_logged: bool) -> Step:
+    fit, epoch, step, time = (_integer(data, name) for name in ("fit", "epoch", "step", "time"))
+    return Step(fit, epoch, step, time, _metrics(data), is_logged)
+
+
+_BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
+    "fit": lambda d: Fit(_integer(d, "fit"), _integer(d, "epochs"), _optional_integer(d, "stepsPerEpoch")),
+    "step": lambda d: _step(d, is_logged=True),
+    "progress": lambda d: _step(d, is_logged=False),
+    "epoch": lambda d: Epoch(
+        _integer(d, "fit"), _integer(d, "epoch"), _integer(d, "step"), _integer(d, "time"), _metrics(d)
+    ),
+    "fitEnd": lambda d: FitEnd(_integer(d, "fit"), _metrics(d)),
+    "evaluate": lambda d: Evaluate(_metrics(d)),
+    "checkpoint": lambda d: Checkpoint(
+        Path(_text(d, "dir")), _integer(d, "fit"), _integer(d, "epoch"), _integer(d, "step"), _integer(d, "time")
+    ),
+    "resume": lambda d: Resume(
+        _integer(d, "fit"), _integer(d, "epoch"), _integer(d, "step"), _exact(d), str(d.get("message") or "")
+    ),
+    "trained": lambda d: Trained(_text(d, "kind"), _integer(d, "steps")),
+    "exporting": lambda d: Exporting(),
+    "exported": lambda d: Exported(Path(_text(d, "dir")), _formats(d)),
+    "exportFailed": lambda d: ExportFailed(_text(d, "format"), str(d.get("message") or "")),
+    "exception": lambda d: ScriptException(
+        _text(d, "exception"),
+        str(d.get("message") or ""),
+        d["module"] if isinstance(d.get("module"), str) else None,
+        str(d.get("traceback") or ""),
+    ),
+}

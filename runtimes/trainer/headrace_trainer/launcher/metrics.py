@@ -1,0 +1,111 @@
+"""Names and step numbers of the metrics in MLflow, made so that no (key, step) of one run means two things.
+
+    loss                what a sampled step reports                     step: trained steps of the whole script
+    epoch/loss          what an epoch ended with                        step: epochs of the whole script, from 1
+    val_loss            the validation of an epoch                      step: epochs of the whole script, from 1
+    eval_loss           a model.evaluate                                step: its number in the script, from 1
+
+A script may call fit more than once: the numbers go on. Where a fit began is in every checkpoint's manifest (`Base`),
+since the attempt that goes on from it has not seen the fits before.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headrace_trainer.launcher.messages import Epoch, Evaluate, Fit, Step
+
+_UNWANTED = re.compile(r"[^A-Za-z0-9_./ -]")
+_MAX_KEY = 120
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One value for MLflow; `time` in milliseconds since 1970, when it was measured."""
+
+    key: str
+    value: float
+    time: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Base:
+    """How many steps and epochs were trained in the fits before this one."""
+
+    steps: int = 0
+    epochs: int = 0
+
+
+class MetricLog:
+    """Turns messages into metrics, and keeps the latest value of each plain name."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, float] = {}
+        self._bases: dict[int, Base] = {}
+        self._fit = 0
+        self._done = Base()  # of the fit under way
+        self._evaluations = 0
+
+    @property
+    def base(self) -> Base:
+        """Of the fit under way."""
+        return self._bases.get(self._fit, Base())
+
+    def base_of(self, fit: int) -> Base:
+        """Of a fit; a fit that has not begun follows the one under way."""
+        if fit in self._bases or fit <= self._fit:
+            return self._bases.get(fit, Base())
+        return Base(self.base.steps + self._done.steps, self.base.epochs + self._done.epochs)
+
+    def go_on_from(self, fit: int, base: Base) -> None:
+        """A checkpoint says where its fit began."""
+        self._bases[fit] = base
+
+    def begin(self, message: Fit) -> None:
+        """A fit begins."""
+        self._bases.setdefault(message.fit, self.base_of(message.fit))
+        self._fit, self._done = message.fit, Base()
+
+    def step(self, message: Step) -> list[Metric]:
+        """What a step reports; nothing to log where it only shows how far training is."""
+        self._advance(message.fit, message.step, message.epoch)
+        self._keep(message.metrics)
+        if not message.is_logged:
+            return []
+        step = self.base.steps + message.step
+        return [Metric(_key(name), value, message.time, step) for name, value in message.metrics.items()]
+
+    def epoch(self, message: Epoch) -> list[Metric]:
+        """What an epoch ended with."""
+        self._advance(message.fit, message.step, message.epoch + 1)
+        self._keep(message.metrics)
+        step = self.base.epochs + message.epoch + 1
+        return [
+            Metric(_key(name if name.startswith("val_") else f"epoch/{name}"), value, message.time, step)
+            for name, value in message.metrics.items()
+        ]
+
+    def evaluate(self, message: Evaluate, time: int) -> list[Metric]:
+        """What model.evaluate returned."""
+        self._evaluations += 1
+        metrics = {f"eval_{name}": value for name, value in message.metrics.items()}
+        self._keep(metrics)
+        return [Metric(_key(name), value, time, self._evaluations) for name, value in metrics.items()]
+
+    def _advance(self, fit: int, steps: int, epochs: int) -> None:
+        if fit != self._fit:  # a loop of the user's own announces no fit
+            self._bases.setdefault(fit, self.base_of(fit))
+            self._fit, self._done = fit, Base()
+        self._done = Base(max(self._done.steps, steps), max(self._done.epochs, epochs))
+
+    def _keep(self, metrics: Mapping[str, float]) -> None:
+        self.latest.update({_key(name): value for name, value in metrics.items() if math.isfinite(value)})
+
+
+def _key(name: str) -> str:
+    """MLflow refuses a whole batch for one name that it does not like."""
+    return _UNWANTED.sub("_", name)[:_MAX_KEY] or "_"

@@ -1,0 +1,162 @@
+"""The few calls of MLflow's REST API that a run needs, over http.client: the mlflow package weighs 69 MB and blocks.
+
+No retries here: an answer, or an exception that says whether another try is worth it.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headrace_trainer.launcher.metrics import Metric
+
+METRICS_PER_BATCH = 1000
+_PARAMS_PER_BATCH = 100
+_MAX_PARAM = 6000
+_MAX_TAG = 5000
+_TIMEOUT = 10.0
+_HISTORY_PAGE = 25000
+
+
+class Unavailable(Exception):
+    """No answer, or one that another try may better (5xx, 429, a proxy's page)."""
+
+
+class Refused(Exception):
+    """The server said no to who asks (401, 403) or to what it is asked about (the run is gone)."""
+
+
+class Rejected(Exception):
+    """The server does not like what it was sent (400)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as MLflow has it. `logged` is the highest step logged of each key."""
+
+    id: str
+    experiment_id: str
+    artifact_uri: str
+    logged: Mapping[str, int]
+
+
+class MLflow:
+    """One server and one user. Each call is one connection; every method may raise Unavailable, Refused or Rejected."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self._url = urllib.parse.urlsplit(url)
+        self._headers = {"Content-Type": "application/json"}
+        if username:
+            token = base64.b64encode(f"{username}:{password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {token}"
+
+    def find_run(self, experiment_id: str, tag: str, value: str) -> Run | None:
+        """The oldest run of the experiment that carries the tag."""
+        quoted = value.replace("'", "")
+        found = self._post(
+            "runs/search",
+            {
+                "experiment_ids": [experiment_id],
+                "filter": f"tags.\"{tag}\" = '{quoted}'",
+                "order_by": ["attributes.start_time ASC"],
+                "max_results": 1,
+            },
+        )
+        runs = found.get("runs") or []
+        return _run(runs[0]) if runs else None
+
+    def create_run(self, experiment_id: str, name: str, time: int, tags: Mapping[str, str]) -> Run:
+        """A new run, RUNNING."""
+        body = {"experiment_id": experiment_id, "run_name": name, "start_time": time, "tags": _pairs(tags, _MAX_TAG)}
+        return _run(self._post("runs/create", body)["run"])
+
+    def update_run(self, run_id: str, status: str, end_time: int | None) -> None:
+        """Set a run's status; `end_time` in milliseconds since 1970."""
+        body = {"run_id": run_id, "status": status}
+        self._post("runs/update", body if end_time is None else {**body, "end_time": end_time})
+
+    def log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        """At most METRICS_PER_BATCH. MLflow keeps one of two that are equal in key, value, time and step."""
+        values = [{"key": m.key, "value": _number(m.value), "timestamp": m.time, "step": m.step} for m in metrics]
+        self._post("runs/log-batch", {"run_id": run_id, "metrics": values})
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Any number; logging the same again is no error."""
+        pairs = _pairs(params, _MAX_PARAM)
+        for start in range(0, len(pairs), _PARAMS_PER_BATCH):
+            self._post("runs/log-batch", {"run_id": run_id, "params": pairs[start : start + _PARAMS_PER_BATCH]})
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags on a run."""
+        self._post("runs/log-batch", {"run_id": run_id, "tags": _pairs(tags, _MAX_TAG)})
+
+    def history(self, run_id: str, key: str) -> list[tuple[int, float]]:
+        """All (step, value) of a metric, as they were logged."""
+        found: list[tuple[int, float]] = []
+        token = ""
+        while True:
+            query = {"run_id": run_id, "metric_key": key, "max_results": str(_HISTORY_PAGE), "page_token": token}
+            page = self._request("GET", "metrics/get-history?" + urllib.parse.urlencode(query), None)
+            found += [(int(m.get("step", 0)), float(m["value"])) for m in page.get("metrics", ())]
+            token = page.get("next_page_token") or ""
+            if not token:
+                return found
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._request("POST", path, json.dumps(body).encode())
+
+    def _request(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        if self._url.scheme == "https":
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(self._url.netloc, timeout=_TIMEOUT)
+        else:
+            connection = http.client.HTTPConnection(self._url.netloc, timeout=_TIMEOUT)
+        try:
+            connection.request(method, f"{self._url.path}/api/2.0/mlflow/{path}", body, self._headers)
+            response = connection.getresponse()
+            text, status = response.read(), response.status
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"{type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        return _answer(status, text)
+
+
+def _answer(status: int, text: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(text or b"{}")
+    except ValueError:
+        data = None
+    problem = str(data.get("message", "")) if isinstance(data, dict) else text[:200].decode("utf-8", errors="replace")
+    if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        raise Refused(f"{status} {problem}")
+    if status == http.HTTPStatus.NOT_FOUND and isinstance(data, dict) and data.get("error_code"):
+        raise Refused(f"{status} {problem}")
+    if status == http.HTTPStatus.BAD_REQUEST:
+        raise Rejected(problem)
+    if status != http.HTTPStatus.OK or not isinstance(data, dict):
+        raise Unavailable(f"{status} {problem}")
+    return data
+
+
+def _run(data: Mapping[str, Any]) -> Run:
+    info = data["info"]
+    logged = {m["key"]: int(m.get("step", 0)) for m in data.get("data", {}).get("metrics", ())}
+    return Run(info["run_id"], info["experiment_id"], info["artifact_uri"], logged)
+
+
+def _pairs(values: Mapping[str, str], longest: int) -> list[dict[str, str]]:
+    return [{"key": key, "value": value[:longest]} for key, value in values.items()]
+
+
+def _number(value: float) -> float | str:
+    """JSON has no NaN and no infinities; the protobuf's JSON form has them as texts."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value

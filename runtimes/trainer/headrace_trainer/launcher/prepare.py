@@ -1,0 +1,111 @@
+"""What has to be there before the script starts, in this order: the entrypoint, the gang's names, the run, the
+checkpoint to go on from, the datasets. Runs in a thread of its own, so that the launcher answers and can be stopped
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+
+from headrace_trainer.launcher import datasets
+from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored
+from headrace_trainer.launcher.config import Config
+from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.peers import wait_for_names
+from headrace_trainer.launcher.s3 import Patience, Store
+from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.tracking import Tracker
+
+_REPLAYED_METRIC = "loss"
+PREVIOUS_STEPS = "steps.jsonl"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """From which checkpoint to go on, if there is one (it lies in the folder `Paths.resume`)."""
+
+    resume: Stored | None = None
+
+
+def prepare(
+    config: Config,
+    settings: Settings,
+    store: Store | None,
+    checkpoints: CheckpointStore | None,
+    tracker: Tracker | None,
+) -> Ready:
+    """Raises Failed with the first thing that is not as it has to be."""
+    _check_entrypoint(config)
+    for folder in (settings.paths.checkpoints, settings.paths.export, settings.paths.trace):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    wait_for_names(config.workers.addresses, config.workers.name_deadline)
+    if tracker is not None:
+        tracker.start()
+    stored = None if checkpoints is None else _resume(settings, checkpoints)
+    if stored is not None and tracker is not None:
+        _write_previous_steps(settings, stored, tracker)
+    for dataset in config.datasets:
+        if store is None:
+            raise RuntimeError("a configuration with datasets has a storage")
+        datasets.download(dataset, store, settings.outage)
+    return Ready(stored)
+
+
+def _check_entrypoint(config: Config) -> None:
+    path = config.source / config.entrypoint
+    inside = path.resolve().is_relative_to(config.source.resolve()) or ".." not in path.parts
+    if inside and path.is_file():
+        return
+    files = (
+        sorted(p.name for p in config.source.iterdir() if not p.name.startswith("."))[:20]
+        if config.source.is_dir()
+        else []
+    )
+    has = f"it has {', '.join(files)}" if files else "it has no files"
+    raise Failed(
+        Failure(
+            Reason.ENTRYPOINT_NOT_FOUND,
+            f"{config.entrypoint} is not in the source: {has}",
+            "Correct spec.entrypoint, or the keys of the ConfigMap in spec.source.",
+        )
+    )
+
+
+def _resume(settings: Settings, checkpoints: CheckpointStore) -> Stored | None:
+    """The chief tries its candidates until one is whole, and says which; the others take that one."""
+    patience = Patience(settings.outage)
+    if settings.worker > 0:
+        chosen = checkpoints.await_choice(patience)
+        stored = None if chosen is None else checkpoints.download(chosen, settings.paths.resume, patience)
+        if chosen is not None and stored is None:
+            raise Failed(
+                Failure(
+                    Reason.STORAGE_UNAVAILABLE,
+                    f"the checkpoint {chosen}, from which the chief goes on, cannot be read whole here",
+                    "The next attempt chooses again.",
+                )
+            )
+        return stored
+    for candidate in checkpoints.choose(patience):
+        stored = checkpoints.download(candidate, settings.paths.resume, patience)
+        if stored is not None:
+            checkpoints.publish(candidate, patience)
+            return stored
+    checkpoints.publish(None, patience)
+    return None
+
+
+def _write_previous_steps(settings: Settings, stored: Stored, tracker: Tracker) -> None:
+    """Losses that the run has of steps after the checkpoint: the script's process compares them with those of the
+    replay.
+    """
+    lines = []
+    for step, loss in sorted(tracker.history(_REPLAYED_METRIC)):
+        of_fit = step - stored.base.steps
+        if of_fit > stored.step:
+            epoch = (of_fit - 1) // stored.steps_per_epoch if stored.steps_per_epoch else None
+            lines.append(json.dumps({"fit": stored.fit, "epoch": epoch, "step": of_fit, _REPLAYED_METRIC: loss}))
+    (settings.paths.trace / PREVIOUS_STEPS).write_text("".join(f"{line}\n" for line in lines))

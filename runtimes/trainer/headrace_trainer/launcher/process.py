@@ -1,0 +1,130 @@
+"""The script's process: started in a session of its own, its output passed on, its messages read, every orphan reaped.
+
+Whoever owns the inbox gets ChildMessage for each message and ChildExited once. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.logtail import LogTail
+from headrace_trainer.launcher.messages import MAX_LINE, BadMessage, Message, parse_message
+
+
+@dataclass(frozen=True)
+class ChildMessage:
+    """The child said something."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class ChildExited:
+    """The child is gone; a negative code is a signal."""
+
+    exit_code: int
+
+
+Post = Callable[[ChildMessage | ChildExited], None]
+
+
+class Child:
+    """One run of the user's script. Make it with `start`; always end it with `close`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], tail: LogTail, readers: Sequence[threading.Thread]) -> None:
+        self._process = process
+        self._tail = tail
+        self._readers = readers
+
+    @staticmethod
+    def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, post: Post) -> Child:
+        """Start `command` with HEADRACE_CHILD_FD added to `env`; events go to `post`, from other threads."""
+        receive, send = os.pipe()
+        try:
+            process = subprocess.Popen(
+                command,
+                env={**env, "HEADRACE_CHILD_FD": str(send), "PYTHONUNBUFFERED": "1"},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=[send],
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(receive)
+            raise
+        finally:
+            os.close(send)
+        if process.stdout is None or process.stderr is None:
+            raise RuntimeError("the child has no output pipes")
+        tail = LogTail()
+        readers = [
+            threading.Thread(target=_pass_on, args=("stdout", process.stdout, sys.stdout.buffer, tail), daemon=True),
+            threading.Thread(target=_pass_on, args=("stderr", process.stderr, sys.stderr.buffer, tail), daemon=True),
+            threading.Thread(target=_read_messages, args=(receive, post), daemon=True),
+        ]
+        for reader in readers:
+            reader.start()
+        threading.Thread(target=_reap, args=(process, post), name="reaper", daemon=True).start()
+        return Child(process, tail, readers)
+
+    @property
+    def log_tail(self) -> str:
+        return self._tail.text()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the script's process, not to what it started. Not by Popen, which would reap it here."""
+        if self._process.returncode is None:
+            os.kill(self._process.pid, number)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """End whatever is left of the session and read what it still had to say."""
+        with contextlib.suppress(ProcessLookupError):  # nothing was left
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for reader in self._readers:
+            reader.join(timeout)
+
+
+def _reap(process: subprocess.Popen[bytes], post: Post) -> None:
+    """As PID 1 every orphan of the pod is ours. Looked at first (WNOWAIT), so that the exit code of the child is
+    known.
+    """
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            if ended is None:
+                continue
+            _, status = os.waitpid(ended.si_pid, 0)
+        except ChildProcessError:
+            return
+        if ended.si_pid == process.pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            post(ChildExited(process.returncode))
+
+
+def _pass_on(name: str, source: BinaryIO, sink: BinaryIO, tail: LogTail) -> None:
+    with source:
+        while data := os.read(source.fileno(), 65536):
+            tail.feed(name, data)
+            sink.write(data)
+            sink.flush()
+
+
+def _read_messages(descriptor: int, post: Post) -> None:
+    with os.fdopen(descriptor, "rb") as pipe:
+        while line := pipe.readline(MAX_LINE):
+            try:
+                post(ChildMessage(parse_message(line)))
+            except BadMessage as error:
+                log(f"a message of the script's process was not understood and is left out: {error}")

@@ -1,0 +1,183 @@
+"""How far the training is, and the HTTP endpoint that says so. The main thread publishes, the server's threads only
+read.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from threading import Thread
+from typing import Any
+
+from headrace_trainer.launcher.failures import Failed, bad_config
+from headrace_trainer.launcher.messages import Epoch, Fit, Step
+
+_WINDOW_MS = 10 * 60 * 1000
+_CLIENT_TIMEOUT = 5.0
+
+
+class State(StrEnum):
+    """What the launcher is at."""
+
+    PREPARING = "Preparing"
+    TRAINING = "Training"
+    EXPORTING = "Exporting"
+    UPLOADING = "Uploading"
+    FINISHED = "Finished"
+
+
+class StepRate:
+    """Steps a second as measured over the last ten minutes, from the first step's end on: building the model is in
+    the first.
+
+    Validation and checkpoints between steps count, as they do for the time that is left.
+
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, int]] = deque()
+
+    def add(self, step: int, time: int) -> None:
+        """A step ended at `time`, in milliseconds."""
+        if self._seen and (step <= self._seen[-1][0] or time < self._seen[-1][1]):
+            return
+        self._seen.append((step, time))
+        while len(self._seen) > 2 and time - self._seen[0][1] > _WINDOW_MS:
+            self._seen.popleft()
+
+    @property
+    def per_second(self) -> float | None:
+        """None until two steps were seen."""
+        if len(self._seen) < 2:
+            return None
+        (first_step, first_time), (last_step, last_time) = self._seen[0], self._seen[-1]
+        return 1000.0 * (last_step - first_step) / max(last_time - first_time, 1)
+
+
+@dataclass
+class Progress:
+    """Where the fit under way is. Epochs count from 1 here, as people do."""
+
+    fit: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps_per_epoch: int | None = None
+    rate: StepRate = field(default_factory=StepRate)
+
+    def begin(self, message: Fit) -> None:
+        """A fit begins."""
+        self.fit, self.epochs, self.steps_per_epoch = message.fit, message.epochs, message.steps_per_epoch
+        self.epoch, self.step, self.rate = 1, 0, StepRate()
+
+    def advance(self, message: Step | Epoch) -> None:
+        """A step or an epoch ended."""
+        if message.fit != self.fit:  # a loop of the user's own
+            self.fit, self.epochs, self.steps_per_epoch, self.rate = message.fit, None, None, StepRate()
+        self.epoch, self.step = message.epoch + 1, message.step
+        self.rate.add(message.step, message.time)
+        if isinstance(message, Epoch) and self.steps_per_epoch is None and self.epochs is not None:
+            self.steps_per_epoch = message.step // self.epoch
+
+    @property
+    def steps(self) -> int | None:
+        """The fit's total, where it is known."""
+        return None if self.epochs is None or not self.steps_per_epoch else self.epochs * self.steps_per_epoch
+
+    def as_json(self) -> dict[str, Any]:
+        """For the record: what is known."""
+        if self.fit is None or self.step is None:
+            return {}
+        known = {"fit": self.fit, "epoch": self.epoch, "epochs": self.epochs, "step": self.step}
+        percent = None if not self.steps else round(min(100.0, 100.0 * self.step / self.steps), 1)
+        return {"percent": percent, **{k: v for k, v in known.items() if v is not None}, "steps": self.steps}
+
+    def with_times(self) -> dict[str, Any]:
+        """For /progress: with what is left, in seconds."""
+        shown = self.as_json()
+        rate = self.rate.per_second
+        if not shown:
+            return {}
+        if rate is not None:
+            shown["stepsPerSecond"] = round(rate, 3)
+        left = None if self.steps is None or self.step is None else max(0, self.steps - self.step)
+        shown["etaSeconds"] = None if left is None or not rate else round(left / rate)
+        return shown
+
+
+class ProgressServer:
+    """Serves GET /progress and /healthz from threads of its own."""
+
+    def __init__(self, bind: str, port: int) -> None:
+        self._text = b"{}"
+        try:
+            self._server = _Server(_addresses(bind, port), _handler(lambda: self._text))
+        except OSError as error:
+            raise Failed(bad_config(f"progressPort {port} cannot be served: {error}")) from error
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Serve until the process ends."""
+        Thread(target=self._server.serve_forever, name="progress", daemon=True).start()
+
+    def publish(self, document: Mapping[str, Any]) -> None:
+        """What /progress answers from now on."""
+        self._text = json.dumps(document, separators=(",", ":")).encode()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(
+        self, address: tuple[socket.AddressFamily, tuple[str, int]], handler: type[BaseHTTPRequestHandler]
+    ) -> None:
+        self.address_family = address[0]
+        super().__init__(address[1], handler)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:  # IPv4 through the same socket
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        TCPServer.server_bind(self)  # not HTTPServer's, which asks DNS for the host's name
+
+
+def _addresses(bind: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """All of the pod's addresses where none is named, whichever family it has."""
+    if bind:
+        return (socket.AF_INET6 if ":" in bind else socket.AF_INET), (bind, port)
+    if socket.has_dualstack_ipv6():
+        return socket.AF_INET6, ("::", port)
+    return socket.AF_INET, ("0.0.0.0", port)
+
+
+def _handler(text: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _CLIENT_TIMEOUT
+
+        def do_GET(self) -> None:
+            if self.path == "/progress":
+                self._answer(200, "application/json", text())
+            elif self.path == "/healthz":
+                self._answer(200, "text/plain", b"ok\n")
+            else:
+                self._answer(404, "text/plain", b"not found\n")
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """The pod's log is the script's."""
+
+    return Handler

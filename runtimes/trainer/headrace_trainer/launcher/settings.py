@@ -1,0 +1,93 @@
+"""What the pod's environment says beside HEADRACE_CONFIG: folders, patience, the worker's index. Read once, here
+only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace_trainer.launcher.failures import Failed, bad_config
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders of a pod. `work` is the script's working directory; the launcher's own scratch lies in a folder of
+    it.
+    """
+
+    work: Path = Path("/headrace/work")
+    termination_log: Path = Path("/dev/termination-log")
+    cgroup_membership: Path = Path("/proc/self/cgroup")
+    cgroup_root: Path = Path("/sys/fs/cgroup")
+
+    @property
+    def scratch(self) -> Path:
+        return self.work / ".headrace"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.scratch / "checkpoints"
+
+    @property
+    def resume(self) -> Path:
+        return self.scratch / "resume"
+
+    @property
+    def trace(self) -> Path:
+        return self.scratch / "trace"
+
+    @property
+    def export(self) -> Path:
+        return self.scratch / "export"
+
+    @property
+    def spool(self) -> Path:
+        return self.scratch / "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`grace`, `outage` and `peer_hold` are seconds.
+
+    `outage` is how long S3 or MLflow may be away when there is nothing left to do but to wait for them. While the
+    script trains both may be away for as long as it takes.
+    """
+
+    paths: Paths = Paths()
+    worker: int = 0
+    bind: str = ""
+    grace: float = 25.0
+    outage: float = 600.0
+    peer_hold: float = 30.0
+
+    @staticmethod
+    def from_environment(env: Mapping[str, str]) -> Settings:
+        """Raises Failed (BadConfig) that names the variable."""
+        defaults = Settings()
+        paths = Paths(
+            work=Path(env.get("HEADRACE_WORK_DIR") or defaults.paths.work),
+            termination_log=Path(env.get("HEADRACE_TERMINATION_LOG") or defaults.paths.termination_log),
+        )
+        return Settings(
+            paths=paths,
+            worker=int(_number(env, "JOB_COMPLETION_INDEX", defaults.worker)),
+            bind=env.get("HEADRACE_BIND", defaults.bind),
+            grace=_number(env, "HEADRACE_GRACE_SECONDS", defaults.grace),
+            outage=_number(env, "HEADRACE_OUTAGE_SECONDS", defaults.outage),
+            peer_hold=_number(env, "HEADRACE_PEER_HOLD_SECONDS", defaults.peer_hold),
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise Failed(bad_config(f"{name} must be a number that is not negative, not {text!r}"))
+    return value

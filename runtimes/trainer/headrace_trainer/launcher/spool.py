@@ -1,0 +1,64 @@
+"""A queue of metrics on disk: what MLflow has not taken yet costs no memory, however long it is away.
+
+One thread appends, another one reads from the front. In normal times the file is emptied every second.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace_trainer.launcher.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Metrics from the front of the queue; `end` is where the next batch begins."""
+
+    metrics: tuple[Metric, ...]
+    end: int
+
+
+class Spool:
+    """A file of JSON lines, read from an offset on and truncated when all of it was taken."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w+b")
+        self._lock = threading.Lock()
+        self._taken = 0
+        self._end = 0
+
+    @property
+    def is_empty(self) -> bool:
+        with self._lock:
+            return self._taken == self._end
+
+    def append(self, metrics: Iterable[Metric]) -> None:
+        """Put at the back."""
+        lines = b"".join(json.dumps([m.key, m.value, m.time, m.step]).encode() + b"\n" for m in metrics)
+        with self._lock:
+            self._file.seek(self._end)
+            self._file.write(lines)
+            self._file.flush()
+            self._end += len(lines)
+
+    def front(self, limit: int) -> Batch:
+        """Up to `limit` metrics from the front; they stay until `take`."""
+        with self._lock:
+            self._file.seek(self._taken)
+            lines: list[bytes] = []
+            while len(lines) < limit and (line := self._file.readline()):
+                lines.append(line)
+            return Batch(tuple(Metric(*json.loads(line)) for line in lines), self._taken + sum(map(len, lines)))
+
+    def take(self, batch: Batch) -> None:
+        """The batch has arrived where it was to go."""
+        with self._lock:
+            self._taken = batch.end
+            if self._taken == self._end:
+                self._file.truncate(0)
+                self._taken = self._end = 0

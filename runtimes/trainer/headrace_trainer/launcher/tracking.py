@@ -1,0 +1,233 @@
+"""The job's run in MLflow, over all attempts: found by the tag `headrace.uid` or made, written by the chief's
+launcher alone.
+
+Metrics wait in a spool on disk and go in batches from one thread, with the times at which they were measured; MLflow
+may be away for as long as it takes. No (key, step) is logged twice: what the run has already is read once, when it is
+found, and left out when steps are trained again. A resent batch is harmless, since MLflow keeps one of two equal
+metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace_trainer.launcher.config import Job, Scalar, Tracking
+from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.metrics import Metric
+from headrace_trainer.launcher.mlflow import METRICS_PER_BATCH, MLflow, Refused, Rejected, Run, Unavailable
+from headrace_trainer.launcher.spool import Spool
+
+UID_TAG = "headrace.uid"
+_FLUSH_SECONDS = 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+_LEAST_BATCH = 50
+
+
+@dataclass(frozen=True)
+class End:
+    """What to leave the run with. An interrupted run stays RUNNING: `status` is None."""
+
+    status: str | None
+    time: int
+
+
+class Tracker:
+    """Make it, `start` it, `log` to it, `close` it. Only `start` and `close` wait."""
+
+    def __init__(
+        self, tracking: Tracking, job: Job, parameters: Mapping[str, Scalar], client: MLflow, spool: Path
+    ) -> None:
+        self._tracking = tracking
+        self._job = job
+        self._parameters = {name: v if isinstance(v, str) else json.dumps(v) for name, v in parameters.items()}
+        self._client = client
+        self._spool = Spool(spool)
+        self._changed = threading.Condition()
+        self._tags: dict[str, str] = {}
+        self._end: End | None = None
+        self._logged: dict[str, int] = {}
+        self._batch_size = METRICS_PER_BATCH
+        self._problem: Unavailable | Refused | None = None
+        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+        self.run: Run | None = None
+
+    @property
+    def is_buffering(self) -> bool:
+        """Whether MLflow takes nothing at the moment."""
+        return self._problem is not None
+
+    @property
+    def was_started(self) -> bool:
+        """Whether there is anything to close."""
+        return self._thread.ident is not None
+
+    def start(self) -> None:
+        """Find or make the run. MLflow may be away, then it is tried later; raises Failed (TrackingForbidden) where
+        it refuses.
+        """
+        try:
+            self._open()
+        except Unavailable as error:
+            self._note(error)
+        except (Refused, Rejected) as error:
+            raise Failed(self._forbidden(error)) from error
+        self._thread.start()
+
+    def log(self, metrics: list[Metric]) -> None:
+        """Have the metrics logged in the end."""
+        self._spool.append(metrics)
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Have the run tagged in the end."""
+        with self._changed:
+            self._tags.update(tags)
+            self._changed.notify_all()
+
+    def await_run(self, seconds: float) -> Run:
+        """The run, once there is one. Raises Failed (Tracking…)."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.run is not None, seconds)
+        if self.run is None:
+            raise Failed(self._failure(f"no run could be made within {seconds:.0f} s"))
+        return self.run
+
+    def close(self, status: str | None, seconds: float) -> None:
+        """Send all that is left, then leave the run with `status`. Raises Failed (Tracking…) when late."""
+        with self._changed:
+            self._end = End(status, time.time_ns() // 1_000_000)
+            self._changed.notify_all()
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            raise Failed(self._failure(f"MLflow did not take all of the run within {seconds:.0f} s"))
+
+    def history(self, key: str) -> list[tuple[int, float]]:
+        """What this run has of a metric, empty where MLflow cannot say now."""
+        if self.run is None:
+            return []
+        try:
+            return self._client.history(self.run.id, key)
+        except (Unavailable, Refused, Rejected) as error:
+            log(f"the history of {key} cannot be read, replayed steps are not compared with it: {error}")
+            return []
+
+    def _open(self) -> None:
+        """Searched for again before each try to create: the answer to the last one may have been lost."""
+        run = self._client.find_run(self._tracking.experiment_id, UID_TAG, self._job.uid)
+        tags = {
+            "headrace.namespace": self._job.namespace,
+            "headrace.name": self._job.name,
+            UID_TAG: self._job.uid,
+            "headrace.attempt": str(self._job.attempt),
+        }
+        if run is None:
+            now = time.time_ns() // 1_000_000
+            run = self._client.create_run(self._tracking.experiment_id, self._job.name, now, tags)
+        else:
+            self._client.update_run(run.id, "RUNNING", None)
+            self._client.set_tags(run.id, tags)
+        try:
+            self._client.log_params(run.id, self._parameters)
+        except Rejected as error:
+            log(f"MLflow does not take the parameters: {error}")
+        self._logged = dict(run.logged)
+        with self._changed:
+            self.run = run
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                if self._send_all():
+                    return
+            except (Unavailable, Refused) as error:
+                self._note(error)
+                # A server that is slow rather than away would never take a batch for which a call is too short.
+                self._batch_size = max(self._batch_size // 2, _LEAST_BATCH)
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except Rejected as error:
+                # Not of a metric, those are sorted out one by one: a run that cannot be opened, a tag, an end.
+                self._note(Refused(str(error)))
+                time.sleep(_LONGEST_PAUSE)
+            else:
+                self._note(None)
+                pause = _FIRST_PAUSE
+                with self._changed:
+                    self._changed.wait_for(lambda: self._end is not None or bool(self._tags), _FLUSH_SECONDS)
+
+    def _send_all(self) -> bool:
+        """Send what there is; True when that was the end."""
+        if self.run is None:
+            self._open()
+        run = self.run
+        if run is None:
+            return False
+        while not self._spool.is_empty:
+            batch = self._spool.front(self._batch_size)
+            fresh = [m for m in batch.metrics if m.step > self._logged.get(m.key, -1)]
+            self._send(run, _without_repeats(fresh))
+            for metric in fresh:
+                self._logged[metric.key] = max(metric.step, self._logged.get(metric.key, -1))
+            self._spool.take(batch)
+            self._note(None)
+            self._batch_size = min(self._batch_size * 2, METRICS_PER_BATCH)
+        with self._changed:
+            tags, end = dict(self._tags), self._end
+        if tags:
+            self._client.set_tags(run.id, tags)
+            with self._changed:
+                self._tags = {key: value for key, value in self._tags.items() if tags.get(key) != value}
+        if end is None:
+            return False
+        if end.status is not None:
+            self._client.update_run(run.id, end.status, end.time)
+        return self._spool.is_empty
+
+    def _send(self, run: Run, metrics: list[Metric]) -> None:
+        """One batch; what MLflow rejects is found by halving, and left out with a line in the log."""
+        if not metrics:
+            return
+        try:
+            self._client.log_metrics(run.id, metrics)
+        except Rejected as error:
+            if len(metrics) == 1:
+                log(f"MLflow does not take the metric {metrics[0].key} of step {metrics[0].step}: {error}")
+                return
+            half = len(metrics) // 2
+            self._send(run, metrics[:half])
+            self._send(run, metrics[half:])
+
+    def _note(self, problem: Unavailable | Refused | None) -> None:
+        if problem is not None and self._problem is None:
+            log(f"MLflow takes nothing at the moment, metrics are kept: {problem}")
+        if problem is None and self._problem is not None:
+            log("MLflow answers again")
+        self._problem = problem
+
+    def _failure(self, what: str) -> Failure:
+        if isinstance(self._problem, Refused):
+            return self._forbidden(self._problem)
+        return Failure(
+            Reason.TRACKING_UNAVAILABLE,
+            f"{self._tracking.url}: {what}: {self._problem}",
+            "Look at the MLflow server; the job goes on from its last checkpoint when it is back.",
+        )
+
+    def _forbidden(self, problem: Refused | Rejected) -> Failure:
+        return Failure(
+            Reason.TRACKING_FORBIDDEN,
+            f"{self._tracking.url}: experiment {self._tracking.experiment or self._tracking.experiment_id}: {problem}",
+            "The namespace's MLflow user needs EDIT on the experiment: run `headrace tenant add` again.",
+        )
+
+
+def _without_repeats(metrics: list[Metric]) -> list[Metric]:
+    """The first of each (key, step): a fit of another script version may come back to a step."""
+    return list({(m.key, m.step): m for m in reversed(metrics)}.values())[::-1]

@@ -1,0 +1,147 @@
+"""An interrupted run ends with the weights, the losses and the History of an uninterrupted one; and says so where it
+does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+INTERVAL = 0.1
+
+
+@dataclass
+class Training:
+    """A script run to its end, in one process or in several."""
+
+    result: dict[str, Any]
+    attempts: list[Any]
+    exported: Path
+
+    def logged(self) -> dict[tuple[str, int, int], dict[str, float]]:
+        """All metrics by type, fit and step, the later attempt's where two logged the same step."""
+        messages = [m for attempt in self.attempts for m in attempt.of_type("step", "epoch")]
+        return {(m["type"], m["fit"], m["step"]): m["metrics"] for m in messages}
+
+
+def newest_checkpoint(directory: Path) -> Path:
+    return max(directory.glob("ckpt-*"))
+
+
+def is_in(fit: int, after_step: int) -> Any:
+    """The child has trained so far, and a checkpoint of that fit lies behind it."""
+
+    def condition(messages: list[dict[str, Any]]) -> bool:
+        saved = any(m["type"] == "checkpoint" and m["fit"] == fit and m["step"] > 3 for m in messages)
+        return saved and any(m["type"] == "step" and m["fit"] == fit and m["step"] >= after_step for m in messages)
+
+    return condition
+
+
+def run_to_end(start, directory: Path, interruptions: list[tuple[signal.Signals, int, int]]) -> Training:
+    result, exported, attempts, resume = directory / "result.json", directory / "model", [], {}
+    common = {"export_dir": exported, "formats": "TensorFlow,ONNX", "seed": 5, "checkpoint_interval": INTERVAL}
+    for attempt, (number, fit, step) in enumerate([*interruptions, (None, 0, 0)]):
+        checkpoints = directory / f"attempt-{attempt}"
+        child = start("four_fits.py", f"--result={result}", checkpoint_dir=checkpoints, **common, **resume)
+        attempts.append(child)
+        if number is None:
+            assert child.wait() == 0, child.stderr[-3000:]
+        else:
+            child.wait_until(is_in(fit, step))
+            child.signal(number)
+            assert child.wait() == (75 if number == signal.SIGTERM else -number)
+            resume = {"resume_dir": newest_checkpoint(checkpoints)}
+    return Training(json.loads(result.read_text()), attempts, exported)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(start_child, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    return run_to_end(start_child, tmp_path_factory.mktemp("uninterrupted"), [])
+
+
+@pytest.fixture(scope="module")
+def interrupted(start_child, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """Killed twice in the middle of the first fit's epochs, once in each other fit, and once stopped."""
+    interruptions = [
+        (signal.SIGKILL, 0, 27),
+        (signal.SIGKILL, 0, 53),
+        (signal.SIGKILL, 1, 33),
+        (signal.SIGTERM, 2, 50),
+        (signal.SIGKILL, 3, 47),
+    ]
+    return run_to_end(start_child, tmp_path_factory.mktemp("interrupted"), interruptions)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["arrays", "pipeline", "split", "generated", "evaluated"])
+def test_an_interrupted_fit_ends_like_an_uninterrupted_one(
+    name: str, uninterrupted: Training, interrupted: Training
+) -> None:
+    expected, result = uninterrupted.result[name], interrupted.result[name]
+    assert result["steps"] == expected["steps"]
+    assert result["epochs"] == expected["epochs"]
+    assert result["history"] == expected["history"]
+    for weights, expected_weights in zip(result["weights"], expected["weights"], strict=True):
+        np.testing.assert_array_equal(weights, expected_weights)
+    assert {k: v for k, v in result.items() if k not in ("weights", "history")} == {
+        k: v for k, v in expected.items() if k not in ("weights", "history")
+    }
+
+
+def test_every_logged_value_is_that_of_the_uninterrupted_run(uninterrupted: Training, interrupted: Training) -> None:
+    assert interrupted.logged() == uninterrupted.logged()
+
+
+def test_each_resume_is_found_to_be_exact(interrupted: Training) -> None:
+    verdicts = [attempt.of_type("resume")[-1] for attempt in interrupted.attempts[1:]]
+    assert [(verdict["fit"], verdict["exact"]) for verdict in verdicts] == [
+        (0, True),
+        (0, True),
+        (1, True),
+        (2, True),
+        (3, True),
+    ]
+
+
+def test_each_resume_trains_from_the_checkpoint_on_and_not_from_the_start(interrupted: Training) -> None:
+    for attempt in interrupted.attempts[1:]:
+        first = attempt.of_type("step")[0]
+        assert (first["fit"], first["step"]) == (
+            attempt.of_type("resume")[0]["fit"],
+            attempt.of_type("resume")[0]["step"] + 1,
+        )
+
+
+def test_the_exported_model_has_the_same_bytes_after_interruptions(
+    uninterrupted: Training, interrupted: Training
+) -> None:
+    models = [(training.exported / "onnx" / "model.onnx").read_bytes() for training in (uninterrupted, interrupted)]
+    assert hashlib.sha256(models[0]).hexdigest() == hashlib.sha256(models[1]).hexdigest()
+
+
+def test_a_stopped_run_says_where_it_stopped(interrupted: Training) -> None:
+    stopped = interrupted.attempts[3].messages[-1]
+    assert stopped["type"] == "checkpoint"
+    assert stopped["fit"] == 2
+
+
+def test_a_script_with_entropy_of_its_own_resumes_and_says_that_it_is_not_exact(start_child, tmp_path: Path) -> None:
+    first = start_child("entropy.py", checkpoint_dir=tmp_path / "1", checkpoint_interval=INTERVAL)
+    first.wait_until(is_in(0, 30))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = start_child("entropy.py", checkpoint_dir=tmp_path / "2", resume_dir=newest_checkpoint(tmp_path / "1"))
+    assert second.wait() == 0, second.stderr[-3000:]
+    verdict = second.of_type("resume")[-1]
+    assert verdict["exact"] is False
+    assert verdict["message"].startswith(f"resumed at step {verdict['step'] + 1}, data order not the same")
+    assert second.of_type("step")[0]["step"] == verdict["step"] + 1
+    assert second.of_type("step")[-1]["step"] == 80

@@ -1,0 +1,75 @@
+"""Two workers train what one worker trains with the same batches; the loss of one ends the other."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+
+import numpy as np
+import pytest
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def start_workers(start_child):
+    def start(count: int, directory, **settings) -> list:
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+        children = []
+        for index in range(count):
+            task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            cluster = {"tf_config": json.dumps(task)} if count > 1 else {}
+            result = directory / f"worker-{index}.json"
+            common = {"workers": count, "worker_index": index, "checkpoint_dir": directory / "checkpoints"}
+            children.append(start_child("tokens.py", f"--result={result}", **common, **cluster, **settings))
+        return children
+
+    return start
+
+
+@pytest.mark.timeout(600)
+def test_two_workers_equal_one_and_export_the_same_model(start_workers, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    results = {}
+    for count in (1, 2):
+        directory = tmp_path / str(count)
+        directory.mkdir()
+        settings = {"export_dir": directory / "model", "formats": "TensorFlow,ONNX", "checkpoint_interval": 1}
+        children = start_workers(count, directory, **settings)
+        assert [child.wait() for child in children] == [0] * count, children[0].stderr[-3000:]
+        assert children[0].of_type("exported")[-1]["formats"] == ["TensorFlow", "ONNX"]
+        results[count] = json.loads((directory / "worker-0.json").read_text())
+    for name, values in results[1]["history"].items():
+        np.testing.assert_allclose(results[2]["history"][name], values, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(results[2]["evaluation"], results[1]["evaluation"], atol=1e-4)
+    for ours, theirs in zip(results[2]["weights"], results[1]["weights"], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    described = json.loads((tmp_path / "2" / "model" / "signature.json").read_text())
+    assert [tensor["name"] for tensor in described["outputs"]] == ["probabilities"]
+    sample = np.load(tmp_path / "2" / "worker-0.json.npz")
+    session = onnxruntime.InferenceSession(tmp_path / "2" / "model" / "onnx" / "model.onnx")
+    (predicted,) = session.run(["probabilities"], {session.get_inputs()[0].name: sample["x"]})
+    np.testing.assert_allclose(predicted, sample["y"], atol=1e-4)
+
+
+@pytest.mark.timeout(600)
+def test_workers_stop_together_and_the_loss_of_one_ends_the_others(start_workers, tmp_path):
+    children = start_workers(2, tmp_path, checkpoint_interval=1000)
+    children[0].wait_until(lambda messages: any(m["type"] == "step" for m in messages))
+    children[1].signal(signal.SIGTERM)
+    assert [child.wait() for child in children] == [75, 75]
+    assert children[0].messages[-1]["type"] == "checkpoint"
+    (checkpoint,) = (tmp_path / "checkpoints").glob("ckpt-*")
+    resumed = start_workers(2, tmp_path, resume_dir=checkpoint)
+    resumed[0].wait_until(lambda messages: any(m["type"] == "step" for m in messages))
+    assert resumed[0].of_type("step")[0]["step"] == int(checkpoint.name.removeprefix("ckpt-")) + 1
+    resumed[1].signal(signal.SIGKILL)
+    assert resumed[1].wait() == -signal.SIGKILL
+    assert resumed[0].wait() not in (0, None)

@@ -1,0 +1,113 @@
+"""Fixtures of the trainer's tests: the launcher as a process, an MLflow server, an S3 store, all of them real."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# The package under test is not installed, it is the one beside these tests; in a pod it lies in /opt/headrace.
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
+
+from trainer_support import ACCESS_KEY, S3, SECRET_KEY, TRAINER, Launched, Mlflow, free_port  # noqa: E402
+
+Launch = Callable[..., Launched]
+
+
+@pytest.fixture(scope="session")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+    server = Mlflow(tmp_path_factory.mktemp("mlflow"))
+    try:
+        server.start()
+        server.await_up()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    built = sorted(Path.home().glob(".cache/headrace/bin/*/versitygw"))
+    binary = os.environ.get("HEADRACE_VERSITYGW") or shutil.which("versitygw") or (str(built[-1]) if built else "")
+    if not binary:
+        pytest.skip("there is no versitygw: build local/'s binaries first, or name one in HEADRACE_VERSITYGW")
+    server = S3(binary, tmp_path_factory.mktemp("s3"))
+    try:
+        server.start()
+        server.await_up()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Starts the real launcher with a script; whatever is still there at the end of the test is ended."""
+    launched: list[Launched] = []
+
+    def start(
+        script: str,
+        *,
+        config: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        attempt: int = 1,
+        uid: str = "uid-1",
+        port: int = 0,
+        host: str = "127.0.0.1",
+        before: tuple[str, ...] = (),
+        child: str = "standin_child",
+    ) -> Launched:
+        """`before` is a command that runs the launcher, such as unshare."""
+        root = tmp_path / f"pod-{len(launched)}"
+        source, work = root / "source", root / "work"
+        source.mkdir(parents=True)
+        work.mkdir()
+        (source / "train.py").write_text(script)
+        port = port or free_port()
+        whole = {
+            "protocol": 1,
+            "job": {"namespace": "team-a", "name": "job", "uid": uid, "attempt": attempt},
+            "workers": {"count": 1},
+            "source": {"path": str(source), "entrypoint": "train.py"},
+            "parameters": {},
+            "datasets": [],
+            "progressPort": port,
+            **(config or {}),
+        }
+        variables = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(TRAINER), str(TRAINER / "tests" / "launcher")]),
+            "HEADRACE_CONFIG": json.dumps(whole),
+            "HEADRACE_WORK_DIR": str(work),
+            "HEADRACE_TERMINATION_LOG": str(root / "termination-log"),
+            "HEADRACE_BIND": host,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            **(env or {}),
+        }
+        with (root / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [*before, sys.executable, "-m", "headrace_trainer", "--child", child],
+                env=variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        launched.append(Launched(process, port, work, root / "termination-log", host))
+        return launched[-1]
+
+    yield start
+    for one in launched:
+        if one.process.poll() is None:
+            one.process.send_signal(signal.SIGTERM)
+            try:
+                one.process.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(one.process.pid, signal.SIGKILL)
+                one.process.wait()

@@ -1,0 +1,208 @@
+"""Each way in which a single machine can make a script end, and the record that it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+TRAINS = "from standin_child import *\ntrain(3)\n"
+
+CASES = {
+    "success": (TRAINS, 0, None, None, ""),
+    "an exception": (
+        "raise ValueError('shapes (3,) and (4,)')",
+        1,
+        "UserCode",
+        "ScriptRaised",
+        "ValueError: shapes (3,)",
+    ),
+    "an exit code": ("import sys; sys.exit(7)", 1, "UserCode", "ScriptExited", "exit code 7"),
+    "the code of a saved checkpoint, unasked": (
+        "import os; os._exit(75)",
+        1,
+        "UserCode",
+        "ScriptExited",
+        "exit code 75",
+    ),
+    "a segmentation fault": (
+        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+        1,
+        "UserCode",
+        "ScriptExited",
+        "SIGSEGV",
+    ),
+    "nothing trained": ("print('hello')", 2, "UserCode", "NothingTrained", "had trained nothing"),
+    "a package that is not there": (
+        "import no_such_package",
+        2,
+        "Config",
+        "PackageMissing",
+        "No module named 'no_such_package'",
+    ),
+    "a kill from outside": (
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        3,
+        "Killed",
+        "ChildKilled",
+        "SIGKILL from outside",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_end_of_the_script_is_judged(launch, case):
+    script, exit_code, failure_class, reason, message = CASES[case]
+    launched = launch(script)
+    assert launched.wait() == exit_code, launched.log
+    record = launched.record
+    assert record["outcome"] == ("Succeeded" if exit_code == 0 else "Failed")
+    assert (record.get("class"), record.get("reason"), record.get("exitCode", 0)) == (failure_class, reason, exit_code)
+    assert message in record.get("message", "")
+
+
+def test_a_failure_carries_the_end_of_the_log(launch):
+    launched = launch("print('about to fail')\nraise RuntimeError('no')")
+    launched.wait()
+    assert "about to fail" in launched.record["logTail"]
+    assert "RuntimeError: no" in launched.record["logTail"]
+    assert "about to fail" in launched.log  # and the pod's log has it all
+
+
+@pytest.mark.parametrize(
+    ("config", "reason", "message"),
+    [
+        (
+            {"source": {"path": "/nonexistent", "entrypoint": "main.py"}},
+            "EntrypointNotFound",
+            "main.py is not in the source",
+        ),
+        ({"protocol": 2}, "BadConfig", "speaks protocol 2"),
+        (
+            {"job": {"namespace": "a", "name": "b", "uid": "c", "attempt": "1"}},
+            "BadConfig",
+            "job.attempt must be an integer",
+        ),
+        ({"datasets": [{"name": "d", "uri": "s3://b/k", "path": "/data/d"}]}, "BadConfig", "no storage"),
+        (
+            {"datasets": [{"name": "d", "uri": "gs://b/k", "path": "/data/d"}], "storage": {}},
+            "BadConfig",
+            "gs://b/k",
+        ),
+    ],
+)
+def test_what_the_configuration_cannot_have_is_said_before_anything_starts(launch, config, reason, message):
+    launched = launch(TRAINS, config=config)
+    assert launched.wait() == 2
+    assert (launched.record["class"], launched.record["reason"]) == ("Config", reason)
+    assert message in launched.record["message"]
+
+
+def test_parameters_reach_the_script_both_ways(launch):
+    script = """
+import json, os, sys
+from standin_child import *
+assert sys.argv[1:] == ["--name=a b", "--rate=0.001", "--deep=true", "--epochs=10"], sys.argv
+assert json.loads(os.environ["HEADRACE_PARAMETERS"]) == {"name": "a b", "rate": 0.001, "deep": True, "epochs": 10}
+assert "HEADRACE_CONFIG" not in os.environ
+train(1)
+"""
+    parameters = {"name": "a b", "rate": 0.001, "deep": True, "epochs": 10}
+    launched = launch(script, config={"parameters": parameters})
+    assert launched.wait() == 0, launched.log
+
+
+def test_the_seed_is_the_job_s_and_the_same_in_each_attempt(launch):
+    script = "import os\nfrom standin_child import *\nprint('seed', os.environ['HEADRACE_SEED'])\ntrain(1)"
+    logs = []
+    for attempt in (1, 2):
+        launched = launch(script, attempt=attempt)
+        launched.wait()
+        logs.append(launched.log)
+    given = launch(script, config={"parameters": {"seed": 42}})
+    given.wait()
+    assert logs[0] == logs[1]
+    assert "seed 42" in given.log
+
+
+@pytest.fixture
+def memory_cgroup():
+    """A cgroup with 160 MiB, below our own; v1 or v2, whichever this machine has."""
+    v1 = Path("/sys/fs/cgroup/memory")
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    if v1.is_dir():
+        own = next((path for _, names, path in lines if "memory" in names.split(",")), "/")
+        root, limit = v1, "memory.limit_in_bytes"
+    else:
+        own = next(path for _, names, path in lines if not names)
+        root, limit = Path("/sys/fs/cgroup"), "memory.max"
+    base = root / own.lstrip("/")
+    folder = (base if base.is_dir() else root) / f"headrace-test-{os.getpid()}-{time.time_ns()}"
+    try:
+        folder.mkdir()
+        (folder / limit).write_text(str(160 * 2**20))
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    yield folder
+    deadline = time.monotonic() + 10
+    while (folder / "cgroup.procs").read_text().split() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    folder.rmdir()
+
+
+def inside(cgroup: Path) -> tuple[str, ...]:
+    return ("sh", "-c", f'echo $$ > {cgroup}/cgroup.procs && exec "$@"', "sh")
+
+
+EATS = "b = []\nwhile True: b.append(bytearray(2**20))"
+
+
+def test_a_script_killed_for_memory_is_oom_with_limit_and_peak(launch, memory_cgroup):
+    launched = launch(f"from standin_child import *\ntrain(1)\n{EATS}", before=inside(memory_cgroup))
+    assert launched.wait() == 3, launched.log
+    assert (launched.record["class"], launched.record["reason"]) == ("OOM", "OutOfMemory")
+    assert "the script was killed for memory: limit 160 MiB, peak 160 MiB" in launched.record["message"]
+
+
+def test_a_child_of_the_script_killed_for_memory_is_oom_although_the_script_ends_with_0(launch, memory_cgroup):
+    script = f"""
+import subprocess, sys
+from standin_child import *
+train(1)
+assert subprocess.run([sys.executable, "-c", {EATS!r}]).returncode == -9
+"""
+    launched = launch(script, before=inside(memory_cgroup))
+    assert launched.wait() == 3, launched.log
+    assert "a process that the script had started was killed for memory" in launched.record["message"]
+
+
+def test_as_pid_1_orphans_are_reaped_and_the_exit_code_is_the_script_s(launch):
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode != 0:
+        pytest.skip("no PID namespace can be made here")
+    script = """
+import glob, subprocess, time
+from standin_child import *
+train(1)
+subprocess.run(["sh", "-c", "for i in 1 2 3; do (sleep 0.1; exit 3) & done"])
+time.sleep(1)
+states = [open(f).read().rsplit(")", 1)[1].split()[0] for f in glob.glob("/proc/[0-9]*/stat")]
+print("states", states)
+assert len(states) == 2 and "Z" not in states
+"""
+    launched = launch(script, before=("unshare", "--pid", "--fork", "--mount-proc", "--kill-child"))
+    assert launched.wait() == 0, launched.log
+
+
+def test_a_record_is_there_from_the_start_and_outlives_a_sigkill_of_the_launcher(launch):
+    launched = launch("from standin_child import *\ntrain(1000, pause=0.05)")
+    while not (launched.progress.get("step") or 0) > 5:
+        time.sleep(0.1)
+    time.sleep(1.2)
+    os.killpg(launched.process.pid, signal.SIGKILL)
+    launched.process.wait()
+    assert launched.record["outcome"] == "Running"
+    assert launched.record["progress"]["step"] > 5
+    assert json.dumps(launched.record)

@@ -1,0 +1,77 @@
+"""No (key, step) of one run means two things, and a queue on disk loses nothing."""
+
+from headrace_trainer.launcher.messages import Epoch, Evaluate, Fit, Step
+from headrace_trainer.launcher.metrics import Base, Metric, MetricLog
+from headrace_trainer.launcher.spool import Spool
+
+
+def train(log, fit, steps):
+    log.begin(Fit(fit=fit, epochs=1, steps_per_epoch=steps))
+    logged = []
+    for number in range(1, steps + 1):
+        logged += log.step(Step(fit=fit, epoch=0, step=number, time=number, metrics={"loss": 0.5}))
+    return logged + log.epoch(Epoch(fit=fit, epoch=0, step=steps, time=steps, metrics={"loss": 0.5, "val_loss": 0.7}))
+
+
+def places(metrics):
+    return [(metric.key, metric.step) for metric in metrics]
+
+
+def test_steps_and_epochs_have_keys_of_their_own():
+    assert places(train(MetricLog(), 0, 2)) == [("loss", 1), ("loss", 2), ("epoch/loss", 1), ("val_loss", 1)]
+
+
+def test_a_step_that_only_shows_progress_is_kept_but_not_logged():
+    log = MetricLog()
+    message = Step(fit=0, epoch=0, step=7, time=1, metrics={"loss": 0.5}, is_logged=False)
+    assert log.step(message) == []
+    assert log.latest == {"loss": 0.5}
+
+
+def test_a_second_fit_goes_on_counting():
+    log = MetricLog()
+    train(log, 0, 2)
+    assert places(train(log, 1, 2)) == [("loss", 3), ("loss", 4), ("epoch/loss", 2), ("val_loss", 2)]
+
+
+def test_an_attempt_that_goes_on_in_the_second_fit_counts_like_the_one_before():
+    log = MetricLog()
+    log.go_on_from(1, Base(steps=2, epochs=1))
+    assert places(train(log, 1, 2)) == [("loss", 3), ("loss", 4), ("epoch/loss", 2), ("val_loss", 2)]
+    assert places(train(log, 2, 1))[0] == ("loss", 5)
+
+
+def test_a_checkpoint_between_two_fits_is_of_the_one_that_follows():
+    log = MetricLog()
+    train(log, 0, 2)
+    assert log.base_of(1) == Base(steps=2, epochs=1)
+
+
+def test_evaluations_are_numbered():
+    log = MetricLog()
+    log.evaluate(Evaluate({"accuracy": 0.5}), time=1)
+    assert places(log.evaluate(Evaluate({"accuracy": 0.6}), time=2)) == [("eval_accuracy", 2)]
+    assert log.latest == {"eval_accuracy": 0.6}
+
+
+def test_a_name_that_mlflow_would_refuse_is_changed():
+    log = MetricLog()
+    logged = log.step(Step(fit=0, epoch=0, step=1, time=1, metrics={"top@5 (é)": 1.0, "loss": float("nan")}))
+    assert [metric.key for metric in logged] == ["top_5 ___", "loss"]
+    assert log.latest == {"top_5 ___": 1.0}  # what is not a number is for MLflow only
+
+
+def test_the_spool_gives_back_in_order_what_it_was_given_and_shrinks(tmp_path):
+    spool = Spool(tmp_path / "spool")
+    metrics = [Metric("loss", 1 / n, n, n) for n in range(1, 11)]
+    spool.append(metrics[:6])
+    first = spool.front(4)
+    assert list(first.metrics) == metrics[:4]
+    assert spool.front(4) == first  # until it is taken
+    spool.take(first)
+    spool.append(metrics[6:])
+    second = spool.front(100)
+    assert list(second.metrics) == metrics[4:]
+    spool.take(second)
+    assert spool.is_empty
+    assert (tmp_path / "spool").stat().st_size == 0

@@ -1,0 +1,140 @@
+"""Parts whose cases one machine cannot show as a whole: cgroup v2 beside v1, what TensorFlow says of a lost peer."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from trainer_support import TRAINER
+
+from headrace_trainer.launcher import manifest
+from headrace_trainer.launcher.config import Workers
+from headrace_trainer.launcher.failures import ChildEnd, Reason, judge
+from headrace_trainer.launcher.logtail import LogTail
+from headrace_trainer.launcher.messages import BadMessage, ScriptException, parse_message
+from headrace_trainer.launcher.oom import MemoryWatch
+from headrace_trainer.launcher.tf_config import tf_config
+
+
+def write(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+V1 = (
+    "4:memory:/kubepods/pod1\n0::/\n",
+    "memory/",
+    "memory.oom_control",
+    "memory.limit_in_bytes",
+    "memory.max_usage_in_bytes",
+)
+V2 = ("0::/\n", "", "memory.events", "memory.max", "memory.peak")
+
+
+@pytest.mark.parametrize(("membership", "folder", "events", "limit", "peak"), [V1, V2], ids=["v1", "v2"])
+def test_a_kill_for_memory_is_seen_in_a_container_of_either_cgroup_version(
+    tmp_path, membership, folder, events, limit, peak
+):
+    cgroup = {folder + events: "low 0\noom_kill 1\n", folder + limit: "4294967296\n", folder + peak: "4294959104\n"}
+    write(tmp_path, {"membership": membership, **cgroup})
+    watch = MemoryWatch(tmp_path / "membership", tmp_path)
+    assert watch.kill() is None  # what was before is not the script's
+    write(tmp_path, {folder + events: "low 0\noom_kill 2\n"})
+    assert str(watch.kill()) == "limit 4.0 GiB, peak 4.0 GiB"
+
+
+def test_a_kill_without_a_limit_of_the_container_s_own_says_so(tmp_path):
+    write(tmp_path, {"membership": "0::/\n", "memory.events": "oom_kill 0\n", "memory.max": "max\n"})
+    watch = MemoryWatch(tmp_path / "membership", tmp_path)
+    write(tmp_path, {"memory.events": "oom_kill 1\n"})
+    assert str(watch.kill()) == "no limit of its own"
+
+
+def test_a_machine_without_cgroups_is_no_error(tmp_path):
+    assert MemoryWatch(tmp_path / "none", tmp_path).kill() is None
+
+
+def raised(exception, message):
+    return ScriptException(exception, message, None, "")
+
+
+GONE = raised("UnavailableError", "{{function_node ...}} failed: /job:worker/replica:0/task:1: Socket closed [Op:...]")
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "peer"),
+    [
+        (ChildEnd(1, 5, exception=GONE, workers=2), Reason.PEER_LOST, 1),
+        (ChildEnd(1, 5, exception=GONE, workers=1), Reason.SCRIPT_RAISED, None),
+        (
+            ChildEnd(1, 5, exception=raised("UnavailableError", "Connection reset by peer"), workers=2),
+            Reason.PEER_LOST,
+            None,
+        ),
+        (
+            ChildEnd(1, 5, exception=raised("ValueError", "Connection reset by peer"), workers=2),
+            Reason.SCRIPT_RAISED,
+            None,
+        ),
+        (
+            ChildEnd(-6, 5, log_tail="F coordination service: /job:worker/task:0 unhealthy", worker=1, workers=2),
+            Reason.PEER_LOST,
+            0,
+        ),
+        (ChildEnd(3, 5, log_tail="/job:worker/task:0", worker=1, workers=2), Reason.SCRIPT_EXITED, None),
+    ],
+)
+def test_the_loss_of_a_peer_is_told_from_the_script_s_own_failure(end, reason, peer):
+    failure = judge(end)
+    assert failure is not None
+    assert (failure.reason, failure.lost_peer) == (reason, peer)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"[]", b'"fit"', b'{"type":"unknown"}', b'{"type":"step","fit":"0"}', b'{"type":["fit"]}', b"[" * 100_000],
+)
+def test_what_is_not_a_message_is_refused(line):
+    with pytest.raises(BadMessage):
+        parse_message(line)
+
+
+def test_the_log_s_end_is_readable():
+    tail = LogTail()
+    tail.feed("stdout", b"one\ntw")
+    tail.feed("stderr", b"10%\r50%\r100%\n\x1b[31mred\x1b[0m\xff\n")
+    tail.feed("stdout", b"o\nunfinished")
+    assert tail.text() == "one\n100%\nred\ufffd\ntwo\nunfinished"
+
+
+def test_the_launcher_imports_neither_tensorflow_nor_without_need_boto3():
+    code = (
+        "import sys, headrace_trainer.launcher.main; print(sorted({'boto3', 'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=TRAINER, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_tf_config_names_the_gang():
+    workers = Workers(count=2, port=2222, addresses=("a.ns.svc.", "b.ns.svc."))
+    assert json.loads(tf_config(workers, 1)) == {
+        "cluster": {"worker": ["a.ns.svc.:2222", "b.ns.svc.:2222"]},
+        "task": {"type": "worker", "index": 1},
+    }
+
+
+def test_a_manifest_has_one_form(tmp_path):
+    write(tmp_path, {"onnx/model.onnx": "x", "a": ""})
+    text = manifest.encode(manifest.files_below(tmp_path), {"formats": {"TensorFlow": "tensorflow", "ONNX": "onnx"}})
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    x = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+    assert text.decode() == (
+        f'{{"files":[{{"path":"a","sha256":"{empty}","size":0}},{{"path":"onnx/model.onnx","sha256":"{x}","size":1}}],'
+        '"formats":{"ONNX":"onnx","TensorFlow":"tensorflow"},"protocol":1}'
+    )
+
+
+def test_a_manifest_that_would_write_elsewhere_is_refused():
+    with pytest.raises(ValueError, match="names"):
+        manifest.decode(b'{"files":[{"path":"../x","sha256":"","size":0}]}')

@@ -1,0 +1,148 @@
+"""The run in MLflow, against a real server."""
+
+import signal
+import time
+
+import pytest
+from trainer_support import wait_until
+
+
+def tags_of(run):
+    return {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+
+
+@pytest.fixture
+def tracking(mlflow):
+    return mlflow.experiment("tracking", "s3://unused/mlflow")
+
+
+def test_a_run_has_the_job_s_name_tags_parameters_and_metrics(launch, mlflow, tracking):
+    config = {"tracking": tracking, "parameters": {"epochs": 2, "rate": 0.1, "name": "x"}}
+    script = "from standin_child import *\ntrain(6, epochs=2, per_epoch=3)\nsay('evaluate', metrics={'accuracy': 0.75})"
+    launched = launch(script, config=config)
+    assert launched.wait() == 0, launched.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert run["info"]["status"] == "FINISHED"
+    assert run["info"]["run_name"] == "job"
+    expected = {
+        "headrace.namespace": "team-a",
+        "headrace.name": "job",
+        "headrace.uid": "uid-1",
+        "headrace.attempt": "1",
+    }
+    assert expected.items() <= tags_of(run).items()
+    assert {p["key"]: p["value"] for p in run["data"]["params"]} == {"epochs": "2", "rate": "0.1", "name": "x"}
+    run_id = run["info"]["run_id"]
+    assert [m["step"] for m in mlflow.history(run_id, "loss")] == [1, 2, 3, 4, 5, 6]
+    assert [m["step"] for m in mlflow.history(run_id, "epoch/loss")] == [1, 2]
+    assert [m["step"] for m in mlflow.history(run_id, "val_accuracy")] == [1, 2]
+    assert [m["value"] for m in mlflow.history(run_id, "eval_accuracy")] == [0.75]
+    record = launched.record
+    assert record["run"] == {"id": run_id, "experimentId": tracking["experimentId"]}
+    assert record["metrics"] == {
+        "loss": pytest.approx(1 / 6),
+        "val_accuracy": pytest.approx(6 / 7),
+        "eval_accuracy": 0.75,
+    }
+    assert (record["progress"]["percent"], record["progress"]["epoch"], record["progress"]["steps"]) == (100.0, 2, 6)
+
+
+def test_attempts_share_a_run_and_no_step_is_logged_twice(launch, mlflow, tracking):
+    first = launch("from standin_child import *\ntrain(5)\nraise RuntimeError('no')", config={"tracking": tracking})
+    assert first.wait() == 1
+    [failed] = mlflow.runs(tracking["experimentId"])
+    second = launch("from standin_child import *\ntrain(8, start=2)", config={"tracking": tracking}, attempt=2)
+    assert second.wait() == 0, second.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert (failed["info"]["status"], run["info"]["status"]) == ("FAILED", "FINISHED")
+    assert tags_of(run)["headrace.attempt"] == "2"
+    assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "loss")] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_an_interrupted_run_stays_running(launch, mlflow, tracking):
+    launched = launch("from standin_child import *\ntrain(1000, pause=0.1)", config={"tracking": tracking})
+    wait_until(lambda: (launched.progress.get("step") or 0) > 3, 40, "the script trains")
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.wait() == 6, launched.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert run["info"]["status"] == "RUNNING"
+    assert len(mlflow.history(run["info"]["run_id"], "loss")) >= 3  # what was measured was sent
+
+
+def test_values_that_json_does_not_have_arrive_and_hold_nothing_up(launch, mlflow, tracking):
+    script = """
+from standin_child import *
+say("step", fit=0, epoch=0, step=1, time=now(), metrics={"loss": float("nan"), "norm": float("inf")})
+train(2)
+"""
+    launched = launch(script, config={"tracking": tracking})
+    assert launched.wait() == 0, launched.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert str(mlflow.history(run["info"]["run_id"], "loss")[0]["value"]) in ("nan", "NaN")
+    assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "loss")] == [1, 2]
+
+
+def test_a_server_that_refuses_fails_before_training(launch, mlflow):
+    missing = {"url": mlflow.url, "experiment": "team-a/gone", "experimentId": "987654321"}
+    launched = launch("raise SystemError('started')", config={"tracking": missing})
+    assert launched.wait() == 4, launched.log
+    assert (launched.record["class"], launched.record["reason"]) == ("Tracking", "TrackingForbidden")
+    assert "team-a/gone" in launched.record["message"]
+
+
+def test_a_server_that_stays_away_fails_in_the_end_only(launch):
+    away = {"url": "http://127.0.0.1:9", "experiment": "e", "experimentId": "1"}
+    launched = launch(
+        "from standin_child import *\ntrain(3)", config={"tracking": away}, env={"HEADRACE_OUTAGE_SECONDS": "2"}
+    )
+    assert launched.wait() == 4, launched.log
+    assert (launched.record["class"], launched.record["reason"]) == ("Tracking", "TrackingUnavailable")
+    assert launched.record["progress"]["step"] == 3
+
+
+LOGS = """
+import os, time
+from standin_child import *
+step = 0
+while not os.path.exists("enough"):
+    step += 1
+    say("step", fit=0, epoch=0, step=step, time=now(), metrics={"loss": 1 / step, "accuracy": 0.5})
+    time.sleep(0.05)
+say("trained", kind="custom", steps=step)
+"""
+
+
+@pytest.mark.parametrize(
+    ("away", "back", "seconds"),
+    # A frozen server does later what it was asked before the launcher gave up on it, and asked for again.
+    [("stop", "start", 20), ("freeze", "thaw", 12)],
+)
+def test_an_mlflow_that_is_away_for_long_loses_nothing_and_gets_nothing_twice(
+    launch, mlflow, tracking, away, back, seconds
+):
+    launched = launch(LOGS, config={"tracking": tracking})
+    wait_until(lambda: (launched.progress.get("step") or 0) > 20, 60, "the script trains")
+    gone = time.monotonic()
+    getattr(mlflow, away)()
+    try:
+        wait_until(lambda: launched.progress["conditions"]["tracking"] == "Buffering", 40, "Buffering is said")
+        during = launched.progress["step"]
+        time.sleep(1)
+        assert launched.progress["step"] > during + 5  # training does not wait
+        if back == "thaw":
+            time.sleep(max(0.0, seconds - (time.monotonic() - gone)))
+    finally:
+        getattr(mlflow, back)()
+        mlflow.await_up()  # a start takes seconds of its own
+        time.sleep(max(0.0, seconds - (time.monotonic() - gone)))
+    wait_until(lambda: launched.progress["conditions"]["tracking"] == "Ok", 90, "it is Ok again")
+    (launched.work / "enough").touch()
+    assert launched.wait() == 0, launched.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    last = launched.record["progress"]["step"]
+    for key in ("loss", "accuracy"):
+        history = mlflow.history(run["info"]["run_id"], key)
+        assert [m["step"] for m in history] == list(range(1, last + 1))
+    times = [m["timestamp"] for m in history]
+    assert times == sorted(times)
+    assert times[-1] - times[0] > 1000 * seconds  # when they were measured, not when they arrived

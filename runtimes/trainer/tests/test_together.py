@@ -1,0 +1,64 @@
+"""Both halves, with TensorFlow, MLflow and S3: a plain Keras script is stopped, and goes on in the next attempt."""
+
+import json
+import signal
+
+from trainer_support import wait_until
+
+SCRIPT = """
+import json, os, sys, time
+import keras, numpy as np
+
+print("arguments", sys.argv[1:])
+rng = np.random.default_rng(7)
+x = rng.normal(size=(640, 8)).astype("float32")
+y = (x.sum(axis=1) > 0).astype("int32")
+model = keras.Sequential([keras.Input((8,), name="features"), keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.2),
+                          keras.layers.Dense(2, "softmax", name="probabilities")])
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(float(os.environ.get("SLOW", "0")))
+
+model.fit(x, y, batch_size=16, epochs=4, validation_split=0.1, callbacks=[Slow()])
+model.evaluate(x, y)
+"""
+
+
+def test_a_stopped_keras_script_goes_on_exactly_and_delivers_its_model(launch, s3, mlflow):
+    bucket = s3.bucket()
+    tracking = mlflow.experiment("together", f"s3://{bucket}/mlflow")
+    config = {
+        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
+        "tracking": tracking,
+        "checkpoint": {"uri": f"s3://{bucket}/checkpoints/uid", "intervalSeconds": 2, "keep": 2},
+        "output": {"formats": ["TensorFlow", "ONNX"]},
+        "parameters": {"epochs": 4},
+    }
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    child = "headrace_trainer.child"
+    first = launch(SCRIPT, config=config, child=child, env={**quiet, "SLOW": "0.1"})
+    wait_until(lambda: first.progress.get("checkpoint") and first.progress["step"] > 45, 300, "it trains and saves")
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 6, first.log
+    stopped = first.record
+    assert (stopped["outcome"], stopped["reason"]) == ("Interrupted", "Terminated")
+    assert stopped["checkpoint"]["step"] >= 45
+
+    second = launch(SCRIPT, config=config, child=child, attempt=2, env=quiet)
+    assert second.wait(300) == 0, second.log
+    record = second.record
+    assert record["outcome"] == "Succeeded"
+    assert (record["resume"]["attempt"], record["resume"]["step"]) == (1, stopped["checkpoint"]["step"])
+    assert record["resume"]["exact"] is not False
+    assert (record["progress"]["percent"], record["progress"]["epoch"], record["progress"]["step"]) == (100.0, 4, 144)
+    assert {"loss", "accuracy", "val_accuracy", "eval_accuracy"} <= record["metrics"].keys()
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert run["info"]["status"] == "FINISHED"
+    assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "val_accuracy")] == [1, 2, 3, 4]
+    steps = [m["step"] for m in mlflow.history(run["info"]["run_id"], "loss")]
+    assert len(steps) == len(set(steps))
+    prefix = record["model"]["uri"].removeprefix(f"s3://{bucket}/")
+    manifest = json.loads(s3.get(bucket, f"{prefix}/manifest.json"))
+    assert {"onnx/model.onnx", "signature.json", "tensorflow/saved_model.pb"} <= {f["path"] for f in manifest["files"]}

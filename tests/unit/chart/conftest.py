@@ -1,0 +1,86 @@
+"""Renders the chart with the real helm, without a cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHART = Path(__file__).resolve().parents[3] / "charts" / "headrace"
+HELM = Path(sys.executable).parent / "helm"
+
+Object = dict[str, Any]
+
+
+class Rendered(tuple[Object, ...]):
+    """All objects of a rendering."""
+
+    def of(self, kind: str) -> dict[str, Object]:
+        """The objects of a kind, by name."""
+        return {item["metadata"]["name"]: item for item in self if item["kind"] == kind}
+
+    def container(self, deployment: str) -> Object:
+        container: Object = self.of("Deployment")[deployment]["spec"]["template"]["spec"]["containers"][0]
+        return container
+
+    def env(self, deployment: str) -> dict[str, Any]:
+        """The variables of a Deployment: a value, or (Secret, key)."""
+        return {
+            item["name"]: item.get("value", tuple(item.get("valueFrom", {}).get("secretKeyRef", {}).values()))
+            for item in self.container(deployment)["env"]
+        }
+
+
+@cache
+def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HELM, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def _template(settings: tuple[str, ...], kubernetes: str = "1.34.4") -> subprocess.CompletedProcess[str]:
+    sets = [argument for setting in settings for argument in ("--set", setting)]
+    where = ("--namespace", "headrace-system", "--kube-version", kubernetes)
+    return _helm("template", "headrace", str(CHART), *where, *sets)
+
+
+@pytest.fixture
+def chart() -> Path:
+    """The chart's folder."""
+    return CHART
+
+
+@pytest.fixture
+def render() -> Callable[..., Rendered]:
+    def run(*settings: str) -> Rendered:
+        done = _template(settings)
+        assert done.returncode == 0, done.stderr
+        return Rendered(item for item in yaml.safe_load_all(done.stdout) if item)
+
+    return run
+
+
+@pytest.fixture
+def refusal() -> Callable[..., str]:
+    """What helm says to values that the chart refuses."""
+
+    def run(*settings: str, kubernetes: str = "1.34.4") -> str:
+        done = _template(settings, kubernetes)
+        assert done.returncode != 0, f"accepted: {settings}"
+        return done.stderr
+
+    return run
+
+
+@pytest.fixture
+def lint() -> Callable[..., str]:
+    def run(*settings: str) -> str:
+        sets = [argument for setting in settings for argument in ("--set", setting)]
+        done = _helm("lint", "--strict", "--kube-version", "1.34.4", str(CHART), *sets)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    return run

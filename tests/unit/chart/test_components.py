@@ -1,0 +1,182 @@
+"""What the chart's parts are told: the operator, MLflow, the S3 store and the gateway."""
+
+import base64
+
+import pytest
+
+from headrace.settings import Settings
+
+
+def decoded(secret):
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def operator_environment(objects):
+    values = objects.env("headrace-operator").items()
+    return {name: value if isinstance(value, str) else "from-a-secret" for name, value in values}
+
+
+def test_operator_understands_what_it_is_told(render) -> None:
+    settings = Settings.from_environment(operator_environment(render("watchNamespaces={team-a,team-b}")))
+    assert settings.operator_namespace == "headrace-system"
+    assert settings.namespaces == ("team-a", "team-b")
+    assert settings.trainer_image == "headrace/trainer:0.1.0"
+    assert settings.loader_image == "headrace/loader:0.1.0"
+    assert settings.onnxruntime_image == "headrace/onnxruntime:0.1.0"
+    assert settings.health_port == 8080
+    assert settings.storage is not None
+    assert settings.storage.endpoint == "http://headrace-s3.headrace-system.svc:7070"
+    assert settings.tracking is not None
+    assert settings.tracking.url == "http://headrace-mlflow.headrace-system.svc:5000"
+
+
+def test_external_servers_replace_the_built_in_ones(render) -> None:
+    objects = render(
+        "mlflow.enabled=false",
+        "mlflow.url=https://mlflow.example.com",
+        "mlflow.existingSecret=mlflow-operator",
+        "s3.enabled=false",
+        "s3.endpoint=https://s3.example.com",
+        "gateway.enabled=false",
+    )
+    assert set(objects.of("Deployment")) == {"headrace-operator"}
+    assert objects.of("Secret") == objects.of("PersistentVolumeClaim") == objects.of("NetworkPolicy") == {}
+    env = objects.env("headrace-operator")
+    assert env["HEADRACE_MLFLOW_URL"] == "https://mlflow.example.com"
+    assert env["HEADRACE_MLFLOW_PASSWORD"] == ("mlflow-operator", "password")
+    assert env["HEADRACE_S3_ENDPOINT"] == "https://s3.example.com"
+
+
+def test_operator_without_any_tracking_is_told_none(render) -> None:
+    settings = Settings.from_environment(operator_environment(render("mlflow.enabled=false")))
+    assert settings.tracking is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "image"),
+    [
+        ("image.pullPolicy=Never", "headrace/operator:0.1.0"),
+        ("image.registry=headrace.local,image.tag=dev", "headrace.local/operator:dev"),
+        ("image.registry=registry.example.com/ml/headrace", "registry.example.com/ml/headrace/operator:0.1.0"),
+        ("images.operator=example.com/own@sha256:0", "example.com/own@sha256:0"),
+    ],
+)
+def test_image_names(setting, image, render) -> None:
+    assert render(setting).container("headrace-operator")["image"] == image
+
+
+def test_mlflow_gets_what_its_image_requires(render) -> None:
+    env = render().env("headrace-mlflow")
+    assert env["MLFLOW_AUTH_ADMIN_USERNAME"] == ("headrace-mlflow", "username")
+    assert env["MLFLOW_AUTH_ADMIN_PASSWORD"] == ("headrace-mlflow", "password")
+    assert env["MLFLOW_FLASK_SERVER_SECRET_KEY"] == ("headrace-mlflow", "flask-secret-key")
+    assert env["MLFLOW_S3_ENDPOINT_URL"] == "http://headrace-s3.headrace-system.svc:7070"
+    assert "MLFLOW_BACKEND_STORE_URI" not in env
+
+
+def test_mlflow_has_a_store_user_of_its_own_and_not_the_root_user(render) -> None:
+    objects = render()
+    env = objects.env("headrace-mlflow")
+    assert env["AWS_ACCESS_KEY_ID"] == ("headrace-s3-viewer", "accessKeyId")
+    assert env["AWS_SECRET_ACCESS_KEY"] == ("headrace-s3-viewer", "secretAccessKey")
+    viewer, root = (decoded(objects.of("Secret")[name]) for name in ("headrace-s3-viewer", "headrace-s3"))
+    assert viewer["secretAccessKey"] != root["secretAccessKey"]
+
+
+def test_mlflow_answers_to_its_service_and_to_its_public_name(render) -> None:
+    env = render("mlflow.publicUrl=https://ml.example.com:8443/mlflow").env("headrace-mlflow")
+    hosts = env["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    for host in ("headrace-mlflow:*", "headrace-mlflow.headrace-system.svc:*", "localhost:*", "ml.example.com:8443"):
+        assert host in hosts
+    assert "*" not in hosts
+    assert env["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "https://ml.example.com:8443"
+
+
+def test_mlflow_on_postgres_takes_the_uri_from_a_secret(render) -> None:
+    objects = render("mlflow.backendStore.existingSecret=database", "mlflow.backendStore.key=dsn")
+    assert objects.env("headrace-mlflow")["MLFLOW_BACKEND_STORE_URI"] == ("database", "dsn")
+
+
+def test_mlflow_on_a_clouds_identity_gets_no_keys(render) -> None:
+    objects = render("s3.enabled=false", "mlflow.serviceAccount.annotations.role=artifacts")
+    assert not {"AWS_ACCESS_KEY_ID", "MLFLOW_S3_ENDPOINT_URL"} & set(objects.env("headrace-mlflow"))
+    assert objects.of("ServiceAccount")["headrace-mlflow"]["metadata"]["annotations"] == {"role": "artifacts"}
+
+
+def test_generated_passwords_are_long_and_differ(render) -> None:
+    mlflow, s3 = (decoded(render().of("Secret")[name]) for name in ("headrace-mlflow", "headrace-s3"))
+    secrets = [mlflow["password"], mlflow["flask-secret-key"], s3["secretAccessKey"]]
+    assert all(len(secret) >= 32 for secret in secrets)
+    assert len(set(secrets)) == 3
+
+
+def test_no_password_stands_outside_a_secret(render) -> None:
+    objects = render()
+    secrets = [value for secret in objects.of("Secret").values() for key, value in decoded(secret).items()]
+    elsewhere = str([item for item in objects if item["kind"] != "Secret"])
+    assert [secret for secret in secrets if len(secret) >= 20 and secret in elsewhere] == []
+
+
+def test_data_and_its_passwords_outlive_an_uninstall_together(render) -> None:
+    kept = {
+        (item["kind"], item["metadata"]["name"])
+        for item in render()
+        if item["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+        and item["kind"] != "CustomResourceDefinition"
+    }
+    assert kept == {
+        ("Secret", "headrace-mlflow"),
+        ("PersistentVolumeClaim", "headrace-mlflow"),
+        ("Secret", "headrace-s3"),
+        ("Secret", "headrace-s3-viewer"),
+        ("PersistentVolumeClaim", "headrace-s3"),
+    }
+
+
+def test_crds_outlive_an_uninstall(render) -> None:
+    definitions = render().of("CustomResourceDefinition")
+    assert "trainingjobs.headrace.dev" in definitions
+    assert all(item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for item in definitions.values())
+
+
+def test_who_holds_a_volume_is_never_two(render) -> None:
+    deployments = render().of("Deployment")
+    assert [deployments[name]["spec"]["strategy"] for name in ("headrace-mlflow", "headrace-s3")] == [
+        {"type": "Recreate"},
+        {"type": "Recreate"},
+    ]
+
+
+def test_gateway_listens_where_traefiks_entry_point_is(render) -> None:
+    objects = render("gateway.className=models")
+    (listener,) = objects.of("Gateway")["headrace"]["spec"]["listeners"]
+    assert f"--entrypoints.web.address=:{listener['port']}" in objects.container("headrace-gateway")["command"]
+    assert listener["allowedRoutes"] == {"namespaces": {"from": "All"}}
+    assert objects.of("Gateway")["headrace"]["spec"]["gatewayClassName"] == "models"
+
+
+def test_gateway_takes_this_releases_class_only(render) -> None:
+    objects = render()
+    selector = "--providers.kubernetesgateway.labelselector="
+    (argument,) = [item for item in objects.container("headrace-gateway")["command"] if item.startswith(selector)]
+    wanted = dict(pair.split("=") for pair in argument.removeprefix(selector).split(","))
+    assert wanted.items() <= objects.of("GatewayClass")["headrace"]["metadata"]["labels"].items()
+
+
+def test_services_find_their_pods(render) -> None:
+    objects = render()
+    for name, service in objects.of("Service").items():
+        template = objects.of("Deployment")[name]["spec"]["template"]
+        assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+        named = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
+
+
+def test_network_lets_in_headraces_pods_of_every_namespace(render) -> None:
+    for policy in render().of("NetworkPolicy").values():
+        (rule,) = policy["spec"]["ingress"]
+        assert {
+            "namespaceSelector": {},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "headrace"}},
+        } in rule["from"]
+        assert {"namespaceSelector": {}} not in rule["from"]

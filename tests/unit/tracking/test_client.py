@@ -1,0 +1,115 @@
+"""What the client makes of what a server says, on a real HTTP server that answers as told."""
+
+import asyncio
+import base64
+import json
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from headrace.tracking.client import MlflowClient
+from headrace.tracking.errors import AlreadyExists, NotFound, TrackingError, TrackingForbidden, TrackingUnavailable
+
+
+def answer(status, body, call=lambda client: client.current_user(), password="secret-password"):
+    """Calls a server that answers with this; returns the result and the requests that it got."""
+    seen = []
+
+    async def handle(request):
+        seen.append(request)
+        await request.read()
+        headers = {"Location": "http://127.0.0.1:9/"} if status == 302 else {}
+        return web.Response(status=status, body=body if isinstance(body, str) else json.dumps(body), headers=headers)
+
+    async def main():
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        try:
+            async with aiohttp.ClientSession() as session:
+                return await call(MlflowClient(f"http://127.0.0.1:{port}/", "operator", password, session)), seen
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (401, "You are not authenticated", TrackingForbidden),
+        (403, {"error_code": "PERMISSION_DENIED", "message": "no"}, TrackingForbidden),
+        (403, "Invalid Host header", TrackingForbidden),
+        (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}, NotFound),
+        (400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "Registered model alias x not found."}, NotFound),
+        (400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": "taken"}, AlreadyExists),
+        (429, "slow down", TrackingUnavailable),
+        (500, "boom", TrackingUnavailable),
+        (502, "<html>bad gateway</html>", TrackingUnavailable),
+    ],
+)
+def test_an_error_becomes_the_type_that_it_means(status, body, error):
+    with pytest.raises(error):
+        answer(status, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, "<html>nginx</html>"),
+        (400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "experiment name not found acceptable"}),
+        (200, "<html>somebody else's page</html>"),
+        (200, ["a", "list"]),
+        (302, ""),
+    ],
+)
+def test_what_is_not_mlflows_answer_is_neither_absence_nor_outage(status, body):
+    with pytest.raises(TrackingError) as raised:
+        answer(status, body)
+    assert type(raised.value) is TrackingError
+
+
+def test_an_error_names_the_server_and_the_thing_and_never_the_password():
+    with pytest.raises(NotFound, match=r"MLflow at http://127\.0\.0\.1:\d+: GET of model team-a\.text: 404") as raised:
+        answer(
+            404,
+            {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"},
+            lambda client: client.get_registered_model("team-a.text"),
+        )
+    assert "secret-password" not in str(raised.value)
+
+
+def test_a_password_with_any_character_is_sent_as_it_is():
+    _, seen = answer(200, {"user": {"username": "operator"}}, password="pä:ss wörd")
+    encoded = seen[0].headers["Authorization"].removeprefix("Basic ")
+    assert base64.b64decode(encoded).decode() == "operator:pä:ss wörd"
+
+
+def test_a_search_reads_all_pages_and_sorts_versions_as_numbers():
+    pages = iter(
+        [
+            {"model_versions": [{"name": "m", "version": "10"}, {"name": "m", "version": "9"}], "next_page_token": "n"},
+            {"model_versions": [{"name": "m", "version": "2"}]},
+        ]
+    )
+
+    class Paged(MlflowClient):
+        async def _call(self, *arguments, **rest):
+            return next(pages)
+
+    async def main():
+        async with aiohttp.ClientSession() as session:
+            return await Paged("http://x", "", "", session).search_model_versions("m", "headrace.uid", "u")
+
+    assert [entry.version for entry in asyncio.run(main())] == ["2", "9", "10"]
+
+
+@pytest.mark.parametrize("value", ["x' or tags.a = 'b", "'"])
+def test_a_value_that_would_change_the_filter_is_not_sent(value):
+    with pytest.raises(ValueError, match="quote"):
+        answer(200, {}, lambda client: client.search_runs("1", "headrace.uid", value))
