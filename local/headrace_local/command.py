@@ -9,9 +9,9 @@ import subprocess
 import sys
 from types import FrameType
 
-from headrace_local import host
+from headrace_local import components, host
 from headrace_local.errors import LocalClusterError
-from headrace_local.instance import COMPONENTS, DEFAULT_NAME, Instance
+from headrace_local.instance import DEFAULT_NAME, Instance
 
 _INTERRUPTED = 130
 
@@ -30,7 +30,7 @@ class Command:
         down.add_argument("--purge", action="store_true", help="remove its images and build cache too")
         _verb(verbs, "status", "show an instance's programs, and which instances there are")
         logs = _verb(verbs, "logs", "show what an instance's programs have written")
-        logs.add_argument("component", nargs="?", choices=COMPONENTS, help="one program only")
+        logs.add_argument("component", nargs="?", choices=components.NAMES, help="one program only")
         logs.add_argument("--follow", "-f", action="store_true", help="go on as more is written")
         build = _verb(verbs, "build", "build the project's images into an instance, as headrace.local/IMAGE:dev")
         build.add_argument("image", nargs="*", help="operator, or a folder of runtimes/; without any, all")

@@ -15,7 +15,6 @@ from typing import Self
 
 from headrace_local import apiserver, binaries, ports
 from headrace_local.certificates import Authority, Subject, write_private
-from headrace_local.errors import LocalClusterError
 from headrace_local.process import Process
 
 _READY_TIMEOUT = 90.0
@@ -143,6 +142,3 @@ class ControlPlane:
                 self._binaries, self._authority, self.kubeconfig, port=self._controller_manager_port
             ),
         )
-
-
-__all__ = ["ControlPlane", "LocalClusterError"]

@@ -8,25 +8,25 @@ program, after a reboot. `down` needs nothing but the name: it finds what there 
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import ipaddress
 import json
 import re
 import shutil
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from headrace_local import (
+    addons,
     apiserver,
     baseimage,
     binaries,
     cgroups,
+    components,
+    forwards,
     host,
     images,
     locks,
@@ -35,41 +35,18 @@ from headrace_local import (
     network,
     node,
     paths,
-    ports,
     prerequisites,
 )
 from headrace_local.certificates import Authority, Subject, write_private
+from headrace_local.components import ComponentStatus
 from headrace_local.errors import LocalClusterError
 from headrace_local.progress import Report, Stopwatch, silent, to_stderr
 from headrace_local.shell import run
 
 DEFAULT_NAME = "headrace"
-COMPONENTS = (
-    "containerd",
-    "buildkitd",
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-    "volumes",
-)
-_FORWARD = "forward:"
-_PROGRAMS = frozenset({*COMPONENTS, "forward"})
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 _LOCK_TIMEOUT = 900.0
-_READY_TIMEOUT = 120.0
 _KUBECTL_TIMEOUT = 300.0
-
-
-@dataclass(frozen=True)
-class ComponentStatus:
-    """One program of an instance, or a forwarded port."""
-
-    component: str
-    pid: int | None
-    memory_mib: int | None
 
 
 class Instance:
@@ -95,7 +72,7 @@ class Instance:
         return host.index_of(self.name) is not None or self.paths.state.exists()
 
     def is_running(self) -> bool:
-        return set(COMPONENTS) <= self._running()
+        return set(components.NAMES) <= components.running(self.name)
 
     def up(self, *, install_prerequisites: bool = False) -> None:
         """Bring it up, or bring back what is missing of it.
@@ -128,12 +105,7 @@ class Instance:
                 shutil.rmtree(self.paths.images)
 
     def status(self) -> list[ComponentStatus]:
-        found = {member.component: member.pid for member in members.of(self.name) if member.program in _PROGRAMS}
-        forwards = sorted(component for component in found if component.startswith(_FORWARD))
-        return [
-            ComponentStatus(component, found.get(component), _memory_mib(found.get(component)))
-            for component in (*COMPONENTS, *forwards)
-        ]
+        return components.status(self.name)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = _KUBECTL_TIMEOUT) -> str:
         """What kubectl prints, as cluster-admin."""
@@ -175,11 +147,11 @@ class Instance:
     def forward(self, target: str, port: int, *, namespace: str = "default") -> int:
         """A port on 127.0.0.1 that leads to a Service (by name) or an address inside; the same when asked again."""
         address = self._address_of(target, namespace)
-        return self._forward(address, port, local_port=None)
+        return forwards.ensure(self.name, self._namespaces, self.binaries, address, port)
 
     def command(self, *command: str) -> list[str]:
         """The command line that runs a command of the host inside the instance's namespaces."""
-        return self._namespaces().command(*command)
+        return self._namespaces.command(*command)
 
     # -- up ------------------------------------------------------------------------------------------------------------
 
@@ -188,7 +160,7 @@ class Instance:
         for folder in (self.paths.state, self.paths.logs, self.paths.images, self.paths.run):
             folder.mkdir(parents=True, exist_ok=True)
         self.paths.state.chmod(0o700)
-        spaces = self._namespaces()
+        spaces = self._namespaces
         cgroups.create(self.name)
         mtu = network.connect(link, spaces, spaces.hold())
         one = node.Node(
@@ -199,8 +171,8 @@ class Instance:
             mtu=mtu,
         )
         fresh = not self._etcd_data.exists()
-        self._start("etcd", apiserver.etcd_command(self.binaries, self._etcd_data, node.ENDPOINTS))
-        self._start(
+        self._components.start("etcd", apiserver.etcd_command(self.binaries, self._etcd_data, node.ENDPOINTS))
+        self._components.start(
             "kube-apiserver",
             apiserver.apiserver_command(
                 self.binaries, one.authority, node.ENDPOINTS, authorization="Node,RBAC", extra=one.apiserver_flags()
@@ -211,32 +183,33 @@ class Instance:
         apiserver.wait_until_ready(
             url,
             one.authority,
-            timeout=_READY_TIMEOUT,
-            is_running=lambda: self._runs("kube-apiserver"),
-            log=self.paths.logs / "kube-apiserver.log",
+            timeout=components.READY_TIMEOUT,
+            is_running=lambda: "kube-apiserver" in components.running(self.name),
+            log=self._components.log("kube-apiserver"),
         )
         self._start_node(one)
-        self._apply(_manifests(self.binaries, dns_image))
+        self._apply(addons.manifests(self.binaries, dns_image))
         self._wait_for("node", self.name, "condition=Ready")
         self._wait_for("serviceaccount", "default", "create")
         self._wait_for("deployment", "coredns", "condition=Available", namespace="kube-system")
 
     def _start_images(self, one: node.Node, *, forget_containers: bool) -> str:
         """Start what keeps and builds images, and make those that the node itself needs; returns the DNS server's."""
-        self._start("containerd", one.containerd_command())
-        self._wait("containerd", lambda: _answers(self.paths.containerd_socket))
+        self._components.start("containerd", one.containerd_command())
+        self._components.wait_until_it_listens("containerd", self.paths.containerd_socket)
         builder = self._builder()
         if forget_containers:
             builder.forget_containers()
-        self._start("buildkitd", one.buildkitd_command())
-        self._wait("buildkitd", lambda: _answers(self.paths.buildkit_socket))
+        self._components.start("buildkitd", one.buildkitd_command())
+        self._components.wait_until_it_listens("buildkitd", self.paths.buildkit_socket)
         builder.own("pause")
         return builder.own("coredns")
 
     def _reach_apiserver(self, authority: Authority) -> str:
         """Forward a loopback port, the same as before if it is free, to the API server and write the kubeconfig."""
         wanted = _port_of(self.kubeconfig)
-        port = self._forward(node.ENDPOINTS.address, node.ENDPOINTS.port, local_port=wanted)
+        api = node.ENDPOINTS
+        port = forwards.ensure(self.name, self._namespaces, self.binaries, api.address, api.port, wanted=wanted)
         url = f"https://127.0.0.1:{port}"
         if port != wanted:
             admin = apiserver.admin_certificate(authority)
@@ -245,8 +218,8 @@ class Instance:
 
     def _start_node(self, one: node.Node) -> None:
         kubeconfig = one.kubeconfig("kube-controller-manager", Subject("system:kube-controller-manager"))
-        self._start("kubelet", one.kubelet_command())
-        self._start(
+        self._components.start("kubelet", one.kubelet_command())
+        self._components.start(
             "kube-controller-manager",
             apiserver.controller_manager_command(
                 self.binaries,
@@ -256,13 +229,9 @@ class Instance:
                 extra=one.controller_manager_flags(),
             ),
         )
-        self._start("kube-scheduler", one.scheduler_command())
-        self._start("kube-proxy", one.proxy_command())
-        self._start("volumes", one.volumes_command())
-
-    def _start(self, component: str, command: Sequence[str]) -> None:
-        if not self._runs(component):
-            self._namespaces().start(component, command, log_name=component)
+        self._components.start("kube-scheduler", one.scheduler_command())
+        self._components.start("kube-proxy", one.proxy_command())
+        self._components.start("volumes", one.volumes_command())
 
     def _apply(self, manifests: str) -> None:
         """Apply what the cluster brings along, unless these very manifests were applied already."""
@@ -275,31 +244,16 @@ class Instance:
 
     def _wait_for(self, kind: str, name: str, condition: str, *, namespace: str = "default") -> None:
         """Wait for an object and its condition as long as all components run."""
-        deadline = time.monotonic() + _READY_TIMEOUT
+        deadline = time.monotonic() + components.READY_TIMEOUT
         for step in dict.fromkeys(("create", condition)):
             while True:
                 try:
                     self.kubectl("wait", f"--namespace={namespace}", f"{kind}/{name}", f"--for={step}", "--timeout=5s")
                     break
-                except LocalClusterError as error:
-                    for component in COMPONENTS:
-                        if not self._runs(component):
-                            raise self._failure(component, "ended while it started") from error
+                except LocalClusterError:
+                    self._components.require_all()
                     if time.monotonic() > deadline:
                         raise
-
-    def _wait(self, component: str, is_ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _READY_TIMEOUT
-        while not is_ready():
-            if not self._runs(component):
-                raise self._failure(component, "ended while it started")
-            if time.monotonic() > deadline:
-                raise self._failure(component, f"was not ready after {_READY_TIMEOUT:.0f} s")
-            time.sleep(0.05)
-
-    def _failure(self, component: str, what: str) -> LocalClusterError:
-        log = self.paths.logs / f"{component}.log"
-        return LocalClusterError(f"{component} {what}; the end of {log}:\n{apiserver.tail(log)}")
 
     # -- down ----------------------------------------------------------------------------------------------------------
 
@@ -315,7 +269,7 @@ class Instance:
         if index is not None:
             host.leave(self.name)
 
-    # -- ports ---------------------------------------------------------------------------------------------------------
+    # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _address_of(self, target: str, namespace: str) -> str:
         try:
@@ -330,36 +284,20 @@ class Instance:
             )
         return address
 
-    def _forward(self, address: str, port: int, *, local_port: int | None) -> int:
-        prefix = f"{_FORWARD}{address}:{port}@"
-        for member in members.of(self.name):
-            if member.component.startswith(prefix):
-                return int(member.component.removeprefix(prefix))
-        if local_port is None or not ports.is_free(local_port):
-            (local_port,) = ports.free(1)
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", local_port))
-            listener.listen(1024)
-            self._namespaces().start(
-                f"{prefix}{local_port}",
-                [self.binaries.path("forward"), str(listener.fileno()), f"{address}:{port}"],
-                log_name="forward",
-                pass_descriptors=[listener.fileno()],
-            )
-        return local_port
-
-    # -- parts ---------------------------------------------------------------------------------------------------------
-
     @property
     def _etcd_data(self) -> Path:
         return self.paths.state / "etcd"
 
+    @property
     def _namespaces(self) -> namespaces.Namespaces:
         return namespaces.Namespaces(self.paths, self.binaries)
 
+    @property
+    def _components(self) -> components.Components:
+        return components.Components(self.paths, self._namespaces)
+
     def _builder(self) -> images.Builder:
-        if not _answers(self.paths.containerd_socket):
+        if not components.listens(self.paths.containerd_socket):
             raise LocalClusterError(f"{self.name} does not run: `headrace local up --name {self.name}`")
         return images.Builder(self.paths, self.binaries, self._report)
 
@@ -374,13 +312,6 @@ class Instance:
         self._report(f"built {name} in {watch.seconds:.1f} s")
         return name
 
-    def _runs(self, component: str) -> bool:
-        return component in self._running()
-
-    def _running(self) -> set[str]:
-        """The components that run: what starts them waits for them, what they have started themselves is not them."""
-        return {member.component for member in members.of(self.name) if member.program in {*_PROGRAMS, "nsenter"}}
-
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         lock = paths.RUN / f"{self.name}.lock"
@@ -393,44 +324,11 @@ def quiet(name: str) -> Instance:
     return Instance(name, report=silent)
 
 
-def _manifests(built: binaries.Binaries, dns_image: str) -> str:
-    folder = importlib.resources.files("headrace_local") / "manifests"
-    forward = "forward . /etc/resolv.conf" if namespaces.resolver_configuration() else ""
-    dns = (
-        (folder / "coredns.yaml")
-        .read_text()
-        .replace("FORWARD", forward)
-        .replace("IMAGE", dns_image)
-        .replace("DNS_ADDRESS", node.DNS_ADDRESS)
-    )
-    return "\n---\n".join([dns, (folder / "storage-class.yaml").read_text(), built.gateway_api.read_text()])
-
-
 def _port_of(kubeconfig: Path) -> int | None:
     if not kubeconfig.exists():
         return None
     server: str = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     return int(server.rsplit(":", 1)[1])
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
-        return True
-
-
-def _memory_mib(pid: int | None) -> int | None:
-    if pid is None:
-        return None
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return None
-    resident = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
-    return int(resident.group(1)) // 1024 if resident else None
 
 
 def _remove_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ from headrace_local.shell import run
 NODE_ADDRESS = "10.88.0.1"
 POD_RANGE = "10.88.0.0/16"
 BRIDGE = "cni0"
+INNER = "eth0"
 _DEFAULT_MTU = 1500
 
 
@@ -52,33 +53,18 @@ class Link:
 def connect(link: Link, namespaces: Namespaces, holder: int) -> int:
     """Give the instance its network: link, bridge, address translation. Returns the MTU."""
     mtu = _default_route_mtu()
-    if not _exists(link.interface):
+    if not _has_inner_end(namespaces):
+        # What bears the name is the end of a link whose namespace the kernel is just about to remove.
+        _remove_interface(link.interface)
         _refuse_used_subnet(link)
-        run(
-            [
-                "ip",
-                "link",
-                "add",
-                link.interface,
-                "mtu",
-                str(mtu),
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "mtu",
-                str(mtu),
-                "netns",
-                str(holder),
-            ]
-        )
+        add = f"ip link add {link.interface} mtu {mtu} type veth peer name {INNER} mtu {mtu} netns {holder}"
+        run(add.split())
     run(["ip", "addr", "replace", f"{link.host_address}/30", "dev", link.interface])
     run(["ip", "link", "set", link.interface, "up"])
     inner = f"""set -e
 ip link set lo up
-ip addr replace {link.inner_address}/30 dev eth0
-ip link set eth0 up
+ip addr replace {link.inner_address}/30 dev {INNER}
+ip link set {INNER} up
 ip route replace default via {link.host_address}
 ip link show {BRIDGE} >/dev/null 2>&1 || ip link add {BRIDGE} mtu {mtu} type bridge
 ip addr replace {NODE_ADDRESS}/16 dev {BRIDGE}
@@ -98,8 +84,7 @@ def disconnect(link: Link) -> None:
     """Take the rules and the link away, whatever of them is there."""
     for rule in _rules_of(link):
         run(["iptables", "-w", "10", "-t", rule[0], "-D", *rule[1:]])
-    if _exists(link.interface):
-        run(["ip", "link", "delete", link.interface])
+    _remove_interface(link.interface)
 
 
 def _wanted_rules(link: Link) -> list[list[str]]:
@@ -124,8 +109,22 @@ def _rules_of(link: Link) -> list[list[str]]:
     return found
 
 
-def _exists(interface: str) -> bool:
-    return any(entry["ifname"] == interface for entry in json.loads(run(["ip", "-json", "link", "show"])))
+def _remove_interface(name: str) -> None:
+    """Remove an interface; the kernel, which is removing its namespace, may be faster."""
+    try:
+        if _exists(name):
+            run(["ip", "link", "delete", name])
+    except LocalClusterError:
+        if _exists(name):
+            raise
+
+
+def _exists(name: str) -> bool:
+    return any(entry["ifname"] == name for entry in json.loads(run(["ip", "-json", "link", "show"])))
+
+
+def _has_inner_end(namespaces: Namespaces) -> bool:
+    return any(entry["ifname"] == INNER for entry in json.loads(run(namespaces.command("ip", "-json", "link", "show"))))
 
 
 def _refuse_used_subnet(link: Link) -> None:

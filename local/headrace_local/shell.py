@@ -21,13 +21,20 @@ def run(command: Sequence[str | Path], *, stdin: str | None = None, timeout: flo
     """The command's stdout; raises LocalClusterError with its stderr."""
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, timeout=timeout, env={**os.environ, "PATH": _path()}
+        )
     except subprocess.TimeoutExpired:
         raise LocalClusterError(f"`{' '.join(words)}` was not done after {timeout:.0f} s") from None
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         raise LocalClusterError(f"`{' '.join(words)}` failed ({done.returncode}): {said}")
     return done.stdout
+
+
+def _path() -> str:
+    """The search path, with the folders of administrators' programs, which some of them do not have in theirs."""
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def run_long(

@@ -1,4 +1,4 @@
-"""`python -m headrace`: the operator. `python -m headrace release-pods`: lets all held pods go, before an uninstall."""
+"""`python -m headrace`: the operator. `python -m headrace release-pods`: lets all held pods go, after an uninstall."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from headrace.main import operate
-from headrace.settings import Settings, SettingsError
+from headrace.settings import Settings, SettingsError, namespaces
 from headrace.uninstall import release_pods
 
 
@@ -26,7 +26,7 @@ def main() -> int:
         stream=sys.stderr,
     )
     if arguments.command == "release-pods":
-        asyncio.run(release_pods(arguments.kubeconfig))
+        asyncio.run(release_pods(arguments.kubeconfig, namespaces(os.environ)))
         return 0
     try:
         settings = Settings.from_environment(os.environ)

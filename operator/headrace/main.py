@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +33,6 @@ WATCHES = (
 
 async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
     """Run the operator until SIGTERM."""
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     async with KubeClient.session(kubeconfig) as client, aiohttp.ClientSession() as http:
         lease = Lease(client, settings.operator_namespace, LEASE_NAME, identity())
         write = client.guarded(lease.valid)

@@ -69,7 +69,7 @@ class Settings:
         return Settings(
             operator_namespace=env["HEADRACE_OPERATOR_NAMESPACE"],
             identity=env.get("POD_NAME") or "headrace-operator",
-            namespaces=tuple(name.strip() for name in env.get("HEADRACE_NAMESPACES", "").split(",") if name.strip()),
+            namespaces=namespaces(env),
             trainer_image=env["HEADRACE_TRAINER_IMAGE"],
             image_pull_policy=env.get("HEADRACE_IMAGE_PULL_POLICY", "IfNotPresent"),
             storage=storage,
@@ -78,3 +78,8 @@ class Settings:
             loader_image=env.get("HEADRACE_LOADER_IMAGE", ""),
             onnxruntime_image=env.get("HEADRACE_ONNXRUNTIME_IMAGE", ""),
         )
+
+
+def namespaces(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The namespaces that are served; none given: all of them."""
+    return tuple(name.strip() for name in env.get("HEADRACE_NAMESPACES", "").split(",") if name.strip())

@@ -1,8 +1,9 @@
-"""Before the operator goes: takes its finalizer off every training pod, so that no namespace hangs without it."""
+"""After the operator went: takes its finalizer off every training pod, so that no namespace hangs without it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.kube.client import KubeClient
@@ -17,11 +18,15 @@ PASSES = 5
 log = logging.getLogger(__name__)
 
 
-async def release_pods(kubeconfig: Path | None) -> None:
-    """Let every held pod go. A pod that changes meanwhile is tried again, a few times."""
+async def release_pods(kubeconfig: Path | None, namespaces: Sequence[str] = ()) -> None:
+    """Let every held pod go, of the named namespaces or of all; one that changes meanwhile is tried again."""
     async with KubeClient.session(kubeconfig) as client:
         for _ in range(PASSES):
-            found = await client.list(PODS, labels=MANAGED_SELECTOR)
+            found = [
+                pod
+                for namespace in namespaces or (None,)
+                for pod in await client.list(PODS, namespace, MANAGED_SELECTOR)
+            ]
             held = [(obj["metadata"]["namespace"], pod) for obj in found if (pod := read_pod(obj)).held]
             if not held:
                 return

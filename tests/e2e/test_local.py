@@ -113,11 +113,18 @@ def _get(port: int, path: str = "/") -> str:
         return str(response.read().decode()).strip()
 
 
-def _eventually(condition: Callable[[], bool], *, what: str, timeout: float = 60) -> None:
+def _eventually(condition: Callable[[], bool], *, what: str, timeout: float = 180) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
         time.sleep(0.05)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return bool(_get(port))
+    except (urllib.error.URLError, ConnectionError):
+        return False
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -145,7 +152,9 @@ def _serve(instance: Instance, folder: Path) -> int:
     instance.build("headrace.local/answer:dev", folder, build_args={"ANSWER": instance.name})
     instance.kubectl("apply", "-f", "-", stdin=WORKLOAD)
     instance.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=90s")
-    return instance.forward("web", 80)
+    port = instance.forward("web", 80)
+    _eventually(lambda: _answers(port), what="kube-proxy knows the Service's endpoint")
+    return port
 
 
 def test_two_instances_side_by_side_each_serve_their_own_pod(tmp_path: Path) -> None:
@@ -173,8 +182,7 @@ def test_two_instances_side_by_side_each_serve_their_own_pod(tmp_path: Path) -> 
     # One goes, the other goes on.
     one.down()
     assert _get(ports[TWO]) == TWO
-    with pytest.raises((urllib.error.URLError, ConnectionError)):
-        _get(ports[ONE])
+    assert not _answers(ports[ONE])
 
 
 def test_up_again_changes_nothing_and_brings_back_what_was_killed() -> None:
@@ -262,9 +270,11 @@ def _words(verb: str) -> list[str]:
 
 def _begin_up(component: str) -> subprocess.Popen[bytes]:
     """Start `up` and return as soon as it has started the component."""
-    process = subprocess.Popen(_words("up"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _eventually(
-        lambda: any(member.component == component for member in members.of(BROKEN)), what=f"{component} has started"
-    )
-    assert process.poll() is None
+    process = subprocess.Popen(_words("up"), stdout=subprocess.DEVNULL)
+
+    def has_started() -> bool:
+        assert process.poll() is None, f"`up` ended before it started {component}: its stderr says why"
+        return any(member.component == component for member in members.of(BROKEN))
+
+    _eventually(has_started, what=f"{component} has started")
     return process

@@ -116,7 +116,6 @@ class ModelSource(Model):
 
 class RuntimeName(StrEnum):
     ONNXRUNTIME = "onnxruntime"
-    TENSORFLOW_SERVING = "tensorflow-serving"
 
 
 class Runtime(Model):
@@ -124,7 +123,7 @@ class Runtime(Model):
 
     name: Annotated[
         RuntimeName,
-        Schema("onnxruntime serves the model's ONNX format, tensorflow-serving its TensorFlow format (a SavedModel)."),
+        Schema("onnxruntime serves the model's ONNX format."),
     ]
 
 
@@ -163,7 +162,8 @@ class Check(Model):
     metric: Annotated[
         CheckMetric,
         Schema(
-            "SuccessRate: share of requests without a server error. LatencyP50, P95, P99: a quantile of the latency."
+            "SuccessRate: share of requests without a server error; client errors (4xx) count as far as the stable "
+            "revision has clearly fewer in the same window. LatencyP50, P95, P99: a quantile of the latency."
         ),
     ]
     min: Annotated[

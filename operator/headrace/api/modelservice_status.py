@@ -79,6 +79,7 @@ class Baseline(Model):
     pod: Annotated[Name, Schema("Name of the pod.")]
     requests: Annotated[Count, Schema("Requests answered.")] = 0
     errors: Annotated[Count, Schema("Requests answered with a server error.")] = 0
+    rejections: Annotated[Count, Schema("Requests answered with a client error.")] = 0
     buckets: Annotated[Line, Schema("Cumulative latency histogram: upper bound in seconds, colon, count.")] = ""
 
 
@@ -112,6 +113,7 @@ class RejectedDigest(Model):
     """A model that was rolled back; it is not tried again until something changes or somebody asks."""
 
     digest: Annotated[Word, Schema("Digest of the artifact.")]
+    revision: Annotated[Name | None, Schema("The revision that was tried.")] = None
     reason: Annotated[Word, Schema("Why it was rolled back.")]
     message: Annotated[Line, Schema("What was measured.")] = ""
     time: Annotated[Time | None, Schema("When.")] = None

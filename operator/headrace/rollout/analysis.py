@@ -2,27 +2,38 @@
 
 Counters are read from the serving pods and counted from baselines kept in status, so that neither a pod's restart nor
 the operator's changes a verdict. A check gives no verdict before it has the samples that it asks for.
+
+A request that a pod answers with a client error (4xx, a rejection) may be the client's fault or the model's: a canary
+whose inputs changed rejects what stable accepts. Only what the canary rejects beyond stable's share counts, and only
+where chance does not explain the difference: a client that sends garbage to both turns no canary back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from math import isnan, sqrt
 
 from headrace.api.modelservice import Baseline, Check, CheckMetric, CheckStatus, Verdict
 from headrace.api.scalars import format_decimal
 
 QUANTILES = {CheckMetric.LATENCY_P50: 0.5, CheckMetric.LATENCY_P95: 0.95, CheckMetric.LATENCY_P99: 0.99}
 INFINITY = float("inf")
+# Standard errors by which the share of rejections has to differ: by chance it does so in 1 of 700 looks.
+SIGMAS = 3.0
+# What a baseline in status has room for: the ONNX server's 58 buckets with counts of nine digits.
+MAX_BUCKETS_TEXT = 1024
+MAX_COUNT = 2**53
 
 
 @dataclass(frozen=True)
 class Counters:
     """One pod's counters since it started; `buckets` is a cumulative histogram by upper bound in seconds."""
 
-    requests: int = 0
-    errors: int = 0
+    requests: int = 0  # answered with 2xx or 5xx
+    errors: int = 0  # of these, with 5xx
+    rejections: int = 0  # answered with 4xx
     buckets: tuple[tuple[float, int], ...] = ()
 
 
@@ -32,42 +43,73 @@ class Window:
 
     requests: int = 0
     errors: int = 0
-    buckets: Mapping[float, int] | None = None
+    rejections: int = 0
+    buckets: Mapping[float, int] = field(default_factory=dict)
 
     @property
     def success_rate(self) -> float:
         """The share of requests that were answered without a server error."""
-        return 1.0 if self.requests == 0 else 1 - self.errors / self.requests
+        return 1.0 if self.requests == 0 else (self.requests - self.errors) / self.requests
+
+    @property
+    def latencies(self) -> int:
+        """Requests whose latency is known."""
+        return max(self.buckets.values(), default=0)
 
 
 def baseline_of(pod: str, counters: Counters) -> Baseline:
-    """A pod's counters as status keeps them."""
-    text = ",".join(f"{bound:g}:{count}" for bound, count in counters.buckets)
-    return Baseline(pod=pod, requests=counters.requests, errors=counters.errors, buckets=text)
+    """A pod's counters as status keeps them; without latencies where there are too many buckets."""
+    text = ",".join(f"{bound!r}:{count}" for bound, count in counters.buckets)
+    return Baseline(
+        pod=pod,
+        requests=counters.requests,
+        errors=counters.errors,
+        rejections=counters.rejections,
+        buckets=text if len(text) <= MAX_BUCKETS_TEXT else "",
+    )
 
 
 def counters_of(baseline: Baseline) -> Counters:
     """The counters in a baseline."""
     pairs = (part.split(":") for part in baseline.buckets.split(",") if part)
     buckets = tuple((float(bound), int(count)) for bound, count in pairs)
-    return Counters(baseline.requests, baseline.errors, buckets)
+    return Counters(baseline.requests, baseline.errors, baseline.rejections, buckets)
 
 
 def window(now: Mapping[str, Counters], baselines: Iterable[Baseline]) -> Window:
-    """What the pods in `now` answered since their baselines; a pod without one, or that restarted, counts from zero."""
-    before = {baseline.pod: counters_of(baseline) for baseline in baselines}
-    requests = errors = 0
+    """What the pods in `now` answered since their baselines.
+
+    A pod that restarted counts from zero. One without a baseline counts nothing: what it answered before is unknown.
+    """
+    requests = errors = rejections = 0
     buckets: dict[float, int] = {}
-    for pod, counters in now.items():
-        start = before.get(pod, Counters())
-        if counters.requests < start.requests:
+    for baseline in baselines:
+        counters = now.get(baseline.pod)
+        if counters is None:
+            continue
+        start = counters_of(baseline)
+        if _has_restarted(start, counters):
             start = Counters()
         requests += counters.requests - start.requests
-        errors += max(counters.errors - start.errors, 0)
+        errors += counters.errors - start.errors
+        rejections += counters.rejections - start.rejections
         earlier = dict(start.buckets)
+        if start.requests and earlier.keys() != dict(counters.buckets).keys():
+            continue  # a histogram with other bounds, or none, cannot be subtracted
         for bound, count in counters.buckets:
             buckets[bound] = buckets.get(bound, 0) + count - earlier.get(bound, 0)
-    return Window(requests, errors, buckets)
+    return Window(requests, errors, rejections, buckets)
+
+
+def _has_restarted(start: Counters, now: Counters) -> bool:
+    """A counter that went down began again."""
+    before = dict(start.buckets)
+    return (
+        now.errors < start.errors
+        or now.requests - now.errors < start.requests - start.errors
+        or now.rejections < start.rejections
+        or any(count < before.get(bound, 0) for bound, count in now.buckets)
+    )
 
 
 def quantile(buckets: Mapping[float, int], q: float) -> float | None:
@@ -91,58 +133,91 @@ def quantile(buckets: Mapping[float, int], q: float) -> float | None:
     return low
 
 
+def excess_rejections(canary: Window, stable: Window) -> int:
+    """Requests that the canary rejected beyond stable's share of rejections; 0 where chance explains the difference."""
+    ours, theirs = canary.requests + canary.rejections, stable.requests + stable.rejections
+    if not ours or not theirs:
+        return 0
+    share = stable.rejections / theirs
+    pooled = (canary.rejections + stable.rejections) / (ours + theirs)
+    noise = sqrt(pooled * (1 - pooled) * (1 / ours + 1 / theirs))
+    if canary.rejections / ours - share <= SIGMAS * noise:
+        return 0
+    return round(canary.rejections - share * ours)
+
+
 def judge(check: Check, canary: Window, stable: Window, before: CheckStatus | None) -> CheckStatus:
     """One look at one check; failures add up over the rollout."""
     failures = before.failures if before else 0
-    if check.metric is CheckMetric.SUCCESS_RATE:
-        verdict, value, against, message = _success_rate(check, canary, stable)
-    else:
-        verdict, value, against, message = _latency(check, canary, stable)
+    judgement = (
+        _success_rate(check, canary, stable)
+        if check.metric is CheckMetric.SUCCESS_RATE
+        else _latency(check, canary, stable)
+    )
     return CheckStatus(
         name=check.name,
-        verdict=verdict,
-        value=None if value is None else _number(value),
-        stable_value=None if against is None else _number(against),
-        samples=canary.requests,
-        failures=failures + (verdict is Verdict.FAIL),
-        message=message,
+        verdict=judgement.verdict,
+        value=None if judgement.value is None else _number(judgement.value),
+        stable_value=None if judgement.against is None else _number(judgement.against),
+        samples=judgement.samples,
+        failures=failures + (judgement.verdict is Verdict.FAIL),
+        message=judgement.message,
     )
 
 
-_Judgement = tuple[Verdict, float | None, float | None, str]
+@dataclass(frozen=True)
+class _Judgement:
+    verdict: Verdict
+    message: str
+    samples: int
+    value: float | None = None
+    against: float | None = None
 
 
 def _success_rate(check: Check, canary: Window, stable: Window) -> _Judgement:
-    rate, least = canary.success_rate, check.min or Decimal(0)
-    if canary.requests < check.min_requests:
-        return _too_few(check, canary.requests, "canary")
-    passed = Decimal(repr(rate)) >= least
-    against = stable.success_rate if stable.requests else None
+    """A rejection either counts against the canary or not at all, so that garbage hides no server errors."""
+    least = check.min or Decimal(0)
+    compared = stable.requests + stable.rejections
+    comparable = compared >= check.min_requests
+    excess = excess_rejections(canary, stable) if comparable else 0
+    requests, errors = canary.requests + excess, canary.errors + excess
+    enough = requests >= check.min_requests
+    passed = requests - errors >= least * requests
+    if canary.rejections and not comparable and (passed or not enough):
+        return _too_few(check, compared, "stable revision, to compare rejections with")
+    if not enough:
+        return _too_few(check, requests, "canary")
+    rate = (requests - errors) / requests
     word = ">=" if passed else "<"
-    message = f"success rate {_number(rate)} {word} {format_decimal(least)} of {canary.requests} requests"
-    return (Verdict.PASS if passed else Verdict.FAIL), rate, against, message
+    message = f"success rate {_number(rate)} {word} {format_decimal(least)} of {requests} requests"
+    if excess:
+        message += f"; {excess} of them were rejected beyond the stable revision's share"
+    verdict = Verdict.PASS if passed else Verdict.FAIL
+    return _Judgement(verdict, message, requests, rate, stable.success_rate if stable.requests else None)
 
 
 def _latency(check: Check, canary: Window, stable: Window) -> _Judgement:
-    if canary.requests < check.min_requests:
-        return _too_few(check, canary.requests, "canary")
-    if stable.requests < check.min_requests:
-        return _too_few(check, stable.requests, "stable revision")
+    """Errors have no latency: what counts as a sample is what the histograms hold."""
+    if canary.requests >= check.min_requests and not canary.buckets:
+        return _Judgement(Verdict.NO_DATA, "the pods report no latencies", 0)
+    if canary.latencies < check.min_requests:
+        return _too_few(check, canary.latencies, "canary")
+    if stable.latencies < check.min_requests:
+        return _too_few(check, stable.latencies, "stable revision")
     q = QUANTILES[check.metric]
-    value, against = quantile(canary.buckets or {}, q), quantile(stable.buckets or {}, q)
-    if value is None or against is None:
-        return Verdict.NO_DATA, value, against, "the pods report no latencies"
-    most = float(check.max_ratio_to_stable or 1) * against
-    passed = value <= most
+    value, against = quantile(canary.buckets, q), quantile(stable.buckets, q)
+    assert value is not None
+    assert against is not None
+    ratio = check.max_ratio_to_stable or Decimal(1)
+    passed = value <= float(ratio) * against
     word = "<=" if passed else ">"
-    limit = format_decimal(check.max_ratio_to_stable or Decimal(1))
-    message = f"p{q * 100:g} {value * 1000:.1f} ms {word} {limit} x {against * 1000:.1f} ms"
-    return (Verdict.PASS if passed else Verdict.FAIL), value, against, message
+    message = f"p{q * 100:g} {value * 1000:.1f} ms {word} {format_decimal(ratio)} x {against * 1000:.1f} ms"
+    return _Judgement(Verdict.PASS if passed else Verdict.FAIL, message, canary.latencies, value, against)
 
 
 def _too_few(check: Check, requests: int, whose: str) -> _Judgement:
     verdict = Verdict.WAITING if requests else Verdict.NO_DATA
-    return verdict, None, None, f"{requests} of {check.min_requests} requests of the {whose}"
+    return _Judgement(verdict, f"{requests} of {check.min_requests} requests of the {whose}", requests)
 
 
 def _number(value: float) -> str:
@@ -151,24 +226,32 @@ def _number(value: float) -> str:
 
 def parse_metrics(text: str) -> Counters:
     """The counters in a serving pod's /metrics (Prometheus text format); lines that are not ours are passed over."""
-    requests = errors = 0
-    buckets: list[tuple[float, int]] = []
+    requests = errors = rejections = 0
+    buckets: dict[float, int] = {}
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
         if name.startswith('headrace_requests_total{code="'):
-            code = name.split('"')[1]
-            count = _count(value)
-            if code.startswith(("2", "5")):  # a client's own mistakes say nothing about the model
-                requests += count
-                errors += count if code.startswith("5") else 0
+            family, count = name.split('"')[1][:1], _count(value)
+            requests += count if family in ("2", "5") else 0
+            errors += count if family == "5" else 0
+            rejections += count if family == "4" else 0
         elif name.startswith('headrace_request_duration_seconds_bucket{le="'):
-            bound = name.split('"')[1]
-            buckets.append((INFINITY if bound == "+Inf" else float(bound), _count(value)))
-    return Counters(requests, errors, tuple(sorted(buckets)))
+            bound = _bound(name.split('"')[1])
+            if bound is not None:
+                buckets[bound] = _count(value)
+    return Counters(requests, errors, rejections, tuple(sorted(buckets.items())))
 
 
 def _count(value: str) -> int:
     try:
-        return int(float(value))
+        return min(max(int(float(value)), 0), MAX_COUNT)
     except (ValueError, OverflowError):
         return 0
+
+
+def _bound(text: str) -> float | None:
+    try:
+        bound = float(text)
+    except ValueError:
+        return None
+    return None if isnan(bound) else bound

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from headrace.api.scalars import parse_time
+from headrace.api.scalars import REASON_PATTERN, parse_time
 from headrace.kube.resources import Object, Resource
 from headrace.labels import REVISION
 from headrace.rollout.analysis import Counters
@@ -69,6 +70,8 @@ class Observed:
     templates: Mapping[str, Object] = field(default_factory=dict)  # by revision, as first rendered
     owned: tuple[Owned, ...] = ()
     counters: Mapping[str, Counters] = field(default_factory=dict)  # by pod
+    gateway_api: bool = True  # whether the cluster knows HTTPRoutes
+    weights: Mapping[str, int] | None = None  # by Service, in the live HTTPRoute; None: there is none
     route_conflict: str = ""  # NAMESPACE/NAME of the route that was there first
     route_accepted: bool | None = None
     route_message: str = ""
@@ -130,7 +133,9 @@ def _ended(pod: str, container: str, ended: Object, restarts: int) -> Trouble:
     exit_code, message = ended.get("exitCode"), ended.get("message") or ""
     record = _record(message)
     if record is not None:
-        failure_class, reason = str(record.get("class", "Data"))[:32], str(record.get("reason", "Failed"))[:64]
+        failure_class, reason = str(record.get("class", "Data"))[:32], str(record.get("reason", ""))[:64]
+        if not re.fullmatch(REASON_PATTERN, reason):  # the API server would refuse the whole status for it
+            reason = "Failed"
         text, hint = str(record.get("message", ""))[:1000], str(record.get("hint", ""))[:500]
         final = failure_class in ("Data", "Config")
         return Trouble(failure_class, reason, text, pod, container, hint, exit_code, final)

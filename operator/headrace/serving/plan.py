@@ -24,11 +24,12 @@ from headrace.api.modelservice import (
     RolloutStatus,
     ServedModel,
 )
-from headrace.kube.plan import Delete, Event, EventType, Plan
+from headrace.kube.plan import Delete, Event, EventType, Patch, Plan
 from headrace.kube.resources import (
     CONTROLLERREVISIONS,
     DEPLOYMENTS,
     HTTPROUTES,
+    MODELSERVICES,
     PDBS,
     SERVICES,
     Object,
@@ -47,6 +48,7 @@ POLL_ROLLOUT = 1.0
 POLL_WAITING = 2.0
 POLL_STEADY = 15.0
 MAX_HISTORY = 20
+MAX_LINE, MAX_WORD = 1024, 128  # the bounds of these texts in the schema
 RETRY_ANNOTATION = "headrace.dev/retry"
 
 
@@ -58,7 +60,8 @@ def plan(service: ModelService, observed: Observed, now: datetime, settings: Set
     service = service.model_copy(update={"status": draft.status})
     objects = _objects(service, draft.status, observed, settings)
     status = finish_status(service, draft.status, observed, now)
-    return replace(objects, status=status, events=draft.events, requeue_after=draft.requeue)
+    answered = _answered_retry(service, draft.status)
+    return replace(objects, status=status, patches=answered, events=draft.events, requeue_after=draft.requeue)
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,12 @@ class _Draft:
 
 
 def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
-    status = _count_pods(service.status, observed, now)
+    status = _refreshed(service, observed, now)
     if status.phase is Phase.ROLLING_BACK and status.rollout is not None:
-        return _rolling_back(status, now)
+        return _rolling_back(service, status, observed, now)
     target = _target(service, observed)
+    if target is None and status.stable is not None and status.canary is not None:
+        return _roll_on(service, status, observed, now)  # a canary is watched also while the registry is away
     if target is None:
         return _without_target(status, observed)
     if status.stable is None:
@@ -165,8 +170,8 @@ def _steady(service: ModelService, status: ModelServiceStatus, target: Revision,
 
 
 def _consider(service: ModelService, status: ModelServiceStatus, target: Revision, now: datetime) -> _Draft:
-    """Something new to serve: a rollout, unless it was rejected before and nobody asks again."""
-    rejected = next((entry for entry in status.rejected if entry.digest == (target.digest or target.uri)), None)
+    """Something new to serve: a rollout, unless this very thing was rejected before and nobody asks again."""
+    rejected = next((entry for entry in status.rejected if _is_same(entry, target)), None)
     asked = service.metadata.annotations.get(RETRY_ANNOTATION, "")
     if rejected is not None and asked not in _names_of(target):
         message = f"{_called(target)} was rolled back before ({rejected.reason}): {rejected.message}"
@@ -177,7 +182,7 @@ def _consider(service: ModelService, status: ModelServiceStatus, target: Revisio
         return _Draft(stays, POLL_STEADY)
     rollout_id = f"{target.revision}-{int(now.timestamp())}"
     rollout = machine.begin(rollout_id, service.spec.rollout, now)
-    kept = tuple(entry for entry in status.rejected if entry is not rejected)
+    kept = tuple(entry for entry in status.rejected if entry.digest != _identity(target))
     begun = status.model_copy(
         update={
             "phase": Phase.CANARYING,
@@ -202,6 +207,7 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
         canary_ready=status.canary.ready_replicas,
         canary=observed.counters_of(status.canary.revision),
         stable=observed.counters_of(status.stable.revision),
+        routed=_is_routed(service, status, observed),
         problem=(trouble.reason, _sentence(trouble)) if trouble and trouble.final else None,
     )
     outcome = machine.advance(rollout, spec, full, look)
@@ -212,7 +218,7 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
     canary = status.canary.model_copy(update={"replicas": machine.canary_replicas(outcome.rollout, spec, full)})
     going_on = status.model_copy(
         update={
-            "phase": Phase.CANARYING if outcome.rollout.step <= len(spec.steps) else Phase.PROMOTING,
+            "phase": Phase.CANARYING if outcome.rollout.desired_weight < machine.ALL else Phase.PROMOTING,
             "reason": outcome.reason,
             "message": outcome.message,
             "canary": canary,
@@ -257,8 +263,10 @@ def _roll_back(
     """All requests go back to stable at once; the canary's pods go when the gateway has let go of them."""
     assert status.canary is not None
     back = rollout.model_copy(update={"desired_weight": 0, "since": now})
-    digest = status.canary.digest or status.canary.uri or ""
-    entry = RejectedDigest(digest=digest, reason=reason, message=message, time=now)
+    digest = _identity(status.canary)
+    entry = RejectedDigest(
+        digest=digest, revision=status.canary.revision, reason=reason, message=message[:MAX_LINE], time=now
+    )
     others = tuple(known for known in status.rejected if known.digest != digest)
     failure = _failure(trouble) if trouble else Failure(class_=FailureClass.GATE, reason=reason, message=message)
     rolling = status.model_copy(
@@ -276,9 +284,13 @@ def _roll_back(
     return _Draft(rolling, POLL_ROLLOUT, (event,))
 
 
-def _rolling_back(status: ModelServiceStatus, now: datetime) -> _Draft:
+def _rolling_back(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> _Draft:
+    """The canary's pods stay until the route has been seen without them for a grace."""
     assert status.rollout is not None
     since = status.rollout.since or now
+    if not _is_routed(service, status, observed):
+        late = status.rollout.model_copy(update={"since": now})
+        return _Draft(status.model_copy(update={"rollout": late}), POLL_ROLLOUT)
     if now < since + APPLY_GRACE:
         return _Draft(status, max((since + APPLY_GRACE - now).total_seconds(), 0.1))
     superseded = status.reason == "Superseded"
@@ -317,14 +329,30 @@ def _supersede(status: ModelServiceStatus, now: datetime) -> _Draft:
 # --- parts of a status -----------------------------------------------------------------------------------------------
 
 
-def _count_pods(status: ModelServiceStatus, observed: Observed, now: datetime) -> ModelServiceStatus:
+def _refreshed(service: ModelService, observed: Observed, now: datetime) -> ModelServiceStatus:
+    """The status with the pods that are ready now, and that the stable revision should have now."""
+    status = service.status
+
     def counted(revision: Revision | None) -> Revision | None:
         if revision is None:
             return None
         ready = sum(pod.takes_requests(now) for pod in observed.pods_of(revision.revision))
         return revision.model_copy(update={"ready_replicas": ready})
 
-    return status.model_copy(update={"stable": counted(status.stable), "canary": counted(status.canary)})
+    stable = counted(status.stable)
+    if stable is not None:
+        stable = stable.model_copy(update={"replicas": service.spec.scaling.replicas})
+    return status.model_copy(update={"stable": stable, "canary": counted(status.canary)})
+
+
+def _answered_retry(service: ModelService, status: ModelServiceStatus) -> tuple[Patch, ...]:
+    """A wish to try again is taken off when it is granted: left there, it would be granted again and again."""
+    asked = service.metadata.annotations.get(RETRY_ANNOTATION, "")
+    if status.rollout is None or status.canary is None or asked not in _names_of(status.canary):
+        return ()
+    meta = service.metadata
+    gone: Object = {"metadata": {"uid": meta.uid, "annotations": {RETRY_ANNOTATION: None}}}
+    return (Patch(MODELSERVICES, meta.namespace, meta.name, gone),)
 
 
 def _promise(service: ModelService, status: ModelServiceStatus, revision: Revision) -> PromotionStatus | None:
@@ -343,10 +371,13 @@ def _promise(service: ModelService, status: ModelServiceStatus, revision: Revisi
 def _tell(
     status: ModelServiceStatus, revision: Revision, outcome: RolloutOutcome, reason: str
 ) -> tuple[PendingOutcome, ...]:
-    version = revision.model.version if revision.model else None
-    if version is None:
+    """What is pending is about the stable revision's model: version 1 of another model is another version 1."""
+    if revision.model is None or revision.model.version is None:
         return status.pending_outcomes
-    others = tuple(entry for entry in status.pending_outcomes if entry.version != version)
+    version, same_model = revision.model.version, _model_name(status.stable) == revision.model.name
+    if not same_model and outcome is not RolloutOutcome.PROMOTED:
+        return status.pending_outcomes
+    others = tuple(entry for entry in status.pending_outcomes if same_model and entry.version != version)
     return (*others, PendingOutcome(version=version, outcome=outcome, reason=reason))[-MAX_HISTORY:]
 
 
@@ -396,6 +427,20 @@ def _called(revision: Revision) -> str:
     return revision.model.version if revision.model and revision.model.version else revision.revision
 
 
+def _identity(revision: Revision) -> str:
+    """What was rejected: the bytes, or where they lie."""
+    return (revision.digest or revision.uri or "")[:MAX_WORD]
+
+
+def _is_same(entry: RejectedDigest, target: Revision) -> bool:
+    """The same bytes under the same spec: more memory may be what a rejected model needed."""
+    return entry.digest == _identity(target) and entry.revision in (None, target.revision)
+
+
+def _model_name(revision: Revision | None) -> str | None:
+    return revision.model.name if revision is not None and revision.model is not None else None
+
+
 def _names_of(revision: Revision) -> set[str]:
     return {_called(revision), revision.digest or "", revision.revision} - {""}
 
@@ -428,7 +473,7 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
     if status.stable is not None:
         applies.append((SERVICES, render.render_service(service, service.metadata.name, status.stable.revision)))
         names.add(service.metadata.name)
-        if service.spec.route is not None and not observed.route_conflict:
+        if _has_route(service, observed):
             applies.append((HTTPROUTES, _route(service, status)))
     deletes = tuple(
         Delete(owned.resource, service.metadata.namespace, owned.name, owned.uid)
@@ -447,7 +492,7 @@ def _is_wanted(
     observed: Observed,
 ) -> bool:
     if resource == HTTPROUTES:
-        return name == service.metadata.name and service.spec.route is not None and not observed.route_conflict
+        return name == service.metadata.name and _has_route(service, observed)
     return name in names
 
 
@@ -460,11 +505,26 @@ def _artifact_of(revision: Revision) -> Artifact:
     )
 
 
+def _has_route(service: ModelService, observed: Observed) -> bool:
+    return service.spec.route is not None and observed.gateway_api and not observed.route_conflict
+
+
+def _is_routed(service: ModelService, status: ModelServiceStatus, observed: Observed) -> bool:
+    """The live route gives each revision what status promises it; where there is no route, nothing has to."""
+    if not _has_route(service, observed):
+        return True
+    return observed.weights == {name: weight for name, weight in _backends(status) if weight > 0}
+
+
+def _backends(status: ModelServiceStatus) -> tuple[tuple[str, int], ...]:
+    assert status.stable is not None
+    if status.canary is None:
+        return ((status.stable.revision, machine.ALL),)
+    share = status.rollout.desired_weight if status.rollout is not None else 0
+    return ((status.stable.revision, machine.ALL - share), (status.canary.revision, share))
+
+
 def _route(service: ModelService, status: ModelServiceStatus) -> Object:
     assert status.stable is not None
-    share = status.rollout.desired_weight if status.rollout is not None and status.canary is not None else 0
-    backends = [(status.stable.revision, 100 - share)]
-    if status.canary is not None:
-        backends.append((status.canary.revision, share))
     labels = render.labels(service, status.stable.revision)
-    return render_route(service, render.metadata(service, service.metadata.name, labels), tuple(backends))
+    return render_route(service, render.metadata(service, service.metadata.name, labels), _backends(status))

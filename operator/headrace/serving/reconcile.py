@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import aiohttp
 
-from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase
+from headrace.api.meta import Condition, ConditionStatus
+from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase, Route, to_status_dict
 from headrace.kube.apply import apply, is_owned
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import NotFound, NotOurs
+from headrace.kube.errors import KindNotFound, NotOurs
 from headrace.kube.keys import Key
 from headrace.kube.plan import Event, EventType, Plan
 from headrace.kube.resources import (
@@ -45,6 +45,7 @@ SCRAPE_SECONDS = 2.0
 MAX_METRICS_BYTES = 1024 * 1024
 OUTCOME_TAG = "headrace.rollout"
 REASON_TAG = "headrace.rollout.reason"
+UNTOLD = "RegistryUpdated"  # the condition that is there, and False, while the registry is to be told something
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ class ServingReconciler:
         observed = await self._observe(service)
         planned = plan(service, observed, self._now(), self._settings)
         try:
+            # Before the status is written: else each pass would write what it plans, and then that it cannot do it.
+            await self._must_be_free(planned, observed, service.metadata.uid)
             again = await apply(planned, self._client, MODELSERVICES, live)
         except NotOurs as error:
             return await self._say(service, observed, "NameInUse", str(error))
@@ -95,8 +98,10 @@ class ServingReconciler:
         templates: dict[str, Object] = {}
         owned: list[Owned] = []
         route: Object | None = None
+        gateway_api, routes = await self._routes(service)
         for resource in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES):
-            for obj in await self._list(resource, namespace, labels):
+            found = routes if resource == HTTPROUTES else await self._client.list(resource, namespace, labels)
+            for obj in found:
                 if not is_owned(obj, service.metadata.uid):
                     continue
                 meta = obj["metadata"]
@@ -113,16 +118,23 @@ class ServingReconciler:
             templates=templates,
             owned=tuple(owned),
             counters=await self._counters(service, pods),
-            route_conflict=await self._route_conflict(service, route),
+            gateway_api=gateway_api,
+            weights=_weights(route),
+            route_conflict=_conflict(service, route, routes),
             route_accepted=accepted,
             route_message=message,
         )
 
-    async def _list(self, resource: Any, namespace: str | None, labels: str) -> Objects:
+    async def _routes(self, service: ModelService) -> tuple[bool, Objects]:
+        """Whether this cluster knows HTTPRoutes, and those of all services that a route could collide with."""
+        everywhere = self._settings.namespaces or (None,)
+        found: Objects = []
         try:
-            return await self._client.list(resource, namespace, labels)
-        except NotFound:  # Gateway API is not installed
-            return []
+            for namespace in everywhere if service.spec.route is not None else (service.metadata.namespace,):
+                found += await self._client.list(HTTPROUTES, namespace, MODEL_SERVICE)
+        except KindNotFound:
+            return False, []
+        return True, found
 
     async def _artifact(self, service: ModelService) -> tuple[Artifact | None, tuple[str, str] | None]:
         try:
@@ -151,22 +163,16 @@ class ServingReconciler:
             return None
         return parse_metrics(body.decode(errors="replace")) if answer.status == 200 else None
 
-    async def _route_conflict(self, service: ModelService, own: Object | None) -> str:
-        """The older HTTPRoute of another owner with the same gateway, host and path; Gateway status does not say so."""
-        route = service.spec.route
-        if route is None:
-            return ""
-        path = route_path(service.metadata.namespace, service.metadata.name, route)
-        parents = {(ref.namespace or service.metadata.namespace, ref.name) for ref in route.parent_refs}
-        # Before there is a route of ours, everybody's is older.
-        since = own["metadata"]["creationTimestamp"] if own else "9999"
-        for other in await self._list(HTTPROUTES, None, MODEL_SERVICE):
-            meta = other["metadata"]
-            if is_owned(other, service.metadata.uid) or meta["creationTimestamp"] > since:
+    async def _must_be_free(self, planned: Plan, observed: Observed, uid: str) -> None:
+        """Raises NotOurs when a name that is needed for the first time belongs to somebody else."""
+        ours = {(owned.resource, owned.name) for owned in observed.owned}
+        for resource, wanted in (*planned.creates, *planned.applies):
+            namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
+            if (resource, name) in ours:
                 continue
-            if _collides(other, parents, set(route.hostnames), path):
-                return f"{meta['namespace']}/{meta['name']}"
-        return ""
+            live = await self._client.get(resource, namespace, name)
+            if live is not None and not is_owned(live, uid):
+                raise NotOurs(f"{resource.kind} {namespace}/{name} belongs to somebody else: delete or rename it")
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -196,15 +202,26 @@ class ServingReconciler:
         try:
             told, events = await self._keep_promises(service, self._ledger)
         except TrackingError as error:
-            promotion = status.promotion
             log.warning("%s: the registry is still to be told: %s", key, error)
-            reason = error.reason
-            event = Event(EventType.WARNING, reason, str(error))
-            said = status.model_copy(update={"message": f"{status.message}; the registry: {error}"[:2000]})
-            if promotion is not None and str(error) not in (status.message or ""):
-                await self._write(service, said, live, (event,))
+            await self._say_untold(service, live, error)
             return
-        await self._write(service, told, live, events)
+        await self._write(told.model_copy(update={"conditions": _without_untold(told)}), live, events)
+
+    async def _say_untold(self, service: ModelService, live: Object, error: TrackingError) -> None:
+        """In a condition, which the next plan leaves alone; the same news is told once."""
+        old = next((known for known in service.status.conditions if known.type == UNTOLD), None)
+        if old is not None and (old.reason, old.message) == (error.reason, str(error)):
+            return
+        condition = Condition(
+            type=UNTOLD,
+            status=ConditionStatus.FALSE,
+            reason=error.reason,
+            message=str(error),
+            observed_generation=service.metadata.generation,
+            last_transition_time=old.last_transition_time if old else self._now().replace(microsecond=0),
+        )
+        said = service.status.model_copy(update={"conditions": (*_without_untold(service.status), condition)})
+        await self._write(said, live, (Event(EventType.WARNING, error.reason, str(error)),))
 
     async def _keep_promises(
         self, service: ModelService, ledger: Ledger
@@ -230,11 +247,8 @@ class ServingReconciler:
             )
         return status.model_copy(update={"pending_outcomes": (), "promotion": promotion}), events
 
-    async def _write(
-        self, service: ModelService, status: ModelServiceStatus, live: Object, events: tuple[Event, ...]
-    ) -> None:
-        written = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        await apply(Plan(status=written, events=events), self._client, MODELSERVICES, live)
+    async def _write(self, status: ModelServiceStatus, live: Object, events: tuple[Event, ...]) -> None:
+        await apply(Plan(status=to_status_dict(status), events=events), self._client, MODELSERVICES, live)
 
     def _model_of(self, service: ModelService) -> str:
         for revision in (service.status.stable, service.status.canary):
@@ -255,14 +269,50 @@ def _acceptance(route: Object | None) -> tuple[bool | None, str]:
     return True, ""
 
 
-def _collides(other: Object, parents: set[tuple[str, str]], hostnames: set[str], path: str) -> bool:
+def _weights(route: Object | None) -> dict[str, int] | None:
+    """What the route gives each Service; None without a route."""
+    if route is None:
+        return None
+    backends = (backend for rule in route["spec"].get("rules") or () for backend in rule.get("backendRefs") or ())
+    return {backend["name"]: backend.get("weight", 1) for backend in backends}
+
+
+def _conflict(service: ModelService, own: Object | None, routes: Objects) -> str:
+    """The older HTTPRoute of another service with the same gateway, host and path; Gateway status does not say so."""
+    route = service.spec.route
+    if route is None:
+        return ""
+    for other in sorted(routes, key=_seniority):
+        # Before there is a route of ours, everybody's is older.
+        if is_owned(other, service.metadata.uid) or (own is not None and _seniority(other) > _seniority(own)):
+            continue
+        if _collides(other, service, route):
+            return f"{other['metadata']['namespace']}/{other['metadata']['name']}"
+    return ""
+
+
+def _seniority(route: Object) -> tuple[str, str, str]:
+    """Gateway API's own order: the oldest first, of the same second the first in the alphabet."""
+    meta = route["metadata"]
+    return meta["creationTimestamp"], meta["namespace"], meta["name"]
+
+
+def _collides(other: Object, service: ModelService, route: Route) -> bool:
     spec, namespace = other.get("spec") or {}, other["metadata"]["namespace"]
-    theirs = {(ref.get("namespace") or namespace, ref["name"]) for ref in spec.get("parentRefs") or ()}
-    hosts = set(spec.get("hostnames") or ())
+    theirs = [
+        (ref.get("namespace") or namespace, ref["name"], ref.get("sectionName")) for ref in spec.get("parentRefs") or ()
+    ]
+    ours = [(ref.namespace or service.metadata.namespace, ref.name, ref.section_name) for ref in route.parent_refs]
+    same_listener = any(a[:2] == b[:2] and (a[2] == b[2] or a[2] is None or b[2] is None) for a in theirs for b in ours)
+    hosts, hostnames = set(spec.get("hostnames") or ()), set(route.hostnames)
     same_host = bool(hosts & hostnames) or (not hosts and not hostnames)
     paths = {
         match.get("path", {}).get("value", "/")
         for rule in spec.get("rules") or ()
         for match in rule.get("matches") or ()
     }
-    return bool(theirs & parents) and same_host and path in paths
+    return same_listener and same_host and route_path(service.metadata.namespace, service.metadata.name, route) in paths
+
+
+def _without_untold(status: ModelServiceStatus) -> tuple[Condition, ...]:
+    return tuple(condition for condition in status.conditions if condition.type != UNTOLD)

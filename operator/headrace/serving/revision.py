@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from headrace.api.modelservice import ModelService, RuntimeName
+from headrace.api.modelservice import ModelService
 from headrace.kube.resources import Object
 from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.settings import Settings
@@ -37,14 +37,16 @@ class Artifact:
 
 
 def revision_name(service: ModelService, artifact: Artifact) -> str:
-    """SERVICE-HASH: the same for the same wish and the same bytes, whatever release of the operator asks."""
+    """SERVICE-HASH: the same for the same wish and the same bytes, whatever release of the operator asks.
+
+    Only what differs from a default is hashed: a field that a later release adds changes no name by being there.
+    """
     spec = service.spec
-    wish = {
-        "runtime": spec.runtime.model_dump(mode="json", by_alias=True),
-        "resources": spec.resources.model_dump(mode="json", by_alias=True),
-        "storage": spec.storage.model_dump(mode="json", by_alias=True) if spec.storage else None,
-        "artifact": artifact.digest or artifact.uri,
-    }
+    parts = {"runtime": spec.runtime, "resources": spec.resources, "storage": spec.storage}
+    wish: Object = {"artifact": artifact.digest or artifact.uri}
+    for name, part in parts.items():
+        if part is not None and (set_fields := part.model_dump(mode="json", by_alias=True, exclude_defaults=True)):
+            wish[name] = set_fields
     text = json.dumps(wish, sort_keys=True)
     return f"{service.metadata.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -139,7 +141,7 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
         "protocol": 1,
         "uri": artifact.uri,
         "digest": artifact.digest or None,
-        "formats": ["ONNX" if spec.runtime.name is RuntimeName.ONNXRUNTIME else "TensorFlow"],
+        "formats": ["ONNX"],
         "target": MODEL_DIR,
     }
     if settings.storage is not None:

@@ -91,6 +91,8 @@ def _condition(kind: str, fact: _Fact, old: Condition | None, generation: int, n
 def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Observed) -> _Fact:
     if service.spec.route is None:
         return True, "NoRoute", "reached in the cluster only"
+    if not observed.gateway_api:
+        return False, "GatewayAPIMissing", "the cluster knows no HTTPRoutes: install Gateway API's standard CRDs"
     if observed.route_conflict:
         message = f"HTTPRoute {observed.route_conflict} has this host and path already: choose another spec.route.path"
         return False, "RouteConflict", message

@@ -5,6 +5,7 @@ import base64
 import json
 
 import pytest
+
 from headrace_mlflow.gatekeeper import Gatekeeper
 
 USERS = {("admin", "secret"): True, ("tenant", "pass:word"): False}

@@ -1,6 +1,7 @@
 """Who may ask for what: a table by hand, and all routes of the MLflow that the image installs."""
 
 import pytest
+
 from headrace_mlflow.policy import Access, access
 
 U, A, N = Access.USERS, Access.ADMINISTRATORS, Access.NOBODY

@@ -3,6 +3,7 @@
 import configparser
 
 import pytest
+
 from headrace_mlflow.settings import Settings, SettingsError, auth_configuration
 
 NEEDED = {"MLFLOW_AUTH_ADMIN_PASSWORD": "a" * 12, "MLFLOW_FLASK_SERVER_SECRET_KEY": "k"}

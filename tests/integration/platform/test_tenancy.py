@@ -188,28 +188,23 @@ def test_a_tenant_logs_a_run_with_artifacts_and_people_see_them_through_the_serv
     key = f"{team.location}/{run.info.run_id}/artifacts/model/model.txt".removeprefix(f"s3://{team.namespace}/")
     assert team.reader.get_object(Bucket=team.namespace, Key=key)["Body"].read() == b"weights"
     # The UI asks the server, which reads with its own, read-only user.
-    assert _get(team, "ajax-api/2.0/mlflow/artifacts/list", run_id=run.info.run_id, path="model")["files"][0][
-        "path"
-    ] == ("model/model.txt")
-    assert _get_bytes(team, "get-artifact", run_id=run.info.run_id, path="model/model.txt") == b"weights"
+    listing = json.loads(_get(team, "ajax-api/2.0/mlflow/artifacts/list", run_id=run.info.run_id, path="model"))
+    assert [entry["path"] for entry in listing["files"]] == ["model/model.txt"]
+    assert _get(team, "get-artifact", run_id=run.info.run_id, path="model/model.txt") == b"weights"
 
 
-def _get_bytes(team: Team, path: str, **query: str) -> bytes:
+def _get(team: Team, route: str, /, **query: str) -> bytes:
     storage = team.platform.secret(team.namespace, "headrace-storage")
     login = aiohttp.encode_basic_auth(storage["MLFLOW_TRACKING_USERNAME"], storage["MLFLOW_TRACKING_PASSWORD"])
 
     async def fetch() -> bytes:
         async with (
             aiohttp.ClientSession(headers={"Authorization": login}, raise_for_status=True) as session,
-            session.get(f"{team.platform.mlflow}/{path}", params=query) as answer,
+            session.get(f"{team.platform.mlflow}/{route}", params=query) as answer,
         ):
             return await answer.read()
 
     return asyncio.run(fetch())
-
-
-def _get(team: Team, path: str, **query: str) -> Any:
-    return json.loads(_get_bytes(team, path, **query))
 
 
 def _put(client: Any, team: Team, key: str = "new") -> object:

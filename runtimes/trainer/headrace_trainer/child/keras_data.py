@@ -82,7 +82,7 @@ class DataOrder:
         waiting = True
         for begin, end, batches in _enumerate_iterator(iterator):
             if begin < position.batches:
-                rewind.pull(batches)
+                rewind.pass_over(batches)
                 continue
             if waiting:
                 waiting = False
@@ -164,27 +164,28 @@ class _Rewind:
 
     def _replay_epoch(self, pulls: bool) -> None:
         iterator = self._iterator
-        known = bool(iterator.steps_per_epoch or iterator._num_batches)
+        knows_its_end = bool(iterator.steps_per_epoch or iterator.data_adapter.num_batches)
         passes = _enumerate_iterator(iterator)
-        if known:
-            for _, _, batches in passes:
-                if pulls or not self._has_trained:
-                    self.pull(batches)
+        for _, _, batches in passes:
+            if pulls or not self._has_trained:
+                if self._pull(batches):
+                    continue
+            elif knows_its_end:
+                continue
+            # The data ends when a batch more is asked for. What Keras does then is done here.
+            passes.close()
+            iterator._num_batches = iterator._num_batches or self._batches_per_epoch
+            iterator._current_iterator = None
+            iterator.data_adapter.on_epoch_end()
             return
-        # How many batches there are shows at the end only: what Keras does there is done here.
-        _, _, batches = next(passes)
-        if pulls:
-            for _ in range(self._batches_per_epoch or 0):
-                self.pull(batches)
-        elif not self._has_trained:
-            self.pull(batches)
-        passes.close()
-        iterator._num_batches = self._batches_per_epoch
-        iterator._current_iterator = None
-        iterator.data_adapter.on_epoch_end()
 
-    def pull(self, batches: Any) -> None:
-        """Takes the batches of one execution; trains on the first ones."""
+    def pass_over(self, batches: Any) -> None:
+        """Takes the batches of one execution."""
+        if not self._pull(batches):
+            raise CheckpointError("there is less training data than when the checkpoint was taken")
+
+    def _pull(self, batches: Any) -> bool:
+        """Takes the batches of one execution, trains on the very first ones; False at the end of the data."""
         try:
             if self._has_trained:
                 for _ in range(self._iterator.steps_per_execution):
@@ -193,7 +194,8 @@ class _Rewind:
                 self._run.model.train_function(batches)
                 self._has_trained = True
         except (StopIteration, tf.errors.OutOfRangeError):
-            raise CheckpointError("there is less training data than when the checkpoint was taken") from None
+            return False
+        return True
 
 
 def _runs_python(iterator: Any) -> bool:

@@ -93,9 +93,7 @@ class Fits:
         arrays: Arrays = keras_state.copy_variables(run.model)
         state = {
             "callbacks": keras_state.callback_states(callbacks, arrays),
-            "history": [
-                {"class": "History", "attributes": values.plain_attributes(run.model.history, arrays)},
-            ],
+            "history": keras_state.callback_states([run.model.history], arrays),
             "random": values.encode(keras_random.capture(), arrays),
             "numBatches": run.iterator._num_batches,
             "epochs": run.epochs_ended,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from headrace_trainer.child import values
@@ -15,6 +16,7 @@ from headrace_trainer.child.keras_random import global_seed_state
 
 # What a callback holds of the run that it is in; set again by Keras.
 _RUN_ATTRIBUTES = frozenset({"_model", "model", "params", "validation_data"})
+_COMPARISONS = {"less": keras.ops.less, "greater": keras.ops.greater}
 
 
 def variables(model: Any) -> list[Any]:
@@ -65,21 +67,33 @@ def load_variables(model: Any, arrays: Arrays) -> None:
 
 
 def callback_states(callbacks: Iterable[Any], arrays: Arrays) -> list[dict[str, Any]]:
-    """The plain attributes of each callback."""
+    """The plain attributes of each callback, and the direction of those that monitor a metric."""
     return [
-        {"class": type(callback).__name__, "attributes": values.plain_attributes(callback, arrays)}
+        {
+            "class": type(callback).__name__,
+            "attributes": values.plain_attributes(callback, arrays),
+            "comparison": _comparison(callback),
+        }
         for callback in callbacks
     ]
 
 
 def restore_callbacks(callbacks: Sequence[Any], states: Sequence[dict[str, Any]], arrays: Arrays) -> None:
-    """Puts attributes back that the callback has; a callback of another class is left as it is."""
+    """Puts attributes back; a callback of another class is left as it is."""
     for callback, state in zip(callbacks, states, strict=False):
         if type(callback).__name__ != state["class"]:
             continue
         for name, value in state["attributes"].items():
-            if name in vars(callback) and name not in _RUN_ATTRIBUTES:
+            if name not in _RUN_ATTRIBUTES:
                 setattr(callback, name, values.decode(value, arrays))
+        if state["comparison"] is not None:
+            callback.monitor_op = _COMPARISONS[state["comparison"]]
+
+
+def _comparison(callback: Any) -> str | None:
+    """Keras finds the direction at the end of the first epoch, and turns the sign of min_delta with it: once only."""
+    chosen = getattr(callback, "monitor_op", None)
+    return next((name for name, function in _COMPARISONS.items() if function is chosen), None)
 
 
 _PREFIX = "variable-"

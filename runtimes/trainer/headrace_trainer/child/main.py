@@ -14,7 +14,7 @@ from headrace_trainer.child.checkpoint import Checkpoint, CheckpointError, Posit
 from headrace_trainer.child.imports import AfterImport
 from headrace_trainer.child.messages import Messages, milliseconds
 from headrace_trainer.child.session import Session
-from headrace_trainer.child.settings import Settings
+from headrace_trainer.child.settings import Settings, SettingsError
 from headrace_trainer.child.stopping import Stop
 
 _WRITE_SECONDS = 120.0
@@ -25,7 +25,11 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print("usage: python -m headrace_trainer.child ENTRYPOINT [--name=value ...]", file=sys.stderr)
         return 2
-    settings = Settings.from_environment(os.environ)
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return 2
     seeds.fix_string_hashes(settings.seed)
     session = _open_session(settings)
     session.stop.install()
@@ -40,9 +44,10 @@ def main(arguments: Sequence[str]) -> int:
             module=ending.exception.name if isinstance(ending.exception, ModuleNotFoundError) else None,
             traceback=script.last_lines(ending.exception),
         )
-    session.send_trained()
-    if ending.exit_code == 0 and settings.is_chief and settings.export_directory is not None and settings.formats:
-        _export(session, ending, settings.export_directory)
+    has_trained = session.send_trained()
+    directory = settings.export_directory
+    if has_trained and ending.exit_code == 0 and settings.is_chief and settings.formats and directory is not None:
+        _export(session, ending, directory)
     if session.writer is not None:
         session.writer.wait(_WRITE_SECONDS)
     session.messages.flush()

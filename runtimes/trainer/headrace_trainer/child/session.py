@@ -36,13 +36,14 @@ class Session:
     custom_variables: list[Any] = field(default_factory=list)
     trained: Trained | None = None
 
-    def send_trained(self) -> None:
-        """Tells the launcher what was trained; nothing, when nothing was."""
+    def send_trained(self) -> bool:
+        """Tells the launcher what was trained; False, and no message, when nothing was."""
         custom_steps = sum(int(iterations.numpy()) for iterations in self.custom_iterations)
         for kind, steps in (("fit", self.fit_steps), ("train_on_batch", self.batch_steps), ("custom", custom_steps)):
             if steps:
                 self.messages.send("trained", kind=kind, steps=steps)
-                return
+                return True
+        return False
 
 
 @dataclass

@@ -14,6 +14,7 @@ from headrace_trainer.launcher.failures import Failed, bad_config
 
 PROTOCOL = 1
 FORMATS = ("TensorFlow", "ONNX")
+_CORRECT_SPEC = "Correct the TrainingJob's spec."
 Scalar = bool | int | float | str
 
 
@@ -231,12 +232,14 @@ def _check(config: Config) -> None:
     wants_storage += ["checkpoint"] if config.checkpoints else []
     wants_storage += ["output"] if config.formats else []
     if wants_storage and config.storage is None:
-        raise Failed(bad_config(f"{', '.join(wants_storage)}: there is no storage to read from or write to"))
+        raise Failed(
+            bad_config(f"{', '.join(wants_storage)}: there is no storage to read from or write to", _CORRECT_SPEC)
+        )
     if config.formats and config.tracking is None:
-        raise Failed(bad_config("output: a model is kept with its run, and there is no tracking"))
+        raise Failed(bad_config("output: a model is kept with its run, and there is no tracking", _CORRECT_SPEC))
     for uri in [d.uri for d in config.datasets] + ([config.checkpoints.uri] if config.checkpoints else []):
         if not uri.startswith("s3://") or not uri[len("s3://") :].split("/", 1)[0]:
-            raise Failed(bad_config(f"{uri}: this launcher reads and writes s3://BUCKET/KEY only"))
+            raise Failed(bad_config(f"{uri}: this launcher reads and writes s3://BUCKET/KEY only", _CORRECT_SPEC))
 
 
 def _wrong(where: str, wanted: str, value: Any) -> Failed:

@@ -497,6 +497,7 @@ def _run(child_module: str, inbox: Inbox) -> int:
             raise Failed(
                 bad_config(f"JOB_COMPLETION_INDEX is {settings.worker}, and there are {config.workers.count} workers")
             )
+        _make_scratch(settings)
         launcher = Launcher(config, settings, child_module, inbox, log_file)
     except Failed as error:
         report = Report(settings.worker)
@@ -505,3 +506,10 @@ def _run(child_module: str, inbox: Inbox) -> int:
         log(f"{error.failure.failure_class}/{error.failure.reason}: {error.failure.message}")
         return error.failure.exit_code
     return launcher.run()
+
+
+def _make_scratch(settings: Settings) -> None:
+    try:
+        settings.paths.scratch.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failed(bad_config(f"the launcher cannot write below {settings.paths.work}: {error}")) from error

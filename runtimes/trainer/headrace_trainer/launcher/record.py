@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from headrace_trainer.launcher.log import log
+
 MAX_BYTES = 2000
 JSONObject = dict[str, Any]
 
@@ -40,18 +42,25 @@ class TerminationLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._length = 0
+        self._is_lost = False
 
     def write(self, record: Mapping[str, Any]) -> None:
         """One write call, padded with blanks to cover what was there before: at every moment the file is one JSON
         text.
         """
         text = encode(record)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            os.pwrite(descriptor, text.ljust(self._length), 0)
-            os.ftruncate(descriptor, len(text))
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(descriptor, text.ljust(self._length), 0)
+                os.ftruncate(descriptor, len(text))
+            finally:
+                os.close(descriptor)
+        except OSError as error:  # no reason to end a training; outside a pod there may be no such file
+            if not self._is_lost:
+                log(f"the record cannot be written: {error}")
+            self._is_lost = True
+            return
         self._length = len(text)
 
 

@@ -148,7 +148,7 @@ class Store:
     def _call(self, place: Place, patience: Patience, operation: Callable[[Any], T]) -> T:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
-        from s3transfer.exceptions import RetriesExceededError  # type: ignore[import-untyped]
+        from s3transfer.exceptions import RetriesExceededError
 
         pause, away_since = _FIRST_PAUSE, 0.0
         while True:

@@ -19,7 +19,7 @@ import pytest
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
-TIMEOUT_SECONDS = 240
+TIMEOUT_SECONDS = 600
 
 Message = dict[str, Any]
 

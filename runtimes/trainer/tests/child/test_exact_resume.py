@@ -74,13 +74,13 @@ def interrupted(start_child, tmp_path_factory: pytest.TempPathFactory) -> Traini
         (signal.SIGKILL, 0, 27),
         (signal.SIGKILL, 0, 53),
         (signal.SIGKILL, 1, 33),
-        (signal.SIGTERM, 2, 50),
+        (signal.SIGTERM, 2, 35),
         (signal.SIGKILL, 3, 47),
     ]
     return run_to_end(start_child, tmp_path_factory.mktemp("interrupted"), interruptions)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["arrays", "pipeline", "split", "generated", "evaluated"])
 def test_an_interrupted_fit_ends_like_an_uninterrupted_one(
     name: str, uninterrupted: Training, interrupted: Training

@@ -34,7 +34,7 @@ def start_workers(start_child):
     return start
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_two_workers_equal_one_and_export_the_same_model(start_workers, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     results = {}
@@ -59,7 +59,7 @@ def test_two_workers_equal_one_and_export_the_same_model(start_workers, tmp_path
     np.testing.assert_allclose(predicted, sample["y"], atol=1e-4)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_workers_stop_together_and_the_loss_of_one_ends_the_others(start_workers, tmp_path):
     children = start_workers(2, tmp_path, checkpoint_interval=1000)
     children[0].wait_until(lambda messages: any(m["type"] == "step" for m in messages))

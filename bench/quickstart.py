@@ -1,0 +1,98 @@
+"""How long the quickstart takes, phase by phase.
+
+    sudo .venv/bin/python bench/quickstart.py [--cold] [--json]
+
+Warm: what is compiled and the images are there (the first run makes them, outside of the clock), the cluster is not.
+Cold, only with --cold: with an empty cache of its own, so that programs, base image and images are made too; Go's own
+caches and .venv stay as they are. Both use an instance of their own, `bench-quickstart`, and take it away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "bench-quickstart"
+LIMIT_SECONDS = 5400
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cold", action="store_true", help="measure with an empty cache too")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("the local cluster needs root")
+    result: dict[str, Any] = {"cold_seconds": None}
+    if arguments.cold:
+        cold = measure_cold()
+        result |= {"cold_seconds": cold["seconds"], "cold_phases": cold["phases"]}
+    warm = measure_warm()
+    result |= {"warm_seconds": warm["seconds"], "phases": warm["phases"], "cores": os.cpu_count()}
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        print(json.dumps(result, indent=2))
+    return 0
+
+
+def measure_cold() -> Mapping[str, Any]:
+    """A run with nothing made before, in a cache folder beside the usual one."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace-bench-cold"
+    shutil.rmtree(cache, ignore_errors=True)
+    # Go keeps what it has downloaded and compiled where it was.
+    go = {"GOCACHE": _go("GOCACHE"), "GOMODCACHE": _go("GOMODCACHE")} if shutil.which("go") else {}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), **go}
+    try:
+        return quickstart(environment)
+    finally:
+        take_away(environment, "--purge")
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+def measure_warm() -> Mapping[str, Any]:
+    """A run after another one, whose cluster is gone but not its images."""
+    environment = dict(os.environ)
+    try:
+        local(environment, "up")
+        local(environment, "build")
+        take_away(environment)
+        return quickstart(environment)
+    finally:
+        take_away(environment, "--purge")
+
+
+def quickstart(environment: Mapping[str, str]) -> Mapping[str, Any]:
+    """Run it; its own account of seconds and phases. What it prints goes to stderr."""
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
+        account = Path(folder) / "phases.json"
+        command = [str(ROOT / "scripts" / "quickstart"), f"--name={NAME}", f"--json={account}"]
+        subprocess.run(command, env=environment, stdout=sys.stderr, timeout=LIMIT_SECONDS, check=True)
+        found: Mapping[str, Any] = json.loads(account.read_text())
+    return found
+
+
+def local(environment: Mapping[str, str], verb: str, *flags: str) -> None:
+    command = [sys.executable, "-m", "headrace_local", verb, f"--name={NAME}", *flags]
+    subprocess.run(command, env=environment, stdout=sys.stderr, timeout=LIMIT_SECONDS, check=True)
+
+
+def take_away(environment: Mapping[str, str], *flags: str) -> None:
+    local(environment, "down", *flags)
+
+
+def _go(name: str) -> str:
+    return subprocess.run(["go", "env", name], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""The phases in their order, and what is said at the end, at a failure and at an interruption."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from headrace_local import paths
+from headrace_local.errors import LocalClusterError
+from headrace_local.instance import Instance
+from headrace_local.quickstart import platform, serving, traffic, training
+from headrace_local.quickstart.report import Report
+from headrace_local.quickstart.targets import DEFAULT_INSTANCE, ContextTarget, LocalTarget, Target
+
+_INTERRUPTED = 130
+_LOCAL_REGISTRY, _LOCAL_TAG = "headrace.local", "dev"
+
+
+def main() -> int:
+    args = _parser().parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    report = Report()
+    try:
+        if args.down:
+            return _down(args)
+        with ExitStack() as stack:
+            _run(args, report, stack)
+    except LocalClusterError as error:
+        print(f"\nquickstart: {error}\n{_go_on(args)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nquickstart: interrupted after {report.seconds:.0f} s. {_go_on(args)}", file=sys.stderr)
+        return _INTERRUPTED
+    if args.json is not None:
+        report.write(args.json)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/quickstart",
+        description="From nothing to a model that is trained, tracked, served, replaced by a better one step by step, "
+        "and defended against a bad one. Without --context in a cluster of its own on this machine (root is needed).",
+    )
+    parser.add_argument("--down", action="store_true", help="take that cluster away, with its images")
+    parser.add_argument("--name", default=DEFAULT_INSTANCE, help="of that cluster (default: %(default)s)")
+    parser.add_argument(
+        "--install-prerequisites", action="store_true", help="apt-get install what the machine lacks for that cluster"
+    )
+    parser.add_argument(
+        "--context",
+        metavar="NAME",
+        help="use this context of your kubeconfig instead; its nodes pull Headrace's images from --registry",
+    )
+    parser.add_argument("--registry", metavar="HOST/PATH", help="with --context: where the images are")
+    parser.add_argument("--tag", help="with --context: the images' tag")
+    parser.add_argument(
+        "--installed", action="store_true", help="the cluster and Headrace in it are there: leave both as they are"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the phases and their seconds there")
+    return parser
+
+
+def _run(args: argparse.Namespace, report: Report, stack: ExitStack) -> None:
+    if shutil.which("curl") is None:
+        raise LocalClusterError("curl is missing: install it, such as with `apt-get install curl`")
+    target = _cluster(args, report, stack)
+    folder = Path(tempfile.gettempdir()) / f"headrace-quickstart-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+    with report.phase(f"tenant: namespace {platform.TENANT} gets a bucket and credentials of its own"):
+        where = platform.addresses(target)
+        platform.add_tenant(target, report, where)
+        training.start_afresh(target, report)
+        training.upload_corpus(target, report, where, folder)
+        training.put_script(target, report)
+
+    with report.phase("training: a TrainingJob, its gate, a model version"):
+        first = training.train(target, report, training.FIRST)
+
+    with report.phase("serving: a ModelService follows the alias `candidate`"):
+        serving.start(target, report, first)
+        body = serving.request_body(folder)
+        answer = serving.ask(report, where, body)
+        report(f"the answer to a request: {serving.shortened(answer)}")
+        text = training.write_text(serving.base_url(where), folder, "this license applies to")
+        report(f"the model writes: {text}")
+
+    with report.phase("a better version takes the traffic step by step"):
+        second = training.train(target, report, training.BETTER)
+        with traffic.running(serving.infer_url(where), body, report) as good:
+            serving.wait_until_promoted(target, report, second)
+        report(f"traffic at {traffic.RATE:.0f} requests/s: {good.line()}")
+
+    with report.phase("a bad version is turned back"):
+        report("the same script with units=1024 and without a gate: far too slow, and nothing has stopped it so far")
+        third = training.train(target, report, training.SLOW)
+        with traffic.running(serving.infer_url(where), body, report) as bad:
+            reason = serving.wait_until_turned_back(target, report, third)
+        report(f"turned back: {reason}")
+        report(f"traffic at {traffic.RATE:.0f} requests/s: {bad.line()}")
+
+    _conclude(target, report, where, folder, answer, text)
+
+
+def _cluster(args: argparse.Namespace, report: Report, stack: ExitStack) -> Target:
+    """The cluster with Headrace in it; what has to be made is made, and said before."""
+    if args.context is not None:
+        target: Target = ContextTarget(args.context, stack)
+        if not args.installed and not (args.registry and args.tag):
+            raise LocalClusterError(
+                "--context needs --registry and --tag: its nodes pull the images "
+                f"({', '.join(platform.IMAGES)}) from there. Where Headrace is installed already: --installed"
+            )
+        print(f"Working in context {args.context}, namespaces {platform.SYSTEM} and {platform.TENANT}.")
+        registry, tag = args.registry, args.tag
+    else:
+        if os.geteuid() != 0:
+            raise LocalClusterError(
+                "the local cluster needs root: start this with sudo, or name a cluster with --context"
+            )
+        instance = Instance(args.name, report=report)
+        target, registry, tag = LocalTarget(instance), _LOCAL_REGISTRY, _LOCAL_TAG
+        if args.installed and not instance.is_running():
+            raise LocalClusterError(f"--installed, but {args.name} does not run")
+        if not args.installed:
+            _make_cluster(instance, report, install_prerequisites=args.install_prerequisites)
+    if args.installed:
+        platform.wait_until_ready(target, report)
+    else:
+        with report.phase("platform: the operator, MLflow, an S3 store and a gateway"):
+            platform.install(target, report, registry=registry, tag=tag)
+    return target
+
+
+def _make_cluster(instance: Instance, report: Report, *, install_prerequisites: bool) -> None:
+    print(
+        f"This makes a one-node Kubernetes called {instance.name} on this machine, with a network, a containerd and a\n"
+        "kubelet of its own, reached through loopback ports only, builds Headrace's images into it, and trains and\n"
+        f"serves there in namespace {platform.TENANT}. The first time everything is compiled, which takes many\n"
+        f"minutes on two cores, and 10 GB of disk in {paths.cache()}.\n"
+        "Ctrl-C leaves it as it is then; scripts/quickstart --down takes it away."
+    )
+    with report.phase("cluster: a one-node Kubernetes on this machine"):
+        instance.up(install_prerequisites=install_prerequisites)
+    with report.phase("images: built into the cluster, no registry"):
+        instance.build_project(platform.IMAGES)
+
+
+def _conclude(target: Target, report: Report, where: platform.Addresses, folder: Path, answer: str, text: str) -> None:
+    login = platform.secret(target, platform.SYSTEM, f"{platform.RELEASE}-mlflow")
+    body = serving.request_body(folder)
+    print(f"\n== done after {report.seconds:.0f} s\n")
+    for phase in report.phases:
+        print(f"  {phase.seconds:7.1f} s  {phase.name}")
+    print("\nRollouts, from status.history, and the service's Events:\n")
+    for line in serving.history(target):
+        report.say(line)
+    print(f"\nMLflow   {where.mlflow}   user {login['username']}, password {login['password']}")
+    print(
+        f"         again: kubectl -n {platform.SYSTEM} get secret {platform.RELEASE}-mlflow "
+        "-o go-template='{{.data.password | base64decode}}'"
+    )
+    print(f"\nRequest  {serving.curl_text(where, body)}\nAnswer   {serving.shortened(answer)}")
+    print(f"\nText     {text}")
+    print(f"         {training.client_command(serving.base_url(where), folder)}")
+    print("\nTry next:\n")
+    for line in [
+        *target.how_to_reach(),
+        f"kubectl -n {platform.TENANT} get trainingjobs,modelservices -o wide",
+        f"kubectl -n {platform.TENANT} describe modelservice {training.NAME}",
+        *filter(
+            None,
+            (
+                target.forward_again(platform.SYSTEM, f"{platform.RELEASE}-mlflow", platform.MLFLOW_PORT),
+                target.forward_again(platform.SYSTEM, f"{platform.RELEASE}-gateway", platform.GATEWAY_PORT),
+            ),
+        ),
+        f"{target.clean_up()}   # takes everything away",
+    ]:
+        report.say(line)
+
+
+def _down(args: argparse.Namespace) -> int:
+    if args.context is not None:
+        raise LocalClusterError("--down takes away the local cluster only; in a context of yours use helm and kubectl")
+    if os.geteuid() != 0:
+        raise LocalClusterError("the local cluster needs root: start this with sudo")
+    Instance(args.name).down(purge=True)
+    print(f"{args.name} is gone, with its images; {paths.cache()} still has what was compiled")
+    return 0
+
+
+def _go_on(args: argparse.Namespace) -> str:
+    if args.down:
+        return "The same command goes on."
+    if args.context is not None:
+        return "What was made is still there. The same command goes on from it."
+    name = "" if args.name == DEFAULT_INSTANCE else f" --name {args.name}"
+    return (
+        "What was made is still there. The same command goes on from it; "
+        f"`scripts/quickstart --down{name}` takes it away."
+    )
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

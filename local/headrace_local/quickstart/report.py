@@ -1,0 +1,73 @@
+"""What a person sees: numbered phases, lines with the time that has passed, and at the end the seconds of each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace_local.errors import LocalClusterError
+
+POLL_SECONDS = 2.0
+_REPEAT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase that is over."""
+
+    name: str
+    seconds: float
+
+
+@dataclass
+class Report:
+    """Prints, and keeps the phases."""
+
+    phases: list[Phase] = field(default_factory=list)
+    _start: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def say(self, text: str = "") -> None:
+        print(f"  {text}" if text else "", flush=True)
+
+    def __call__(self, text: str) -> None:
+        """A line of progress."""
+        print(f"  [{self.seconds:6.1f} s] {text.strip()}", flush=True)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begin = time.monotonic()
+        print(f"\n== {name}", flush=True)
+        yield
+        self.phases.append(Phase(name, round(time.monotonic() - begin, 1)))
+
+    def wait(self, what: str, look: Callable[[], tuple[bool, str]], *, timeout: float, hint: str) -> None:
+        """Look every two seconds until it is done; say what was seen whenever that changes, and now and then anyway.
+
+        `look` returns whether it is done and a line for people, and raises LocalClusterError when it cannot get done.
+        """
+        begin = said_at = time.monotonic()
+        said = ""
+        while True:
+            done, line = look()
+            now = time.monotonic()
+            if line and (line != said or now - said_at > _REPEAT_SECONDS):
+                self(line)
+                said, said_at = line, now
+            if done:
+                return
+            if now - begin > timeout:
+                raise LocalClusterError(f"{what}: not done after {timeout:.0f} s (last seen: {line}). {hint}")
+            time.sleep(POLL_SECONDS)
+
+    def write(self, path: Path) -> None:
+        """The phases as JSON, for bench/quickstart.py."""
+        phases = [{"name": phase.name, "seconds": phase.seconds} for phase in self.phases]
+        path.write_text(json.dumps({"seconds": round(self.seconds, 1), "phases": phases}, indent=2) + "\n")

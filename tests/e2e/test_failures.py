@@ -1,0 +1,254 @@
+"""Every row of the failure table, made to happen in real pods: class, reason, hint, retried or not, counted or not.
+
+The jobs of one group run at the same time; a script that needs no TensorFlow ends in a second.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from platform_under_test import Object, Tenant
+
+HOG = "x = []\nwhile True:\n    x.append(bytearray(10_000_000))\n"
+CHILD_HOG = f"import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {HOG!r}]).returncode)\n"
+SLEEP = "import time\nprint('started', flush=True)\ntime.sleep(300)\n"
+FILL = "import time\nopen('big', 'wb').write(b'x' * 80_000_000)\ntime.sleep(300)\n"
+SMALL = {"limits": {"memory": "256Mi"}}
+
+
+def trainer(**container: Any) -> Object:
+    return {"spec": {"containers": [{"name": "trainer", **container}]}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One job, what is done to it while it runs, and what its status has to say."""
+
+    script: str
+    failure_class: str
+    reason: str
+    attempts: int  # with maxRestarts 1: 2 where the failure is retried
+    counted: int
+    spec: Object = field(default_factory=dict)
+    act: Callable[[Tenant, str], None] | None = None
+    hint: str = ""
+    message: str = ""
+
+
+def pod_of(tenant: Tenant, job: str) -> str:
+    """The pod of the job's first attempt, once its script has said that it started."""
+    deadline = time.monotonic() + 90
+    while True:
+        pods = tenant.kubectl(
+            "get", "pods", "-l", f"headrace.dev/trainingjob={job},headrace.dev/attempt=1", "-o", "name"
+        ).split()
+        if pods and "started" in tenant.kubectl("logs", pods[0], "--tail=20"):
+            return pods[0].removeprefix("pod/")
+        assert time.monotonic() < deadline, f"no pod of {job} has started"
+        time.sleep(0.5)
+
+
+def kill_process(what: str) -> Callable[[Tenant, str], None]:
+    """SIGKILL from outside the container to its script, or to its PID 1 by way of the node."""
+
+    def act(tenant: Tenant, job: str) -> None:
+        pod = pod_of(tenant, job)
+        code = (
+            "import os, signal\n"
+            "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
+            "    line = open(f'/proc/{pid}/cmdline').read()\n"
+            f"    if {what!r} in line and pid != str(os.getpid()): os.kill(int(pid), signal.SIGKILL)\n"
+        )
+        tenant.kubectl("exec", pod, "-c", "trainer", "--", "/opt/venv/bin/python", "-c", code)
+
+    return act
+
+
+def delete_pod(*flags: str) -> Callable[[Tenant, str], None]:
+    def act(tenant: Tenant, job: str) -> None:
+        tenant.kubectl("delete", "pod", pod_of(tenant, job), "--wait=false", *flags)
+
+    return act
+
+
+def evict(tenant: Tenant, job: str) -> None:
+    pod = pod_of(tenant, job)
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": tenant.namespace},
+    }
+    path = f"/api/v1/namespaces/{tenant.namespace}/pods/{pod}/eviction"
+    tenant.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+def delete_job(tenant: Tenant, job: str) -> None:
+    pod_of(tenant, job)
+    tenant.kubectl("delete", "job", f"{job}-1", "--wait=false")
+
+
+ENDS = {
+    "raises": Case(
+        "raise ValueError('shapes (3,) and (4,)')\n", "UserCode", "ScriptRaised", 2, 2, message="shapes (3,) and (4,)"
+    ),
+    "exits-nonzero": Case("import sys; sys.exit(7)\n", "UserCode", "ScriptExited", 2, 2),
+    "exits-0-untrained": Case("import sys; sys.exit(0)\n", "UserCode", "NothingTrained", 1, 0),
+    "package-missing": Case("import no_such_package\n", "Config", "PackageMissing", 1, 0, message="no_such_package"),
+    "oom": Case(HOG, "OOM", "OutOfMemory", 2, 2, {"resources": SMALL}, hint="memory"),
+    "oom-of-a-child": Case(CHILD_HOG, "OOM", "OutOfMemory", 2, 2, {"resources": SMALL}, hint="memory"),
+    "command-not-found": Case(
+        SLEEP, "Config", "CommandNotFound", 1, 0, {"podTemplate": trainer(command=["/no/such"])}, hint="FROM"
+    ),
+    "invalid-image-name": Case(SLEEP, "Config", "InvalidImageName", 1, 0, {"image": "UPPER//:case"}),
+    "image-not-to-be-had": Case(
+        SLEEP,
+        "Image",
+        "ImagePull",
+        1,
+        0,
+        {"image": "headrace.invalid/none:1", "startDeadlineSeconds": 15},
+        hint="image's name",
+    ),
+    "no-node-fits": Case(
+        SLEEP,
+        "Scheduling",
+        "Unschedulable",
+        1,
+        0,
+        {"resources": {"limits": {"nvidia.com/gpu": "8"}}, "startDeadlineSeconds": 15},
+        hint="node",
+        message="nvidia.com/gpu",
+    ),
+    "secret-missing": Case(
+        SLEEP,
+        "Config",
+        "ContainerConfig",
+        1,
+        0,
+        {"storage": {"secretRef": {"name": "no-such"}}, "startDeadlineSeconds": 15},
+        message="no-such",
+    ),
+    "over-its-storage": Case(
+        FILL,
+        "Storage",
+        "StorageLimit",
+        2,
+        2,
+        {"podTemplate": {"spec": {"volumes": [{"name": "work", "emptyDir": {"sizeLimit": "20Mi"}}]}}},
+        hint="ephemeral",
+    ),
+    "dataset-missing": Case(
+        SLEEP,
+        "Data",
+        "DatasetNotFound",
+        1,
+        0,
+        {
+            "storage": {"secretRef": {"name": "headrace-storage"}},
+            "datasets": [{"name": "corpus", "uri": "s3://BUCKET/none"}],
+        },
+    ),
+    "deadline": Case(SLEEP, "Deadline", "DeadlineExceeded", 1, 0, {"activeDeadlineSeconds": 8}),
+}
+
+DISTURBED = {
+    "script-killed": Case(SLEEP, "Killed", "ChildKilled", 2, 1, act=kill_process("headrace_trainer.child")),
+    "pod-deleted": Case(SLEEP, "Disrupted", "Terminated", 2, 0, act=delete_pod()),
+    "pod-deleted-by-force": Case(SLEEP, "Disrupted", "", 2, 0, act=delete_pod("--force", "--grace-period=0")),
+    "pod-evicted": Case(SLEEP, "Disrupted", "Evicted", 2, 0, act=evict),
+    "job-deleted": Case(SLEEP, "Disrupted", "Terminated", 2, 0, act=delete_job),
+}
+
+
+def start(tenant: Tenant, name: str, case: Case) -> None:
+    tenant.script(name, case.script)
+    spec = {"restartPolicy": {"maxRestarts": 1}} | case.spec
+    if "datasets" in spec:
+        spec["datasets"] = [{"name": "corpus", "uri": f"s3://{tenant.namespace}/none"}]
+    tenant.train(name, **spec)
+
+
+@pytest.fixture(scope="module")
+def ends(tenant: Tenant) -> dict[str, Object]:
+    """The final status of every job that fails by itself."""
+    for name, case in ENDS.items():
+        start(tenant, name, case)
+    return {name: tenant.finished(name) for name in ENDS}
+
+
+@pytest.fixture(scope="module")
+def disturbed(tenant: Tenant) -> dict[str, Object]:
+    """The status of every job that something was done to, after its first attempt ended."""
+    for name, case in DISTURBED.items():
+        start(tenant, name, case)
+    for name, case in DISTURBED.items():
+        assert case.act is not None
+        case.act(tenant, name)
+    found = {name: tenant.wait("trainingjob", name, second_attempt) for name in DISTURBED}
+    tenant.kubectl("delete", "trainingjob", *DISTURBED, "--wait=false")
+    return found
+
+
+def second_attempt(status: Object) -> bool:
+    return status.get("attempt", {}).get("number", 0) >= 2 or status.get("state") == "Failed"
+
+
+def check(case: Case, status: Object) -> None:
+    failure = status["failure"]
+    assert failure["class"] == case.failure_class, failure
+    assert case.reason in ("", failure["reason"]), failure
+    assert status["attempt"]["number"] == case.attempts, status["history"]
+    assert status.get("attemptsCounted", 0) == case.counted, status["history"]
+    assert case.hint in failure.get("hint", ""), failure
+    assert case.message in failure["message"], failure
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_job_that_fails_says_why_and_is_retried_as_its_class_asks(ends, name):
+    check(ENDS[name], ends[name])
+
+
+@pytest.mark.parametrize("name", DISTURBED)
+def test_a_job_that_is_disturbed_says_by_what_and_starts_again(disturbed, name):
+    check(DISTURBED[name], disturbed[name])
+
+
+def test_an_entrypoint_that_is_not_in_the_source_is_told_within_10_s_and_waited_for(tenant):
+    tenant.script("entry", "print()\n")
+    tenant.train("entry", entrypoint="other.py")
+
+    status = tenant.wait("trainingjob", "entry", lambda s: s.get("reason") == "EntrypointNotFound", 10)
+
+    assert status["state"] == "Pending"
+    assert "other.py" in status["message"]
+
+
+def test_a_source_that_does_not_exist_is_told_within_10_s(tenant):
+    tenant.train("no-source", source={"configMap": {"name": "nowhere"}})
+
+    status = tenant.wait("trainingjob", "no-source", lambda s: s.get("reason") == "SourceNotFound", 10)
+
+    assert "nowhere" in status["message"]
+
+
+def test_of_two_workers_that_die_within_a_second_the_first_is_the_cause(tenant):
+    tenant.script(
+        "pair",
+        "import os, time\n"
+        "second = os.environ['JOB_COMPLETION_INDEX'] == '1'\n"
+        "time.sleep(max(0, 3 - time.time() % 3) + (0 if second else 0.3))\n"
+        "raise ValueError('the second worker' if second else 'the first worker')\n",
+    )
+    tenant.train("pair", strategy={"type": "MultiWorkerMirrored", "workers": 2}, restartPolicy={"maxRestarts": 0})
+
+    failure = tenant.finished("pair")["failure"]
+
+    assert failure["class"] == "UserCode"
+    assert failure["reason"] == "ScriptRaised"
+    assert failure["pod"].startswith("pair-1-")

@@ -1,0 +1,274 @@
+"""The main job, end to end: train, track, register, serve, canary, promote, turn back. A real model all the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections import Counter
+
+import aiohttp
+import boto3
+import pytest
+
+from platform_under_test import Object, Tenant
+
+# A beginner's script, and at its end the predictions of Keras itself for the gateway's answer to be compared with.
+SCRIPT = """
+import json, numpy as np, keras
+keras.utils.set_random_seed({seed})
+random = np.random.RandomState(0)
+x = random.randint(0, 100, (2000, 10)).astype("int32")
+y = (x[:, 0] % 4).astype("int32")
+model = keras.Sequential([
+    keras.Input((None,), dtype="int32", name="tokens"), keras.layers.Embedding(100, 8),
+    {recurrent}
+    keras.layers.Dense(4, activation="softmax", name="probabilities"),
+])
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.fit(x, y, batch_size=32, epochs={epochs}, validation_split=0.1)
+print("PREDICTION", json.dumps(model.predict(np.arange(10, dtype="int32")[None], verbose=0)[0].tolist()))
+"""
+FAST = "keras.layers.LSTM(16),"
+SLOW = "*[keras.layers.LSTM(700, return_sequences=True) for _ in range(3)], keras.layers.LSTM(16),"
+REQUEST = {"inputs": [{"name": "tokens", "shape": [1, 10], "datatype": "INT32", "data": list(range(10))}]}
+TRAINING = {
+    "storage": {"secretRef": {"name": "headrace-storage"}},
+    "tracking": {"experiment": "whole-way"},
+    "output": {"model": "whole-way", "alias": "candidate"},
+}
+CHECKS = [
+    {"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 30},
+    {"name": "latency", "metric": "LatencyP50", "maxRatioToStable": "5", "minRequests": 30},
+]
+
+
+def model_service(name: str) -> Object:
+    return {
+        "apiVersion": "headrace.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"registry": {"name": "whole-way", "alias": "candidate"}},
+            "storage": {"secretRef": {"name": "headrace-storage-read"}},
+            "runtime": {"name": "onnxruntime"},
+            "scaling": {"replicas": 2},
+            "rollout": {
+                "steps": [{"weight": 20, "hold": "10s"}, {"weight": 50, "hold": "10s"}],
+                "analysis": {"interval": "3s", "failureLimit": 1, "checks": CHECKS},
+                "promotion": {"alias": "champion"},
+            },
+            "route": {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]},
+        },
+    }
+
+
+class OpenLoopClient:
+    """Sends at a fixed rate whatever comes back, and counts answers by status, and by version and moment."""
+
+    def __init__(self, url: str, rate: float) -> None:
+        self.url = url
+        self.rate = rate
+        self.statuses: Counter[str] = Counter()
+        self.answers: list[tuple[float, str]] = []
+
+    async def run(self, until: asyncio.Event, at_most: float) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+            start, sent = time.monotonic(), 0
+            tasks: set[asyncio.Task[None]] = set()
+            while not until.is_set() and time.monotonic() - start < at_most:
+                task = asyncio.create_task(self._one(http))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                sent += 1
+                await asyncio.sleep(max(0.0, start + sent / self.rate - time.monotonic()))
+            await asyncio.gather(*tasks)
+
+    async def _one(self, http: aiohttp.ClientSession) -> None:
+        at = time.time()
+        try:
+            async with http.post(f"{self.url}/infer", json=REQUEST) as answer:
+                body = await answer.json(content_type=None)
+                self.statuses[str(answer.status)] += 1
+                self.answers.append((at, body.get("model_version", "")))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.statuses[type(error).__name__] += 1
+
+    def share(self, version: str, since: float, until: float) -> tuple[int, int]:
+        """Of all answers to requests sent in the window: those of `version`, and all."""
+        window = [v for at, v in self.answers if since <= at <= until]
+        return window.count(version), len(window)
+
+
+def prediction_of(tenant: Tenant, job: str) -> list[float]:
+    pod = tenant.kubectl("get", "pods", "-l", f"headrace.dev/trainingjob={job}", "-o", "name").split()[0]
+    line = next(line for line in tenant.kubectl("logs", pod).splitlines() if line.startswith("PREDICTION"))
+    return json.loads(line.removeprefix("PREDICTION"))
+
+
+def follow(tenant: Tenant, name: str, url: str, rate: float, until, seconds: float) -> tuple[OpenLoopClient, list]:
+    """Send requests while the service rolls out; the client, and (time, status) as often as it was looked at."""
+
+    async def both() -> tuple[OpenLoopClient, list]:
+        client, stop, seen = OpenLoopClient(url, rate), asyncio.Event(), []
+        sending = asyncio.create_task(client.run(stop, seconds))
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            status = await asyncio.to_thread(tenant.status, "modelservice", name)
+            seen.append((time.time(), status))
+            if until(status):
+                break
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(3)
+        stop.set()
+        await sending
+        return client, seen
+
+    return asyncio.run(both())
+
+
+@pytest.fixture(scope="module")
+def first(tenant: Tenant) -> Object:
+    """Version 1, trained and registered."""
+    tenant.script("first", SCRIPT.format(seed=1, epochs=3, recurrent=FAST))
+    tenant.train("first", **TRAINING, evaluation={"gates": [{"metric": "accuracy", "min": "0.1"}]})
+    return tenant.finished("first")
+
+
+@pytest.fixture(scope="module")
+def service(tenant: Tenant, first: Object) -> str:
+    """The service on version 1; its URL."""
+    assert first["state"] == "Succeeded", first
+    tenant.apply(model_service("whole-way"))
+    tenant.wait("modelservice", "whole-way", lambda s: s.get("phase") == "Stable" and is_true(s, "RouteAccepted"), 120)
+    return f"{tenant.platform.gateway}/{tenant.namespace}/whole-way/v2/models/whole-way"
+
+
+def is_true(status: Object, condition: str) -> bool:
+    return any(c["type"] == condition and c["status"] == "True" for c in status.get("conditions", []))
+
+
+def test_a_plain_script_becomes_a_registered_version(first):
+    assert (first["state"], first["reason"]) == ("Succeeded", "GatePassed")
+    assert first["model"]["version"] == "1"
+    assert first["model"]["alias"] == "candidate"
+    assert first["model"]["gate"]["checks"][0]["passed"] is True
+    assert first["progress"]["percent"] == 100
+
+
+def test_its_run_is_in_mlflow_with_metrics_of_every_epoch(tenant, first):
+    credentials = tenant.secret("headrace-storage")
+    login = aiohttp.BasicAuth(credentials["MLFLOW_TRACKING_USERNAME"], credentials["MLFLOW_TRACKING_PASSWORD"])
+
+    async def run() -> Object:
+        async with aiohttp.ClientSession(auth=login) as http:
+            url = f"{tenant.platform.mlflow}/api/2.0/mlflow/runs/get?run_id={first['run']['id']}"
+            async with http.get(url) as answer:
+                return await answer.json()
+
+    found = asyncio.run(run())["run"]
+    tags = {tag["key"]: tag["value"] for tag in found["data"]["tags"]}
+    assert tags["headrace.digest"] == first["model"]["digest"]
+    assert found["info"]["status"] == "FINISHED"
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= {m["key"] for m in found["data"]["metrics"]}
+
+
+def test_its_artifacts_lie_in_the_tenants_bucket_with_the_manifest(tenant, first):
+    credentials = tenant.secret("headrace-storage-read")
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=tenant.platform.s3,
+        region_name="us-east-1",
+        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+    )
+    bucket, _, prefix = first["model"]["uri"].removeprefix("s3://").partition("/")
+    manifest = json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}/manifest.json")["Body"].read())
+
+    assert bucket == tenant.namespace
+    assert set(manifest["formats"]) == {"ONNX", "TensorFlow"}
+
+
+def test_the_gateways_answer_is_keras_own(tenant, service):
+    async def ask() -> Object:
+        async with aiohttp.ClientSession() as http, http.post(f"{service}/infer", json=REQUEST) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    output = asyncio.run(ask())["outputs"][0]
+
+    assert output["name"] == "probabilities"
+    assert output["data"] == pytest.approx(prediction_of(tenant, "first"), abs=1e-4)
+
+
+def test_a_good_version_takes_over_step_by_step_and_nothing_is_dropped(tenant, service):
+    tenant.script("second", SCRIPT.format(seed=2, epochs=3, recurrent=FAST))
+    tenant.train("second", **TRAINING)
+    assert tenant.finished("second")["state"] == "Succeeded"
+
+    client, seen = follow(
+        tenant, "whole-way", service, 25, lambda s: s["columns"]["stable"] == "2" and s["phase"] == "Stable", 150
+    )
+
+    status = tenant.status("modelservice", "whole-way")
+    assert status["columns"]["stable"] == "2", status
+    assert set(client.statuses) == {"200"}, client.statuses
+    assert status["history"][-1]["outcome"] == "Promoted"
+    for weight in (20, 50):
+        at = [
+            t for t, s in seen if s.get("rollout", {}).get("appliedWeight") == weight == s["rollout"]["desiredWeight"]
+        ]
+        hits, total = client.share("2", min(at), max(at))
+        assert within_binomial_bounds(hits, total, weight / 100), f"{hits} of {total} at {weight} %"
+    tenant.wait("modelservice", "whole-way", lambda s: s["promotion"].get("expectedVersion") == "2", 20)
+
+
+def is_applied(rollout: Object, weight: int) -> bool:
+    return rollout.get("appliedWeight") == weight == rollout.get("desiredWeight")
+
+
+def within_binomial_bounds(hits: int, total: int, share: float) -> bool:
+    """Within 4 standard deviations: one run in 16,000 of a true split would fail."""
+    assert total >= 50, f"{total} requests show nothing"
+    return abs(hits - total * share) <= 4 * math.sqrt(total * share * (1 - share))
+
+
+def test_a_slow_version_is_turned_back_and_nothing_is_dropped(tenant, service):
+    tenant.script("slow", SCRIPT.format(seed=3, epochs=1, recurrent=SLOW).replace("(2000, 10)", "(64, 10)"))
+    tenant.train("slow", **TRAINING)
+    assert tenant.finished("slow")["state"] == "Succeeded"
+
+    client, _ = follow(tenant, "whole-way", service, 10, lambda s: s["phase"] == "RolledBack", 150)
+
+    status = tenant.status("modelservice", "whole-way")
+    assert status["phase"] == "RolledBack", status
+    assert status["reason"] == "AnalysisFailed"
+    assert status["columns"]["stable"] == "2"
+    assert status["rejected"][0]["digest"] == tenant.status("trainingjob", "slow")["model"]["digest"]
+    assert set(client.statuses) == {"200"}, client.statuses
+    assert is_true(status, "Ready")
+
+
+def test_a_version_whose_bytes_changed_never_gets_a_request(tenant, service):
+    """The loader refuses it: a file of the artifact is not what the manifest says."""
+    tenant.script("corrupt", SCRIPT.format(seed=4, epochs=1, recurrent=FAST))
+    tenant.train("corrupt", **(TRAINING | {"output": {"model": "whole-way"}}))
+    model = tenant.finished("corrupt")["model"]
+    credentials = tenant.secret("headrace-storage")
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=tenant.platform.s3,
+        region_name="us-east-1",
+        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+    )
+    bucket, _, prefix = model["uri"].removeprefix("s3://").partition("/")
+    s3.put_object(Bucket=bucket, Key=f"{prefix}/onnx/model.onnx", Body=b"not a model")
+    pinned = {"spec": {"model": {"registry": {"name": "whole-way", "version": model["version"], "alias": None}}}}
+    tenant.kubectl("patch", "modelservice", "whole-way", "--type=merge", "-p", json.dumps(pinned))
+
+    status = tenant.wait("modelservice", "whole-way", lambda s: s.get("reason") == "FileCorrupt", 120)
+
+    assert status["columns"]["stable"] == "2"
+    assert status["failure"]["class"] == "Data"

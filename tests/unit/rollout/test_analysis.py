@@ -1,0 +1,303 @@
+"""How a canary is judged by its pods' counters: windows, quantiles, verdicts, rejections."""
+
+import math
+import random
+from bisect import bisect_left
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.api.modelservice import Baseline, Check, CheckMetric, Verdict
+from headrace.rollout.analysis import (
+    INFINITY,
+    Counters,
+    Window,
+    baseline_of,
+    counters_of,
+    excess_rejections,
+    judge,
+    parse_metrics,
+    quantile,
+    window,
+)
+from headrace_onnxruntime.metrics import DURATION_BOUNDS, Metrics
+
+NOTHING = Window()
+ALL_BOUNDS = (*DURATION_BOUNDS, INFINITY)
+
+
+def histogram(samples, bounds=ALL_BOUNDS):
+    """The cumulative histogram of latencies in seconds, as the server counts it."""
+    return {bound: sum(sample <= bound for sample in samples) for bound in bounds}
+
+
+def success(least="0.99", requests=50):
+    return Check(name="errors", metric=CheckMetric.SUCCESS_RATE, min=Decimal(least), min_requests=requests)
+
+
+def latency(ratio="1.5", requests=200, metric=CheckMetric.LATENCY_P95):
+    return Check(name="latency", metric=metric, max_ratio_to_stable=Decimal(ratio), min_requests=requests)
+
+
+def answered(requests, errors=0, rejections=0, seconds=()):
+    return Window(requests, errors, rejections, histogram(seconds))
+
+
+def verdict(check, canary, stable=NOTHING):
+    return judge(check, canary, stable, None).verdict
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+counters = st.builds(
+    lambda ok, errors, rejections, shares: Counters(
+        ok + errors, errors, rejections, tuple(zip((0.1, 1.0, INFINITY), sorted(shares), strict=True))
+    ),
+    *(st.integers(0, 10**6),) * 3,
+    st.lists(st.integers(0, 10**6), min_size=3, max_size=3),
+)
+
+
+@given(counters, counters)
+def test_a_window_is_what_was_counted_since_the_baseline(before, since):
+    """Two histories one after the other: the window holds the second."""
+    now = Counters(
+        before.requests + since.requests,
+        before.errors + since.errors,
+        before.rejections + since.rejections,
+        tuple((bound, a + b) for (bound, a), (_, b) in zip(before.buckets, since.buckets, strict=True)),
+    )
+    seen = window({"pod": now}, [baseline_of("pod", before)])
+
+    assert (seen.requests, seen.errors, seen.rejections) == (since.requests, since.errors, since.rejections)
+    assert dict(seen.buckets) == dict(since.buckets)
+
+
+@given(counters, counters)
+def test_no_counter_of_a_window_is_ever_negative_whatever_restarted(before, now):
+    seen = window({"pod": now}, [baseline_of("pod", before)])
+
+    assert min(seen.requests, seen.errors, seen.rejections, *seen.buckets.values()) >= 0
+    assert seen.errors <= seen.requests
+
+
+def test_a_pod_that_restarted_counts_from_zero_though_it_has_more_requests_than_before():
+    before = Counters(100, 90, 0, ((1.0, 10), (INFINITY, 10)))
+    now = Counters(120, 1, 0, ((1.0, 119), (INFINITY, 119)))
+
+    seen = window({"pod": now}, [baseline_of("pod", before)])
+
+    assert (seen.requests, seen.errors, seen.buckets[INFINITY]) == (120, 1, 119)
+
+
+def test_the_history_of_a_pod_without_a_baseline_is_not_the_windows():
+    """Its metrics could not be read when the step began: what it answered in days before is no evidence of now."""
+    assert window({"pod": Counters(10**6, 10**5)}, []) == NOTHING
+
+
+def test_a_pod_that_is_gone_counts_nothing():
+    assert window({}, [Baseline(pod="gone", requests=5)]) == NOTHING
+
+
+@given(counters)
+def test_a_baseline_keeps_the_counters_exactly(kept):
+    assert counters_of(baseline_of("pod", kept)) == kept
+
+
+def test_the_servers_whole_histogram_fits_into_status_after_a_thousand_million_requests():
+    full = Counters(10**9 - 1, 0, 0, tuple((bound, 10**9 - 1) for bound in ALL_BOUNDS))
+
+    assert counters_of(baseline_of("pod", full)) == full
+
+
+def test_a_histogram_too_long_for_status_is_left_out_and_gives_no_latencies():
+    bounds = [*(n / 7 for n in range(1, 200)), INFINITY]
+    many = Counters(1000, 0, 0, tuple((bound, 500) for bound in bounds))
+    later = Counters(2000, 0, 0, tuple((bound, 1500) for bound in bounds))
+
+    seen = window({"pod": later}, [baseline_of("pod", many)])
+
+    assert (seen.requests, seen.latencies) == (1000, 0)
+    assert verdict(latency(), seen, seen) is Verdict.NO_DATA
+
+
+# --- quantiles --------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.floats(0.0003, 50.0), min_size=1, max_size=300),
+    st.sampled_from([0.5, 0.95, 0.99]),
+)
+def test_a_quantile_lies_in_the_bucket_of_the_sorted_samples_quantile(samples, q):
+    exact = sorted(samples)[math.ceil(q * len(samples)) - 1]
+    bucket = bisect_left(ALL_BOUNDS, exact)
+    low, high = ALL_BOUNDS[bucket - 1] if bucket else 0.0, ALL_BOUNDS[bucket]
+
+    found = quantile(histogram(samples), q)
+
+    assert found is not None
+    assert low <= found <= high * (1 + 1e-9)
+
+
+def test_a_quantile_beyond_the_last_bound_is_that_bound():
+    assert quantile(histogram([600.0] * 10), 0.95) == DURATION_BOUNDS[-1]
+
+
+@pytest.mark.parametrize("nothing", [{}, {1.0: 0, INFINITY: 0}])
+def test_there_is_no_quantile_of_nothing(nothing):
+    assert quantile(nothing, 0.5) is None
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("canary", "expected"),
+    [
+        (answered(0), Verdict.NO_DATA),
+        (answered(49), Verdict.WAITING),
+        (answered(49, errors=49), Verdict.WAITING),
+        (answered(50), Verdict.PASS),
+        (answered(100, errors=1), Verdict.PASS),
+        (answered(100, errors=2), Verdict.FAIL),
+    ],
+)
+def test_a_success_rate_is_judged_from_min_requests_on(canary, expected):
+    assert verdict(success("0.99"), canary) is expected
+
+
+@given(st.integers(1, 100))
+def test_a_rate_exactly_at_the_bound_passes_and_one_error_more_fails(percent):
+    least = format(Decimal(percent) / 100, "f")
+
+    assert verdict(success(least), answered(100, errors=100 - percent)) is Verdict.PASS
+    assert verdict(success(least), answered(100, errors=101 - percent)) is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable", "expected"),
+    [
+        ([0.010] * 200, [0.010] * 200, Verdict.PASS),
+        ([0.014] * 200, [0.010] * 200, Verdict.PASS),
+        ([0.030] * 200, [0.010] * 200, Verdict.FAIL),
+        ([0.010] * 195 + [1.0] * 5, [0.010] * 200, Verdict.PASS),
+        ([0.010] * 180 + [1.0] * 20, [0.010] * 200, Verdict.FAIL),
+        ([0.010] * 199, [0.010] * 200, Verdict.WAITING),
+        ([0.030] * 200, [0.010] * 199, Verdict.WAITING),
+        ([0.030] * 200, [], Verdict.NO_DATA),
+    ],
+)
+def test_a_latency_is_judged_beside_the_stable_revisions_when_both_have_the_samples(canary, stable, expected):
+    ours, theirs = (answered(len(s), seconds=s) for s in (canary, stable))
+
+    assert verdict(latency("1.5"), ours, theirs) is expected
+
+
+def test_errors_are_no_samples_of_a_latency():
+    """500 requests, of which one was answered: one latency is no p95."""
+    canary = answered(500, errors=499, seconds=[0.001])
+
+    assert verdict(latency(), canary, answered(500, seconds=[0.01] * 500)) is Verdict.WAITING
+
+
+def test_failures_add_up_over_looks_and_a_pass_takes_none_back():
+    bad, good = answered(100, errors=50), answered(100)
+    status = None
+    for seen in (bad, good, bad):
+        status = judge(success(), seen, Window(), status)
+
+    assert status.failures == 2
+
+
+# --- rejections -------------------------------------------------------------------------------------------------------
+
+
+def test_a_canary_that_rejects_what_stable_accepts_fails():
+    judged = judge(success(), answered(0, rejections=100), answered(900), None)
+
+    assert judged.verdict is Verdict.FAIL
+    assert (judged.samples, judged.value) == (100, "0")
+    assert "rejected beyond the stable revision's share" in judged.message
+
+
+def test_a_client_that_sends_garbage_to_both_turns_no_canary_back():
+    assert verdict(success(), answered(80, rejections=20), answered(720, rejections=180)) is Verdict.PASS
+
+
+def test_garbage_to_both_hides_no_server_errors():
+    """5 of 80 requests that could be answered were not; 920 rejected ones are no successes."""
+    assert verdict(success(), answered(80, errors=5, rejections=920), answered(80, rejections=920)) is Verdict.FAIL
+
+
+def test_a_canary_that_rejects_more_of_the_same_garbage_fails_for_what_is_beyond_stables_share():
+    judged = judge(success("0.95"), answered(60, rejections=40), answered(810, rejections=90), None)
+
+    assert judged.verdict is Verdict.FAIL
+    assert judged.samples == 60 + 30
+
+
+def test_rejections_are_no_verdict_before_stable_has_requests_to_compare_with():
+    assert verdict(success(), answered(100, rejections=100), answered(10)) is Verdict.WAITING
+    assert verdict(success(), answered(0, rejections=100), Window()) is Verdict.NO_DATA
+
+
+def test_server_errors_are_a_verdict_whatever_was_rejected():
+    assert verdict(success(), answered(100, errors=50, rejections=1), Window()) is Verdict.FAIL
+
+
+def test_a_canary_that_rejects_less_than_stable_has_no_excess():
+    assert excess_rejections(answered(100, rejections=1), answered(100, rejections=50)) == 0
+
+
+def test_chance_alone_condemns_a_canary_in_fewer_than_one_of_a_hundred_looks():
+    """Both get the same garbage, 20 of 100 requests; who gets which is chance."""
+    draw = random.Random(1)
+    condemned = 0
+    for _ in range(1000):
+        canary, stable = (sum(draw.random() < 0.2 for _ in range(n)) for n in (100, 900))
+        condemned += excess_rejections(answered(100 - canary, rejections=canary), answered(900 - stable, 0, stable)) > 0
+
+    assert condemned < 10
+
+
+@given(st.builds(Window, *(st.integers(0, 10**6),) * 3), st.builds(Window, *(st.integers(0, 10**6),) * 3))
+def test_the_excess_is_never_more_than_the_rejections(canary, stable):
+    assert 0 <= excess_rejections(canary, stable) <= canary.rejections
+
+
+# --- what the pods say ------------------------------------------------------------------------------------------------
+
+
+def test_the_servers_own_metrics_are_read():
+    metrics = Metrics({"name": "text"})
+    for code, count in ((200, 7), (500, 2), (503, 1), (400, 4)):
+        for _ in range(count):
+            metrics.count_request(code)
+    metrics.request_seconds.observe(0.010)
+
+    read = parse_metrics(metrics.render())
+
+    assert (read.requests, read.errors, read.rejections) == (10, 3, 4)
+    assert [bound for bound, _ in read.buckets] == list(ALL_BOUNDS)
+    assert dict(read.buckets)[INFINITY] == 1
+
+
+prefixes = st.sampled_from(
+    ["", 'headrace_requests_total{code="', 'headrace_request_duration_seconds_bucket{le="', '200"} ', '"} ', "nan"]
+)
+lines = st.lists(st.tuples(prefixes, st.text(max_size=12), prefixes, st.text(max_size=12)).map("".join), max_size=8)
+
+
+@given(st.one_of(st.text(), lines.map("\n".join)))
+def test_any_text_is_read_and_can_be_kept(text):
+    read = parse_metrics(text)
+
+    assert counters_of(baseline_of("pod", read)).requests == read.requests
+    assert window({"pod": read}, [baseline_of("pod", read)]).requests == 0
+
+
+@pytest.mark.parametrize("value", ["NaN", "-5", "+Inf", "", "1e400", "x"])
+def test_a_value_that_is_no_count_counts_nothing(value):
+    assert parse_metrics(f'headrace_requests_total{{code="200"}} {value}\n').requests == 0

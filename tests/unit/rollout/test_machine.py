@@ -1,0 +1,287 @@
+"""The canary's state machine: single decisions, and what holds on every way that a rollout can go."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.api.modelservice import NoData, Rollout, Verdict
+from headrace.rollout.analysis import Counters
+from headrace.rollout.machine import (
+    APPLY_GRACE,
+    Decision,
+    Look,
+    advance,
+    begin,
+    canary_replicas,
+    replicas_for,
+)
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+FULL = 4
+GOOD, BAD = Counters(1000), Counters(1000, 500)
+
+
+def spec(*weights, hold="30s", **analysis):
+    checks = [{"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 50}]
+    return Rollout.model_validate(
+        {
+            "steps": [{"weight": weight, "hold": hold} for weight in weights],
+            "analysis": {"interval": "10s", "failureLimit": 2, "checks": checks} | analysis,
+        }
+    )
+
+
+class Walk:
+    """One rollout, looked at again and again; each look adds `answered` to the counters of both sides."""
+
+    def __init__(self, rollout_spec, full=FULL):
+        self.spec, self.full, self.now = rollout_spec, full, NOW
+        self.rollout = begin("id", rollout_spec, NOW)
+        self.canary, self.stable = Counters(), Counters()
+        self.outcome = None
+
+    def look(self, seconds=1, ready=FULL, requests=100, errors=0, **seen):
+        self.now += timedelta(seconds=seconds)
+        self.canary = Counters(self.canary.requests + requests, self.canary.errors + errors)
+        self.stable = Counters(self.stable.requests + requests, self.stable.errors)
+        look = Look(self.now, ready, {"canary": self.canary}, {"stable": self.stable}, **seen)
+        self.outcome = advance(self.rollout, self.spec, self.full, look)
+        self.rollout = self.outcome.rollout
+        return self.outcome
+
+    def until(self, reason, **look):
+        for _ in range(300):
+            if self.look(**look).reason == reason:
+                return self.outcome
+        raise AssertionError(f"never {reason}: {self.outcome}")
+
+
+# --- single decisions -------------------------------------------------------------------------------------------------
+
+
+def test_a_good_canary_walks_its_steps_and_is_promoted():
+    walk, weights = Walk(spec(10, 50)), []
+    while walk.look().decision is Decision.GO_ON:
+        if walk.rollout.desired_weight not in weights:
+            weights.append(walk.rollout.desired_weight)
+
+    assert walk.outcome.decision is Decision.PROMOTE
+    assert weights == [10, 50, 100]
+    assert walk.now - NOW >= timedelta(seconds=60) + 3 * APPLY_GRACE
+
+
+def test_without_steps_a_ready_canary_gets_everything_at_once():
+    walk = Walk(Rollout())
+
+    assert walk.look().rollout.desired_weight == 100
+
+
+@pytest.mark.parametrize(("weight", "full", "pods"), [(1, 1, 1), (10, 4, 1), (26, 4, 2), (50, 4, 2), (100, 4, 4)])
+def test_a_weight_needs_its_share_of_the_pods(weight, full, pods):
+    assert replicas_for(weight, full) == pods
+
+
+def test_the_pods_of_the_next_step_are_asked_for_before_its_weight():
+    walk = Walk(spec(10, 50))
+    walk.until("Holding")
+
+    assert walk.rollout.desired_weight == 10
+    assert canary_replicas(walk.rollout, walk.spec, FULL) == 2
+
+
+def test_a_canary_that_never_gets_ready_is_given_up_at_the_progress_deadline():
+    walk = Walk(spec(10, hold="0s"))
+
+    assert walk.look(seconds=599, ready=0).decision is Decision.GO_ON
+    assert walk.look(seconds=1, ready=0).reason == "ProgressDeadlineExceeded"
+
+
+def test_missing_data_holds_for_as_long_as_it_takes():
+    walk = Walk(spec(10))
+    walk.until("MinRequests", requests=0)
+
+    assert walk.look(seconds=7 * 24 * 3600, requests=0).decision is Decision.GO_ON
+    assert walk.until("Applying", seconds=10, requests=100).rollout.desired_weight == 100
+
+
+def test_missing_data_can_be_made_to_end_it_but_not_before_anybody_looked():
+    """The second step's hold is over before its first look: the reset verdicts of the first step are no evidence."""
+    walk = Walk(spec(10, 50, hold="5s", noData=NoData.ROLLBACK))
+    while walk.rollout.applied_weight < 50:
+        assert walk.look().decision is Decision.GO_ON
+
+    assert walk.look(seconds=6, requests=0).message == "not looked at yet: errors"
+    assert walk.look(seconds=5, requests=0).reason == "NoData"
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_the_look_after_failure_limit_failures_takes_it_back(limit):
+    walk = Walk(spec(10, failureLimit=limit))
+    walk.until("Holding")
+    failed = 0
+    while walk.outcome.decision is Decision.GO_ON:
+        walk.look(seconds=10, errors=50)
+        failed += 1
+
+    assert (failed, walk.outcome.decision, walk.outcome.reason) == (limit + 1, Decision.ROLL_BACK, "AnalysisFailed")
+
+
+def test_failures_add_up_over_the_steps():
+    walk = Walk(spec(10, 50, failureLimit=1))
+    walk.until("Holding")
+    walk.look(seconds=10, requests=100, errors=2)
+    while walk.rollout.applied_weight < 50:
+        assert walk.look(seconds=5, requests=1000).decision is Decision.GO_ON
+
+    assert walk.look(seconds=10, errors=50).reason == "AnalysisFailed"
+
+
+def test_a_failing_check_holds_the_step_though_its_time_is_over():
+    walk = Walk(spec(10, failureLimit=100))
+    walk.until("Holding")
+    walk.look(seconds=31, errors=50)
+
+    assert (walk.outcome.reason, walk.rollout.desired_weight) == ("CheckFailing", 10)
+
+
+@pytest.mark.parametrize("stage", ["Preparing", "Applying", "Holding"])
+def test_a_problem_ends_it_at_once_at_any_stage(stage):
+    walk = Walk(spec(10))
+    walk.until(stage, ready=0 if stage == "Preparing" else FULL)
+
+    outcome = walk.look(problem=("OutOfMemory", "it ate everything"))
+
+    assert (outcome.decision, outcome.reason) == (Decision.ROLL_BACK, "OutOfMemory")
+
+
+def test_lost_endpoints_end_it_at_once():
+    walk = Walk(spec(10))
+    walk.until("Holding")
+
+    assert walk.look(ready=0).reason == "EndpointsLost"
+
+
+def test_a_weight_that_the_route_does_not_carry_is_not_counted_as_applied():
+    """The operator was killed between status and route: the grace begins when the route is seen with the weight."""
+    walk = Walk(spec(10))
+    walk.until("Applying")
+
+    assert walk.look(seconds=60, routed=False).rollout.applied_weight == 0
+    assert walk.look(seconds=3).rollout.applied_weight == 0
+    assert walk.look(seconds=1).rollout.applied_weight == 10
+
+
+def test_steps_that_are_taken_out_meanwhile_promote_nothing_that_did_not_have_all_requests():
+    walk = Walk(spec(10, 50))
+    while walk.rollout.applied_weight < 50:
+        walk.look()
+    walk.spec = spec(20)
+
+    outcome = walk.until("Applying")
+
+    assert (outcome.decision, outcome.rollout.desired_weight) == (Decision.GO_ON, 100)
+
+
+def test_steps_that_are_put_in_meanwhile_let_no_weight_fall():
+    walk = Walk(spec(10, 50))
+    while walk.rollout.applied_weight < 50:
+        walk.look()
+    walk.spec = spec(5, 10, 20, 60)
+
+    assert walk.until("Applying").rollout.desired_weight == 60
+
+
+def test_a_canary_with_all_requests_takes_over_only_when_all_of_its_pods_are_ready():
+    walk = Walk(Rollout())
+    while walk.rollout.applied_weight < 100:
+        walk.look()
+
+    assert walk.look(ready=FULL - 1).decision is Decision.GO_ON
+    assert walk.look(ready=FULL).decision is Decision.PROMOTE
+
+
+def test_a_pod_that_comes_in_mid_step_is_counted_from_where_it_was_first_seen():
+    walk = Walk(spec(10, failureLimit=0))
+    walk.until("Holding")
+    old = Counters(10**6, 10**6)  # of an earlier step, when its metrics could not be read
+
+    for seconds in (1, 30):
+        walk.now += timedelta(seconds=seconds)
+        seen = {"canary": Counters(10**5), "late": old}
+        outcome = advance(walk.rollout, walk.spec, FULL, Look(walk.now, FULL, seen, {}))
+        walk.rollout = outcome.rollout
+
+    assert outcome.decision is Decision.GO_ON
+    assert [check.verdict for check in outcome.rollout.checks] == [Verdict.PASS]
+
+
+# --- what holds on every way ------------------------------------------------------------------------------------------
+
+looks = st.lists(
+    st.fixed_dictionaries(
+        {
+            "seconds": st.sampled_from([1, 2, 5, 11, 40]),
+            "ready": st.sampled_from([0, 1, 2, FULL, FULL, FULL, FULL]),
+            "requests": st.sampled_from([0, 10, 100, 1000, 1000]),
+            "failing": st.sampled_from([False, False, False, False, True]),
+            "routed": st.sampled_from([True, True, True, False]),
+            "problem": st.sampled_from([None] * 40 + [("Crashed", "it crashed")]),
+        }
+    ),
+    max_size=120,
+)
+step_weights = st.lists(st.integers(1, 99), max_size=4, unique=True).map(sorted)
+
+
+@given(step_weights, looks, st.integers(0, 2), st.sampled_from(list(NoData)))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_seen_the_weight_only_rises_behind_ready_pods_and_passed_checks(weights, seen, limit, no_data):
+    walk = Walk(spec(*weights, failureLimit=limit, noData=no_data, hold="10s"))
+    passed: set[int] = set()
+    failures = 0
+    for look in seen:
+        before = walk.rollout
+        failing = look.pop("failing")
+        outcome = walk.look(errors=look["requests"] // 2 if failing else 0, **look)
+        after = outcome.rollout
+
+        if look["problem"] is not None:
+            assert (outcome.decision, outcome.reason) == (Decision.ROLL_BACK, "Crashed")
+        if outcome.decision is not Decision.GO_ON:
+            break
+        assert after.desired_weight >= before.desired_weight
+        if after.desired_weight > 0:
+            assert look["ready"] > 0
+        if after.desired_weight > before.desired_weight:
+            assert look["ready"] >= replicas_for(after.desired_weight, FULL)
+            assert before.applied_weight == before.desired_weight
+            if before.desired_weight:
+                passed.add(before.desired_weight)
+        else:
+            failures = sum(check.failures for check in after.checks)
+            assert failures <= limit
+
+    if walk.outcome is not None and walk.outcome.decision is Decision.PROMOTE:
+        assert walk.rollout.applied_weight == 100
+        assert passed == set(weights)
+    if walk.outcome is not None and walk.outcome.reason == "AnalysisFailed":
+        assert walk.rollout.checks[0].failures == limit + 1
+
+
+@given(step_weights, looks)
+@settings(max_examples=100, deadline=None)
+def test_no_step_ends_without_a_look_in_it_that_passed(weights, seen):
+    """Each time the weight goes on from a step, the newest look of that very step said Pass."""
+    walk = Walk(spec(*weights, failureLimit=100, hold="10s"))
+    for look in seen:
+        before = walk.rollout
+        failing = look.pop("failing")
+        if walk.look(errors=look["requests"] // 2 if failing else 0, **look).decision is not Decision.GO_ON:
+            return
+        window = walk.canary.requests - next((b.requests for b in before.baselines if b.pod == "canary"), 0)
+        if walk.rollout.desired_weight > before.desired_weight > 0:
+            assert window >= 50
+            assert before.applied_at is not None
+            assert walk.now >= before.applied_at + timedelta(seconds=10)
