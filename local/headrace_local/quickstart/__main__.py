@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -72,8 +71,8 @@ def _run(args: argparse.Namespace, report: Report, stack: ExitStack) -> None:
     if shutil.which("curl") is None:
         raise LocalClusterError("curl is missing: install it, such as with `apt-get install curl`")
     target = _cluster(args, report, stack)
-    folder = Path(tempfile.gettempdir()) / f"headrace-quickstart-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = paths.cache() / "quickstart"
+    folder.mkdir(parents=True, exist_ok=True)
 
     with report.phase(f"tenant: namespace {platform.TENANT} gets a bucket and credentials of its own"):
         where = platform.addresses(target)
@@ -88,25 +87,27 @@ def _run(args: argparse.Namespace, report: Report, stack: ExitStack) -> None:
     with report.phase("serving: a ModelService follows the alias `candidate`"):
         serving.start(target, report, first)
         body = serving.request_body(folder)
-        answer = serving.ask(report, where, body)
-        report(f"the answer to a request: {serving.shortened(answer)}")
-        text = training.write_text(serving.base_url(where), folder, "this license applies to")
-        report(f"the model writes: {text}")
+        report(f"the answer to a request: {serving.shortened(serving.ask(report, where, body))}")
+        report(f"the model writes: {training.write_text(serving.base_url(where), folder)}")
 
-    with report.phase("a better version takes the traffic step by step"):
+    with report.phase("a second version takes the traffic step by step"):
         second = training.train(target, report, training.BETTER)
         with traffic.running(serving.infer_url(where), body, report) as good:
             serving.wait_until_promoted(target, report, second)
         report(f"traffic at {traffic.RATE:.0f} requests/s: {good.line()}")
 
     with report.phase("a bad version is turned back"):
-        report("the same script with units=1024 and without a gate: far too slow, and nothing has stopped it so far")
+        report("the same script with units=1280 and without a gate: far too slow, and nothing has stopped it so far")
         third = training.train(target, report, training.SLOW)
         with traffic.running(serving.infer_url(where), body, report) as bad:
             reason = serving.wait_until_turned_back(target, report, third)
         report(f"turned back: {reason}")
         report(f"traffic at {traffic.RATE:.0f} requests/s: {bad.line()}")
 
+    with report.phase("what serves now"):
+        answer = serving.shortened(serving.ask(report, where, body))
+        text = training.write_text(serving.base_url(where), folder)
+        report(f"version {second.number} as before: {answer}")
     _conclude(target, report, where, folder, answer, text)
 
 
@@ -168,7 +169,7 @@ def _conclude(target: Target, report: Report, where: platform.Addresses, folder:
         f"         again: kubectl -n {platform.SYSTEM} get secret {platform.RELEASE}-mlflow "
         "-o go-template='{{.data.password | base64decode}}'"
     )
-    print(f"\nRequest  {serving.curl_text(where, body)}\nAnswer   {serving.shortened(answer)}")
+    print(f"\nRequest  {serving.curl_text(where, body)}\nAnswer   {answer}")
     print(f"\nText     {text}")
     print(f"         {training.client_command(serving.base_url(where), folder)}")
     print("\nTry next:\n")

@@ -113,11 +113,13 @@ def wait_until_turned_back(target: Target, report: Report, version: Version) -> 
 
 def history(target: Target) -> list[str]:
     """The rollouts that ended, as status keeps them, and the service's Events in their order."""
+    service = get(target, f"modelservice/{NAME}", f"--namespace={TENANT}")
     lines = []
-    for entry in _status(target).get("history") or []:
+    for entry in service["status"].get("history") or []:
         ended = entry.get("finishedAt", "")[11:19]
         lines.append(f"{ended}  version {entry.get('version')}: {entry['outcome']} ({entry.get('reason')})")
-    selector = f"--field-selector=involvedObject.kind=ModelService,involvedObject.name={NAME}"
+    # By uid: Events of a service of the same name, gone by now, are kept for an hour.
+    selector = f"--field-selector=involvedObject.uid={service['metadata']['uid']}"
     events = get(target, "events", f"--namespace={TENANT}", selector)["items"]
     for event in sorted(events, key=_event_time):
         lines.append(
@@ -134,7 +136,7 @@ def describe(status: Mapping[str, Any]) -> str:
         parts.append(f"canary {columns['canary']}")
     if columns.get("verdict", "-") != "-":
         parts.append(columns["verdict"])
-    if status.get("message"):
+    if status.get("message") and status["message"] != columns.get("verdict"):
         parts.append(f"({status['message']})")
     return "  ".join(parts)
 

@@ -55,8 +55,8 @@ class Version:
 
 FIRST = Job(NAME, {})
 BETTER = Job(f"{NAME}-2", {"learning_rate": 0.01, "epochs": 3})
-# Sixteen times as wide, hardly trained, and without a gate: nothing but its canary can stop it.
-SLOW = Job(f"{NAME}-3", {"units": 1024, "windows": 640, "epochs": 1}, gated=False)
+# Twenty times as wide, hardly trained, and without a gate: nothing but its canary can stop it.
+SLOW = Job(f"{NAME}-3", {"units": 1280, "windows": 512, "epochs": 1}, gated=False)
 
 
 def upload_corpus(target: Target, report: Report, where: Addresses, folder: Path) -> None:
@@ -154,15 +154,17 @@ def describe(status: Mapping[str, Any]) -> str:
     return "  ".join(part for part in parts if part and part != "-")
 
 
-def write_text(url: str, folder: Path, start: str) -> str:
+def write_text(url: str, folder: Path) -> str:
     """What client.py writes with the served model."""
-    command = [sys.executable, str(EXAMPLE / "client.py"), url, NAME, start, f"--vocabulary={folder / 'vocab.json'}"]
-    return run([*command, "--words=30", "--timeout=20"], timeout=120).strip()
+    return run([sys.executable, *_client(url, folder), "--words=30", "--timeout=20"], timeout=120).strip()
 
 
 def client_command(url: str, folder: Path) -> str:
-    words = [str(EXAMPLE / "client.py"), url, NAME, "the licensor grants", f"--vocabulary={folder / 'vocab.json'}"]
-    return f"python3 {shlex.join(words)}"
+    return f"python3 {shlex.join(_client(url, folder))}"
+
+
+def _client(url: str, folder: Path) -> list[str]:
+    return [str(EXAMPLE / "client.py"), url, NAME, "this license applies to", f"--vocabulary={folder / 'vocab.json'}"]
 
 
 def _gates(model: Mapping[str, Any]) -> str:

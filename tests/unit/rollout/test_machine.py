@@ -207,7 +207,7 @@ def test_a_pod_that_comes_in_mid_step_is_counted_from_where_it_was_first_seen():
     walk.until("Holding")
     old = Counters(10**6, 10**6)  # of an earlier step, when its metrics could not be read
 
-    for seconds in (1, 30):
+    for seconds in (1, 20):
         walk.now += timedelta(seconds=seconds)
         seen = {"canary": Counters(10**5), "late": old}
         outcome = advance(walk.rollout, walk.spec, FULL, Look(walk.now, FULL, seen, {}))

@@ -1,0 +1,392 @@
+"""A ModelService on a real API server with the real Deployment controller; the pods get ready as a kubelet would say.
+
+Above all the operator may die after any of its writes, and the next one ends up where an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+
+from faults import FaultyClient, Killed
+from headrace.kube.client import KubeClient
+from headrace.kube.keys import Key
+from headrace.kube.resources import (
+    CONTROLLERREVISIONS,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    MODELSERVICES,
+    PDBS,
+    PODS,
+    SERVICES,
+    TRAININGJOBS,
+)
+from headrace.serving.plan import RETRY_ANNOTATION
+from headrace.serving.reconcile import ServingReconciler
+from headrace_local import binaries
+from training_builders import SETTINGS
+
+IMAGES = replace(
+    SETTINGS, tracking=None, storage=None, loader_image="headrace/loader:1", onnxruntime_image="headrace/o:1"
+)
+KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES)
+ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}], "hostnames": ["text.example.com"]}
+PASSES = 60
+WAIT_SECONDS = 60.0
+
+Status = dict[str, Any]
+
+
+class Bench:
+    """ModelServices in a namespace of their own, a clock that a test moves, and an operator that is called by hand."""
+
+    def __init__(self, client: KubeClient, http: aiohttp.ClientSession, namespace: str) -> None:
+        self.client = client
+        self.http = http
+        self.namespace = namespace
+        self.now = datetime.now(UTC)
+        self.broken: set[str] = set()  # revisions whose pods run out of memory
+
+    # -- what the user does --------------------------------------------------------------------------------------------
+
+    async def train(self, version: int, name: str = "job") -> None:
+        """A TrainingJob has brought out this version."""
+        live = await self.client.get(TRAININGJOBS, self.namespace, name)
+        if live is None:
+            spec = {
+                "source": {"configMap": {"name": "code"}},
+                "entrypoint": "train.py",
+                "strategy": {"type": "SingleWorker"},
+            }
+            job = {"metadata": {"name": name, "namespace": self.namespace}, "spec": spec}
+            live = await self.client.create(TRAININGJOBS, job)
+        model = {
+            "name": f"{self.namespace}.text",
+            "version": str(version),
+            "digest": f"sha256:{version:064d}",
+            "uri": f"s3://team/models/{version}",
+        }
+        await self.client.patch_status(TRAININGJOBS, live, {"state": "Succeeded", "model": model})
+
+    async def create(self, name: str = "text", **spec: Any) -> dict[str, Any]:
+        asked = {
+            "model": {"trainingJob": {"name": "job"}},
+            "runtime": {"name": "onnxruntime"},
+            "scaling": {"replicas": 2},
+            "rollout": {"steps": [{"weight": 50, "hold": "10s"}]},
+            "route": ROUTE,
+        }
+        service = {"metadata": {"name": name, "namespace": self.namespace}, "spec": asked | spec}
+        return await self.client.create(MODELSERVICES, service)
+
+    # -- what the cluster does -----------------------------------------------------------------------------------------
+
+    async def kubelet(self) -> None:
+        """Wait for the pods of all Deployments, and say that they are ready, or that they broke."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                deployments = await self.client.list(DEPLOYMENTS, self.namespace)
+                pods = [
+                    pod
+                    for pod in await self.client.list(PODS, self.namespace)
+                    if not pod["metadata"].get("deletionTimestamp")
+                ]
+                wanted = sum(deployment["spec"]["replicas"] for deployment in deployments)
+                if len(pods) == wanted:
+                    break
+                await asyncio.sleep(0.05)
+        for pod in pods:
+            broken = pod["metadata"]["labels"]["headrace.dev/revision"] in self.broken
+            status = self._broken() if broken else self._ready()
+            if (pod.get("status") or {}).get("message") != status["message"]:
+                await self.client.merge_patch(
+                    PODS, self.namespace, pod["metadata"]["name"], {"status": status}, "status"
+                )
+
+    def _ready(self) -> Status:
+        since = (self.now - timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        condition = {"type": "Ready", "status": "True", "lastTransitionTime": since}
+        return {"message": "ready", "phase": "Running", "conditions": [condition], "containerStatuses": []}
+
+    def _broken(self) -> Status:
+        ended = {"exitCode": 137, "reason": "OOMKilled"}
+        container = {
+            "name": "server",
+            "image": "i",
+            "imageID": "i",
+            "ready": False,
+            "restartCount": 1,
+            "state": {"terminated": ended},
+        }
+        return {"message": "broken", "phase": "Running", "conditions": [], "containerStatuses": [container]}
+
+    # -- what the operator does ----------------------------------------------------------------------------------------
+
+    async def look(self, name: str = "text", seconds: float = 5, client: KubeClient | None = None) -> Status:
+        """One pass of the operator, `seconds` after the one before, when the pods are there."""
+        self.now += timedelta(seconds=seconds)
+        operator = ServingReconciler(client or self.client, self.http, IMAGES, None, None, now=lambda: self.now)
+        await operator.reconcile(Key(MODELSERVICES, self.namespace, name))
+        await self.kubelet()
+        return await self.status(name)
+
+    async def until(self, condition: Callable[[Status], bool], name: str = "text") -> Status:
+        for _ in range(PASSES):
+            status = await self.look(name)
+            if condition(status):
+                return status
+        raise AssertionError(f"not after {PASSES} passes: {status}")
+
+    # -- what there is -------------------------------------------------------------------------------------------------
+
+    async def status(self, name: str = "text") -> Status:
+        live = await self.client.get(MODELSERVICES, self.namespace, name)
+        return (live or {}).get("status") or {}
+
+    async def objects(self) -> set[tuple[str, str]]:
+        found = set()
+        for kind in KINDS:
+            for obj in await self.client.list(kind, self.namespace, "headrace.dev/modelservice"):
+                found.add((kind.kind, obj["metadata"]["name"]))
+        return found
+
+    async def weights(self, name: str = "text") -> dict[str, int]:
+        route = await self.client.get(HTTPROUTES, self.namespace, name)
+        backends = route["spec"]["rules"][0]["backendRefs"] if route else []
+        return {backend["name"]: backend["weight"] for backend in backends}
+
+
+Scenario = Callable[[Bench], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def gateway_api(kubectl):
+    crds = binaries.ensure().gateway_api
+    kubectl("apply", "--server-side", "-f", crds)
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/httproutes.gateway.networking.k8s.io")
+
+
+@pytest.fixture
+def drive(control_plane, gateway_api, namespace) -> Callable[[Scenario], None]:
+    def run(scenario: Scenario) -> None:
+        async def all_of_it() -> None:
+            async with KubeClient.session(control_plane.kubeconfig) as client, aiohttp.ClientSession() as http:
+                await scenario(Bench(client, http, namespace))
+
+        asyncio.run(all_of_it())
+
+    return run
+
+
+def is_stable(status: Status) -> bool:
+    return status.get("phase") == "Stable"
+
+
+def serves(version: int) -> Callable[[Status], bool]:
+    return lambda status: is_stable(status) and status["stable"]["model"]["version"] == str(version)
+
+
+def in_phase(phase: str) -> Callable[[Status], bool]:
+    return lambda status: status.get("phase") == phase
+
+
+def test_the_first_revision_becomes_stable_and_a_new_version_takes_over_in_steps(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        await bench.create()
+        first = (await bench.until(is_stable))["stable"]["revision"]
+        assert await bench.weights() == {first: 100}
+
+        await bench.train(2)
+        seen: list[int] = []
+        for _ in range(PASSES):
+            status = await bench.look()
+            weights = await bench.weights()
+            share = weights.get(status.get("canary", {}).get("revision", ""), 0)
+            if share and share not in seen:
+                seen.append(share)
+            assert sum(weights.values()) == 100
+            if serves(2)(status):
+                break
+        status = await bench.look()
+        second = status["stable"]["revision"]
+
+        assert seen == [50, 100]
+        assert await bench.weights() == {second: 100}
+        assert await bench.objects() == {
+            *((kind.kind, second) for kind in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS)),
+            ("Service", "text"),
+            ("HTTPRoute", "text"),
+        }
+        assert [record["outcome"] for record in status["history"]] == ["Promoted"]
+        assert status["columns"]["stable"] == "2"
+
+    drive(scenario)
+
+
+def test_a_service_with_nothing_to_do_writes_nothing(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        await bench.create()
+        await bench.until(is_stable)
+        await bench.look()
+        before = await bench.client.get(MODELSERVICES, bench.namespace, "text")
+
+        for _ in range(3):
+            await bench.look(seconds=60)
+
+        after = await bench.client.get(MODELSERVICES, bench.namespace, "text")
+        assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+    drive(scenario)
+
+
+def test_a_canary_that_breaks_is_taken_back_and_tried_again_once_when_somebody_asks(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        await bench.create()
+        first = (await bench.until(is_stable))["stable"]["revision"]
+        await bench.train(2)
+        canary = (await bench.until(in_phase("Canarying")))["canary"]["revision"]
+        bench.broken.add(canary)
+        status = await bench.until(in_phase("RolledBack"))
+
+        assert status["failure"]["reason"] == "OutOfMemory"
+        assert await bench.weights() == {first: 100}
+        assert not any(name == canary for _, name in await bench.objects())
+
+        annotated = {"metadata": {"annotations": {RETRY_ANNOTATION: "2"}}}
+        await bench.client.merge_patch(MODELSERVICES, bench.namespace, "text", annotated)
+        assert (await bench.look())["phase"] == "Canarying"
+        await bench.until(in_phase("RolledBack"))
+        for _ in range(3):
+            assert (await bench.look())["phase"] == "RolledBack"
+
+    drive(scenario)
+
+
+async def end_state(bench: Bench, die_after: int | None) -> tuple[Any, ...]:
+    """From nothing to version 2, with an operator that is killed after this many writes of each pass, then an hour."""
+
+    async def look() -> Status:
+        if die_after is not None:
+            with suppress(Killed):
+                await bench.look(client=FaultyClient.around(bench.client, die_after))
+            bench.now += timedelta(hours=1)
+        before = await bench.weights()
+        status = await bench.look()
+        live = {name for kind, name in await bench.objects() if kind == "Deployment"}
+        assert before.keys() <= live, "a revision went in the pass that took its weight"
+        return status
+
+    await bench.train(1)
+    await bench.create()
+    for version in (1, 2):
+        await bench.train(version)
+        for _ in range(PASSES):
+            if serves(version)(await look()):
+                break
+        else:
+            raise AssertionError(f"version {version} never served: {await bench.status()}")
+    status = await look()
+    history = tuple((record["outcome"], record["version"]) for record in status["history"])
+    return status["phase"], status["stable"]["revision"], history, await bench.weights(), await bench.objects()
+
+
+def test_an_operator_killed_after_any_write_of_any_pass_ends_where_an_undisturbed_one_does(
+    control_plane, kubectl, gateway_api, namespace
+):
+    async def run(name: str, die_after: int | None) -> tuple[Any, ...]:
+        async with KubeClient.session(control_plane.kubeconfig) as client, aiohttp.ClientSession() as http:
+            return await end_state(Bench(client, http, name), die_after)
+
+    async def all_of_it() -> None:
+        undisturbed = await run(namespace, None)
+        deaths = range(MOST_WRITES_IN_A_PASS)
+        for k in deaths:
+            kubectl("create", "namespace", f"{namespace}-{k}")
+        ends = await asyncio.gather(*(run(f"{namespace}-{k}", k) for k in deaths))
+        assert dict(zip(deaths, ends, strict=True)) == dict.fromkeys(deaths, undisturbed)
+
+    asyncio.run(all_of_it())
+
+
+# Status, a record, two Deployments, three Services, two budgets, the route, four deletions, an Event.
+MOST_WRITES_IN_A_PASS = 15
+
+
+def test_a_service_deleted_in_mid_canary_and_made_again_starts_anew(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        old = await bench.create()
+        await bench.until(is_stable)
+        await bench.train(2)
+        await bench.until(in_phase("Canarying"))
+        await bench.look()
+        await bench.client.delete(MODELSERVICES, bench.namespace, "text", uid=old["metadata"]["uid"])
+        new = await bench.create()
+
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not is_stable(await bench.look()):
+                await asyncio.sleep(0.2)  # the garbage collector takes what belonged to the first one
+            status = await bench.look()
+            while any(
+                (kind, name) not in {("Service", "text"), ("HTTPRoute", "text")}
+                and name != status["stable"]["revision"]
+                for kind, name in await bench.objects()
+            ):
+                await asyncio.sleep(0.2)
+
+        assert status["stable"]["model"]["version"] == "2"
+        assert "history" not in status
+        for kind in KINDS:
+            for obj in await bench.client.list(kind, bench.namespace, "headrace.dev/modelservice"):
+                assert obj["metadata"]["ownerReferences"][0]["uid"] == new["metadata"]["uid"]
+
+    drive(scenario)
+
+
+def test_the_second_of_two_services_with_one_host_and_path_gets_no_route_and_says_why(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        route = ROUTE | {"path": "/text"}
+        await bench.create("first", route=route)
+        await bench.create("second", route=route | {"path": "/text/"})
+        await bench.until(is_stable, "first")
+        status = await bench.until(is_stable, "second")
+        await bench.look("first")
+
+        (said,) = [condition for condition in status["conditions"] if condition["type"] == "RouteAccepted"]
+        assert (said["status"], said["reason"]) == ("False", "RouteConflict")
+        assert f"{bench.namespace}/first" in said["message"]
+        assert ("HTTPRoute", "first") in await bench.objects()
+        assert ("HTTPRoute", "second") not in await bench.objects()
+
+    drive(scenario)
+
+
+def test_a_name_that_somebody_else_has_is_said_once_and_left_alone(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        theirs = {"metadata": {"name": "text", "namespace": bench.namespace}, "spec": {"ports": [{"port": 80}]}}
+        await bench.client.create(SERVICES, theirs)
+        await bench.create()
+        await bench.until(lambda status: status.get("reason") == "NameInUse")
+        before = await bench.client.get(MODELSERVICES, bench.namespace, "text")
+
+        for _ in range(3):
+            await bench.look()
+
+        after = await bench.client.get(MODELSERVICES, bench.namespace, "text")
+        service = await bench.client.get(SERVICES, bench.namespace, "text")
+        assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+        assert "ownerReferences" not in service["metadata"]
+
+    drive(scenario)

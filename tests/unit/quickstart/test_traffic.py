@@ -1,0 +1,74 @@
+"""The load client: a fixed rate whatever the server does, answers counted by version, failures by kind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from headrace_local.quickstart import traffic
+
+ANSWER = b'{"model_name":"m","model_version":"7","outputs":[]}'
+
+
+@contextmanager
+def server(status: int, delay: float = 0.0) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(delay)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(ANSWER)))
+            self.end_headers()
+            self.wfile.write(ANSWER)
+
+        def log_message(self, *arguments):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}/"
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+        thread.join(timeout=5)
+
+
+def send(url: str, seconds: float) -> traffic.Tally:
+    with traffic.running(url, "{}", lambda line: None) as tally:
+        time.sleep(seconds)
+    return tally
+
+
+def test_answers_are_counted_by_the_version_that_gave_them():
+    with server(200) as url:
+        tally = send(url, 1.0)
+
+    assert set(tally.answered) == {"7"}
+    assert not tally.failed
+
+
+def test_a_slow_server_is_sent_no_fewer_requests():
+    with server(200, delay=1.0) as url:
+        tally = send(url, 2.0)
+
+    assert tally.answered.total() > traffic.RATE  # one after the other would be two or three
+
+
+def test_refused_requests_are_failures_with_their_status():
+    with server(503) as url:
+        tally = send(url, 0.5)
+
+    assert set(tally.failed) == {"status 503"}
+    assert not tally.answered
+
+
+def test_a_server_that_is_away_is_a_failure_and_no_end():
+    with server(200) as url:
+        pass
+
+    assert send(url, 0.5).failed.total() > 1

@@ -1,0 +1,83 @@
+"""What the cluster says of a serving pod: ready for the gateway, or in which trouble."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from headrace.serving.observed import SETTLE, read_pod
+from serving_builders import NOW
+
+
+def pod(container=None, init=None, ready_at=NOW, conditions=(), **meta):
+    status = {"podIP": "10.0.0.1", "conditions": list(conditions)}
+    if ready_at is not None:
+        stamp = ready_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        status["conditions"].append({"type": "Ready", "status": "True", "lastTransitionTime": stamp})
+    if container is not None:
+        status["containerStatuses"] = [{"name": "server"} | container]
+    if init is not None:
+        status["initContainerStatuses"] = [{"name": "loader"} | init]
+    return read_pod({"metadata": {"name": "p", "labels": {"headrace.dev/revision": "r"}} | meta, "status": status})
+
+
+def ended(exit_code=1, **fields):
+    return {"state": {"terminated": {"exitCode": exit_code} | fields}}
+
+
+def record(**fields):
+    return json.dumps({"protocol": 1, "outcome": "Failed"} | fields)
+
+
+def test_a_pod_takes_requests_when_it_has_been_ready_for_a_while():
+    ready = pod(ready_at=NOW)
+
+    assert not ready.takes_requests(NOW)
+    assert ready.takes_requests(NOW + SETTLE)
+    assert not pod(ready_at=NOW, deletionTimestamp="2030-01-01T12:00:00Z").takes_requests(NOW + timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ({"init": ended(2, message=record(**{"class": "Data", "reason": "DigestMismatch"}))}, ("DigestMismatch", True)),
+        ({"init": ended(2, message=record(**{"class": "Storage", "reason": "Away"}))}, ("Away", False)),
+        ({"container": ended(137, reason="OOMKilled")}, ("OutOfMemory", False)),
+        ({"container": ended(137, reason="OOMKilled") | {"restartCount": 1}}, ("OutOfMemory", True)),
+        ({"container": ended(139) | {"restartCount": 1}}, ("Crashed", False)),
+        ({"container": ended(139) | {"restartCount": 2}}, ("Crashed", True)),
+        ({"container": {"state": {"waiting": {"reason": "ImagePullBackOff"}}}}, ("ImagePull", False)),
+        ({"container": {"state": {"waiting": {"reason": "CreateContainerConfigError"}}}}, ("ContainerConfig", False)),
+        ({"conditions": [{"type": "PodScheduled", "status": "False"}]}, ("Unschedulable", False)),
+    ],
+)
+def test_what_keeps_a_pod_from_working_and_whether_waiting_may_help(statuses, expected):
+    trouble = pod(**statuses).trouble
+
+    assert trouble is not None
+    assert (trouble.reason, trouble.final) == expected
+
+
+@pytest.mark.parametrize(
+    "statuses", [{}, {"init": ended(0)}, {"container": {"state": {"running": {}}}}, {"container": {"state": {}}}]
+)
+def test_a_pod_that_works_is_in_no_trouble(statuses):
+    assert pod(**statuses).trouble is None
+
+
+@pytest.mark.parametrize("reason", ["two words", "", 7, "x" * 500, "-", None, {"a": 1}])
+def test_a_reason_that_the_api_server_would_refuse_is_not_handed_on(reason):
+    trouble = pod(container=ended(1, message=record(reason=reason))).trouble
+
+    assert trouble is not None
+    assert trouble.reason == "Failed" or trouble.reason.isalnum()
+    assert len(trouble.reason) <= 64
+
+
+@pytest.mark.parametrize("message", ["{", "{" * 10000, "{}", "[]", '{"outcome": "Succeeded"}', "plain words"])
+def test_a_message_that_is_no_record_is_quoted_as_it_is(message):
+    trouble = pod(container=ended(3, message=message)).trouble
+
+    assert trouble is not None
+    assert trouble.reason == "Crashed"
+    assert message[-20:] in trouble.message

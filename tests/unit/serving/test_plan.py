@@ -1,0 +1,465 @@
+"""What a pass over a ModelService plans: revisions, rollouts, rollbacks, objects and what the registry hears."""
+
+import dataclasses
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.api.modelservice import ModelService
+from headrace.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES
+from headrace.rollout.machine import APPLY_GRACE
+from headrace.serving.observed import Observed, Owned, Trouble
+from headrace.serving.plan import RETRY_ANNOTATION, plan
+from headrace.serving.revision import Artifact, revision_name
+from serving_builders import NOW, UID, artifact, model_service, serving_pod
+from training_builders import SETTINGS
+
+OOM = Trouble("OOM", "OutOfMemory", "used too much", "pod", "server", "raise resources.limits.memory", 137, True)
+
+
+class Cluster:
+    """A cluster in which each plan is carried out at once and every pod gets ready, unless a test says otherwise."""
+
+    def __init__(self, service=None):
+        self.service = service or model_service()
+        self.now = NOW
+        self.artifact: Artifact | None = artifact(1)
+        self.problem = None
+        self.objects = {}
+        self.deployed = {}
+        self.troubles = {}
+        self.unready = set()
+        self.settings = SETTINGS
+        self.planned = None
+        self.deleted = []
+        self.lose_writes_after_status = False
+        self.conflict = ""
+
+    def revision(self, version):
+        return revision_name(self.service, artifact(version))
+
+    @property
+    def status(self):
+        return self.service.status
+
+    @property
+    def weights(self):
+        route = self.objects.get((HTTPROUTES, "text"))
+        return (
+            {ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]}
+            if route is not None
+            else None
+        )
+
+    def observe(self):
+        pods = tuple(
+            serving_pod(
+                f"{name}-{index}", name, self.troubles.get(name), **({"ready": False} if name in self.unready else {})
+            )
+            for (kind, name), obj in self.objects.items()
+            if kind == DEPLOYMENTS
+            for index in range(obj["spec"]["replicas"])
+        )
+        return Observed(
+            artifact=self.artifact,
+            artifact_problem=self.problem,
+            pods=pods,
+            templates={n: o["data"]["template"] for (k, n), o in self.objects.items() if k == CONTROLLERREVISIONS},
+            owned=tuple(Owned(k, n, f"uid-{n}", "") for k, n in self.objects),
+            weights=self.weights,
+            route_conflict=self.conflict,
+            route_accepted=True,
+        )
+
+    def step(self, seconds=1):
+        """One pass."""
+        self.now += timedelta(seconds=seconds)
+        self.planned = plan(self.service, self.observe(), self.now, self.settings)
+        document = self.service.model_dump(mode="json", by_alias=True) | {"status": self.planned.status}
+        self.service = ModelService.model_validate(document)
+        if self.lose_writes_after_status:
+            return self.planned
+        for kind, obj in self.planned.creates:
+            self.objects.setdefault((kind, obj["metadata"]["name"]), obj)
+        for kind, obj in self.planned.applies:
+            self.objects[kind, obj["metadata"]["name"]] = obj
+        for patch in self.planned.patches:
+            assert patch.patch["metadata"]["uid"] == UID
+            for name in patch.patch["metadata"]["annotations"]:
+                self.service.metadata.annotations.pop(name, None)
+        for delete in self.planned.deletes:
+            del self.objects[delete.resource, delete.name]
+            self.deleted.append(delete.name)
+        return self.planned
+
+    def until(self, phase, seconds=1, passes=200):
+        for _ in range(passes):
+            self.step(seconds)
+            if self.status.phase == phase:
+                return self
+        raise AssertionError(f"never {phase}: {self.status.phase} {self.status.reason} {self.status.message}")
+
+    def names(self, kind):
+        return {name for k, name in self.objects if k == kind}
+
+    def serve(self, version):
+        """The source alias points at this version now."""
+        self.artifact = artifact(version)
+        return self
+
+    def annotate(self, value):
+        self.service.metadata.annotations[RETRY_ANNOTATION] = value
+
+    def change(self, **spec):
+        document = self.service.model_dump(mode="json", by_alias=True, exclude_none=True)
+        self.service = ModelService.model_validate(document | {"spec": document["spec"] | spec})
+
+
+def stable():
+    return Cluster().until("Stable")
+
+
+# --- the first revision -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_revision_takes_no_steps():
+    cluster = Cluster()
+    cluster.step()
+    assert cluster.weights is None
+
+    cluster.until("Stable", passes=2)
+
+    assert cluster.status.rollout is None
+    assert cluster.weights == {cluster.revision(1): 100}
+
+
+def test_nothing_is_stable_before_all_of_its_pods_are_ready():
+    cluster = Cluster()
+    cluster.unready = {cluster.revision(1)}
+    for _ in range(5):
+        cluster.step()
+
+    assert (cluster.status.stable, cluster.status.reason) == (None, "WaitingForPods")
+
+
+def test_a_revision_is_a_deployment_a_service_a_budget_and_a_record():
+    cluster = stable()
+    cluster.step()
+    name = cluster.revision(1)
+
+    assert cluster.names(DEPLOYMENTS) == cluster.names(PDBS) == cluster.names(CONTROLLERREVISIONS) == {name}
+    assert cluster.names(SERVICES) == {name, "text"}
+    assert cluster.objects[SERVICES, "text"]["spec"]["selector"]["headrace.dev/revision"] == name
+
+
+def test_what_cannot_be_resolved_is_said_and_leaves_what_serves_alone():
+    cluster = stable()
+    cluster.step()
+    before = dict(cluster.objects)
+    cluster.artifact, cluster.problem = None, ("TrackingUnavailable", "MLflow does not answer")
+
+    cluster.step()
+
+    assert (cluster.status.phase, cluster.status.reason) == ("Stable", "TrackingUnavailable")
+    assert cluster.objects.keys() == before.keys()
+
+
+def test_the_number_of_pods_can_be_changed_while_the_registry_is_away():
+    cluster = stable()
+    cluster.artifact, cluster.problem = None, ("TrackingUnavailable", "MLflow does not answer")
+    cluster.change(scaling={"replicas": 5})
+
+    cluster.step()
+
+    assert cluster.objects[DEPLOYMENTS, cluster.revision(1)]["spec"]["replicas"] == 5
+
+
+# --- a rollout --------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_version_goes_through_the_steps_and_takes_over():
+    cluster = stable().serve(2)
+    seen = []
+    while cluster.status.stable.revision != cluster.revision(2):
+        cluster.step()
+        share = (cluster.weights or {}).get(cluster.revision(2), 0)
+        if share and share not in seen:
+            seen.append(share)
+    cluster.step()
+
+    assert seen == [10, 50, 100]
+    assert cluster.weights == {cluster.revision(2): 100}
+    assert cluster.names(DEPLOYMENTS) == {cluster.revision(2)}
+    assert [(record.outcome, record.version) for record in cluster.status.history] == [("Promoted", "2")]
+    assert [(told.version, told.outcome) for told in cluster.status.pending_outcomes] == [("2", "Promoted")]
+
+
+def test_a_canary_with_a_final_problem_is_taken_back_and_not_tried_again():
+    cluster = stable().serve(2)
+    while not (cluster.weights or {}).get(cluster.revision(2)):
+        cluster.step()
+    cluster.troubles[cluster.revision(2)] = OOM
+
+    cluster.step()
+    assert cluster.weights == {cluster.revision(1): 100}
+    assert cluster.revision(2) in cluster.names(DEPLOYMENTS), "its pods stay until the gateway has let go of them"
+
+    cluster.until("RolledBack")
+    cluster.step(seconds=3600)
+    assert cluster.names(DEPLOYMENTS) == {cluster.revision(1)}
+    assert (cluster.status.phase, cluster.status.reason) == ("RolledBack", "OutOfMemory")
+    assert f"{RETRY_ANNOTATION}=2" in cluster.status.message
+
+
+@pytest.mark.parametrize("name", ["version", "digest", "revision"])
+def test_a_rejected_version_is_tried_again_when_the_annotation_names_it(name):
+    cluster = rejected()
+    cluster.annotate({"version": "2", "digest": artifact(2).digest, "revision": cluster.revision(2)}[name])
+
+    cluster.step()
+
+    assert cluster.status.phase == "Canarying"
+
+
+@pytest.mark.parametrize("other", ["", "1", "yes", "3"])
+def test_an_annotation_that_names_something_else_tries_nothing_again(other):
+    cluster = rejected()
+    cluster.annotate(other)
+
+    cluster.step()
+
+    assert cluster.status.phase == "RolledBack"
+
+
+def test_a_retry_is_granted_once():
+    """The annotation is taken off: left there, a bad version would be rolled out again after each rollback."""
+    cluster = rejected()
+    cluster.annotate("2")
+    cluster.until("RollingBack")
+    cluster.until("RolledBack")
+
+    for _ in range(10):
+        cluster.step()
+        assert cluster.status.phase == "RolledBack"
+    assert RETRY_ANNOTATION not in cluster.service.metadata.annotations
+
+
+def test_a_rejected_model_is_tried_again_when_the_spec_changed():
+    """Out of memory, says the hint, raise the limit: that is something that changed."""
+    cluster = rejected()
+    cluster.change(resources={"limits": {"memory": "8Gi"}})
+
+    cluster.step()
+
+    assert cluster.status.phase == "Canarying"
+
+
+def rejected():
+    cluster = stable().serve(2)
+    cluster.step()
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.until("RolledBack")
+    cluster.step()
+    return cluster
+
+
+def test_an_alias_moved_back_supersedes_the_rollout():
+    cluster = stable().serve(2)
+    while not (cluster.weights or {}).get(cluster.revision(2)):
+        cluster.step()
+    cluster.serve(1).step()
+
+    assert cluster.weights == {cluster.revision(1): 100}
+    cluster.until("Stable")
+    cluster.step()
+    assert cluster.names(DEPLOYMENTS) == {cluster.revision(1)}
+    assert cluster.status.history[-1].outcome == "Superseded"
+    assert not cluster.status.rejected
+
+
+def test_a_version_that_is_newer_than_the_canary_supersedes_it_and_gets_its_own_rollout():
+    cluster = stable().serve(2)
+    while not (cluster.weights or {}).get(cluster.revision(2)):
+        cluster.step()
+    cluster.serve(3).until("RollingBack").until("Canarying")
+
+    assert cluster.status.canary.revision == cluster.revision(3)
+    assert cluster.status.rollout.step == 0
+
+
+def test_a_canary_is_watched_while_the_registry_is_away():
+    cluster = stable().serve(2)
+    while not (cluster.weights or {}).get(cluster.revision(2)):
+        cluster.step()
+    cluster.artifact, cluster.problem = None, ("TrackingUnavailable", "MLflow does not answer")
+    cluster.troubles[cluster.revision(2)] = OOM
+
+    cluster.step()
+
+    assert cluster.status.phase == "RollingBack"
+    assert cluster.weights == {cluster.revision(1): 100}
+
+
+def test_a_rollback_that_was_promised_and_not_written_keeps_the_pods_until_the_route_was_seen_without_them():
+    """Killed between status and route, and back long after the grace: the pods still have requests."""
+    cluster = stable().serve(2)
+    while not (cluster.weights or {}).get(cluster.revision(2)):
+        cluster.step()
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.lose_writes_after_status = True
+    cluster.step()
+    assert cluster.status.phase == "RollingBack"
+    cluster.lose_writes_after_status = False
+
+    cluster.step(seconds=3600)
+
+    assert cluster.weights == {cluster.revision(1): 100}
+    assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+    cluster.step(seconds=APPLY_GRACE.total_seconds() - 1)
+    assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+    cluster.until("RolledBack", passes=2)
+
+
+def test_the_outcome_of_another_model_is_not_written_on_the_stable_models_version_of_that_number():
+    cluster = stable()
+    cluster.service = replace_status(cluster.service, pending_outcomes=())
+    cluster.artifact = artifact(1, model="team-a.other")
+    cluster.artifact = dataclasses.replace(cluster.artifact, digest="sha256:" + "f" * 64)
+    cluster.step()
+    cluster.troubles[cluster.status.canary.revision] = OOM
+
+    cluster.step()
+
+    assert cluster.status.phase == "RollingBack"
+    assert cluster.status.pending_outcomes == ()
+
+
+def replace_status(service, **fields):
+    return service.model_copy(update={"status": service.status.model_copy(update=fields)})
+
+
+# --- objects ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_of_the_operator_rolls_nothing():
+    """A release with other images: what runs keeps the template that was recorded when it was made."""
+    cluster = stable()
+    cluster.step()
+    before = cluster.objects[DEPLOYMENTS, cluster.revision(1)]["spec"]["template"]
+    cluster.settings = replace(SETTINGS, onnxruntime_image="headrace/onnxruntime:2", loader_image="headrace/loader:2")
+
+    cluster.step()
+
+    assert cluster.objects[DEPLOYMENTS, cluster.revision(1)]["spec"]["template"] == before
+    assert cluster.status.phase == "Stable"
+    cluster.serve(2).step()
+    newer = cluster.objects[DEPLOYMENTS, cluster.revision(2)]["spec"]["template"]["spec"]
+    assert newer["containers"][0]["image"] == "headrace/onnxruntime:2"
+
+
+def test_a_route_that_somebody_else_has_is_not_written_and_said():
+    cluster = stable()
+    cluster.conflict = "team-b/other"
+
+    planned = cluster.step()
+
+    assert HTTPROUTES not in {kind for kind, _ in planned.applies}
+    condition = {c.type: c for c in cluster.status.conditions}["RouteAccepted"]
+    assert (condition.status, condition.reason) == ("False", "RouteConflict")
+    assert "team-b/other" in condition.message
+
+
+def test_without_gateway_api_the_route_is_left_out_and_the_condition_says_what_to_install():
+    cluster = stable()
+    observed = replace(cluster.observe(), gateway_api=False, weights=None)
+
+    planned = plan(cluster.service, observed, NOW, SETTINGS)
+
+    assert HTTPROUTES not in {kind for kind, _ in planned.applies}
+    (said,) = [c for c in planned.status["conditions"] if c["type"] == "RouteAccepted"]
+    assert (said["status"], said["reason"]) == ("False", "GatewayAPIMissing")
+
+
+def test_a_service_that_is_going_is_left_to_the_garbage_collector():
+    service = model_service()
+    going = service.model_copy(update={"metadata": service.metadata.model_copy(update={"deletion_timestamp": NOW})})
+
+    assert plan(going, Observed(artifact(1), None), NOW, SETTINGS).status is None
+
+
+def test_a_settled_service_plans_the_same_status_again():
+    """Else each pass would write, each write would wake the next pass, and the API server would have no peace."""
+    cluster = stable()
+    cluster.step()
+    first = cluster.planned.status
+
+    assert cluster.step(seconds=15).status == first
+    assert cluster.planned.events == ()
+
+
+# --- what holds on every way ------------------------------------------------------------------------------------------
+
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), st.sampled_from([1, 1, 2, 5, 31])),
+        st.tuples(st.just("serve"), st.integers(1, 3)),
+        st.tuples(st.just("trouble"), st.integers(1, 3)),
+        st.tuples(st.just("recover"), st.integers(1, 3)),
+        st.tuples(st.just("unready"), st.integers(2, 3)),
+        st.tuples(st.just("killed"), st.booleans()),
+        st.tuples(st.just("away"), st.booleans()),
+        st.tuples(st.just("scale"), st.integers(1, 6)),
+    ),
+    max_size=40,
+)
+
+
+@given(events)
+@settings(max_examples=100, deadline=None)
+def test_whatever_happens_weights_sum_to_100_and_nothing_goes_that_had_weight(happens):
+    cluster = stable()
+    let_go = {}  # since when the route has been seen without a revision
+    for what, value in happens:
+        revision = cluster.revision(value) if what in ("trouble", "recover", "unready") else ""
+        if what == "serve":
+            cluster.serve(value)
+        elif what == "trouble":
+            cluster.troubles[revision] = OOM
+        elif what == "recover":
+            cluster.troubles.pop(revision, None)
+            cluster.unready.discard(revision)
+        elif what == "unready":
+            cluster.unready.add(revision)
+        elif what == "killed":
+            cluster.lose_writes_after_status = value
+        elif what == "away":
+            cluster.artifact, cluster.problem = (None, ("Away", "away")) if value else (artifact(1), None)
+        elif what == "scale":
+            cluster.change(scaling={"replicas": value})
+        routed = cluster.weights or {}
+        cluster.step(value if what == "wait" else 1)
+        weights = cluster.weights or {}
+
+        if weights:
+            assert sum(weights.values()) == 100
+            assert weights.keys() <= cluster.names(DEPLOYMENTS)
+        for name in cluster.deleted:
+            assert name not in routed
+            if name in let_go:
+                assert cluster.now - let_go[name] >= APPLY_GRACE
+        cluster.deleted.clear()
+        for name in routed.keys() - weights.keys():
+            let_go[name] = cluster.now
+        for name in weights:
+            let_go.pop(name, None)
+    assert {kind for kind, _ in cluster.objects} <= {
+        CONTROLLERREVISIONS,
+        DEPLOYMENTS,
+        SERVICES,
+        PDBS,
+        HTTPROUTES,
+        MODELSERVICES,
+    }

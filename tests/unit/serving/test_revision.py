@@ -1,0 +1,69 @@
+"""A revision: a name that only the wish and the bytes change, and the pods that serve it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from headrace.serving.revision import Artifact, render_template, revision_name
+from serving_builders import artifact, model_service
+from training_builders import SETTINGS
+
+
+def test_the_name_is_the_one_that_earlier_releases_gave():
+    """A golden name: when this fails, an upgrade of the operator would roll every model of every user."""
+    assert revision_name(model_service(), artifact(1)) == "text-6b0de1a3"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"scaling": {"replicas": 7}},
+        {"rollout": {}},
+        {"route": None},
+        {"model": {"registry": {"name": "text", "version": "1"}}},
+    ],
+)
+def test_what_changes_no_pod_changes_no_name(spec):
+    assert revision_name(model_service(**spec), artifact(1)) == revision_name(model_service(), artifact(1))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"resources": {"limits": {"memory": "1Gi"}}},
+        {"storage": {"secretRef": {"name": "other"}}},
+    ],
+)
+def test_what_changes_the_pods_changes_the_name(spec):
+    assert revision_name(model_service(**spec), artifact(1)) != revision_name(model_service(), artifact(1))
+
+
+def test_the_same_bytes_under_another_version_or_path_are_the_same_revision():
+    moved = replace(artifact(1), version="9", uri="s3://elsewhere/x")
+
+    assert revision_name(model_service(), moved) == revision_name(model_service(), artifact(1))
+
+
+def test_a_bare_uri_is_told_by_its_path():
+    one, other = (revision_name(model_service(), Artifact(f"s3://team-a/{name}")) for name in "ab")
+
+    assert one != other
+
+
+def test_the_loader_is_told_what_to_verify_and_gets_the_namespaces_own_credentials():
+    service = model_service(storage={"secretRef": {"name": "headrace-storage-read"}})
+
+    (loader,) = render_template(service, "text-1", artifact(1), SETTINGS)["spec"]["initContainers"]
+
+    load = json.loads(loader["env"][0]["value"])
+    assert (load["uri"], load["digest"], load["formats"]) == (artifact(1).uri, artifact(1).digest, ["ONNX"])
+    assert load["storage"]["endpoint"] == "http://s3:7070"
+    assert loader["envFrom"] == [{"secretRef": {"name": "headrace-storage-read"}}]
+
+
+def test_no_pod_is_rendered_twice_alike_for_two_services():
+    """Their labels carry the service's uid: a Service never answers with another one's pods."""
+    template = render_template(model_service(), "text-1", artifact(1), SETTINGS)
+
+    assert template["metadata"]["labels"]["headrace.dev/modelservice-uid"] == model_service().metadata.uid

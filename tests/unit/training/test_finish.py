@@ -1,0 +1,71 @@
+"""What is judged before a version is registered: the gates, and whether the run stands by the launcher's record."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.api.trainingjob import EvaluationGate
+from headrace.tracking.records import Run
+from headrace.training.finish import DigestMismatch, judge, verify
+
+DIGEST = "sha256:" + "a" * 64
+RUN = Run("r1", "3", "FINISHED", "s3://team-a/mlflow/x/r1/artifacts", tags={"headrace.digest": DIGEST})
+URI = "s3://team-a/mlflow/x/r1/artifacts/model"
+
+
+def gate(metric="val_accuracy", least=None, most=None):
+    return EvaluationGate(metric=metric, min=least, max=most)
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most", "passed"),
+    [
+        (0.3, "0.2", None, True),
+        (0.2, "0.2", None, True),
+        (0.1, "0.2", None, False),
+        (0.1, None, "0.2", True),
+        (0.3, None, "0.2", False),
+        (0.15, "0.1", "0.2", True),
+        (float("nan"), "0.1", None, False),
+        (float("inf"), "0.1", None, True),
+        (float("inf"), None, "1", False),
+    ],
+)
+def test_a_gate_asks_for_its_bounds(value, least, most, passed):
+    assert judge((gate(least=least, most=most),), {"val_accuracy": value}).passed is passed
+
+
+def test_a_metric_that_was_never_logged_fails_its_gate():
+    verdict = judge((gate("f1", "0.1"),), {"val_accuracy": 1.0})
+
+    assert not verdict.passed
+    assert verdict.checks[0].value is None
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8))
+def test_all_gates_have_to_pass(passes):
+    gates = tuple(gate(f"m{index}", Decimal("0.5")) for index in range(len(passes)))
+    metrics = {f"m{index}": 1.0 if good else 0.0 for index, good in enumerate(passes)}
+
+    assert judge(gates, metrics).passed is all(passes)
+
+
+def test_a_run_that_agrees_with_the_record_is_taken():
+    assert verify(RUN, URI, DIGEST) is RUN
+
+
+@pytest.mark.parametrize(
+    ("run", "uri", "digest"),
+    [
+        (None, URI, DIGEST),
+        (RUN, URI, "sha256:" + "b" * 64),
+        (RUN, "s3://team-b/mlflow/x/r1/artifacts/model", DIGEST),
+        (RUN, "s3://team-a/mlflow/x/r1/artifacts-of-another/model", DIGEST),
+        (Run("r1", "3", "FINISHED", RUN.artifact_uri), URI, DIGEST),
+    ],
+)
+def test_a_record_that_the_run_does_not_bear_out_is_refused(run, uri, digest):
+    with pytest.raises(DigestMismatch):
+        verify(run, uri, digest)
