@@ -15,6 +15,10 @@ POLL_SECONDS = 2.0
 _REPEAT_SECONDS = 15.0
 
 
+class CannotGetDoneError(LocalClusterError):
+    """What is waited for will not come."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """A phase that is over."""
@@ -51,12 +55,18 @@ class Report:
     def wait(self, what: str, look: Callable[[], tuple[bool, str]], *, timeout: float, hint: str) -> None:
         """Look every two seconds until it is done; say what was seen whenever that changes, and now and then anyway.
 
-        `look` returns whether it is done and a line for people, and raises LocalClusterError when it cannot get done.
+        `look` returns whether it is done and a line for people, and raises CannotGetDoneError when it will never be.
+        Another LocalClusterError means that it could not look: the next look may.
         """
         begin = said_at = time.monotonic()
         said = ""
         while True:
-            done, line = look()
+            try:
+                done, line = look()
+            except CannotGetDoneError:
+                raise
+            except LocalClusterError as error:
+                done, line = False, str(error).strip().splitlines()[-1][-160:]
             now = time.monotonic()
             if line and (line != said or now - said_at > _REPEAT_SECONDS):
                 self(line)

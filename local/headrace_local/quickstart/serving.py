@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
-from headrace_local.errors import LocalClusterError
 from headrace_local.quickstart.platform import TENANT, Addresses
-from headrace_local.quickstart.report import Report
+from headrace_local.quickstart.report import CannotGetDoneError, Report
 from headrace_local.quickstart.targets import Target, get
 from headrace_local.quickstart.training import EXAMPLE, NAME, Version
 from headrace_local.shell import run
@@ -63,10 +62,7 @@ def ask(report: Report, where: Addresses, body: str) -> str:
 
     def look() -> tuple[bool, str]:
         nonlocal answer
-        try:
-            answer = run(command, timeout=30)
-        except LocalClusterError as error:
-            return False, f"the gateway: {str(error).splitlines()[-1][-120:]}"
+        answer = run(command, timeout=30)
         return True, ""
 
     report.wait("a request through the gateway", look, timeout=60, hint=_LOOK_AT)
@@ -100,7 +96,7 @@ def wait_until_turned_back(target: Target, report: Report, version: Version) -> 
     def look() -> tuple[bool, str]:
         status = _status(target)
         if _version(status.get("stable")) == version.number:
-            raise LocalClusterError(
+            raise CannotGetDoneError(
                 f"version {version.number} took over: it was expected to be turned back. {_LOOK_AT}"
             )
         settled = status.get("phase") in ("Stable", "RolledBack") and not status.get("canary")
@@ -161,7 +157,7 @@ def _rejection(status: Mapping[str, Any], version: Version) -> Mapping[str, Any]
 def _raise_when_rejected(status: Mapping[str, Any], version: Version) -> None:
     found = _rejection(status, version)
     if found is not None:
-        raise LocalClusterError(
+        raise CannotGetDoneError(
             f"version {version.number} was turned back ({found['reason']}: {found.get('message')}). "
             f"On a busy machine its answers may have been too slow. {_LOOK_AT}"
         )

@@ -17,7 +17,7 @@ from botocore.config import Config
 from headrace_local import paths
 from headrace_local.errors import LocalClusterError
 from headrace_local.quickstart.platform import TENANT, Addresses, secret
-from headrace_local.quickstart.report import Report
+from headrace_local.quickstart.report import CannotGetDoneError, Report
 from headrace_local.quickstart.targets import Target, get
 from headrace_local.shell import run
 
@@ -125,7 +125,7 @@ def train(target: Target, report: Report, job: Job) -> Version:
         if state == "Failed":
             failure = status.get("failure") or {}
             said = "\n".join(filter(None, (failure.get("message"), failure.get("hint"), failure.get("logTail"))))
-            raise LocalClusterError(
+            raise CannotGetDoneError(
                 f"TrainingJob {job.name} failed: {status.get('reason')}. {said}\nLook at `{look_at}`."
             )
         return state == "Succeeded", line

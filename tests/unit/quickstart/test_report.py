@@ -29,6 +29,28 @@ def test_waiting_ends_at_its_limit_with_the_last_thing_seen_and_a_hint():
         report.Report().wait("the job", lambda: (False, "pending"), timeout=0.05, hint="Look there")
 
 
+def test_a_look_that_fails_is_followed_by_another():
+    seen = iter([LocalClusterError("connection refused"), (True, "ready")])
+
+    def look():
+        found = next(seen)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    report.Report().wait("it", look, timeout=5, hint="")
+
+    assert next(seen, None) is None
+
+
+def test_what_will_never_come_is_not_waited_for():
+    def look():
+        raise report.CannotGetDoneError("the job failed")
+
+    with pytest.raises(report.CannotGetDoneError, match="the job failed"):
+        report.Report().wait("it", look, timeout=60, hint="")
+
+
 def test_a_phase_that_fails_is_not_among_those_that_are_done(tmp_path):
     told = report.Report()
     with told.phase("one"):

