@@ -184,7 +184,7 @@ def _conclude(target: Target, report: Report, where: platform.Addresses, folder:
                 target.forward_again(platform.SYSTEM, f"{platform.RELEASE}-gateway", platform.GATEWAY_PORT),
             ),
         ),
-        f"{target.clean_up()}   # takes everything away",
+        target.clean_up(),
     ]:
         report.say(line)
 

@@ -46,7 +46,7 @@ class Target(Protocol):
         """The command that makes such a port once the quickstart has ended; empty when the port stays."""
 
     def clean_up(self) -> str:
-        """The command that takes away what the quickstart made."""
+        """The command that takes away what the quickstart made, and what it takes."""
 
 
 def get(target: Target, *arguments: str) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class LocalTarget:
 
     def clean_up(self) -> str:
         name = "" if self.instance.name == DEFAULT_INSTANCE else f" --name {self.instance.name}"
-        return f"scripts/quickstart --down{name}"
+        return f"scripts/quickstart --down{name}   # takes the cluster away, with its images"
 
 
 DEFAULT_INSTANCE = "quickstart"
@@ -141,7 +141,7 @@ class ContextTarget:
         return " ".join(self._forward_command(namespace, service, wanted))
 
     def clean_up(self) -> str:
-        return f"kubectl --context={self._context} delete namespace demo"
+        return f"kubectl --context={self._context} delete namespace demo   # takes the example away"
 
     def _forward_command(self, namespace: str, service: str, ports: str) -> list[str]:
         return [
