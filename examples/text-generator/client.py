@@ -1,6 +1,6 @@
 """Writes text with a served model, one request a word: `python client.py URL MODEL "the licensor grants"`.
 
-URL is where the ModelService answers (its status.url up to /v2). Needs vocab.json from prepare.py, and nothing but Python.
+URL is where the ModelService answers (its status.url up to /v2). Needs vocab.json from prepare.py, and only Python.
 """
 
 import argparse
