@@ -398,6 +398,8 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | No
     chief = next((pod for pod in pods if pod.index == 0), None)
     if chief is None or not chief.node:
         state, reason, message = State.PENDING, Reason.WAITING_FOR_PODS, "the pods are being created"
+    elif chief.is_over:
+        state, reason, message = State.RUNNING, Reason.ENDING, "waits for the other workers, and for the Job to end"
     elif not chief.container_running:
         state, reason, message = State.STARTING, Reason.CREATING_CONTAINERS, f"on node {chief.node}"
     elif live is None:

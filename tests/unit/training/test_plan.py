@@ -146,6 +146,15 @@ def test_progress_of_the_chief_becomes_status_and_columns():
     assert status["columns"]["workers"] == "2/2"
 
 
+def test_a_chief_that_ended_before_its_job_did_does_not_look_as_if_it_were_starting():
+    done = pod(0, "Running", exit_code=0, message=record("Succeeded", NOW))
+    observed = Observed((batch_job(),), (done, pod(1)), None)
+
+    status = look(training_job(under_way()), observed).status
+
+    assert (status["state"], status["reason"]) == ("Running", "Ending")
+
+
 def test_pods_that_no_node_fits_queue_and_fail_at_the_start_deadline():
     stuck = pod(0, "Pending", node="", conditions=(unschedulable("0/1: Insufficient nvidia.com/gpu"),))
     observed = Observed((batch_job(),), (stuck,), None)
