@@ -23,6 +23,8 @@ CONNECT_SECONDS = 5
 REQUEST_SECONDS = 30
 RESTART_SECONDS = 5.0
 STOP_SECONDS = 2.0
+# How often it is asked whether a watched kind has appeared.
+LOOK_SECONDS = 30.0
 # A long list: kopf ends after the last one.
 ERROR_BACKOFFS = [1, 1, 2, 3, *[5] * 20]
 # A connection that died in silence is noticed by the kernel after 10 + 2 * 5 seconds.
@@ -72,7 +74,6 @@ class Shell:
         while True:
             self.starts += 1
             await self._run_once()
-            log.warning("the watches ended by themselves: starting them again in %g s", self._restart)
             await asyncio.sleep(self._restart)
 
     async def _run_once(self) -> None:
@@ -92,13 +93,50 @@ class Shell:
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(ended.set)
 
+        served = await self._served()
         thread = threading.Thread(target=body, name="kopf", daemon=True)
         thread.start()
+        waits = {asyncio.create_task(ended.wait()), asyncio.create_task(self._until_a_kind_appears(served))}
         try:
-            await ended.wait()
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            why = "ended by themselves" if ended.is_set() else "do not know a kind that has appeared"
+            log.warning("the watches %s: starting them again in %g s", why, self._restart)
         finally:
+            for task in waits:
+                task.cancel()
             stop.set()
             await asyncio.shield(asyncio.to_thread(thread.join, STOP_SECONDS))
+
+    async def _until_a_kind_appears(self, before: frozenset[Resource]) -> None:
+        """Return when a watched kind is served that was not in `before`.
+
+        An API server that is just starting does not list every kind yet, and kopf takes what it finds then for all
+        there is: the kind would stay unwatched.
+        """
+        while (await self._served()) <= before:
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _served(self) -> frozenset[Resource]:
+        """The watched kinds that the API server serves; none while it does not answer."""
+        found: set[Resource] = set()
+        timeout = aiohttp.ClientTimeout(total=CONNECT_SECONDS)
+        async with await self._session(timeout) as http:
+            for group_version in {(watch.resource.group, watch.resource.version) for watch in self._watches}:
+                group, version = group_version
+                path = f"/apis/{group}/{version}" if group else f"/api/{version}"
+                try:
+                    async with http.get(self._credentials.endpoint.server + path) as answer:
+                        names = {entry["name"] for entry in (await answer.json()).get("resources", ())}
+                except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                    log.debug("discovery of %s: %s", path, error)
+                    continue
+                found |= {
+                    watch.resource
+                    for watch in self._watches
+                    if (watch.resource.group, watch.resource.version) == group_version
+                    and watch.resource.plural in names
+                }
+        return frozenset(found)
 
     async def _operate(self, hand_over: Sink, stop: threading.Event) -> None:
         try:
@@ -128,10 +166,13 @@ class Shell:
         return registry
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:
+        session = await self._session(aiohttp.client.DEFAULT_TIMEOUT)
+        return kopf.AiohttpSession(server=self._credentials.endpoint.server, aiohttp_session=session)
+
+    async def _session(self, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._credentials.ssl_context(), socket_factory=_socket)
         headers = {"User-Agent": USER_AGENT} | await self._credentials.headers()
-        session = aiohttp.ClientSession(connector=connector, headers=headers)
-        return kopf.AiohttpSession(server=self._credentials.endpoint.server, aiohttp_session=session)
+        return aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout)
 
     def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
