@@ -27,6 +27,7 @@ NAMES = (
 )
 FORWARDER = "forward"
 READY_TIMEOUT = 120.0
+APPEARS_WITHIN = 5.0
 
 _PROGRAMS = frozenset({*NAMES, FORWARDER})
 
@@ -72,9 +73,11 @@ class Components:
 
     def wait(self, component: str, is_ready: Callable[[], bool]) -> None:
         """Wait until the component is ready, as long as it runs."""
-        deadline = time.monotonic() + READY_TIMEOUT
+        started = time.monotonic()
+        deadline = started + READY_TIMEOUT
         while not is_ready():
-            if component not in running(self._paths.name):
+            # A process is known by its environment, which it has only some moments after it was made.
+            if component not in running(self._paths.name) and time.monotonic() > started + APPEARS_WITHIN:
                 raise self._failure(component, "ended while it started")
             if time.monotonic() > deadline:
                 raise self._failure(component, f"was not ready after {READY_TIMEOUT:.0f} s")

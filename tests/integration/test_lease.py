@@ -238,9 +238,10 @@ def test_two_operators_never_write_at_the_same_time_whatever_happens_to_them(pla
     found = terms(AuditLog(plane.audit_log).writes())
     for earlier, later in itertools.pairwise(found):
         assert max(write.end for write in earlier) < later[0].start, f"{earlier[-1]} overlaps {later[0]}"
-    assert min(len(term) for term in found) >= 3
     # No take-over but those provoked: two that were active at once would alternate.
     [uncertain] = [index for index, name in enumerate(expected) if name == "?"]
+    # While the API server comes and goes a term may end after one write; the others are long enough to overlap.
+    assert min(len(term) for term in [*found[:uncertain], *found[-2:]]) >= 3
     names = [term[0].writer for term in found]
     assert names[:uncertain] == expected[:uncertain]
     assert names[-2:] == expected[-2:]

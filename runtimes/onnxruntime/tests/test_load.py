@@ -209,6 +209,6 @@ def test_sigterm_waits_for_the_request_in_flight_and_not_for_longer_than_the_gra
     assert [answer[0] for answer in asyncio.run(scenario(slow, 4))] == [200] * 4
     assert slow.process.wait(5) == 0
 
-    answers = asyncio.run(scenario(endless, 40))
+    answers = asyncio.run(scenario(endless, 400))
     assert endless.process.wait(5) == 1
     assert any(isinstance(answer, aiohttp.ClientError) for answer in answers)
