@@ -11,6 +11,7 @@ import aiohttp
 
 from headrace.api.meta import Condition, ConditionStatus
 from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase, Route, to_status_dict
+from headrace.clock import utc_now
 from headrace.kube.apply import apply, is_owned
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import KindNotFound, NotOurs
@@ -39,7 +40,6 @@ from headrace.settings import Settings
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import TrackingError
 from headrace.tracking.ledger import Ledger
-from headrace.training.reconcile import utc_now
 
 SCRAPE_SECONDS = 2.0
 MAX_METRICS_BYTES = 1024 * 1024

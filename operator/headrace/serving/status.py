@@ -33,8 +33,7 @@ def finish_status(service: ModelService, status: ModelServiceStatus, observed: O
             "selector": f"{MODEL_SERVICE_UID}={service.metadata.uid}",
         }
     )
-    written = complete.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return to_status_dict(ModelServiceStatus.model_validate(written))
+    return to_status_dict(complete)
 
 
 def _url(service: ModelService) -> str:

@@ -6,12 +6,13 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import aiohttp
 
 from headrace.api.trainingjob import FailureClass, State, TrainingJob
+from headrace.clock import utc_now
 from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import NotOurs
@@ -35,12 +36,6 @@ SCRAPE_SECONDS = 2.0
 MAX_PROGRESS_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    """The time, in whole milliseconds: what status keeps."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 class TrainingReconciler:

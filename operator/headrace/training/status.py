@@ -87,9 +87,7 @@ def finish_status(job: TrainingJob, status: TrainingJobStatus, now: datetime) ->
             "columns": _columns(job, status),
         }
     )
-    return to_status_dict(
-        TrainingJobStatus.model_validate(complete.model_dump(mode="json", by_alias=True, exclude_none=True))
-    )
+    return to_status_dict(complete)
 
 
 def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> tuple[Condition, ...]:
