@@ -45,10 +45,10 @@ def trained(tenant: Tenant) -> dict[str, Object]:
     tenant.wait("trainingjob", "interrupted", has_checkpoint)
     tenant.kubectl("delete", pod(tenant, "interrupted", 0), "--wait=false")
     found = {name: tenant.finished(name, 400) for name in ("undisturbed", "interrupted")}
-    tenant.train("pair", **TRAINING, **PAIR)
-    tenant.wait("trainingjob", "pair", has_checkpoint)
-    tenant.kubectl("delete", pod(tenant, "pair", 1), "--wait=false", "--force", "--grace-period=0")
-    return found | {"pair": tenant.finished("pair", 400)}
+    tenant.train("two-workers", **TRAINING, **PAIR)
+    tenant.wait("trainingjob", "two-workers", has_checkpoint)
+    tenant.kubectl("delete", pod(tenant, "two-workers", 1), "--wait=false", "--force", "--grace-period=0")
+    return found | {"two-workers": tenant.finished("pair", 400)}
 
 
 def test_an_interrupted_job_resumes_exactly_and_counts_nothing(trained):
@@ -69,7 +69,7 @@ def test_it_ends_with_the_loss_of_one_that_was_never_interrupted(trained):
 
 
 def test_of_two_workers_one_killed_stops_the_other_and_both_resume_as_one_model(trained):
-    status = trained["pair"]
+    status = trained["two-workers"]
 
     assert status["state"] == "Succeeded", status
     assert status["attempt"]["number"] == 2, status["history"]
