@@ -15,6 +15,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from headrace_trainer.child import keras_workers
 from headrace_trainer.child.keras_data import DataOrder
 from headrace_trainer.child.keras_fit import Fits
+from headrace_trainer.child.keras_recorder import follow_batches
 from headrace_trainer.child.messages import finite
 from headrace_trainer.child.session import Session, Trained
 
@@ -29,6 +30,7 @@ def install(session: Session) -> None:
         )
         return
     fits = Fits(session)
+    follow_batches()
     DataOrder(session.settings.seed, fits.claim, fits.resume).install()
     if session.settings.workers > 1:
         keras_workers.install()

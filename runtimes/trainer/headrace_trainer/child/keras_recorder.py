@@ -4,6 +4,10 @@ a resume.
 It stands last in the list of callbacks, so that what it sees of the others is their state after the event. Which
 steps are logged depends on the step's number alone, never on the clock: an interrupted run logs what an uninterrupted
 one logs.
+
+Keras hands each batch to its callbacks in another thread, as long as all of them allow that. A checkpoint has to be
+taken between two steps: so batches do not come as callbacks here, but right after the list has been told of them
+(`follow_batches`), in the thread that trains; what is not needed at a step costs it nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras.src.callbacks.callback_list import CallbackList
 from keras.src.utils.python_utils import pythonify_logs
 
 from headrace_trainer.child import keras_state, keras_workers
@@ -98,7 +103,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._send_resume(snapshot.position, self._replay.verdict_so_far())
         self._resumed_from = snapshot.position
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def after_train_batch(self, callbacks: Any, batch: int, logs: Any) -> None:
+        """A step has ended; `callbacks` may still be busy with it."""
         before = self._step
         self._batches = batch + 1 if not self.params["steps"] else min(batch + 1, self.params["steps"])
         step = self._step
@@ -116,8 +122,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 self._send_resume(self._resumed_from, self._replay.compare(step, metrics))
             self._complete_pending(step, metrics)
         if self._workers > 1:
-            self._vote_after_step(now)
+            self._vote_after_step(now, callbacks)
         elif self._pending is None and self._is_due(now) and not self._ends_epoch():
+            callbacks._flush_futures()
             self._take(self._here, {})
 
     def on_test_begin(self, logs: Any = None) -> None:
@@ -127,8 +134,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if self._workers == 1 or not self._session.stop.is_requested:
             self._submit()
 
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+    def after_test_batch(self, callbacks: Any) -> None:
+        """A step of a validation inside of the fit has ended."""
         if self._session.stop.is_requested and self._workers == 1:
+            callbacks._flush_futures()
             self._take(self._here, self._metrics_before_test)
             self._submit()
 
@@ -161,11 +170,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         interval = self._session.settings.checkpoint_interval_seconds
         return writer is not None and now - self._last_snapshot >= interval and not writer.is_busy
 
-    def _vote_after_step(self, now: float) -> None:
+    def _vote_after_step(self, now: float, callbacks: Any) -> None:
         """The first step of a process traces the model: it says nothing about the speed."""
         seconds = now - self._step_began if self._step_began else 0.0
         self._step_began = now
         if self._step >= self._next_vote and not self._ends_epoch():
+            callbacks._flush_futures()
             self._next_vote = self._step + self._vote(seconds)
 
     def _vote(self, seconds: float) -> int:
@@ -237,6 +247,28 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 exact=verdict.exact,
                 message=verdict.message,
             )
+
+
+def follow_batches() -> None:
+    """From here on a Recorder in a list of callbacks hears of a batch after the list did, in the training's thread."""
+    after_train, after_test = CallbackList.on_train_batch_end, CallbackList.on_test_batch_end
+
+    def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:
+        after_train(self, batch, logs)
+        for recorder in _recorders(self):
+            recorder.after_train_batch(self, batch, logs)
+
+    def on_test_batch_end(self: Any, batch: int, logs: Any = None) -> None:
+        after_test(self, batch, logs)
+        for recorder in _recorders(self):
+            recorder.after_test_batch(self)
+
+    CallbackList.on_train_batch_end = on_train_batch_end
+    CallbackList.on_test_batch_end = on_test_batch_end
+
+
+def _recorders(callbacks: Any) -> list[Recorder]:
+    return [callback for callback in callbacks.callbacks if isinstance(callback, Recorder)]
 
 
 def _numbers(logs: Any) -> dict[str, float]:
