@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import boto3
 
 from headrace_local.instance import Instance
 
@@ -21,7 +26,7 @@ VALUES = {
     "mlflow.persistence.size": "1Gi",
     "s3.persistence.size": "5Gi",
 }
-IMAGES = ("operator", "trainer", "loader", "onnxruntime", "mlflow", "s3", "gateway")
+IMAGES = ("operator", "trainer", "loader", "onnxruntime", "tensorflow-serving", "mlflow", "s3", "gateway")
 TRAINING_PATIENCE = 240.0
 
 Object = dict[str, Any]
@@ -94,28 +99,90 @@ class Tenant:
     def finished(self, job_name: str, seconds: float = TRAINING_PATIENCE) -> Object:
         return self.wait("trainingjob", job_name, lambda s: s.get("state") in ("Succeeded", "Failed"), seconds)
 
-    def secret(self, name: str) -> dict[str, str]:
-        import base64
+    def look(self, kind: str, name: str, until: Callable[[Object], bool], seconds: float) -> Object:
+        """The status, once it is as asked, else what it was at the deadline: for tests that judge it later."""
+        deadline = time.monotonic() + seconds
+        while not until(status := self.status(kind, name)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return status
 
+    def secret(self, name: str) -> dict[str, str]:
         data = json.loads(self.kubectl("get", "secret", name, "--output=json"))["data"]
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def s3(self) -> Any:
+        """A client with the key that may write to the namespace's bucket, which is called as the namespace."""
+        secret = self.secret("headrace-storage")
+        return boto3.client(
+            "s3",
+            endpoint_url=self.platform.s3,
+            region_name="us-east-1",
+            aws_access_key_id=secret["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=secret["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def mlflow(self, path: str) -> Object:
+        """What MLflow's REST API answers the namespace's user; `path` with its query, such as runs/get?run_id=1."""
+        secret = self.secret("headrace-storage")
+        login = f"{secret['MLFLOW_TRACKING_USERNAME']}:{secret['MLFLOW_TRACKING_PASSWORD']}"
+        status, answer = ask(f"{self.platform.mlflow}/api/2.0/mlflow/{path}", login=login)
+        assert status == 200, answer
+        return answer
+
+
+def condition(status: Object, kind: str) -> Object:
+    """The condition of this type; empty while there is none."""
+    return next((found for found in status.get("conditions", ()) if found["type"] == kind), {})
+
+
+def ask(url: str, body: Object | None = None, *, login: str = "") -> tuple[int, Object]:
+    """GET, or POST of a body: the answer's status and JSON (empty where it is none). `login` is `user:password`."""
+    headers = {"Content-Type": "application/json"}
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    data = None if body is None else json.dumps(body).encode()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(urllib.request.Request(url, data, headers), timeout=10) as answer:
+            status, text = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    try:
+        found: Object = json.loads(text)
+    except ValueError:
+        found = {}
+    return status, found
+
+
+def is_true(status: Object, condition: str) -> bool:
+    """Whether the status has this condition, and it is True."""
+    return any(c["type"] == condition and c["status"] == "True" for c in status.get("conditions", []))
 
 
 def install(cluster: Instance) -> Platform:
     """Build the images, install the chart with the values of a trial, and open loopback ports to its Services."""
     cluster.build_project(IMAGES)
-    helm = Path(sys.executable).parent / "helm"
-    settings = [part for key, value in VALUES.items() for part in ("--set", f"{key}={value}")]
-    run(
-        str(helm), "upgrade", "--install", "headrace", str(REPOSITORY / "charts" / "headrace"),
-        "--kubeconfig", str(cluster.kubeconfig), "--namespace", SYSTEM, "--create-namespace",
-        "--wait", "--timeout", "5m", *settings, seconds=400,
-    )  # fmt: skip
+    upgrade(cluster)
 
     def url(service: str, port: int) -> str:
         return f"http://127.0.0.1:{cluster.forward(service, port, namespace=SYSTEM)}"
 
     return Platform(cluster, url("headrace-gateway", 80), url("headrace-mlflow", 5000), url("headrace-s3", 7070))
+
+
+def upgrade(cluster: Instance, **values: str) -> None:
+    """`helm upgrade --install --wait` with the values of a trial and these."""
+    settings = [part for key, value in (VALUES | values).items() for part in ("--set", f"{key}={value}")]
+    chart = str(REPOSITORY / "charts" / "headrace")
+    helm(
+        cluster, "upgrade", "--install", "headrace", chart, "--create-namespace", "--wait", "--timeout", "5m", *settings
+    )
+
+
+def helm(cluster: Instance, *arguments: str) -> str:
+    """helm, on the release's cluster and namespace."""
+    where = ("--kubeconfig", str(cluster.kubeconfig), "--namespace", SYSTEM)
+    return run(str(Path(sys.executable).parent / "helm"), *arguments, *where, seconds=400)
 
 
 def run(*command: str, seconds: float = 120) -> str:

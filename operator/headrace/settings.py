@@ -45,6 +45,8 @@ class Settings:
     health_port: int
     loader_image: str = ""
     onnxruntime_image: str = ""
+    tensorflow_serving_image: str = ""
+    gateway_metrics_url: str = ""
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:
@@ -77,6 +79,8 @@ class Settings:
             health_port=int(port),
             loader_image=env.get("HEADRACE_LOADER_IMAGE", ""),
             onnxruntime_image=env.get("HEADRACE_ONNXRUNTIME_IMAGE", ""),
+            tensorflow_serving_image=env.get("HEADRACE_TENSORFLOW_SERVING_IMAGE", ""),
+            gateway_metrics_url=env.get("HEADRACE_GATEWAY_METRICS_URL", ""),
         )
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
-import time
-from collections import Counter
 
 import aiohttp
 import boto3
 import pytest
 
-from platform_under_test import Object, Tenant
+from open_loop import OpenLoopClient, follow, is_applied, within_binomial_bounds
+from platform_under_test import Object, Tenant, is_true
 
 # A beginner's script, and at its end the predictions of Keras itself for the gateway's answer to be compared with.
 SCRIPT = """
@@ -38,6 +36,7 @@ TRAINING = {
     "tracking": {"experiment": "whole-way"},
     "output": {"model": "whole-way", "alias": "candidate"},
 }
+RATE = 50.0  # requests a second
 CHECKS = [
     {"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 30},
     {"name": "latency", "metric": "LatencyP50", "maxRatioToStable": "5", "minRequests": 30},
@@ -64,68 +63,10 @@ def model_service(name: str) -> Object:
     }
 
 
-class OpenLoopClient:
-    """Sends at a fixed rate whatever comes back, and counts answers by status, and by version and moment."""
-
-    def __init__(self, url: str, rate: float) -> None:
-        self.url = url
-        self.rate = rate
-        self.statuses: Counter[str] = Counter()
-        self.answers: list[tuple[float, str]] = []
-
-    async def run(self, until: asyncio.Event, at_most: float) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
-            start, sent = time.monotonic(), 0
-            tasks: set[asyncio.Task[None]] = set()
-            while not until.is_set() and time.monotonic() - start < at_most:
-                task = asyncio.create_task(self._one(http))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-                sent += 1
-                await asyncio.sleep(max(0.0, start + sent / self.rate - time.monotonic()))
-            await asyncio.gather(*tasks)
-
-    async def _one(self, http: aiohttp.ClientSession) -> None:
-        at = time.time()
-        try:
-            async with http.post(f"{self.url}/infer", json=REQUEST) as answer:
-                body = await answer.json(content_type=None)
-                self.statuses[str(answer.status)] += 1
-                self.answers.append((at, body.get("model_version", "")))
-        except (aiohttp.ClientError, TimeoutError) as error:
-            self.statuses[type(error).__name__] += 1
-
-    def share(self, version: str, since: float, until: float) -> tuple[int, int]:
-        """Of all answers to requests sent in the window: those of `version`, and all."""
-        window = [v for at, v in self.answers if since <= at <= until]
-        return window.count(version), len(window)
-
-
 def prediction_of(tenant: Tenant, job: str) -> list[float]:
     pod = tenant.kubectl("get", "pods", "-l", f"headrace.dev/trainingjob={job}", "-o", "name").split()[0]
     line = next(line for line in tenant.kubectl("logs", pod).splitlines() if line.startswith("PREDICTION"))
     return json.loads(line.removeprefix("PREDICTION"))
-
-
-def follow(tenant: Tenant, name: str, url: str, rate: float, until, seconds: float) -> tuple[OpenLoopClient, list]:
-    """Send requests while the service rolls out; the client, and (time, status) as often as it was looked at."""
-
-    async def both() -> tuple[OpenLoopClient, list]:
-        client, stop, seen = OpenLoopClient(url, rate), asyncio.Event(), []
-        sending = asyncio.create_task(client.run(stop, seconds))
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            status = await asyncio.to_thread(tenant.status, "modelservice", name)
-            seen.append((time.time(), status))
-            if until(status):
-                break
-            await asyncio.sleep(0.5)
-        await asyncio.sleep(3)
-        stop.set()
-        await sending
-        return client, seen
-
-    return asyncio.run(both())
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +86,6 @@ def service(tenant: Tenant, first: Object) -> str:
     return f"{tenant.platform.gateway}/{tenant.namespace}/whole-way/v2/models/whole-way"
 
 
-def is_true(status: Object, condition: str) -> bool:
-    return any(c["type"] == condition and c["status"] == "True" for c in status.get("conditions", []))
-
-
 def test_a_plain_script_becomes_a_registered_version(first):
     assert (first["state"], first["reason"]) == ("Succeeded", "GatePassed")
     assert first["model"]["version"] == "1"
@@ -159,10 +96,11 @@ def test_a_plain_script_becomes_a_registered_version(first):
 
 def test_its_run_is_in_mlflow_with_metrics_of_every_epoch(tenant, first):
     credentials = tenant.secret("headrace-storage")
-    login = aiohttp.BasicAuth(credentials["MLFLOW_TRACKING_USERNAME"], credentials["MLFLOW_TRACKING_PASSWORD"])
+    user, password = credentials["MLFLOW_TRACKING_USERNAME"], credentials["MLFLOW_TRACKING_PASSWORD"]
+    login = {"Authorization": aiohttp.encode_basic_auth(user, password)}
 
     async def run() -> Object:
-        async with aiohttp.ClientSession(auth=login) as http:
+        async with aiohttp.ClientSession(headers=login) as http:
             url = f"{tenant.platform.mlflow}/api/2.0/mlflow/runs/get?run_id={first['run']['id']}"
             async with http.get(url) as answer:
                 return await answer.json()
@@ -207,31 +145,19 @@ def test_a_good_version_takes_over_step_by_step_and_nothing_is_dropped(tenant, s
     tenant.train("second", **TRAINING)
     assert tenant.finished("second")["state"] == "Succeeded"
 
-    client, seen = follow(
-        tenant, "whole-way", service, 25, lambda s: s["columns"]["stable"] == "2" and s["phase"] == "Stable", 150
-    )
+    client = OpenLoopClient(f"{service}/infer", REQUEST, RATE)
+
+    seen = follow(tenant, "whole-way", client, lambda s: s["columns"]["stable"] == "2" and s["phase"] == "Stable", 150)
 
     status = tenant.status("modelservice", "whole-way")
     assert status["columns"]["stable"] == "2", status
-    assert set(client.statuses) == {"200"}, client.statuses
+    assert client.failed == []
     assert status["history"][-1]["outcome"] == "Promoted"
     for weight in (20, 50):
-        at = [
-            t for t, s in seen if s.get("rollout", {}).get("appliedWeight") == weight == s["rollout"]["desiredWeight"]
-        ]
+        at = [moment for moment, status in seen if is_applied(status, weight)]
         hits, total = client.share("2", min(at), max(at))
         assert within_binomial_bounds(hits, total, weight / 100), f"{hits} of {total} at {weight} %"
     tenant.wait("modelservice", "whole-way", lambda s: s["promotion"].get("expectedVersion") == "2", 20)
-
-
-def is_applied(rollout: Object, weight: int) -> bool:
-    return rollout.get("appliedWeight") == weight == rollout.get("desiredWeight")
-
-
-def within_binomial_bounds(hits: int, total: int, share: float) -> bool:
-    """Within 4 standard deviations: one run in 16,000 of a true split would fail."""
-    assert total >= 50, f"{total} requests show nothing"
-    return abs(hits - total * share) <= 4 * math.sqrt(total * share * (1 - share))
 
 
 def test_a_slow_version_is_turned_back_and_nothing_is_dropped(tenant, service):
@@ -239,14 +165,16 @@ def test_a_slow_version_is_turned_back_and_nothing_is_dropped(tenant, service):
     tenant.train("slow", **TRAINING)
     assert tenant.finished("slow")["state"] == "Succeeded"
 
-    client, _ = follow(tenant, "whole-way", service, 10, lambda s: s["phase"] == "RolledBack", 150)
+    client = OpenLoopClient(f"{service}/infer", REQUEST, RATE)
+
+    follow(tenant, "whole-way", client, lambda s: s["phase"] == "RolledBack", 150)
 
     status = tenant.status("modelservice", "whole-way")
     assert status["phase"] == "RolledBack", status
     assert status["reason"] == "AnalysisFailed"
     assert status["columns"]["stable"] == "2"
     assert status["rejected"][0]["digest"] == tenant.status("trainingjob", "slow")["model"]["digest"]
-    assert set(client.statuses) == {"200"}, client.statuses
+    assert client.failed == []
     assert is_true(status, "Ready")
 
 

@@ -294,7 +294,7 @@ REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.model": {"uri": "file:///model"}},
         "spec.model.uri: Forbidden: must be like s3://BUCKET/KEY",
     ),
-    "unknown runtime": ({"spec.runtime.name": "triton"}, 'supported values: "onnxruntime"'),
+    "unknown runtime": ({"spec.runtime.name": "triton"}, 'supported values: "onnxruntime", "tensorflow-serving"'),
     "no runtime": ({"spec.runtime": ABSENT}, "spec.runtime: Required value"),
     "no replicas": ({"spec.scaling.replicas": 0}, "should be greater than or equal to 1"),
     "weights that fall": (

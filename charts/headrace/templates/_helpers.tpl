@@ -144,6 +144,12 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
   value: {{ include "headrace.image" (dict "root" . "name" "loader") }}
 - name: HEADRACE_ONNXRUNTIME_IMAGE
   value: {{ include "headrace.image" (dict "root" . "name" "onnxruntime") }}
+- name: HEADRACE_TENSORFLOW_SERVING_IMAGE
+  value: {{ include "headrace.image" (dict "root" . "name" "tensorflow-serving") }}
+{{- if .Values.gateway.enabled }}
+- name: HEADRACE_GATEWAY_METRICS_URL
+  value: http://{{ include "headrace.name" . }}-gateway-metrics.{{ .Release.Namespace }}.svc:9100/metrics
+{{- end }}
 - name: HEADRACE_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 - name: HEADRACE_S3_ENDPOINT

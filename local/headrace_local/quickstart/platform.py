@@ -15,7 +15,7 @@ SYSTEM = "headrace-system"
 RELEASE = "headrace"
 TENANT = "demo"
 MLFLOW_PORT, S3_PORT, GATEWAY_PORT = 5000, 7070, 80
-IMAGES = ("trainer", "mlflow", "onnxruntime", "operator", "loader", "s3", "gateway")
+IMAGES = ("trainer", "mlflow", "onnxruntime", "tensorflow-serving", "operator", "loader", "s3", "gateway")
 
 _HELM_TIMEOUT = 120.0
 _ROLLOUT_TIMEOUT = 300.0

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from headrace_local.errors import LocalClusterError
 from headrace_local.quickstart.platform import TENANT, Addresses
 from headrace_local.quickstart.report import CannotGetDoneError, Report
 from headrace_local.quickstart.targets import Target, get
@@ -62,7 +63,12 @@ def ask(report: Report, where: Addresses, body: str) -> str:
 
     def look() -> tuple[bool, str]:
         nonlocal answer
-        answer = run(command, timeout=30)
+        try:
+            answer = run(command, timeout=30)
+        except LocalClusterError as error:
+            if "error: 404" in str(error):
+                return False, "the gateway does not have the route yet"
+            raise
         return True, ""
 
     report.wait("a request through the gateway", look, timeout=60, hint=_LOOK_AT)

@@ -116,6 +116,7 @@ class ModelSource(Model):
 
 class RuntimeName(StrEnum):
     ONNXRUNTIME = "onnxruntime"
+    TENSORFLOW_SERVING = "tensorflow-serving"
 
 
 class Runtime(Model):
@@ -123,7 +124,10 @@ class Runtime(Model):
 
     name: Annotated[
         RuntimeName,
-        Schema("onnxruntime serves the model's ONNX format."),
+        Schema(
+            "onnxruntime serves the model's ONNX format by the Open Inference Protocol; tensorflow-serving its "
+            "SavedModel by TensorFlow Serving's REST and gRPC."
+        ),
     ]
 
 

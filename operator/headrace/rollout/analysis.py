@@ -11,30 +11,20 @@ where chance does not explain the difference: a client that sends garbage to bot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from math import isnan, sqrt
+from math import sqrt
 
 from headrace.api.modelservice import Baseline, Check, CheckMetric, CheckStatus, Verdict
 from headrace.api.scalars import format_decimal
+from headrace.rollout.counters import Counters
 
 QUANTILES = {CheckMetric.LATENCY_P50: 0.5, CheckMetric.LATENCY_P95: 0.95, CheckMetric.LATENCY_P99: 0.99}
 INFINITY = float("inf")
 # Standard errors by which the share of rejections has to differ: by chance it does so in 1 of 700 looks.
 SIGMAS = 3.0
-# What a baseline in status has room for: the ONNX server's 58 buckets with counts of nine digits.
+# What a baseline in status has room for: our servers' 58 buckets with counts of nine digits.
 MAX_BUCKETS_TEXT = 1024
-MAX_COUNT = 2**53
-
-
-@dataclass(frozen=True)
-class Counters:
-    """One pod's counters since it started; `buckets` is a cumulative histogram by upper bound in seconds."""
-
-    requests: int = 0  # answered with 2xx or 5xx
-    errors: int = 0  # of these, with 5xx
-    rejections: int = 0  # answered with 4xx
-    buckets: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +35,7 @@ class Window:
     errors: int = 0
     rejections: int = 0
     buckets: Mapping[float, int] = field(default_factory=dict)
+    unseen_errors: int = 0  # of the errors, those that only the gateway counted
 
     @property
     def success_rate(self) -> float:
@@ -110,6 +101,15 @@ def _has_restarted(start: Counters, now: Counters) -> bool:
         or now.rejections < start.rejections
         or any(count < before.get(bound, 0) for bound, count in now.buckets)
     )
+
+
+def with_unseen(pods: Window, gateway: Window) -> Window:
+    """The pods' own window, and what the gateway counted beyond it: requests that failed and that no pod ever saw.
+
+    The two are read one after the other and may differ by a request under way; a request is never counted twice.
+    """
+    requests, errors = max(pods.requests, gateway.requests), max(pods.errors, gateway.errors)
+    return replace(pods, requests=requests, errors=errors, unseen_errors=errors - pods.errors)
 
 
 def quantile(buckets: Mapping[float, int], q: float) -> float | None:
@@ -192,6 +192,8 @@ def _success_rate(check: Check, canary: Window, stable: Window) -> _Judgement:
     message = f"success rate {_number(rate)} {word} {format_decimal(least)} of {requests} requests"
     if excess:
         message += f"; {excess} of them were rejected beyond the stable revision's share"
+    if canary.unseen_errors:
+        message += f"; {canary.unseen_errors} failed at the gateway and never reached a pod"
     verdict = Verdict.PASS if passed else Verdict.FAIL
     return _Judgement(verdict, message, requests, rate, stable.success_rate if stable.requests else None)
 
@@ -222,36 +224,3 @@ def _too_few(check: Check, requests: int, whose: str) -> _Judgement:
 
 def _number(value: float) -> str:
     return format_decimal(round(value, 6))
-
-
-def parse_metrics(text: str) -> Counters:
-    """The counters in a serving pod's /metrics (Prometheus text format); lines that are not ours are passed over."""
-    requests = errors = rejections = 0
-    buckets: dict[float, int] = {}
-    for line in text.splitlines():
-        name, _, value = line.rpartition(" ")
-        if name.startswith('headrace_requests_total{code="'):
-            family, count = name.split('"')[1][:1], _count(value)
-            requests += count if family in ("2", "5") else 0
-            errors += count if family == "5" else 0
-            rejections += count if family == "4" else 0
-        elif name.startswith('headrace_request_duration_seconds_bucket{le="'):
-            bound = _bound(name.split('"')[1])
-            if bound is not None:
-                buckets[bound] = _count(value)
-    return Counters(requests, errors, rejections, tuple(sorted(buckets.items())))
-
-
-def _count(value: str) -> int:
-    try:
-        return min(max(int(float(value)), 0), MAX_COUNT)
-    except (ValueError, OverflowError):
-        return 0
-
-
-def _bound(text: str) -> float | None:
-    try:
-        bound = float(text)
-    except ValueError:
-        return None
-    return None if isnan(bound) else bound

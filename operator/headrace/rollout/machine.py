@@ -11,13 +11,14 @@ the weight only rises all the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil
 
 from headrace.api.modelservice import Analysis, CheckStatus, NoData, Rollout, RolloutStatus, Verdict
-from headrace.rollout.analysis import Counters, baseline_of, judge, window
+from headrace.rollout.analysis import baseline_of, judge, window, with_unseen
+from headrace.rollout.counters import Counters
 
 # Traefik applies a change at most 2 s after the one before (FACTS: seen up to 1.9 s).
 APPLY_GRACE = timedelta(seconds=4)
@@ -41,6 +42,7 @@ class Look:
     canary_ready: int
     canary: Mapping[str, Counters]
     stable: Mapping[str, Counters]
+    gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
     routed: bool = True  # the route carries the desired weight
     problem: tuple[str, str] | None = None  # reason and message of what ends it at once
 
@@ -111,7 +113,8 @@ def _with_late_pods(rollout: RolloutStatus, look: Look) -> RolloutStatus:
     """Pods are counted from where they were first seen in this step: also one that came, or answered, later."""
     known = {baseline.pod for baseline in rollout.baselines}
     late = [baseline_of(pod, counts) for pod, counts in sorted(look.canary.items()) if pod not in known]
-    late += [baseline_of(pod, counts) for pod, counts in sorted(look.stable.items()) if pod not in known]
+    for others in (look.stable, look.gateway):
+        late += [baseline_of(pod, counts) for pod, counts in sorted(others.items()) if pod not in known]
     room = MAX_BASELINES - len(known)
     return rollout.model_copy(update={"baselines": (*rollout.baselines, *late[:room])}) if late[:room] else rollout
 
@@ -153,7 +156,8 @@ def _open_check(rollout: RolloutStatus, analysis: Analysis, applied_at: datetime
 
 
 def _look_at_checks(rollout: RolloutStatus, analysis: Analysis, look: Look) -> RolloutStatus:
-    canary, stable = window(look.canary, rollout.baselines), window(look.stable, rollout.baselines)
+    stable = window(look.stable, rollout.baselines)
+    canary = with_unseen(window(look.canary, rollout.baselines), window(look.gateway, rollout.baselines))
     before = {check.name: check for check in rollout.checks}
     checks = tuple(judge(check, canary, stable, before.get(check.name)) for check in analysis.checks)
     return rollout.model_copy(update={"checks": checks, "looked_at": look.now})

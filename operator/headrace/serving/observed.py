@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from headrace.api.scalars import REASON_PATTERN, parse_time
 from headrace.kube.resources import Object, Resource
 from headrace.labels import REVISION
-from headrace.rollout.analysis import Counters
+from headrace.rollout.counters import Counters
 from headrace.serving.revision import Artifact
+from headrace.serving.runtimes import METRICS_PORT, SCRAPE_PATH, SCRAPE_PORT
 
 # A pod that has just become ready may not be known to the gateway yet.
 SETTLE = timedelta(seconds=2)
@@ -44,6 +45,7 @@ class ServingPod:
     ready_since: datetime | None
     going: bool
     trouble: Trouble | None
+    metrics: tuple[int, str] = (METRICS_PORT, "/metrics")  # port and path of its counters
 
     def takes_requests(self, now: datetime) -> bool:
         """Ready for long enough that the gateway knows it."""
@@ -70,6 +72,7 @@ class Observed:
     templates: Mapping[str, Object] = field(default_factory=dict)  # by revision, as first rendered
     owned: tuple[Owned, ...] = ()
     counters: Mapping[str, Counters] = field(default_factory=dict)  # by pod
+    gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
     gateway_api: bool = True  # whether the cluster knows HTTPRoutes
     weights: Mapping[str, int] | None = None  # by Service, in the live HTTPRoute; None: there is none
     route_conflict: str = ""  # NAMESPACE/NAME of the route that was there first
@@ -99,7 +102,15 @@ def read_pod(obj: Object) -> ServingPod:
         ready_since=parse_time(ready.get("lastTransitionTime")),
         going=bool(meta.get("deletionTimestamp")),
         trouble=_trouble(meta["name"], status, conditions),
+        metrics=_metrics(meta.get("annotations") or {}),
     )
+
+
+def _metrics(annotations: Mapping[str, str]) -> tuple[int, str]:
+    """Where a pod's template says that its counters are; nothing is read but from the pod itself."""
+    port, path = annotations.get(SCRAPE_PORT, ""), annotations.get(SCRAPE_PATH, "")
+    known = re.fullmatch("[0-9]{1,5}", port) and re.fullmatch("(/[A-Za-z0-9_.-]+)+", path)
+    return (int(port), path) if known and 0 < int(port) < 65536 else (METRICS_PORT, "/metrics")
 
 
 def _trouble(pod: str, status: Object, conditions: Mapping[str, Object]) -> Trouble | None:

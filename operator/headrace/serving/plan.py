@@ -164,6 +164,7 @@ def _steady(service: ModelService, status: ModelServiceStatus, target: Revision,
             "message": _sentence(trouble) if trouble and degraded else _serving(stable),
             "stable": stable,
             "failure": _failure(trouble) if trouble and degraded else None,
+            "promotion": _promise_anew(service, status, stable),
         }
     )
     return _Draft(settled, POLL_WAITING if stable.ready_replicas < stable.replicas else POLL_STEADY)
@@ -207,6 +208,7 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
         canary_ready=status.canary.ready_replicas,
         canary=observed.counters_of(status.canary.revision),
         stable=observed.counters_of(status.stable.revision),
+        gateway=observed.gateway,
         routed=_is_routed(service, status, observed),
         problem=(trouble.reason, _sentence(trouble)) if trouble and trouble.final else None,
     )
@@ -368,6 +370,15 @@ def _promise(service: ModelService, status: ModelServiceStatus, revision: Revisi
     )
 
 
+def _promise_anew(service: ModelService, status: ModelServiceStatus, stable: Revision) -> PromotionStatus | None:
+    """Also what takes no rollout moves the alias: the same bytes under a new version number, an alias named later."""
+    known, wanted = status.promotion, _promise(service, status, stable)
+    if known is None or wanted is None:
+        return wanted or known
+    promised = known.pending_version or known.expected_version
+    return known if known.alias == wanted.alias and promised == wanted.pending_version else wanted
+
+
 def _tell(
     status: ModelServiceStatus, revision: Revision, outcome: RolloutOutcome, reason: str
 ) -> tuple[PendingOutcome, ...]:
@@ -457,6 +468,7 @@ def _serving(revision: Revision) -> str:
 def _objects(service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings) -> Plan:
     creates: list[tuple[Resource, Object]] = []
     applies: list[tuple[Resource, Object]] = []
+    templates: dict[str, Object] = {}
     revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
     for revision in revisions:
         template = observed.templates.get(revision.revision)
@@ -464,14 +476,16 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
             artifact = _artifact_of(revision)
             template = render.render_template(service, revision.revision, artifact, settings)
             creates.append((CONTROLLERREVISIONS, render.render_record(service, revision.revision, template)))
+        templates[revision.revision] = template
         replicas = max(revision.replicas, 1)
         applies.append((DEPLOYMENTS, render.render_deployment(service, revision.revision, template, replicas)))
-        applies.append((SERVICES, render.render_service(service, revision.revision, revision.revision)))
+        applies.append((SERVICES, render.render_service(service, revision.revision, revision.revision, template)))
         applies.append((PDBS, render.render_budget(service, revision.revision)))
     keep = {revision.revision for revision in revisions}
     names = set(keep)
     if status.stable is not None:
-        applies.append((SERVICES, render.render_service(service, service.metadata.name, status.stable.revision)))
+        stable = status.stable.revision
+        applies.append((SERVICES, render.render_service(service, service.metadata.name, stable, templates[stable])))
         names.add(service.metadata.name)
         if _has_route(service, observed):
             applies.append((HTTPROUTES, _route(service, status)))

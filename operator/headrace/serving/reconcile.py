@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -29,20 +28,19 @@ from headrace.kube.resources import (
     Objects,
 )
 from headrace.labels import MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
-from headrace.rollout.analysis import Counters, parse_metrics
+from headrace.rollout.counters import Counters
 from headrace.rollout.route import route_path
 from headrace.serving.observed import Observed, Owned, ServingPod, read_pod
 from headrace.serving.plan import POLL_WAITING, plan
 from headrace.serving.resolve import NotResolved, resolve
-from headrace.serving.revision import METRICS_PORT, Artifact
+from headrace.serving.revision import Artifact
+from headrace.serving.scrape import Scraper
 from headrace.serving.status import finish_status
 from headrace.settings import Settings
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import TrackingError
 from headrace.tracking.ledger import Ledger
 
-SCRAPE_SECONDS = 2.0
-MAX_METRICS_BYTES = 1024 * 1024
 OUTCOME_TAG = "headrace.rollout"
 REASON_TAG = "headrace.rollout.reason"
 UNTOLD = "RegistryUpdated"  # the condition that is there, and False, while the registry is to be told something
@@ -51,7 +49,9 @@ log = logging.getLogger(__name__)
 
 
 class ServingReconciler:
-    """`client` is the guarded one; `http` reads the pods' metrics; without MLflow `ledger` and `mlflow` are None."""
+    """`client` is the guarded one, `http` reads metrics of pods and gateway; without MLflow `ledger` and `mlflow` are
+    None.
+    """
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class ServingReconciler:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._client = client
-        self._http = http
+        self._scraper = Scraper(http, settings.gateway_metrics_url)
         self._settings = settings
         self._ledger = ledger
         self._mlflow = mlflow
@@ -118,6 +118,7 @@ class ServingReconciler:
             templates=templates,
             owned=tuple(owned),
             counters=await self._counters(service, pods),
+            gateway=await self._gateway_counters(service),
             gateway_api=gateway_api,
             weights=_weights(route),
             route_conflict=_conflict(service, route, routes),
@@ -148,20 +149,14 @@ class ServingReconciler:
         """Read only while a rollout asks for it."""
         if service.status.rollout is None or service.spec.rollout.analysis is None:
             return {}
-        readable = [pod for pod in pods if pod.ip and pod.ready]
-        found = await asyncio.gather(*(self._scrape(pod) for pod in readable))
-        return {pod.name: counters for pod, counters in zip(readable, found, strict=True) if counters is not None}
+        return await self._scraper.of_pods(pods)
 
-    async def _scrape(self, pod: ServingPod) -> Counters | None:
-        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-        timeout = aiohttp.ClientTimeout(total=SCRAPE_SECONDS)
-        try:
-            async with self._http.get(f"http://{host}:{METRICS_PORT}/metrics", timeout=timeout) as answer:
-                body = await answer.content.read(MAX_METRICS_BYTES)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.debug("metrics of pod %s: %s", pod.name, error)
-            return None
-        return parse_metrics(body.decode(errors="replace")) if answer.status == 200 else None
+    async def _gateway_counters(self, service: ModelService) -> dict[str, Counters]:
+        """The canary's, from each instance of the gateway; of a gateway that is not the release's there are none."""
+        status, analysis = service.status, service.spec.rollout.analysis
+        if status.rollout is None or status.canary is None or analysis is None or service.spec.route is None:
+            return {}
+        return await self._scraper.of_gateway(service.metadata.namespace, status.canary.revision)
 
     async def _must_be_free(self, planned: Plan, observed: Observed, uid: str) -> None:
         """Raises NotOurs when a name that is needed for the first time belongs to somebody else."""

@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from headrace.api.modelservice import ModelService
 from headrace.kube.resources import Object
 from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
+from headrace.serving.runtimes import DRAIN_SECONDS, MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
 from headrace.settings import Settings
 
-HTTP_PORT = 8080
-METRICS_PORT = 8081
-DRAIN_SECONDS = 8  # well above the gateway's throttle of 2 s: no new request comes to a pod that is going
-SERVER_GRACE_SECONDS = 25
 POD_GRACE_SECONDS = DRAIN_SECONDS + SERVER_GRACE_SECONDS + 5
-MODEL_DIR = "/models/current"
 USER_ID = 65532
 SERVER = "server"
 LOADER = "loader"
+_REQUEST_PORTS = ("http", "grpc")
 
 
 @dataclass(frozen=True)
@@ -108,15 +105,21 @@ def render_deployment(service: ModelService, revision: str, template: Object, re
     }
 
 
-def render_service(service: ModelService, name: str, revision: str) -> Object:
-    """A Service that answers with the pods of one revision."""
+def render_service(service: ModelService, name: str, revision: str, template: Object) -> Object:
+    """A Service that answers with the pods of one revision, on each port of its server that takes requests."""
+    (server,) = template["spec"]["containers"]
+    ports = [
+        {"name": port["name"], "port": port["containerPort"], "targetPort": port["name"]}
+        for port in server["ports"]
+        if port["name"] in _REQUEST_PORTS
+    ]
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(service, name, labels(service, revision)),
         "spec": {
             "selector": {MODEL_SERVICE_UID: service.metadata.uid, REVISION: revision},
-            "ports": [{"name": "http", "port": HTTP_PORT, "targetPort": "http"}],
+            "ports": ports,
         },
     }
 
@@ -136,14 +139,17 @@ def render_budget(service: ModelService, revision: str) -> Object:
 
 def render_template(service: ModelService, revision: str, artifact: Artifact, settings: Settings) -> Object:
     """The pod template of a revision: the loader verifies and fetches, then the server starts."""
-    spec = service.spec
+    spec, version = service.spec, artifact.version or "1"
+    server = server_of(spec.runtime.name, service.metadata.name, version, artifact.digest, settings)
     load = {
         "protocol": 1,
         "uri": artifact.uri,
         "digest": artifact.digest or None,
-        "formats": ["ONNX"],
+        "formats": [server.format.value],
         "target": MODEL_DIR,
     }
+    if server.directory:
+        load["layout"] = {server.format.value: server.directory}
     if settings.storage is not None:
         load["storage"] = {"endpoint": settings.storage.endpoint, "region": settings.storage.region}
     loader: Object = {
@@ -158,7 +164,7 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
     if spec.storage is not None:
         loader["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
     return {
-        "metadata": {"labels": labels(service, revision)},
+        "metadata": {"labels": labels(service, revision), "annotations": dict(server.annotations)},
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -171,58 +177,23 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "initContainers": [loader],
-            "containers": [_server(service, artifact, settings)],
-            "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+            "containers": [_container(service, server, settings)],
+            "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *server.volumes],
         },
     }
 
 
-def _server(service: ModelService, artifact: Artifact, settings: Settings) -> Object:
+def _container(service: ModelService, server: Server, settings: Settings) -> Object:
+    """The server's container, with what every server has."""
     container: Object = {
+        **server.container,
         "name": SERVER,
-        "image": settings.onnxruntime_image,
+        "image": server.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "args": [
-            f"--model-dir={MODEL_DIR}",
-            f"--model-name={service.metadata.name}",
-            f"--model-version={artifact.version or '1'}",
-            f"--digest={artifact.digest}",
-            f"--port={HTTP_PORT}",
-            f"--metrics-port={METRICS_PORT}",
-            f"--grace-seconds={SERVER_GRACE_SECONDS}",
-        ],
-        "ports": [
-            {"name": "http", "containerPort": HTTP_PORT},
-            {"name": "metrics", "containerPort": METRICS_PORT},
-        ],
-        "readinessProbe": {
-            "httpGet": {"path": f"/v2/models/{service.metadata.name}/ready", "port": "http"},
-            "periodSeconds": 2,
-            "failureThreshold": 2,
-        },
-        "livenessProbe": {
-            "httpGet": {"path": "/v2/health/live", "port": "http"},
-            "initialDelaySeconds": 10,
-            "periodSeconds": 10,
-            "failureThreshold": 3,
-            "timeoutSeconds": 5,
-        },
-        "lifecycle": {
-            "preStop": {
-                "exec": {
-                    "command": [
-                        "/opt/venv/bin/python",
-                        "-m",
-                        "headrace_onnxruntime",
-                        "drain-wait",
-                        str(DRAIN_SECONDS),
-                    ]
-                }
-            }
-        },
         "volumeMounts": [
             {"name": "models", "mountPath": "/models", "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
+            *server.container.get("volumeMounts", ()),
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _container_security(),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -144,29 +142,6 @@ def test_sigterm_while_idle_ends_the_server_at_once(servers, models):
     started = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - started < 10
-
-
-def drain_wait(*arguments: str) -> tuple[int, float]:
-    started = time.monotonic()
-    code = subprocess.run(
-        [sys.executable, "-m", "headrace_onnxruntime", "drain-wait", *arguments],
-        cwd=PACKAGE,
-        timeout=20,
-        capture_output=True,
-        check=False,
-    ).returncode
-    return code, time.monotonic() - started
-
-
-def test_drain_wait_waits():
-    code, seconds = drain_wait("0.5")
-    assert code == 0
-    assert 0.5 <= seconds < 5
-
-
-@pytest.mark.parametrize("arguments", [(), ("x",), ("-1",), ("nan",), ("1", "2")])
-def test_drain_wait_refuses_what_is_no_time(arguments):
-    assert drain_wait(*arguments)[0] == 2
 
 
 def test_threads_follow_the_containers_quota(tmp_path):

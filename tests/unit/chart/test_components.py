@@ -23,6 +23,7 @@ def test_operator_understands_what_it_is_told(render) -> None:
     assert settings.trainer_image == "headrace/trainer:0.1.0"
     assert settings.loader_image == "headrace/loader:0.1.0"
     assert settings.onnxruntime_image == "headrace/onnxruntime:0.1.0"
+    assert settings.tensorflow_serving_image == "headrace/tensorflow-serving:0.1.0"
     assert settings.health_port == 8080
     assert settings.storage is not None
     assert settings.storage.endpoint == "http://headrace-s3.headrace-system.svc:7070"
@@ -166,7 +167,7 @@ def test_gateway_takes_this_releases_class_only(render) -> None:
 def test_services_find_their_pods(render) -> None:
     objects = render()
     for name, service in objects.of("Service").items():
-        template = objects.of("Deployment")[name]["spec"]["template"]
+        template = objects.of("Deployment")[name.removesuffix("-metrics")]["spec"]["template"]
         assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
         named = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= named

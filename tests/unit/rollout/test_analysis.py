@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from headrace.api.modelservice import Baseline, Check, CheckMetric, Verdict
 from headrace.rollout.analysis import (
     INFINITY,
-    Counters,
     Window,
     baseline_of,
     counters_of,
     excess_rejections,
     judge,
-    parse_metrics,
     quantile,
     window,
+    with_unseen,
 )
+from headrace.rollout.counters import Counters, parse_gateway_metrics, parse_metrics
 from headrace_onnxruntime.metrics import DURATION_BOUNDS, Metrics
 
 NOTHING = Window()
@@ -282,6 +282,73 @@ def test_the_servers_own_metrics_are_read():
     assert (read.requests, read.errors, read.rejections) == (10, 3, 4)
     assert [bound for bound, _ in read.buckets] == list(ALL_BOUNDS)
     assert dict(read.buckets)[INFINITY] == 1
+
+
+TENSORFLOW_SERVING = """\
+# TYPE :tensorflow:serving:request_count counter
+:tensorflow:serving:request_count{model_name="text",status="OK"} 1007
+:tensorflow:serving:request_count{model_name="text",status="INVALID_ARGUMENT"} 4
+:tensorflow:serving:request_count{model_name="text",status="INTERNAL"} 2
+:tensorflow:serving:request_latency_bucket{model_name="text",API="predict",entrypoint="REST",le="1000"} 1
+:tensorflow:serving:request_latency_bucket{model_name="text",API="predict",entrypoint="REST",le="+Inf"} 3
+:tensorflow:serving:request_latency_count{model_name="text",API="predict",entrypoint="REST"} 3
+:tensorflow:serving:request_latency_bucket{model_name="text",API="Predict",entrypoint="GRPC",le="1000"} 2
+:tensorflow:serving:request_latency_bucket{model_name="text",API="Predict",entrypoint="GRPC",le="+Inf"} 4
+:tensorflow:serving:request_latency_count{model_name="text",API="Predict",entrypoint="GRPC"} 4
+:tensorflow:serving:request_latency_bucket{model_name="text",API="",entrypoint="REST",le="1000"} 1000
+:tensorflow:serving:request_latency_bucket{model_name="text",API="",entrypoint="REST",le="+Inf"} 1000
+:tensorflow:serving:request_latency_count{model_name="text",API="",entrypoint="REST"} 1000
+:tensorflow:cc:saved_model:load_attempt_count{model_path="/models/current/tensorflow/1",status="success"} 1
+"""
+
+
+def test_tensorflow_servings_metrics_are_read():
+    """By gRPC code, in microseconds, by API and entrypoint; its 1,000 answers to probes are no predictions."""
+    read = parse_metrics(TENSORFLOW_SERVING)
+
+    assert (read.requests, read.errors, read.rejections) == (9, 2, 4)
+    assert read.buckets == ((0.001, 3), (INFINITY, 7))
+
+
+def gateway_line(service, code, count):
+    """One series as Traefik writes it."""
+    backend = f"httproute-team-a-text-gw-infra-headrace-ep-web-0-c97c346d-svc-team-a-{service}-0@kubernetesgateway"
+    labels = f'code="{code}",method="POST",protocol="http",service="{backend}"'
+    return f"traefik_service_requests_total{{{labels}}} {count}\n"
+
+
+TRAEFIK = (
+    gateway_line("text-1", 200, 90)
+    + gateway_line("text-1", 502, 7)
+    + gateway_line("text-1", 499, 3)
+    + gateway_line("text-2", 200, 5)
+    + gateway_line("text-1", 502, 7).replace("_service_", "_router_")
+)
+
+
+def test_the_gateways_counters_of_one_revision_are_read():
+    assert parse_gateway_metrics(TRAEFIK, "team-a", "text-1") == Counters(97, 7, 3)
+    assert parse_gateway_metrics(TRAEFIK, "team-a", "text-9") == Counters()
+
+
+def test_what_no_pod_ever_saw_fails_a_canary():
+    """Its pods answered everything that reached them."""
+    pods, gateway = answered(200), answered(220, errors=20)
+
+    judged = judge(success(), with_unseen(pods, gateway), answered(500), None)
+
+    assert judged.verdict is Verdict.FAIL
+    assert "20 failed at the gateway" in judged.message
+
+
+@given(counters, counters)
+def test_no_error_is_counted_twice(pods, gateway):
+    """Both see the same requests; the pods' own are never fewer than before."""
+    both = with_unseen(*(Window(c.requests, c.errors, c.rejections) for c in (pods, gateway)))
+
+    assert both.errors == max(pods.errors, gateway.errors)
+    assert both.requests == max(pods.requests, gateway.requests)
+    assert both.rejections == pods.rejections
 
 
 prefixes = st.sampled_from(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.api.modelservice import NoData, Rollout, Verdict
-from headrace.rollout.analysis import Counters
+from headrace.rollout.counters import Counters
 from headrace.rollout.machine import (
     APPLY_GRACE,
     Decision,
@@ -285,3 +285,12 @@ def test_no_step_ends_without_a_look_in_it_that_passed(weights, seen):
             assert window >= 50
             assert before.applied_at is not None
             assert walk.now >= before.applied_at + timedelta(seconds=10)
+
+
+def test_errors_that_only_the_gateway_saw_turn_a_canary_back():
+    walk = Walk(spec(20, failureLimit=0))
+    walk.until("Holding", gateway={"gateway-10.0.0.1": Counters()})
+    walk.look(seconds=11, gateway={"gateway-10.0.0.1": Counters(500, 100)})
+
+    assert walk.outcome.decision is Decision.ROLL_BACK
+    assert "failed at the gateway" in walk.outcome.message

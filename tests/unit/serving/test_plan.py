@@ -136,6 +136,32 @@ def test_the_first_revision_takes_no_steps():
     assert cluster.weights == {cluster.revision(1): 100}
 
 
+def test_the_same_bytes_under_a_new_version_number_move_the_alias_and_no_pod():
+    steps = {"steps": [{"weight": 10, "hold": "30s"}], "promotion": {"alias": "champion"}}
+    cluster = Cluster(model_service(rollout=steps)).until("Stable")
+    assert cluster.status.promotion.pending_version == "1"
+    cluster.artifact = replace(artifact(1), version="9")
+
+    cluster.step()
+
+    assert cluster.status.promotion.pending_version == "9"
+    assert (cluster.status.phase, cluster.status.rollout) == ("Stable", None)
+
+
+def test_an_alias_that_is_named_later_is_promised_once():
+    cluster = stable()
+    cluster.change(rollout={"promotion": {"alias": "champion"}})
+    cluster.step()
+    kept = cluster.status.promotion.model_copy(update={"expected_version": "1", "pending_version": None})
+    cluster.service = cluster.service.model_copy(
+        update={"status": cluster.status.model_copy(update={"promotion": kept})}
+    )
+
+    cluster.step()
+
+    assert cluster.status.promotion == kept
+
+
 def test_nothing_is_stable_before_all_of_its_pods_are_ready():
     cluster = Cluster()
     cluster.unready = {cluster.revision(1)}

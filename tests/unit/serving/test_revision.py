@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from headrace.serving.revision import Artifact, render_template, revision_name
+from headrace.serving.observed import read_pod
+from headrace.serving.revision import Artifact, render_service, render_template, revision_name
 from serving_builders import artifact, model_service
 from training_builders import SETTINGS
 
@@ -67,3 +68,35 @@ def test_no_pod_is_rendered_twice_alike_for_two_services():
     template = render_template(model_service(), "text-1", artifact(1), SETTINGS)
 
     assert template["metadata"]["labels"]["headrace.dev/modelservice-uid"] == model_service().metadata.uid
+
+
+def test_tensorflow_serving_gets_the_saved_model_under_its_version_and_the_official_flags():
+    service = model_service(runtime={"name": "tensorflow-serving"})
+
+    template = render_template(service, "text-1", artifact(7), SETTINGS)
+
+    (loader,), (server,) = template["spec"]["initContainers"], template["spec"]["containers"]
+    load = json.loads(loader["env"][0]["value"])
+    assert (load["formats"], load["layout"]) == (["TensorFlow"], {"TensorFlow": "tensorflow/7"})
+    assert "--model_base_path=/models/current/tensorflow" in server["args"]
+    assert f"--model_name={service.metadata.name}" in server["args"]
+
+
+@pytest.mark.parametrize(("runtime", "ports"), [("onnxruntime", ["http"]), ("tensorflow-serving", ["http", "grpc"])])
+def test_a_service_has_the_ports_that_its_server_answers_requests_on(runtime, ports):
+    service = model_service(runtime={"name": runtime})
+    template = render_template(service, "text-1", artifact(1), SETTINGS)
+
+    rendered = render_service(service, "text-1", "text-1", template)
+
+    assert [port["name"] for port in rendered["spec"]["ports"]] == ports
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorflow-serving"])
+def test_the_counters_are_where_the_pods_say(runtime):
+    template = render_template(model_service(runtime={"name": runtime}), "text-1", artifact(1), SETTINGS)
+    pod = read_pod({"metadata": {"name": "p", **template["metadata"]}})
+
+    (server,) = template["spec"]["containers"]
+    assert pod.metrics[0] in [port["containerPort"] for port in server["ports"]]
+    assert pod.metrics[1] == template["metadata"]["annotations"]["prometheus.io/path"]

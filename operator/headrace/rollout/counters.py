@@ -1,0 +1,129 @@
+"""What serving pods count, read from their metrics (pure): our own servers' and TensorFlow Serving's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import isnan
+
+MAX_COUNT = 2**53
+
+
+@dataclass(frozen=True)
+class Counters:
+    """One pod's counters since it started; `buckets` is a cumulative histogram by upper bound in seconds."""
+
+    requests: int = 0  # answered with 2xx or 5xx
+    errors: int = 0  # of these, with 5xx
+    rejections: int = 0  # answered with 4xx
+    buckets: tuple[tuple[float, int], ...] = ()
+
+
+def parse_metrics(text: str) -> Counters:
+    """The counters in a serving pod's metrics (Prometheus text format): our own servers' and TensorFlow Serving's.
+
+    Lines that are neither are passed over. TensorFlow Serving counts by gRPC status code and measures in microseconds
+    (tensorflow_serving/servables/tensorflow/util.cc). It counts questions for its status as requests, too, and so every
+    probe: answered predictions are those in its latencies, which have an API. REST and gRPC are added up.
+    """
+    requests = errors = rejections = 0
+    buckets: dict[float, int] = {}
+    for line in text.splitlines():
+        if (sample := _SAMPLE.fullmatch(line)) is None:
+            continue
+        name, labels, count = sample["name"], dict(_LABEL.findall(sample["labels"])), _count(sample["value"])
+        if name.startswith(_TENSORFLOW_LATENCY) and not labels.get("API"):
+            continue
+        if name in _REQUESTS and (outcome := _REQUESTS[name](labels)) is not None:
+            requests += count if outcome is not _Outcome.REJECTED else 0
+            errors += count if outcome is _Outcome.FAILED else 0
+            rejections += count if outcome is _Outcome.REJECTED else 0
+        elif name in _SECONDS and (bound := _bound(labels.get("le", ""))) is not None:
+            # Rounded, so that a baseline's text is short; nobody's bounds are that close to each other.
+            bound = float(f"{bound * _SECONDS[name]:.6g}")
+            buckets[bound] = buckets.get(bound, 0) + count
+    return Counters(requests, errors, rejections, tuple(sorted(buckets.items())))
+
+
+def parse_gateway_metrics(text: str, namespace: str, service: str) -> Counters:
+    """What Traefik counted of the answers of one Service's pods, of those too that no pod ever gave (502, 504).
+
+    Its Gateway provider calls a route's backend ROUTE-svc-NAMESPACE-SERVICE-INDEX@kubernetesgateway. A series that is
+    not there is a backend without a request.
+    """
+    name = re.compile(".*-svc-" + re.escape(f"{namespace}-{service}") + "-[0-9]+@kubernetesgateway")
+    requests = errors = rejections = 0
+    for line in text.splitlines():
+        if (sample := _SAMPLE.fullmatch(line)) is None or sample["name"] != "traefik_service_requests_total":
+            continue
+        labels, count = dict(_LABEL.findall(sample["labels"])), _count(sample["value"])
+        if name.fullmatch(labels.get("service", "")) is None:
+            continue
+        outcome = _by_http_status(labels)
+        requests += count if outcome is not _Outcome.REJECTED else 0
+        errors += count if outcome is _Outcome.FAILED else 0
+        rejections += count if outcome is _Outcome.REJECTED else 0
+    return Counters(requests, errors, rejections)
+
+
+class _Outcome(Enum):
+    ANSWERED = auto()
+    FAILED = auto()
+    REJECTED = auto()
+
+
+def _by_http_status(labels: Mapping[str, str]) -> _Outcome:
+    family = labels.get("code", "")[:1]
+    return {"4": _Outcome.REJECTED, "5": _Outcome.FAILED}.get(family, _Outcome.ANSWERED)
+
+
+def _by_grpc_status(labels: Mapping[str, str]) -> _Outcome | None:
+    status = labels.get("status", "")
+    if status == "OK":
+        return None  # probes among them
+    return _Outcome.REJECTED if status in _CLIENTS_FAULT else _Outcome.FAILED
+
+
+_TENSORFLOW_LATENCY = ":tensorflow:serving:request_latency"
+_REQUESTS: Mapping[str, Callable[[Mapping[str, str]], _Outcome | None]] = {
+    "headrace_requests_total": _by_http_status,
+    ":tensorflow:serving:request_count": _by_grpc_status,
+    f"{_TENSORFLOW_LATENCY}_count": lambda _: _Outcome.ANSWERED,
+}
+# Histograms of latencies, and their unit in seconds.
+_SECONDS = {
+    "headrace_request_duration_seconds_bucket": 1.0,
+    f"{_TENSORFLOW_LATENCY}_bucket": 1e-6,
+}
+_CLIENTS_FAULT = frozenset(
+    (
+        "ALREADY_EXISTS",
+        "CANCELLED",
+        "FAILED_PRECONDITION",
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "OUT_OF_RANGE",
+        "PERMISSION_DENIED",
+        "UNAUTHENTICATED",
+        "UNIMPLEMENTED",
+    )
+)
+_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<labels>[^}]*)\} (?P<value>\S+)")
+_LABEL = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+
+
+def _count(value: str) -> int:
+    try:
+        return min(max(int(float(value)), 0), MAX_COUNT)
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _bound(text: str) -> float | None:
+    try:
+        bound = float(text)
+    except ValueError:
+        return None
+    return None if isnan(bound) else bound

@@ -1,0 +1,134 @@
+"""The servers that a revision can run (pure): for each its image, its command line, its ports and its probes.
+
+A server is told everything by flags. What the operator has to know of it later, the place of its counters, is written
+on its pods as the annotations that Prometheus installations look for, so that people's own Prometheus finds it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headrace.api.modelservice import RuntimeName
+from headrace.api.trainingjob import ModelFormat
+from headrace.kube.resources import Object
+from headrace.settings import Settings
+
+MODEL_DIR = "/models/current"
+HTTP_PORT = 8080
+GRPC_PORT = 8500
+METRICS_PORT = 8081
+DRAIN_SECONDS = 8  # well above the gateway's throttle of 2 s: no new request comes to a pod that is going
+SERVER_GRACE_SECONDS = 25
+
+SCRAPE, SCRAPE_PORT, SCRAPE_PATH = "prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"
+
+_TENSORFLOW_DIR = "tensorflow"
+_MONITORING_PATH = "/monitoring/prometheus/metrics"
+_MONITORING_ANNOTATION = "headrace.dev/monitoring-config"
+_MONITORING_DIR, _MONITORING_FILE = "/etc/monitoring", "monitoring.config"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server for one model: parts of its pod template."""
+
+    format: ModelFormat
+    image: str
+    container: Object  # without name, image, resources and security
+    directory: str = ""  # where the loader puts the format, below MODEL_DIR; empty: its own name
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[Object, ...] = ()
+
+
+def server_of(runtime: RuntimeName, model: str, version: str, digest: str, settings: Settings) -> Server:
+    """`model` is the name in the server's URLs, `version` a number in decimal digits."""
+    if runtime is RuntimeName.TENSORFLOW_SERVING:
+        return _tensorflow_serving(model, version, settings)
+    return _onnxruntime(model, version, digest, settings)
+
+
+def _onnxruntime(model: str, version: str, digest: str, settings: Settings) -> Server:
+    container: Object = {
+        "args": [
+            f"--model-dir={MODEL_DIR}",
+            f"--model-name={model}",
+            f"--model-version={version}",
+            f"--digest={digest}",
+            f"--port={HTTP_PORT}",
+            f"--metrics-port={METRICS_PORT}",
+            f"--grace-seconds={SERVER_GRACE_SECONDS}",
+        ],
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+        ],
+        "readinessProbe": {
+            "httpGet": {"path": f"/v2/models/{model}/ready", "port": "http"},
+            "periodSeconds": 2,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/v2/health/live", "port": "http"},
+            "initialDelaySeconds": 10,
+            "periodSeconds": 10,
+            "failureThreshold": 3,
+            "timeoutSeconds": 5,
+        },
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+    }
+    return Server(
+        format=ModelFormat.ONNX,
+        image=settings.onnxruntime_image,
+        container=container,
+        annotations=_scraped(METRICS_PORT, "/metrics"),
+    )
+
+
+def _tensorflow_serving(model: str, version: str, settings: Settings) -> Server:
+    """The official image and our own server of the same flags: one template fits both.
+
+    The flags are those of tensorflow_model_server. It reads the path of its metrics from a file only; the file is an
+    annotation of the pod, so that a revision needs no object more.
+    """
+    status = {"path": f"/v1/models/{model}", "port": "http"}
+    container: Object = {
+        # Not the official image's entrypoint: that is a shell script with a model's name and place of its own.
+        "command": ["tensorflow_model_server"],
+        "args": [
+            f"--port={GRPC_PORT}",
+            f"--rest_api_port={HTTP_PORT}",
+            f"--model_name={model}",
+            f"--model_base_path={MODEL_DIR}/{_TENSORFLOW_DIR}",
+            f"--monitoring_config_file={_MONITORING_DIR}/{_MONITORING_FILE}",
+        ],
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT},
+            {"name": "grpc", "containerPort": GRPC_PORT},
+        ],
+        "readinessProbe": {"httpGet": status, "periodSeconds": 2, "failureThreshold": 2},
+        # It listens when the model is loaded; how long that may take is the rollout's progressDeadline to say.
+        "livenessProbe": {
+            "tcpSocket": {"port": "http"},
+            "initialDelaySeconds": 120,
+            "periodSeconds": 10,
+            "failureThreshold": 6,
+            "timeoutSeconds": 5,
+        },
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+        "volumeMounts": [{"name": "monitoring", "mountPath": _MONITORING_DIR, "readOnly": True}],
+    }
+    config = f'prometheus_config {{ enable: true, path: "{_MONITORING_PATH}" }}'
+    source = {"fieldPath": f"metadata.annotations['{_MONITORING_ANNOTATION}']"}
+    return Server(
+        format=ModelFormat.TENSORFLOW,
+        image=settings.tensorflow_serving_image,
+        container=container,
+        directory=f"{_TENSORFLOW_DIR}/{version}",
+        annotations={**_scraped(HTTP_PORT, _MONITORING_PATH), _MONITORING_ANNOTATION: config},
+        volumes=({"name": "monitoring", "downwardAPI": {"items": [{"path": _MONITORING_FILE, "fieldRef": source}]}},),
+    )
+
+
+def _scraped(port: int, path: str) -> dict[str, str]:
+    return {SCRAPE: "true", SCRAPE_PORT: str(port), SCRAPE_PATH: path}

@@ -1,0 +1,75 @@
+"""Reads counters over HTTP: those of serving pods, and the gateway's of one revision."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterable
+
+import aiohttp
+from yarl import URL
+
+from headrace.rollout.counters import Counters, parse_gateway_metrics, parse_metrics
+from headrace.serving.observed import ServingPod
+
+TIMEOUT_SECONDS = 2.0
+MAX_BYTES = 4 * 1024 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class Scraper:
+    """`gateway_url` is the metrics' place of the release's own gateway, its host a headless Service; empty: none."""
+
+    def __init__(self, http: aiohttp.ClientSession, gateway_url: str) -> None:
+        self._http = http
+        self._gateway_url = URL(gateway_url) if gateway_url else None
+
+    async def of_pods(self, pods: Iterable[ServingPod]) -> dict[str, Counters]:
+        """By pod; one that does not answer is left out."""
+        readable = [pod for pod in pods if pod.ip and pod.ready]
+        found = await asyncio.gather(*(self._read(_url(pod.ip, *pod.metrics)) for pod in readable))
+        return {pod.name: parse_metrics(text) for pod, text in zip(readable, found, strict=True) if text is not None}
+
+    async def of_gateway(self, namespace: str, revision: str) -> dict[str, Counters]:
+        """What each instance of the gateway counted of a revision's Service, by the instance's address."""
+        if self._gateway_url is None:
+            return {}
+        addresses = await self._addresses(self._gateway_url)
+        urls = [_url(address, self._gateway_url.port or 80, self._gateway_url.path) for address in addresses]
+        found = await asyncio.gather(*(self._read(url) for url in urls))
+        return {
+            f"gateway-{address.replace(':', '-')}": parse_gateway_metrics(text, namespace, revision)
+            for address, text in zip(addresses, found, strict=True)
+            if text is not None
+        }
+
+    async def _addresses(self, url: URL) -> list[str]:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError) as error:
+            log.debug("the gateway's metrics: %s", error)
+            return []
+        return sorted({str(address[0]) for *_, address in found})
+
+    async def _read(self, url: str) -> str | None:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        try:
+            async with self._http.get(url, timeout=timeout, allow_redirects=False) as answer:
+                body = b""
+                async for chunk in answer.content.iter_chunked(65536):
+                    body += chunk
+                    if len(body) > MAX_BYTES:
+                        log.debug("%s: more than %d bytes", url, MAX_BYTES)
+                        return None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.debug("%s: %s", url, error)
+            return None
+        return body.decode(errors="replace") if answer.status == 200 else None
+
+
+def _url(address: str, port: int, path: str) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}:{port}{path}"

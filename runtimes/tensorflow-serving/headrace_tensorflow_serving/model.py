@@ -1,0 +1,95 @@
+"""A model that can be asked: an engine, its name and version, and the threads that its requests are computed in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+from headrace_tensorflow_serving.codes import Code
+from headrace_tensorflow_serving.failures import OtherModelError, RequestError
+from headrace_tensorflow_serving.signature import Array, Signature, TensorSpec
+from headrace_tensorflow_serving.tensors import has_nonfinite
+
+log = logging.getLogger("headrace_tensorflow_serving")
+
+
+class Engine(Protocol):
+    """What engine.Engine is; a Protocol, because importing that takes seconds."""
+
+    signatures: Mapping[str, Signature]
+    signature_defs: Mapping[str, Any]
+
+    def run(
+        self,
+        signature: Signature,
+        feed: Mapping[str, Array],
+        outputs: Sequence[TensorSpec],
+        deadline: float | None = ...,
+    ) -> list[Array]: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """The values of the outputs asked for, in their order, and how long the model took."""
+
+    outputs: list[Array]
+    seconds: float
+    is_finite: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer's body and what is told about it."""
+
+    body: bytes
+    run: Run
+
+
+class Model:
+    """`name` and `version` are what clients ask for; `executor` bounds how many requests are computed at a time."""
+
+    def __init__(self, engine: Engine, name: str, version: int, executor: Executor) -> None:
+        self._engine = engine
+        self._executor = executor
+        self.name = name
+        self.version = version
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        return self._engine.signatures
+
+    @property
+    def signature_defs(self) -> Mapping[str, Any]:
+        return self._engine.signature_defs
+
+    def require(self, name: str, version: int | None) -> None:
+        """Raises OtherModelError or RequestError(NOT_FOUND) where something else is asked for."""
+        wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        message = f"Servable not found for request: {wanted}"
+        if name != self.name:
+            raise OtherModelError(message)
+        if version not in (None, self.version):
+            raise RequestError(Code.NOT_FOUND, message)
+
+    def run(
+        self, signature: Signature, feed: Mapping[str, Array], outputs: Sequence[TensorSpec], deadline: float | None
+    ) -> Run:
+        """Call it in `answered`, off the event loop. Raises RequestError."""
+        started = perf_counter()
+        try:
+            values = self._engine.run(signature, feed, outputs, deadline)
+        except RequestError as error:
+            if error.http_status == 500:
+                log.error("the model fails: %s: %s", error.code, error.message)
+            raise
+        seconds = perf_counter() - started
+        return Run(values, seconds, is_finite=not any(map(has_nonfinite, outputs, values)))
+
+    async def answered(self, work: Callable[[], Answer]) -> Answer:
+        """What `work` gives, done in one of the threads. Cancelled while it waits, it is not done at all."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

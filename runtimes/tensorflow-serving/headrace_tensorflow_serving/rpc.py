@@ -1,0 +1,175 @@
+"""The gRPC API: PredictionService and ModelService of TensorFlow Serving, and gRPC's own health check.
+
+A table from method to function for each service; what is in no table is UNIMPLEMENTED. Messages come and go as bytes,
+so that predictions are taken apart and put together off the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+
+from headrace_tensorflow_serving import descriptions, protos
+from headrace_tensorflow_serving.buffers import Buffers
+from headrace_tensorflow_serving.codes import Code
+from headrace_tensorflow_serving.failures import OtherModelError, Reason, RequestError, StartError
+from headrace_tensorflow_serving.gate import Gate
+from headrace_tensorflow_serving.metrics import Api, Metrics
+from headrace_tensorflow_serving.model import Answer, Model
+from headrace_tensorflow_serving.settings import Settings
+from headrace_tensorflow_serving.tensorflow_parts import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    predict_pb2,
+)
+
+log = logging.getLogger("headrace_tensorflow_serving")
+
+# A client that gives up does so a moment before its deadline comes here.
+_DEADLINE_MARGIN_SECONDS = 0.1
+
+# grpc.health.v1.HealthCheckResponse, encoded: its one field is an enum.
+_SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
+
+Method = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+class RpcService:
+    """Answers requests for one model, which is loaded and warm."""
+
+    def __init__(self, settings: Settings, model: Model, metrics: Metrics, gate: Gate, buffers: Buffers) -> None:
+        self._settings = settings
+        self._model = model
+        self._metrics = metrics
+        self._gate = gate
+        self._buffers = buffers
+
+    def handlers(self) -> tuple[Any, ...]:
+        """What grpc.aio's server takes."""
+        return (
+            _service(
+                "tensorflow.serving.PredictionService",
+                {"Predict": self._predict, "GetModelMetadata": self._model_metadata},
+            ),
+            _service("tensorflow.serving.ModelService", {"GetModelStatus": self._model_status}),
+            _service("grpc.health.v1.Health", {"Check": self._health}),
+        )
+
+    async def _predict(self, message: bytes, context: Any) -> bytes:
+        started = time.perf_counter()
+        try:
+            answer = await self._admitted(message, context.time_remaining())
+        except OtherModelError:
+            raise
+        except RequestError as error:
+            self._metrics.count(error.code)
+            raise
+        except asyncio.CancelledError:
+            remaining = context.time_remaining()
+            is_late = remaining is not None and remaining < _DEADLINE_MARGIN_SECONDS
+            self._metrics.count(Code.DEADLINE_EXCEEDED if is_late else Code.CANCELLED)
+            raise
+        except Exception:
+            self._metrics.count(Code.INTERNAL)
+            raise
+        self._metrics.count(Code.OK)
+        self._metrics.observe_request(Api.GRPC_PREDICT, time.perf_counter() - started)
+        self._metrics.observe_run(answer.run.seconds)
+        self._metrics.nonfinite_outputs += not answer.run.is_finite
+        return answer.body
+
+    async def _admitted(self, message: bytes, seconds: float | None) -> Answer:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with self._gate.admitted(), self._buffers.share() as share:
+            share.take(len(message))
+            return await self._model.answered(lambda: self._compute(message, deadline))
+
+    def _compute(self, message: bytes, deadline: float | None) -> Answer:
+        request = protos.decode(predict_pb2.PredictRequest, message)
+        self._require(request)
+        prediction = protos.parse(self._model.signatures, request, self._settings.max_body_bytes)
+        run = self._model.run(prediction.signature, prediction.feed, prediction.outputs, deadline)
+        return Answer(protos.answer(prediction, run.outputs, self._model.name, self._model.version), run)
+
+    async def _model_metadata(self, message: bytes, _context: Any) -> bytes:
+        request = protos.decode(get_model_metadata_pb2.GetModelMetadataRequest, message)
+        fields = list(request.metadata_field)
+        if not fields:
+            raise _bad("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in fields:
+            if field != descriptions.SIGNATURE_DEF:
+                raise _bad(f"Metadata field {field} is not supported")
+        self._require(request)
+        response = descriptions.metadata(self._model.name, self._model.version, self._model.signature_defs)
+        return bytes(response.SerializeToString())
+
+    async def _model_status(self, message: bytes, _context: Any) -> bytes:
+        self._require(protos.decode(get_model_status_pb2.GetModelStatusRequest, message))
+        response = descriptions.status(self._model.version, is_available=not self._gate.is_draining)
+        return bytes(response.SerializeToString())
+
+    async def _health(self, _message: bytes, _context: Any) -> bytes:
+        return _NOT_SERVING if self._gate.is_draining else _SERVING
+
+    def _require(self, request: Any) -> None:
+        if not request.HasField("model_spec"):
+            raise _bad("Missing ModelSpec")
+        spec = request.model_spec
+        if not spec.name:
+            raise _bad("ModelSpec has no name specified.")
+        if spec.version_label:
+            raise _bad("versions have no labels here: ask for a number, or for the latest")
+        self._model.require(spec.name, spec.version.value if spec.HasField("version") else None)
+
+
+async def listen(service: RpcService, host: str, port: int, max_message_bytes: int) -> Any:
+    """The server, which has begun to take requests. Raises StartError."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            # Otherwise a second server on the same port would take half of the requests.
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    server.add_generic_rpc_handlers(service.handlers())
+    try:
+        server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise StartError(
+            Reason.ADDRESS_IN_USE, f"Cannot listen on {host}:{port} for gRPC.", "Choose another --port."
+        ) from error
+    await server.start()
+    return server
+
+
+def _service(name: str, methods: Mapping[str, Method]) -> Any:
+    return grpc.method_handlers_generic_handler(
+        name, {key: grpc.unary_unary_rpc_method_handler(_guarded(method)) for key, method in methods.items()}
+    )
+
+
+def _guarded(method: Method) -> Method:
+    """The method, whose errors become gRPC's."""
+
+    async def guarded(message: bytes, context: Any) -> bytes:
+        try:
+            return await method(message, context)
+        except RequestError as error:
+            code, text = error.code, error.message
+        except Exception:
+            log.exception("%s failed", method.__name__)
+            code, text = Code.INTERNAL, "internal error; the server's log says more"
+        await context.abort(grpc.StatusCode[code.name], text)
+        raise AssertionError("abort raises")
+
+    return guarded
+
+
+def _bad(message: str) -> RequestError:
+    return RequestError(Code.INVALID_ARGUMENT, message)

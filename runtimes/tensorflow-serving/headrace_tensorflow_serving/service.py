@@ -1,0 +1,125 @@
+"""The REST API: a path and a method become an answer, each failure a JSON error.
+
+aiohttp's low-level server without its router: there is one model, and the paths are few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from headrace_tensorflow_serving import bodies, descriptions, paths, rest_predict
+from headrace_tensorflow_serving.buffers import Buffers, Share
+from headrace_tensorflow_serving.codes import Code
+from headrace_tensorflow_serving.failures import MethodNotAllowedError, OtherModelError, RequestError
+from headrace_tensorflow_serving.gate import Gate
+from headrace_tensorflow_serving.metrics import CONTENT_TYPE, Api, Metrics
+from headrace_tensorflow_serving.model import Answer, Model
+from headrace_tensorflow_serving.paths import Resource, Target
+from headrace_tensorflow_serving.settings import Settings
+
+log = logging.getLogger("headrace_tensorflow_serving")
+
+_JSON = {"Content-Type": "application/json"}
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+
+class Service:
+    """Answers requests for one model, which is loaded and warm."""
+
+    def __init__(self, settings: Settings, model: Model, metrics: Metrics, gate: Gate, buffers: Buffers) -> None:
+        self._settings = settings
+        self._model = model
+        self._metrics = metrics
+        self._gate = gate
+        self._buffers = buffers
+        self._status = descriptions.status_json(descriptions.status(model.version, is_available=True))
+        self._metadata = descriptions.metadata_json(
+            descriptions.metadata(model.name, model.version, model.signature_defs)
+        )
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Any request to the port of the REST API."""
+        path = request.raw_path.partition("?")[0]
+        if path == self._settings.metrics_path:
+            return web.Response(body=self._metrics.render().encode(), headers={"Content-Type": CONTENT_TYPE})
+        try:
+            response = await self._answer(request, paths.parse(path))
+        except RequestError as error:
+            response = _error(error)
+        except Exception:
+            log.exception("%s %s failed", request.method, path)
+            response = _error(RequestError(Code.INTERNAL, "internal error; the server's log says more"))
+        if self._gate.is_draining or response.status in (408, 413):
+            response.force_close()
+        return response
+
+    async def _answer(self, request: web.BaseRequest, target: Target) -> web.Response:
+        if target.resource is Resource.STATUS and target.model == self._model.name and self._gate.is_draining:
+            # Not counted: it is about the pod, and must not look like a failure of the model.
+            raise RequestError(Code.UNAVAILABLE, "the server is about to end")
+        try:
+            response = await self._counted(request, target)
+        except OtherModelError:
+            raise
+        except RequestError as error:
+            self._metrics.count(error.code)
+            raise
+        except Exception:
+            self._metrics.count(Code.INTERNAL)
+            raise
+        self._metrics.count(Code.OK)
+        return response
+
+    async def _counted(self, request: web.BaseRequest, target: Target) -> web.Response:
+        self._model.require(target.model, target.version)
+        if request.method not in target.resource.methods:
+            raise MethodNotAllowedError(request.method, target.resource.methods)
+        if target.resource is Resource.PREDICT:
+            return await self._predict(request)
+        started = time.perf_counter()
+        body = self._status if target.resource is Resource.STATUS else self._metadata
+        self._metrics.observe_request(Api.REST_DESCRIBE, time.perf_counter() - started)
+        return web.Response(body=body, headers=_JSON)
+
+    async def _predict(self, request: web.BaseRequest) -> web.Response:
+        seconds = self._settings.rest_timeout_seconds
+        deadline = time.monotonic() + seconds
+        late = RequestError(Code.CANCELLED, f"the body did not arrive within {seconds:g} s", http_status=408)
+        with self._gate.admitted(), self._buffers.share() as share:
+            try:
+                async with asyncio.timeout(seconds):
+                    packed = await bodies.read(request, share, self._settings.max_body_bytes)
+                    started = time.perf_counter()
+                    late = RequestError(Code.DEADLINE_EXCEEDED, f"there was no answer within {seconds:g} s")
+                    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+                    answer = await self._model.answered(lambda: self._compute(packed, encoding, share, deadline))
+            except TimeoutError as error:
+                raise late from error
+        self._metrics.observe_request(Api.REST_PREDICT, time.perf_counter() - started)
+        self._metrics.observe_run(answer.run.seconds)
+        self._metrics.nonfinite_outputs += not answer.run.is_finite
+        return web.Response(body=answer.body, headers=_JSON)
+
+    def _compute(self, packed: bytes, encoding: str, share: Share, deadline: float) -> Answer:
+        """Everything that takes time, off the event loop, which has probes to answer."""
+        body = bodies.unpack(packed, encoding, share, self._settings.max_body_bytes)
+        prediction = rest_predict.parse(self._model.signatures, body)
+        run = self._model.run(prediction.signature, prediction.feed, prediction.signature.outputs, deadline)
+        return Answer(rest_predict.answer(prediction, run.outputs), run)
+
+
+def _error(error: RequestError) -> web.Response:
+    headers = dict(_JSON)
+    if error.http_status == 503:
+        headers["Retry-After"] = "1"
+    if isinstance(error, MethodNotAllowedError):
+        headers["Allow"] = ", ".join(error.allowed)
+    body = orjson.dumps({"error": error.message.encode(errors="replace").decode()})
+    return web.Response(status=error.http_status, body=body, headers=headers)

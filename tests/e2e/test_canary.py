@@ -1,0 +1,188 @@
+"""Canaries that go wrong, and operators that go away meanwhile, under 50 requests a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from open_loop import OpenLoopClient, Watched, follow, is_applied, within_binomial_bounds
+from platform_under_test import SYSTEM, Object, Tenant, is_true
+
+# Tokens below `tokens` are all that the model knows: of others it can tell nothing.
+SCRIPT = """
+import numpy as np, keras
+keras.utils.set_random_seed({seed})
+x = np.random.RandomState(0).randint(0, {tokens}, (512, 10)).astype("int32")
+model = keras.Sequential([
+    keras.Input((None,), dtype="int32", name="tokens"), keras.layers.Embedding({tokens}, 8),
+    keras.layers.LSTM(8), keras.layers.Dense(4, activation="softmax", name="probabilities"),
+])
+model.compile("adam", "sparse_categorical_crossentropy")
+model.fit(x, (x[:, 0] % 4).astype("int32"), batch_size=32, epochs=1)
+"""
+TOKENS = 100
+REQUEST = {"inputs": [{"name": "tokens", "shape": [1, 10], "datatype": "INT32", "data": list(range(10))}]}
+RATE = 50.0
+TRAINING = {
+    "storage": {"secretRef": {"name": "headrace-storage"}},
+    "tracking": {"experiment": "canary"},
+    "output": {"model": "canary", "formats": ["ONNX"], "alias": "candidate"},
+}
+CHECKS = [{"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 30}]
+STEPS = [{"weight": 20, "hold": "8s"}, {"weight": 50, "hold": "8s"}]
+
+
+def model_service(name: str, model: str = "canary") -> Object:
+    return {
+        "apiVersion": "headrace.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"registry": {"name": model, "alias": "candidate"}},
+            "storage": {"secretRef": {"name": "headrace-storage-read"}},
+            "runtime": {"name": "onnxruntime"},
+            "scaling": {"replicas": 2},
+            "rollout": {
+                "steps": STEPS,
+                "analysis": {"interval": "2s", "failureLimit": 1, "checks": CHECKS},
+                "promotion": {"alias": "champion"},
+            },
+            "route": {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]},
+        },
+    }
+
+
+def bring_out(tenant: Tenant, job: str, *, seed: int, tokens: int = TOKENS) -> str:
+    """Train a version and point `candidate` at it; its number."""
+    tenant.script(job, SCRIPT.format(seed=seed, tokens=tokens))
+    tenant.train(job, **TRAINING)
+    status = tenant.finished(job)
+    assert status["state"] == "Succeeded", status
+    return str(status["model"]["version"])
+
+
+@pytest.fixture(scope="module")
+def service(tenant: Tenant) -> str:
+    """A service on its first version; where its requests go."""
+    bring_out(tenant, "canary-first", seed=1)
+    tenant.apply(model_service("canary"))
+    tenant.wait("modelservice", "canary", lambda s: s.get("phase") == "Stable" and is_true(s, "RouteAccepted"), 120)
+    return f"{tenant.platform.gateway}/{tenant.namespace}/canary/v2/models/canary/infer"
+
+
+def send(
+    tenant: Tenant, url: str, phase: str, version: str, meanwhile=lambda status: None
+) -> tuple[OpenLoopClient, Watched]:
+    """Requests from now until the rollout of `version` has ended in `phase`."""
+    client = OpenLoopClient(url, REQUEST, RATE)
+
+    def ended(status: Object) -> bool:
+        last = (status.get("history") or [{}])[-1]
+        return status["phase"] == phase and last.get("version") == version
+
+    return client, follow(tenant, "canary", client, ended, 240, meanwhile)
+
+
+def test_of_a_failing_version_only_what_it_answered_itself_fails(tenant, service):
+    """Its vocabulary is too small for the requests that stable answers: each that it gets it answers with an error."""
+    stable = tenant.status("modelservice", "canary")["columns"]["stable"]
+    version = bring_out(tenant, "canary-failing", seed=2, tokens=5)
+
+    client, seen = send(tenant, service, "RolledBack", version)
+
+    status = tenant.status("modelservice", "canary")
+    assert (status["phase"], status["reason"]) == ("RolledBack", "AnalysisFailed"), status
+    assert status["columns"]["stable"] == stable
+    assert client.failed, "the canary got no request"
+    assert {answer.status for answer in client.failed} == {400}, client.outcomes()
+    assert all("model cannot compute this request" in answer.error for answer in client.failed), client.outcomes()
+    at = [moment for moment, status in seen if is_applied(status, 20)]
+    window = [answer for answer in client.answers if min(at) <= answer.at <= max(at)]
+    assert within_binomial_bounds(sum(answer.status != 200 for answer in window), len(window), 0.2)
+    assert not [a for a in client.failed if a.at > max(at) + 10], "answers failed long after the rollback"
+
+
+def kill_server(tenant: Tenant, pod: Object) -> None:
+    """SIGKILL to the server of a pod, from its node: as an OOM kill or a segmentation fault would."""
+    uid = pod["metadata"]["uid"]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            inside = uid in (process / "cgroup").read_text()
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if inside and b"headrace_onnxruntime" in command:
+            os.kill(int(process.name), signal.SIGKILL)
+            return
+    raise AssertionError(f"no server in pod {pod['metadata']['name']}")
+
+
+def test_what_fails_at_the_gateway_and_never_reaches_a_pod_turns_a_version_back(tenant, service):
+    """One of its two servers is killed: the pods that are left answer all that reaches them, the gateway says 502."""
+    version = bring_out(tenant, "canary-dying", seed=3)
+    killed: list[str] = []
+
+    def kill_one(status: Object) -> None:
+        if killed or not is_applied(status, 50) or status["canary"].get("readyReplicas") != 2:
+            return
+        selector = f"headrace.dev/revision={status['canary']['revision']}"
+        pods = json.loads(tenant.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
+        kill_server(tenant, pods[0])
+        killed.append(pods[0]["metadata"]["name"])
+
+    longer = [STEPS[0], {"weight": 50, "hold": "25s"}]
+    tenant.kubectl(
+        "patch", "modelservice", "canary", "--type=merge", "-p", json.dumps({"spec": {"rollout": {"steps": longer}}})
+    )
+    client, _ = send(tenant, service, "RolledBack", version, kill_one)
+
+    status = tenant.status("modelservice", "canary")
+    assert killed
+    assert status["reason"] == "AnalysisFailed", status
+    assert "failed at the gateway" in status["rejected"][-1]["message"], status["rejected"][-1]
+    assert {answer.status for answer in client.failed} <= {0, 502, 504}, client.outcomes()
+
+
+def test_an_operator_that_is_killed_again_and_again_promotes_once(tenant, service):
+    """Killed at each step: one rollout in the history, one move of the alias, one outcome, no request lost."""
+    version = bring_out(tenant, "canary-good", seed=4)
+    steps: set[int] = set()
+
+    def kill_operator(status: Object) -> None:
+        step = (status.get("rollout") or {}).get("step", -1)
+        if status["phase"] in ("Canarying", "Promoting") and step not in steps:
+            steps.add(step)
+            operator = ("-l", "app.kubernetes.io/component=operator", "--force", "--grace-period=0", "--wait=false")
+            tenant.platform.cluster.kubectl("-n", SYSTEM, "delete", "pod", *operator)
+
+    client, _ = send(tenant, service, "Stable", version, kill_operator)
+
+    status = tenant.status("modelservice", "canary")
+    assert len(steps) >= 3, steps
+    assert status["columns"]["stable"] == version, status
+    assert client.failed == []
+    assert [entry["outcome"] for entry in status["history"] if entry["version"] == version] == ["Promoted"]
+    tenant.wait("modelservice", "canary", lambda s: s["promotion"].get("expectedVersion") == version, 30)
+    events = json.loads(tenant.kubectl("get", "events", "-o", "json", "--field-selector=involvedObject.name=canary"))
+    moves = [e for e in events["items"] if e["reason"] == "AliasMoved" and e["message"].endswith(f"version {version}")]
+    assert [event.get("count") or 1 for event in moves] == [1], moves
+    left = tenant.kubectl("get", "deployments", "-l", "headrace.dev/modelservice=canary", "-o", "name").split()
+    assert left == [f"deployment.apps/{status['stable']['revision']}"]
+
+
+def test_after_the_rollback_nothing_of_the_canary_is_left(tenant, service):
+    deadline = time.monotonic() + 60
+    stable = tenant.status("modelservice", "canary")["stable"]["revision"]
+    kinds = "deployments,poddisruptionbudgets,controllerrevisions"
+    while True:
+        names = tenant.kubectl("get", kinds, "-l", "headrace.dev/modelservice=canary", "-o", "name").split()
+        others = [name for name in names if not name.endswith(f"/{stable}")]
+        if not others:
+            return
+        assert time.monotonic() < deadline, others
+        time.sleep(1)
