@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -159,10 +161,31 @@ def is_true(status: Object, condition: str) -> bool:
     return any(c["type"] == condition and c["status"] == "True" for c in status.get("conditions", []))
 
 
+def kill_in(pod: Object, what: str) -> None:
+    """SIGKILL from the node to the process of a pod whose command line has `what`: also to its PID 1."""
+    uid = pod["metadata"]["uid"]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            inside = uid in (process / "cgroup").read_text()
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if inside and what.encode() in command:
+            os.kill(int(process.name), signal.SIGKILL)
+            return
+    raise AssertionError(f"no process {what} in pod {pod['metadata']['name']}")
+
+
 def install(cluster: Instance) -> Platform:
     """Build the images, install the chart with the values of a trial, and open loopback ports to its Services."""
     cluster.build_project(IMAGES)
+    already_there = ("-n", SYSTEM, "get", "deployments", "-l", "app.kubernetes.io/instance=headrace", "-o", "name")
+    old = cluster.kubectl(*already_there).split()
     upgrade(cluster)
+    if old:  # the images have the same tag as before: a kept cluster would go on with the old ones
+        cluster.kubectl("-n", SYSTEM, "rollout", "restart", *old)
+        for name in old:
+            cluster.kubectl("-n", SYSTEM, "rollout", "status", name, "--timeout=180s")
 
     def url(service: str, port: int) -> str:
         return f"http://127.0.0.1:{cluster.forward(service, port, namespace=SYSTEM)}"

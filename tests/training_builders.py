@@ -83,23 +83,24 @@ def pod(
     deleted_at: datetime | None = None,
     pod_reason: str = "",
     pod_message: str = "",
+    inits: tuple[dict[str, Any], ...] = (),
+    sides: tuple[dict[str, Any], ...] = (),
+    native: tuple[str, ...] = (),
 ) -> Pod:
-    """A pod whose trainer runs, waits, or ended with `exit_code`; `message` is its termination message."""
+    """A pod whose trainer runs, waits, or ended with `exit_code`; `message` is its termination message.
+
+    `inits` and `sides` are statuses of other containers (`container` makes them), `native` the init containers among
+    them that have restartPolicy Always.
+    """
     state: dict[str, Any] = {"running": {}}
     if waiting:
         state = {"waiting": {"reason": waiting[0], "message": waiting[1]}}
     if exit_code is not None:
-        state = {
-            "terminated": {
-                "exitCode": exit_code,
-                "reason": reason or ("Completed" if exit_code == 0 else "Error"),
-                "message": message,
-                "finishedAt": stamp(finished_at),
-            }
-        }
+        state = ended(exit_code, finished_at, message, reason)
     statuses = [{"name": "trainer", "state": state, "imageID": "sha256:1"}] if node else []
     if phase in ("Failed", "Succeeded") and exit_code is None:
         statuses = []
+    native_spec = [{"name": name, "restartPolicy": "Always"} for name in native]
     return read_pod(
         {
             "metadata": {
@@ -112,17 +113,44 @@ def pod(
                 "deletionTimestamp": stamp(deleted_at) if deleted_at else None,
                 "deletionGracePeriodSeconds": 30 if deleted_at else None,
             },
-            "spec": {"nodeName": node},
+            "spec": {"nodeName": node, "initContainers": native_spec},
             "status": {
                 "phase": phase,
                 "podIP": "10.0.0.1" if node else "",
                 "reason": pod_reason,
                 "message": pod_message,
                 "conditions": list(conditions),
-                "containerStatuses": statuses,
+                "initContainerStatuses": list(inits),
+                "containerStatuses": [*statuses, *sides],
             },
         }
     )
+
+
+def ended(exit_code: int, at: datetime = NOW, message: str = "", reason: str = "") -> dict[str, Any]:
+    """The state of a container that ended."""
+    return {
+        "terminated": {
+            "exitCode": exit_code,
+            "reason": reason or ("Completed" if exit_code == 0 else "Error"),
+            "message": message,
+            "finishedAt": stamp(at),
+        }
+    }
+
+
+def container(name: str, state: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The status of a container beside the trainer; it runs unless told otherwise."""
+    return {"name": name, "state": state or {"running": {}}}
+
+
+def scheduled(at: datetime) -> dict[str, str]:
+    return {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(at)}
+
+
+def prepared(yes: bool) -> dict[str, str]:
+    """Whether volumes are mounted and the network is set up."""
+    return {"type": "PodReadyToStartContainers", "status": "True" if yes else "False"}
 
 
 def unschedulable(message: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass
 
 from headrace_local import host
+from headrace_local.apiserver import SERVICE_RANGE
 from headrace_local.errors import LocalClusterError
 from headrace_local.namespaces import Namespaces
 from headrace_local.shell import run
@@ -69,6 +70,7 @@ ip route replace default via {link.host_address}
 ip link show {BRIDGE} >/dev/null 2>&1 || ip link add {BRIDGE} mtu {mtu} type bridge
 ip addr replace {NODE_ADDRESS}/16 dev {BRIDGE}
 ip link set {BRIDGE} up
+ip rule show | grep -q "to {SERVICE_RANGE}" || ip rule add iif {BRIDGE} to {SERVICE_RANGE} unreachable
 echo 1 > /proc/sys/net/ipv4/ip_forward
 if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; fi
 """

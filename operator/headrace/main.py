@@ -10,11 +10,23 @@ import aiohttp
 from headrace.kube.client import KubeClient
 from headrace.kube.keys import Key, parent_of
 from headrace.kube.lease import Lease
-from headrace.kube.resources import DEPLOYMENTS, HTTPROUTES, JOBS, MODELSERVICES, PODS, TRAININGJOBS, Resource
+from headrace.kube.queue import Cause
+from headrace.kube.resources import (
+    DEPLOYMENTS,
+    HTTPROUTES,
+    JOBS,
+    MODELSERVICES,
+    PDBS,
+    PODS,
+    SERVICES,
+    TRAININGJOBS,
+    Resource,
+)
+from headrace.kube.runtime import Reconcile, identity, run
 from headrace.kube.runtime import Settings as RuntimeSettings
-from headrace.kube.runtime import identity, run
 from headrace.kube.shell import Watch
 from headrace.labels import MANAGED_SELECTOR, MODEL_SERVICE, TRAINING_JOB
+from headrace.serving.owners import PromotionOwners
 from headrace.serving.reconcile import ServingReconciler
 from headrace.settings import Settings
 from headrace.tracking.client import MlflowClient
@@ -27,7 +39,7 @@ PRIMARIES: Mapping[Resource, str] = {TRAININGJOBS: TRAINING_JOB, MODELSERVICES: 
 WATCHES = (
     Watch(TRAININGJOBS),
     Watch(MODELSERVICES),
-    *(Watch(kind, MANAGED_SELECTOR) for kind in (JOBS, PODS, DEPLOYMENTS, HTTPROUTES)),
+    *(Watch(kind, MANAGED_SELECTOR) for kind in (JOBS, PODS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES)),
 )
 
 
@@ -37,17 +49,21 @@ async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
         lease = Lease(client, settings.operator_namespace, LEASE_NAME, identity())
         write = client.guarded(lease.valid)
         mlflow = _mlflow(settings, http)
-        ledger = Ledger(mlflow) if mlflow is not None else None
-        reconcilers = {
-            TRAININGJOBS: TrainingReconciler(write, http, settings, ledger).reconcile,
-            MODELSERVICES: ServingReconciler(write, http, settings, ledger, mlflow).reconcile,
-        }
+        ledger = Ledger(mlflow, PromotionOwners(client).has) if mlflow is not None else None
 
-        async def reconcile(key: Key) -> float | None:
-            return await reconcilers[key.resource](key)
+        def reconcilers() -> Reconcile:
+            training = TrainingReconciler(write, http, settings, ledger)
+            serving = ServingReconciler(write, http, settings, ledger, mlflow)
+
+            async def reconcile(key: Key, cause: Cause) -> float | None:
+                if key.resource == MODELSERVICES:
+                    return await serving.reconcile(key, cause)
+                return await training.reconcile(key)
+
+            return reconcile
 
         runtime = RuntimeSettings(namespaces=settings.namespaces, health_port=settings.health_port)
-        await run(reconcile, WATCHES, parent_of(PRIMARIES), client, lease, runtime)
+        await run(reconcilers, WATCHES, parent_of(PRIMARIES), client, lease, runtime)
 
 
 def _mlflow(settings: Settings, http: aiohttp.ClientSession) -> MlflowClient | None:

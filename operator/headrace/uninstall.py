@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import Conflict, NotFound
+from headrace.kube.errors import Conflict, Forbidden, Invalid, NotFound
 from headrace.kube.resources import PODS
 from headrace.labels import MANAGED_SELECTOR
-from headrace.training.observed import read_pod
-from headrace.training.release import release_pod
+from headrace.training.release import release_objects
 
 PASSES = 5
 
@@ -27,13 +26,12 @@ async def release_pods(kubeconfig: Path | None, namespaces: Sequence[str] = ()) 
                 for namespace in namespaces or (None,)
                 for pod in await client.list(PODS, namespace, MANAGED_SELECTOR)
             ]
-            held = [(obj["metadata"]["namespace"], pod) for obj in found if (pod := read_pod(obj)).held]
+            held = release_objects(found)
             if not held:
                 return
-            for namespace, pod in held:
-                patch = release_pod(namespace, pod.name, pod.uid, pod.resource_version, pod.finalizers)
+            for patch in held:
                 try:
                     await client.merge_patch(*patch)
-                except (Conflict, NotFound) as error:
-                    log.info("pod %s/%s: %s", namespace, pod.name, error)
+                except (Conflict, NotFound, Forbidden, Invalid) as error:  # one pod's trouble is not the others'
+                    log.info("pod %s/%s: %s", patch.namespace, patch.name, error)
         log.warning("some pods still carry the finalizer; run release-pods again")

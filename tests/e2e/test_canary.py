@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from open_loop import OpenLoopClient, Watched, follow, is_applied, within_binomial_bounds
-from platform_under_test import SYSTEM, Object, Tenant, is_true
+from platform_under_test import SYSTEM, Object, Tenant, is_true, kill_in
 
 # Tokens below `tokens` are all that the model knows: of others it can tell nothing.
 SCRIPT = """
@@ -107,21 +104,6 @@ def test_of_a_failing_version_only_what_it_answered_itself_fails(tenant, service
     assert not [a for a in client.failed if a.at > max(at) + 10], "answers failed long after the rollback"
 
 
-def kill_server(tenant: Tenant, pod: Object) -> None:
-    """SIGKILL to the server of a pod, from its node: as an OOM kill or a segmentation fault would."""
-    uid = pod["metadata"]["uid"]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            inside = uid in (process / "cgroup").read_text()
-            command = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if inside and b"headrace_onnxruntime" in command:
-            os.kill(int(process.name), signal.SIGKILL)
-            return
-    raise AssertionError(f"no server in pod {pod['metadata']['name']}")
-
-
 def test_what_fails_at_the_gateway_and_never_reaches_a_pod_turns_a_version_back(tenant, service):
     """One of its two servers is killed: the pods that are left answer all that reaches them, the gateway says 502."""
     version = bring_out(tenant, "canary-dying", seed=3)
@@ -132,7 +114,7 @@ def test_what_fails_at_the_gateway_and_never_reaches_a_pod_turns_a_version_back(
             return
         selector = f"headrace.dev/revision={status['canary']['revision']}"
         pods = json.loads(tenant.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
-        kill_server(tenant, pods[0])
+        kill_in(pods[0], "headrace_onnxruntime")  # as an OOM kill or a segmentation fault would
         killed.append(pods[0]["metadata"]["name"])
 
     longer = [STEPS[0], {"weight": 50, "hold": "25s"}]

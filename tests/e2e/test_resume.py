@@ -48,7 +48,7 @@ def trained(tenant: Tenant) -> dict[str, Object]:
     tenant.train("two-workers", **TRAINING, **PAIR)
     tenant.wait("trainingjob", "two-workers", has_checkpoint)
     tenant.kubectl("delete", pod(tenant, "two-workers", 1), "--wait=false", "--force", "--grace-period=0")
-    return found | {"two-workers": tenant.finished("pair", 400)}
+    return found | {"two-workers": tenant.finished("two-workers", 400)}
 
 
 def test_an_interrupted_job_resumes_exactly_and_counts_nothing(trained):

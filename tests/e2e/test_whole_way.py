@@ -128,6 +128,21 @@ def test_its_artifacts_lie_in_the_tenants_bucket_with_the_manifest(tenant, first
     assert set(manifest["formats"]) == {"ONNX", "TensorFlow"}
 
 
+def test_a_model_that_misses_its_gate_is_no_version_and_moves_no_alias(tenant, service):
+    tenant.script("ungood", SCRIPT.format(seed=5, epochs=1, recurrent=FAST))
+    tenant.train("ungood", **TRAINING, evaluation={"gates": [{"metric": "accuracy", "min": "0.999"}]})
+
+    status = tenant.finished("ungood")
+
+    assert (status["state"], status["reason"]) == ("Succeeded", "GateFailed"), status
+    assert "version" not in status["model"]
+    (check,) = status["model"]["gate"]["checks"]
+    assert (check["metric"], check["passed"]) == ("accuracy", False)
+    assert "accuracy" in status["message"]
+    served = tenant.wait("modelservice", "whole-way", lambda s: s["phase"] == "Stable", 20)
+    assert (served["columns"]["stable"], served["columns"]["canary"]) == ("1", "-")
+
+
 def test_the_gateways_answer_is_keras_own(tenant, service):
     async def ask() -> Object:
         async with aiohttp.ClientSession() as http, http.post(f"{service}/infer", json=REQUEST) as answer:

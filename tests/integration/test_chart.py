@@ -187,7 +187,7 @@ def test_cluster_finds_no_mistake_in_the_policies(cluster: Cluster) -> None:
 
     assert eventually(checked)
     findings = {item["metadata"]["name"]: item["status"]["typeChecking"] for item in cluster.get(*ours)["items"]}
-    assert findings == {"headrace-authors": {}, "headrace-trainingjobs": {}}
+    assert findings == {"headrace-authors": {}, "headrace-modelservices": {}, "headrace-trainingjobs": {}}
 
 
 def test_every_pod_of_the_release_meets_the_restricted_standard(cluster: Cluster) -> None:
@@ -268,6 +268,38 @@ def test_training_job_can_be_suspended_and_labelled(cluster: Cluster) -> None:
     assert code == 0, output
 
 
+def service(route: Object) -> Object:
+    return {
+        "apiVersion": "headrace.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": "text", "namespace": TEAM},
+        "spec": {
+            "model": {"uri": f"s3://{TEAM}/text"},
+            "runtime": {"name": "onnxruntime"},
+            "route": {"parentRefs": [{"name": "headrace", "namespace": NAMESPACE}], **route},
+        },
+    }
+
+
+@pytest.mark.parametrize("path", ["/", "/team-b/text/v2", f"/{TEAM}x"])
+def test_a_path_of_another_namespace_is_refused(path: str, cluster: Cluster) -> None:
+    """The longer path would get the other service's requests."""
+    code, output = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=service({"path": path}))
+
+    assert code != 0
+    assert f'begins with the namespace, such as "/{TEAM}/text"' in output
+
+
+@pytest.mark.parametrize(
+    "route",
+    [{}, {"path": f"/{TEAM}"}, {"path": f"/{TEAM}/other"}, {"path": "/", "hostnames": ["text.example.com"]}],
+)
+def test_a_path_of_ones_own_namespace_or_hostname_is_not(route: Object, cluster: Cluster) -> None:
+    code, output = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=service(route))
+
+    assert code == 0, output
+
+
 def test_author_who_may_create_no_pods_is_refused(cluster: Cluster, trainer: Path) -> None:
     words = cluster.refusal(job(), user=trainer)
     assert 'user "trainer" may not create pods in namespace "team-a"' in words
@@ -311,7 +343,7 @@ def test_clusters_own_viewer_may_look_and_not_train(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "resource"),
-    [("watch", "trainingjobs.headrace.dev"), ("create", "jobs.batch"), ("patch", "pods"), ("get", "pods/log")],
+    [("watch", "trainingjobs.headrace.dev"), ("create", "jobs.batch"), ("patch", "pods")],
 )
 def test_operator_may(verb: str, resource: str, cluster: Cluster) -> None:
     assert cluster.may("headrace-operator", verb, resource)
@@ -319,7 +351,15 @@ def test_operator_may(verb: str, resource: str, cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "resource"),
-    [("get", "secrets"), ("list", "secrets"), ("create", "pods"), ("list", "configmaps"), ("get", "nodes")],
+    [
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("create", "pods"),
+        ("delete", "pods"),
+        ("list", "configmaps"),
+        ("delete", "configmaps"),
+        ("get", "nodes"),
+    ],
 )
 def test_operator_may_not(verb: str, resource: str, cluster: Cluster) -> None:
     assert not cluster.may("headrace-operator", verb, resource)

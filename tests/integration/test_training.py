@@ -21,7 +21,10 @@ from headrace.kube.client import KubeClient
 from headrace.kube.errors import KubeError
 from headrace.kube.keys import Key
 from headrace.kube.resources import CONFIGMAPS, JOBS, PODS, SERVICES, TRAININGJOBS
+from headrace.tracking.errors import TrackingForbidden
+from headrace.tracking.records import Experiment
 from headrace.training.reconcile import TrainingReconciler
+from headrace.uninstall import release_pods
 from training_builders import SETTINGS
 
 Status = dict[str, Any]
@@ -56,8 +59,11 @@ class Bench:
         }
         return await self.client.create(TRAININGJOBS, job)
 
+    ledger: Any = None
+
     def operator(self, client: KubeClient | None = None) -> TrainingReconciler:
-        return TrainingReconciler(client or self.client, self.http, NO_TRACKING, None)
+        settings = SETTINGS if self.ledger is not None else NO_TRACKING
+        return TrainingReconciler(client or self.client, self.http, settings, self.ledger)
 
     async def settle(self, until: Until, client: KubeClient | None = None) -> Status:
         """Reconcile, as the queue would, until the status is as asked."""
@@ -248,6 +254,83 @@ def test_pods_of_a_job_that_is_gone_are_let_go(drive):
                 with suppress(KubeError):
                     await bench.operator().reconcile(bench.key)
                 await asyncio.sleep(0.2)
+
+    drive(scenario)
+
+
+def test_a_job_that_was_suspended_goes_on_with_what_its_attempts_left_of_the_deadline(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.create(activeDeadlineSeconds=3600)
+        running = await bench.settle(lambda status: "activeSince" in status.get("attempt", {}))
+        await bench.pods(1)
+        await asyncio.sleep(2)
+        await bench.client.merge_patch(TRAININGJOBS, bench.namespace, "text", {"spec": {"suspend": True}})
+        stopped = await bench.settle(in_state("Suspended"))
+        await asyncio.sleep(2)
+        await bench.client.merge_patch(TRAININGJOBS, bench.namespace, "text", {"spec": {"suspend": False}})
+
+        await bench.settle(lambda status: status["attempt"]["number"] == 2 and has_job(status))
+
+        job = await bench.client.get(JOBS, bench.namespace, "text-2")
+        assert running["attempt"]["activeSince"]
+        assert 2 <= stopped["activeSeconds"] <= 60
+        assert job["spec"]["activeDeadlineSeconds"] == 3600 - stopped["activeSeconds"]
+
+    drive(scenario)
+
+
+class Fickle:
+    """A registry that gives an experiment until it has `refuses` to raise."""
+
+    refuses: Exception | None = None
+
+    async def ensure_experiment(self, namespace: str, name: str, bucket: str, tenant_user: str) -> Experiment:
+        if self.refuses is not None:
+            raise self.refuses
+        return Experiment("7", f"{namespace}/{name}", f"s3://{bucket}")
+
+
+def test_a_registry_that_refuses_the_second_attempt_ends_the_job_with_the_first_in_its_history_once(drive):
+    async def scenario(bench: Bench) -> None:
+        bench.ledger = Fickle()
+        tenant = {"metadata": {"name": "headrace-tenant", "namespace": bench.namespace}, "data": {"bucket": "team-a"}}
+        await bench.client.create(CONFIGMAPS, tenant)
+        await bench.create(tracking={"experiment": "x"}, startDeadlineSeconds=1)
+        await bench.settle(has_job)
+        for pod in await bench.pods(1):
+            await bench.end(pod, 1, RAISED)
+        await bench.settle(in_state("Restarting"))
+        bench.ledger.refuses = TrackingForbidden("not yours")
+
+        status = await bench.settle(in_state("Failed"))
+
+        assert status["failure"]["reason"] == "TrackingForbidden"
+        assert [entry["attempt"] for entry in status["history"]] == [1]
+
+    drive(scenario)
+
+
+def test_uninstalling_lets_go_of_held_pods_also_of_one_with_labels_of_somebody_else(drive, control_plane):
+    async def scenario(bench: Bench) -> None:
+        await bench.create()
+        await bench.settle(has_job)
+        await bench.pods(1)
+        odd = {
+            "metadata": {
+                "name": "odd",
+                "namespace": bench.namespace,
+                "labels": {"app.kubernetes.io/managed-by": "headrace", "headrace.dev/attempt": "two"},
+                "finalizers": ["headrace.dev/record"],
+            },
+            "spec": {"containers": [{"name": "x", "image": "x"}]},
+        }
+        await bench.client.create(PODS, odd)
+
+        await release_pods(control_plane.kubeconfig, (bench.namespace,))
+
+        left = await bench.client.list(PODS, bench.namespace)
+        assert len(left) == 3
+        assert not any("headrace.dev/record" in pod["metadata"].get("finalizers", []) for pod in left)
 
     drive(scenario)
 

@@ -53,7 +53,7 @@ async def operate(arguments):
         )
         write = client.guarded(lease.valid)
 
-        async def reconcile(key):
+        async def reconcile(key, _):
             widget = await client.get(WIDGETS, key.namespace, key.name)
             if widget is None:
                 live = await client.get(CONFIGMAPS, key.namespace, key.name)
@@ -66,7 +66,7 @@ async def operate(arguments):
             return pause
 
         settings = Settings(sweep_seconds=arguments.sweep, health_host="127.0.0.1", health_port=arguments.health_port)
-        await run(reconcile, WATCHES, parent_of({WIDGETS: LABEL}), client, lease, settings)
+        await run(lambda: reconcile, WATCHES, parent_of({WIDGETS: LABEL}), client, lease, settings)
 
 
 def main():

@@ -25,7 +25,8 @@ def parse_duration(value: Any) -> timedelta:
     """Read a duration such as 250ms, 30s, 5m or 1h30m."""
     if isinstance(value, timedelta):
         return value
-    if not isinstance(value, str) or not re.fullmatch(DURATION_PATTERN, value):
+    # Read are more digits than a person may write: hours that are added up have more.
+    if not isinstance(value, str) or not re.fullmatch(r"([0-9]{1,9}(ms|s|m|h)){1,4}", value):
         raise ValueError(f"{value!r} is not a duration such as 250ms, 30s, 5m or 1h30m")
     parts = re.findall(r"([0-9]+)(ms|s|m|h)", value)
     return timedelta(milliseconds=sum(int(count) * _UNITS_MS[unit] for count, unit in parts))

@@ -339,7 +339,10 @@ class TrainingJobSpec(Model):
     active_deadline_seconds: Annotated[
         int | None,
         Schema(
-            "Seconds that the job may take over all attempts, suspended time left out.", minimum=1, maximum=31536000
+            "Seconds that the attempts may take together; suspended and queued time, and the waits between two "
+            "attempts, are left out.",
+            minimum=1,
+            maximum=31536000,
         ),
     ] = None
     ttl_seconds_after_finished: Annotated[

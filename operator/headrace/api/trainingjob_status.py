@@ -56,6 +56,9 @@ class Attempt(Model):
     image: Annotated[Line | None, Schema("The image that the attempt was started with.")] = None
     image_id: Annotated[Line | None, Schema("The image's digest as the pods report it.")] = None
     started_at: Annotated[Time | None, Schema("When the attempt was started.")] = None
+    active_since: Annotated[
+        Time | None, Schema("When its Job began to count its time; absent while a queue holds it back.")
+    ] = None
     finished_at: Annotated[Time | None, Schema("When the attempt was over; absent while it is under way.")] = None
 
 
@@ -185,6 +188,9 @@ class TrainingJobStatus(Model):
     completion_time: Annotated[Time | None, Schema("When the job ended, either way.")] = None
     next_attempt_at: Annotated[Time | None, Schema("Before this time no other attempt is started.")] = None
     attempt: Annotated[Attempt | None, Schema("The attempt under way, or the last one.")] = None
+    active_seconds: Annotated[
+        Count | None, Schema("Seconds that the attempts that ended took; they count against activeDeadlineSeconds.")
+    ] = None
     attempts_counted: Annotated[Count, Schema("Restarts that count against restartPolicy.maxRestarts.")] = 0
     progress: Annotated[Progress | None, Schema("How far the training is.")] = None
     metrics: Annotated[

@@ -25,7 +25,7 @@ from headrace.kube.errors import (
     LeaseLost,
     NotFound,
 )
-from headrace.kube.resources import PODS, Object, Objects, Resource
+from headrace.kube.resources import Object, Objects, Resource
 from headrace.labels import FIELD_MANAGER
 
 CALL_SECONDS = 10.0
@@ -124,23 +124,6 @@ class KubeClient:
                     raise
                 # The snapshot that the pages come from was compacted meanwhile: read everything in one answer.
                 params.pop("limit")
-
-    async def logs(
-        self,
-        namespace: str,
-        pod: str,
-        container: str,
-        tail_lines: int,
-        limit_bytes: int,
-        previous: bool = False,
-    ) -> str:
-        """The end of a container's log. Invalid when the container has not started."""
-        params = {"container": container, "tailLines": str(tail_lines), "limitBytes": str(limit_bytes)}
-        if previous:
-            params["previous"] = "true"
-        what = f"log of container {container} of Pod {namespace}/{pod}"
-        answer = await self.request("GET", PODS.path(namespace, pod, "log"), params=params, what=what)
-        return answer.decode(errors="replace")
 
     # -- writes --------------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,15 @@
 
 A key is worked on by one worker at a time and waits in the queue once, however often it is added; added while it is
 worked on, it is looked at again afterwards. A handler returns the seconds until the next look (None: when something
-changes) or raises, and is then tried again with growing pauses. What a key means is the handler's business.
+changes) or raises, and is then tried again with growing pauses. It is told whether somebody added the key or only its
+own time was up. What a key means is the handler's business.
 """
 
 import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from enum import Enum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -17,6 +19,13 @@ WORKERS = 8
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 300.0
 JITTER = 0.1
+
+
+class Cause(Enum):
+    """Why a key is looked at: something may have changed (also: the last look failed), or its own pause is over."""
+
+    WOKEN = "woken"
+    TIMER = "timer"
 
 
 def backoff_seconds(failures: int, first: float, longest: float) -> float:
@@ -29,7 +38,7 @@ class KeyQueue(Generic[K]):
 
     def __init__(
         self,
-        handle: Callable[[K], Awaitable[float | None]],
+        handle: Callable[[K, Cause], Awaitable[float | None]],
         *,
         on_error: Callable[[K, Exception], None],
         workers: int = WORKERS,
@@ -44,9 +53,9 @@ class KeyQueue(Generic[K]):
         self._longest_pause = longest_pause
         self._jitter = jitter
         # An OrderedDict: taking the first key of a plain dict is quadratic.
-        self._ready: OrderedDict[K, None] = OrderedDict()
+        self._ready: OrderedDict[K, Cause] = OrderedDict()
         self._running: set[K] = set()
-        self._dirty: set[K] = set()
+        self._dirty: dict[K, Cause] = {}
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._wake = asyncio.Event()
@@ -57,11 +66,7 @@ class KeyQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Look at the key as soon as a worker is free; cuts a pause short."""
-        self._cancel_timer(key)
-        if key in self._running:
-            self._dirty.add(key)
-        else:
-            self._enqueue(key)
+        self._add(key, Cause.WOKEN)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Look at the key in so many seconds, or earlier when an earlier look is planned already."""
@@ -72,7 +77,7 @@ class KeyQueue(Generic[K]):
         if planned is not None and planned.when() <= loop.time() + seconds:
             return
         self._cancel_timer(key)
-        self._timers[key] = loop.call_later(seconds, self.add, key)
+        self._timers[key] = loop.call_later(seconds, self._add, key, Cause.TIMER)
 
     async def run(self) -> None:
         """Work until cancelled; the handlers that run then are cancelled and awaited."""
@@ -90,19 +95,20 @@ class KeyQueue(Generic[K]):
             while not self._ready:
                 self._wake.clear()
                 await self._wake.wait()
-            key, _ = self._ready.popitem(last=False)
+            key, cause = self._ready.popitem(last=False)
             self._running.add(key)
-            pause = await self._handled(key)
+            pause = await self._handled(key, cause)
             self._running.discard(key)
             if key in self._dirty:
-                self._dirty.discard(key)
-                self._enqueue(key)
+                self._add(key, self._dirty.pop(key))
             elif pause is not None:
                 self.add_after(key, pause)
 
-    async def _handled(self, key: K) -> float | None:
+    async def _handled(self, key: K, cause: Cause) -> float | None:
+        if key in self._failures:
+            cause = Cause.WOKEN  # what the failed look did not see is still to be seen
         try:
-            pause = await self._handle(key)
+            pause = await self._handle(key, cause)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises: the key is tried again and on_error told
             self._on_error(key, error)
             self._failures[key] = self._failures.get(key, 0) + 1
@@ -110,8 +116,11 @@ class KeyQueue(Generic[K]):
         self._failures.pop(key, None)
         return pause
 
-    def _enqueue(self, key: K) -> None:
-        self._ready[key] = None
+    def _add(self, key: K, cause: Cause) -> None:
+        self._cancel_timer(key)
+        waiting = self._dirty if key in self._running else self._ready
+        if waiting.get(key) is not Cause.WOKEN:
+            waiting[key] = cause
         self._wake.set()
 
     def _cancel_timer(self, key: K) -> None:

@@ -1,7 +1,8 @@
 """The operator's process: lease, watches, work queue, sweep, health endpoint and an orderly end, around `reconcile`.
 
-Everything that works runs inside the lease. A reconcile gets a key and returns the seconds until it wants to look
-again; it finds out everything else by reading. What the watches miss (they may: see `shell`), the sweep hands over.
+Everything that works runs inside the lease. A reconcile gets a key and whether something woke it, and returns the
+seconds until it wants to look again; it finds out everything else by reading. What the watches miss (they may: see
+`shell`), the sweep hands over.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
@@ -22,7 +24,7 @@ from headrace.kube.errors import ApiUnavailable, Conflict, KindNotFound, KubeErr
 from headrace.kube.keys import Key, ParentOf
 from headrace.kube.lease import Lease
 from headrace.kube.metrics import Metrics
-from headrace.kube.queue import WORKERS, KeyQueue
+from headrace.kube.queue import WORKERS, Cause, KeyQueue
 from headrace.kube.resources import Object, Resource
 from headrace.kube.shell import Shell, Watch
 
@@ -31,7 +33,7 @@ HEALTH_PORT = 8080
 # Without an answer about the lease for this long the process is not ready.
 READY_SECONDS = 60.0
 
-Reconcile = Callable[[Key], Awaitable[float | None]]
+Reconcile = Callable[[Key, Cause], Awaitable[float | None]]
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ def identity() -> str:
 
 
 async def run(
-    reconcile: Reconcile,
+    new_reconcile: Callable[[], Reconcile],
     watches: Sequence[Watch],
     parent_of: ParentOf,
     client: KubeClient,
@@ -62,9 +64,10 @@ async def run(
 ) -> None:
     """Run until SIGTERM or SIGINT; then stop the work, release the lease and return.
 
-    `reconcile` writes through `client.guarded(lease.valid)`; `client` itself is only read with here.
+    `new_reconcile` is called each time the lease is taken: what a reconcile remembers ends with the lease. It writes
+    through `client.guarded(lease.valid)`; `client` itself is only read with here.
     """
-    operator = _Operator(reconcile, watches, parent_of, client, lease, settings)
+    operator = _Operator(new_reconcile, watches, parent_of, client, lease, settings)
     loop = asyncio.get_running_loop()
     async with _health(operator.metrics, lease, settings):
         task = asyncio.ensure_future(lease.run(operator.work))
@@ -92,14 +95,14 @@ class _Operator:
 
     def __init__(
         self,
-        reconcile: Reconcile,
+        new_reconcile: Callable[[], Reconcile],
         watches: Sequence[Watch],
         parent_of: ParentOf,
         client: KubeClient,
         lease: Lease,
         settings: Settings,
     ) -> None:
-        self._reconcile = reconcile
+        self._new_reconcile = new_reconcile
         self._watches = tuple(watches)
         self._parent_of = parent_of
         self._client = client
@@ -120,12 +123,13 @@ class _Operator:
             group.create_task(self._sweep_forever(), name="sweep")
 
     def _new_queue(self) -> KeyQueue[Key]:
-        return KeyQueue(self._handle, on_error=self._on_error, workers=self._settings.workers)
+        handle = partial(self._handle, self._new_reconcile())
+        return KeyQueue(handle, on_error=self._on_error, workers=self._settings.workers)
 
-    async def _handle(self, key: Key) -> float | None:
+    async def _handle(self, reconcile: Reconcile, key: Key, cause: Cause) -> float | None:
         started = time.monotonic()
         try:
-            return await self._reconcile(key)
+            return await reconcile(key, cause)
         finally:
             self.metrics.reconciles[key.resource.kind] += 1
             self.metrics.seconds[key.resource.kind] += time.monotonic() - started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from math import isnan
@@ -30,10 +30,7 @@ def parse_metrics(text: str) -> Counters:
     """
     requests = errors = rejections = 0
     buckets: dict[float, int] = {}
-    for line in text.splitlines():
-        if (sample := _SAMPLE.fullmatch(line)) is None:
-            continue
-        name, labels, count = sample["name"], dict(_LABEL.findall(sample["labels"])), _count(sample["value"])
+    for name, labels, count in _samples(text, _OURS):
         if name.startswith(_TENSORFLOW_LATENCY) and not labels.get("API"):
             continue
         if name in _REQUESTS and (outcome := _REQUESTS[name](labels)) is not None:
@@ -53,19 +50,23 @@ def parse_gateway_metrics(text: str, namespace: str, service: str) -> Counters:
     Its Gateway provider calls a route's backend ROUTE-svc-NAMESPACE-SERVICE-INDEX@kubernetesgateway. A series that is
     not there is a backend without a request.
     """
-    name = re.compile(".*-svc-" + re.escape(f"{namespace}-{service}") + "-[0-9]+@kubernetesgateway")
+    backend = re.compile(".*-svc-" + re.escape(f"{namespace}-{service}") + "-[0-9]+@kubernetesgateway")
     requests = errors = rejections = 0
-    for line in text.splitlines():
-        if (sample := _SAMPLE.fullmatch(line)) is None or sample["name"] != "traefik_service_requests_total":
-            continue
-        labels, count = dict(_LABEL.findall(sample["labels"])), _count(sample["value"])
-        if name.fullmatch(labels.get("service", "")) is None:
+    for _, labels, count in _samples(text, ("traefik_service_requests_total{",)):
+        if backend.fullmatch(labels.get("service", "")) is None:
             continue
         outcome = _by_http_status(labels)
         requests += count if outcome is not _Outcome.REJECTED else 0
         errors += count if outcome is _Outcome.FAILED else 0
         rejections += count if outcome is _Outcome.REJECTED else 0
     return Counters(requests, errors, rejections)
+
+
+def _samples(text: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str], int]]:
+    """Name, labels and value of the lines that begin so. Time is linear in the text: anybody may have written it."""
+    for line in text.splitlines():
+        if line.startswith(prefixes) and len(line) <= _MAX_LINE and (sample := _SAMPLE.fullmatch(line)) is not None:
+            yield sample["name"], dict(_LABEL.findall(sample["labels"])), _count(sample["value"])
 
 
 class _Outcome(Enum):
@@ -111,7 +112,9 @@ _CLIENTS_FAULT = frozenset(
     )
 )
 _SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<labels>[^}]*)\} (?P<value>\S+)")
-_LABEL = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+_LABEL = re.compile(r'([a-zA-Z_]{1,64})="([^"]*)"')
+_OURS = ("headrace_request", ":tensorflow:serving:request_")
+_MAX_LINE = 2048
 
 
 def _count(value: str) -> int:

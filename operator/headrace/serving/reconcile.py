@@ -1,4 +1,7 @@
-"""One pass over a ModelService: read everything of it live, plan, apply, tell the registry. The I/O around `plan`."""
+"""One pass over a ModelService: read everything of it live, plan, apply, tell the registry. The I/O around `plan`.
+
+While it is at rest (see `rest`) a pass is one question.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ from datetime import datetime
 import aiohttp
 
 from headrace.api.meta import Condition, ConditionStatus
-from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase, Route, to_status_dict
+from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase, to_status_dict
 from headrace.clock import utc_now
 from headrace.kube.apply import apply, is_owned
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import KindNotFound, NotOurs
 from headrace.kube.keys import Key
 from headrace.kube.plan import Event, EventType, Plan
+from headrace.kube.queue import Cause
 from headrace.kube.resources import (
     CONTROLLERREVISIONS,
     DEPLOYMENTS,
@@ -29,20 +33,21 @@ from headrace.kube.resources import (
 )
 from headrace.labels import MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.rollout.counters import Counters
-from headrace.rollout.route import route_path
+from headrace.serving import promises
 from headrace.serving.observed import Observed, Owned, ServingPod, read_pod
 from headrace.serving.plan import POLL_WAITING, plan
 from headrace.serving.resolve import NotResolved, resolve
+from headrace.serving.rest import Rests, is_at_rest
 from headrace.serving.revision import Artifact
+from headrace.serving.rivals import called, rivals, service_of
 from headrace.serving.scrape import Scraper
 from headrace.serving.status import finish_status
 from headrace.settings import Settings
+from headrace.tracking.aliases import Aliases
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import TrackingError
 from headrace.tracking.ledger import Ledger
 
-OUTCOME_TAG = "headrace.rollout"
-REASON_TAG = "headrace.rollout.reason"
 UNTOLD = "RegistryUpdated"  # the condition that is there, and False, while the registry is to be told something
 
 log = logging.getLogger(__name__)
@@ -68,9 +73,13 @@ class ServingReconciler:
         self._ledger = ledger
         self._mlflow = mlflow
         self._now = now
+        self._rests = Rests(client, Aliases(mlflow) if mlflow is not None else None)
 
-    async def reconcile(self, key: Key) -> float | None:
+    async def reconcile(self, key: Key, cause: Cause = Cause.WOKEN) -> float | None:
         """Seconds until the next look."""
+        if cause is Cause.TIMER and (pause := await self._rests.holds(key, self._now())) is not None:
+            return pause
+        self._rests.end(key)
         live = await self._client.get(MODELSERVICES, key.namespace, key.name)
         if live is None:
             return None
@@ -86,6 +95,8 @@ class ServingReconciler:
         except NotOurs as error:
             return await self._say(service, observed, "NameInUse", str(error))
         await self._tell_registry(key)
+        if observed.artifact is not None and is_at_rest(service, live.get("status"), observed, planned):
+            return await self._rests.begin(key, service.spec.model, observed.artifact, self._now())
         return again
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -110,6 +121,10 @@ class ServingReconciler:
                     templates[meta["name"]] = obj["data"]["template"]
                 if resource == HTTPROUTES:
                     route = obj
+        above, below = rivals(service, route, routes)
+        for rival in below:
+            # It has to give way, and no event tells it: it is this service that changed.
+            self._rests.end(service_of(rival))
         accepted, message = _acceptance(route)
         return Observed(
             artifact=artifact,
@@ -121,7 +136,7 @@ class ServingReconciler:
             gateway=await self._gateway_counters(service),
             gateway_api=gateway_api,
             weights=_weights(route),
-            route_conflict=_conflict(service, route, routes),
+            route_conflict=called(above[0]) if above else "",
             route_accepted=accepted,
             route_message=message,
         )
@@ -190,12 +205,10 @@ class ServingReconciler:
         if live is None:
             return
         service = ModelService.model_validate(live)
-        status = service.status
-        pending = status.promotion.pending_version if status.promotion else None
-        if pending is None and not status.pending_outcomes:
+        if not promises.has_promises(service.status):
             return
         try:
-            told, events = await self._keep_promises(service, self._ledger)
+            told, events = await promises.keep(service, self._ledger)
         except TrackingError as error:
             log.warning("%s: the registry is still to be told: %s", key, error)
             await self._say_untold(service, live, error)
@@ -218,38 +231,8 @@ class ServingReconciler:
         said = service.status.model_copy(update={"conditions": (*_without_untold(service.status), condition)})
         await self._write(said, live, (Event(EventType.WARNING, error.reason, str(error)),))
 
-    async def _keep_promises(
-        self, service: ModelService, ledger: Ledger
-    ) -> tuple[ModelServiceStatus, tuple[Event, ...]]:
-        status, name = service.status, self._model_of(service)
-        events: tuple[Event, ...] = ()
-        for entry in status.pending_outcomes:
-            tags = {OUTCOME_TAG: entry.outcome.value, REASON_TAG: entry.reason}
-            await ledger.tag_version(name, entry.version, tags)
-        promotion = status.promotion
-        if promotion is not None and promotion.pending_version is not None:
-            owner = f"{service.metadata.namespace}/{service.metadata.name}"
-            await ledger.claim_alias(name, promotion.alias, owner)
-            expected = promotion.expected_version
-            if expected is None:  # the first time: wherever the alias is, it is taken over from there
-                current = await ledger.resolve(name, promotion.alias)
-                expected = current.version if current else None
-            await ledger.move_alias(name, promotion.alias, promotion.pending_version, expected)
-            message = f"alias {promotion.alias} of {name} points at version {promotion.pending_version}"
-            events = (Event(EventType.NORMAL, "AliasMoved", message),)
-            promotion = promotion.model_copy(
-                update={"expected_version": promotion.pending_version, "pending_version": None}
-            )
-        return status.model_copy(update={"pending_outcomes": (), "promotion": promotion}), events
-
     async def _write(self, status: ModelServiceStatus, live: Object, events: tuple[Event, ...]) -> None:
         await apply(Plan(status=to_status_dict(status), events=events), self._client, MODELSERVICES, live)
-
-    def _model_of(self, service: ModelService) -> str:
-        for revision in (service.status.stable, service.status.canary):
-            if revision is not None and revision.model is not None and revision.model.name:
-                return revision.model.name
-        return ""
 
 
 def _acceptance(route: Object | None) -> tuple[bool | None, str]:
@@ -270,43 +253,6 @@ def _weights(route: Object | None) -> dict[str, int] | None:
         return None
     backends = (backend for rule in route["spec"].get("rules") or () for backend in rule.get("backendRefs") or ())
     return {backend["name"]: backend.get("weight", 1) for backend in backends}
-
-
-def _conflict(service: ModelService, own: Object | None, routes: Objects) -> str:
-    """The older HTTPRoute of another service with the same gateway, host and path; Gateway status does not say so."""
-    route = service.spec.route
-    if route is None:
-        return ""
-    for other in sorted(routes, key=_seniority):
-        # Before there is a route of ours, everybody's is older.
-        if is_owned(other, service.metadata.uid) or (own is not None and _seniority(other) > _seniority(own)):
-            continue
-        if _collides(other, service, route):
-            return f"{other['metadata']['namespace']}/{other['metadata']['name']}"
-    return ""
-
-
-def _seniority(route: Object) -> tuple[str, str, str]:
-    """Gateway API's own order: the oldest first, of the same second the first in the alphabet."""
-    meta = route["metadata"]
-    return meta["creationTimestamp"], meta["namespace"], meta["name"]
-
-
-def _collides(other: Object, service: ModelService, route: Route) -> bool:
-    spec, namespace = other.get("spec") or {}, other["metadata"]["namespace"]
-    theirs = [
-        (ref.get("namespace") or namespace, ref["name"], ref.get("sectionName")) for ref in spec.get("parentRefs") or ()
-    ]
-    ours = [(ref.namespace or service.metadata.namespace, ref.name, ref.section_name) for ref in route.parent_refs]
-    same_listener = any(a[:2] == b[:2] and (a[2] == b[2] or a[2] is None or b[2] is None) for a in theirs for b in ours)
-    hosts, hostnames = set(spec.get("hostnames") or ()), set(route.hostnames)
-    same_host = bool(hosts & hostnames) or (not hosts and not hostnames)
-    paths = {
-        match.get("path", {}).get("value", "/")
-        for rule in spec.get("rules") or ()
-        for match in rule.get("matches") or ()
-    }
-    return same_listener and same_host and route_path(service.metadata.namespace, service.metadata.name, route) in paths
 
 
 def _without_untold(status: ModelServiceStatus) -> tuple[Condition, ...]:

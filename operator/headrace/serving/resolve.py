@@ -32,7 +32,7 @@ async def resolve(
     if model.uri is not None:
         return Artifact(uri=model.uri.rstrip("/"))
     if model.training_job is not None:
-        return await _of_training_job(service.metadata.namespace, model.training_job.name, kube)
+        return await of_training_job(service.metadata.namespace, model.training_job.name, kube)
     assert model.registry is not None
     if ledger is None or mlflow is None:
         raise NotResolved("TrackingNotConfigured", "spec.model.registry is set, but this installation has no MLflow")
@@ -57,7 +57,8 @@ def _registered(version: ModelVersion) -> Artifact:
     return Artifact(version.source.rstrip("/"), version.digest, version.model, version.version)
 
 
-async def _of_training_job(namespace: str, name: str, kube: KubeClient) -> Artifact:
+async def of_training_job(namespace: str, name: str, kube: KubeClient) -> Artifact:
+    """The model that the TrainingJob brought out. Raises NotResolved."""
     found = await kube.get(TRAININGJOBS, namespace, name)
     if found is None:
         raise NotResolved("TrainingJobNotFound", f"there is no TrainingJob {name!r} in namespace {namespace!r}")

@@ -48,6 +48,11 @@ def server_of(runtime: RuntimeName, model: str, version: str, digest: str, setti
     return _onnxruntime(model, version, digest, settings)
 
 
+def model_path(runtime: RuntimeName, model: str) -> str:
+    """Where a server's protocol has the model."""
+    return f"/v1/models/{model}" if runtime is RuntimeName.TENSORFLOW_SERVING else f"/v2/models/{model}"
+
+
 def _onnxruntime(model: str, version: str, digest: str, settings: Settings) -> Server:
     container: Object = {
         "args": [
@@ -64,7 +69,7 @@ def _onnxruntime(model: str, version: str, digest: str, settings: Settings) -> S
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
         "readinessProbe": {
-            "httpGet": {"path": f"/v2/models/{model}/ready", "port": "http"},
+            "httpGet": {"path": f"{model_path(RuntimeName.ONNXRUNTIME, model)}/ready", "port": "http"},
             "periodSeconds": 2,
             "failureThreshold": 2,
         },
@@ -91,7 +96,7 @@ def _tensorflow_serving(model: str, version: str, settings: Settings) -> Server:
     The flags are those of tensorflow_model_server. It reads the path of its metrics from a file only; the file is an
     annotation of the pod, so that a revision needs no object more.
     """
-    status = {"path": f"/v1/models/{model}", "port": "http"}
+    status = {"path": model_path(RuntimeName.TENSORFLOW_SERVING, model), "port": "http"}
     container: Object = {
         # Not the official image's entrypoint: that is a shell script with a model's name and place of its own.
         "command": ["tensorflow_model_server"],

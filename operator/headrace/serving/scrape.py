@@ -11,9 +11,9 @@ import aiohttp
 from yarl import URL
 
 from headrace.rollout.counters import Counters, parse_gateway_metrics, parse_metrics
+from headrace.scrape import TIMEOUT_SECONDS, read_bounded
 from headrace.serving.observed import ServingPod
 
-TIMEOUT_SECONDS = 2.0
 MAX_BYTES = 4 * 1024 * 1024
 
 log = logging.getLogger(__name__)
@@ -55,19 +55,8 @@ class Scraper:
         return sorted({str(address[0]) for *_, address in found})
 
     async def _read(self, url: str) -> str | None:
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        try:
-            async with self._http.get(url, timeout=timeout, allow_redirects=False) as answer:
-                body = b""
-                async for chunk in answer.content.iter_chunked(65536):
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        log.debug("%s: more than %d bytes", url, MAX_BYTES)
-                        return None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.debug("%s: %s", url, error)
-            return None
-        return body.decode(errors="replace") if answer.status == 200 else None
+        body = await read_bounded(self._http, url, MAX_BYTES)
+        return body.decode(errors="replace") if body is not None else None
 
 
 def _url(address: str, port: int, path: str) -> str:

@@ -18,6 +18,7 @@ from headrace.kube.resources import Object
 from headrace.labels import MODEL_SERVICE_UID
 from headrace.rollout.route import HTTP_PORT, route_path
 from headrace.serving.observed import Observed
+from headrace.serving.runtimes import model_path
 
 
 def finish_status(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> Object:
@@ -27,7 +28,7 @@ def finish_status(service: ModelService, status: ModelServiceStatus, observed: O
         update={
             "observed_generation": service.metadata.generation,
             "conditions": _conditions(service, status, observed, now),
-            "columns": _columns(service, status),
+            "columns": _columns(service, status, observed),
             "url": _url(service),
             "replicas": sum(len(observed.pods_of(revision.revision)) for revision in revisions),
             "selector": f"{MODEL_SERVICE_UID}={service.metadata.uid}",
@@ -38,11 +39,12 @@ def finish_status(service: ModelService, status: ModelServiceStatus, observed: O
 
 def _url(service: ModelService) -> str:
     meta, route = service.metadata, service.spec.route
+    model = model_path(service.spec.runtime.name, meta.name)
     if route is None:
-        return f"http://{meta.name}.{meta.namespace}.svc:{HTTP_PORT}/v2/models/{meta.name}"
+        return f"http://{meta.name}.{meta.namespace}.svc:{HTTP_PORT}{model}"
     host = route.hostnames[0] if route.hostnames else "GATEWAY"
     path = route_path(meta.namespace, meta.name, route).rstrip("/")
-    return f"http://{host}{path}/v2/models/{meta.name}"
+    return f"http://{host}{path}{model}"
 
 
 _Fact = tuple[bool | None, str, str]
@@ -54,14 +56,16 @@ def _conditions(
     reason, message = status.reason or "Unknown", status.message or ""
     stable = status.stable
     routed, route_reason, route_message = _route_fact(service, status, observed)
-    serves = stable is not None and stable.ready_replicas > 0 and routed is not False
+    unrouted = stable is not None and stable.ready_replicas > 0 and routed is False
+    serves = stable is not None and stable.ready_replicas > 0 and not unrouted
     under_way = status.phase in (Phase.PENDING, Phase.CANARYING, Phase.PROMOTING, Phase.ROLLING_BACK)
     degraded = status.phase in (Phase.FAILED, Phase.ROLLED_BACK, Phase.ROLLING_BACK) or (
         stable is not None and stable.ready_replicas < stable.replicas
     )
     problem = observed.artifact_problem
+    why = ("Serving", "") if serves else (route_reason, route_message) if unrouted else (reason, message)
     facts: dict[str, _Fact] = {
-        "Ready": (serves, "Serving" if serves else reason, "" if serves else message or route_message),
+        "Ready": (serves, *why),
         "Progressing": (under_way, reason, message if under_way else ""),
         "Degraded": (degraded, reason, message if degraded else ""),
         "ModelResolved": (problem is None, problem[0] if problem else "Resolved", problem[1] if problem else ""),
@@ -104,12 +108,13 @@ def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Obs
     return True, "Accepted", ""
 
 
-def _columns(service: ModelService, status: ModelServiceStatus) -> ServiceColumns:
+def _columns(service: ModelService, status: ModelServiceStatus, observed: Observed) -> ServiceColumns:
     stable, canary, rollout = status.stable, status.canary, status.rollout
     shown = "-"
     if canary is not None and stable is not None and rollout is not None:
         shown = f"{_version(canary)} {rollout.applied_weight}% {min(rollout.step, rollout.steps)}/{rollout.steps}"
-    ready = stable is not None and stable.ready_replicas > 0
+    routed, _, _ = _route_fact(service, status, observed)
+    ready = stable is not None and stable.ready_replicas > 0 and routed is not False
     digest = stable.digest.removeprefix("sha256:")[:12] if stable and stable.digest else "-"
     wanted = (stable.replicas if stable else 0) + (canary.replicas if canary else 0)
     there = (stable.ready_replicas if stable else 0) + (canary.ready_replicas if canary else 0)

@@ -26,6 +26,7 @@ from headrace.tracking.records import (
 CALL_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 PAGE_SIZE = 200
+REGISTRY_PAGE_SIZE = 1000  # the most that MLflow gives
 
 _ERRORS: dict[int, type[TrackingError]] = {
     401: TrackingForbidden,
@@ -99,13 +100,15 @@ class MlflowClient:
         answer = await self._get("registered-models/get", f"model {name}", name=name)
         return RegisteredModel.of(answer["registered_model"])
 
+    async def search_registered_models(self, tag: str) -> list[RegisteredModel]:
+        """All models that carry the tag, whatever its value, each with its aliases."""
+        query = {"filter": f"tags.`{_key(tag)}` LIKE '%'", "max_results": str(REGISTRY_PAGE_SIZE)}
+        found = await self._pages("registered-models/search", "the models", "registered_models", query)
+        return [RegisteredModel.of(entry) for entry in found]
+
     async def set_registered_model_tag(self, name: str, key: str, value: str) -> None:
         body = {"name": name, "key": key, "value": value}
         await self._post("registered-models/set-tag", f"model {name}", body)
-
-    async def delete_registered_model_tag(self, name: str, key: str) -> None:
-        body = {"name": name, "key": key}
-        await self._call("DELETE", "2.0/mlflow/registered-models/delete-tag", f"tag {key} of model {name}", body=body)
 
     async def create_model_version(self, name: str, source: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         body = {"name": name, "source": source, "run_id": run_id, "tags": _pairs(tags)}
@@ -120,15 +123,9 @@ class MlflowClient:
     async def search_model_versions(self, name: str, tag: str, value: str) -> list[ModelVersion]:
         """All versions of the model that carry the tag with this value, lowest version first."""
         condition = f"name = '{_literal(name)}' and tags.`{_key(tag)}` = '{_literal(value)}'"
-        found: list[ModelVersion] = []
-        page = ""
-        while True:
-            query = {"filter": condition, "max_results": str(PAGE_SIZE)} | ({"page_token": page} if page else {})
-            answer = await self._get("model-versions/search", f"versions of model {name}", **query)
-            found += [ModelVersion.of(entry) for entry in answer.get("model_versions", [])]
-            page = answer.get("next_page_token", "")
-            if not page:
-                return sorted(found, key=lambda entry: int(entry.version))
+        query = {"filter": condition, "max_results": str(PAGE_SIZE)}
+        found = await self._pages("model-versions/search", f"versions of model {name}", "model_versions", query)
+        return sorted((ModelVersion.of(entry) for entry in found), key=lambda entry: int(entry.version))
 
     async def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         body = {"name": name, "version": version, "key": key, "value": value}
@@ -182,6 +179,17 @@ class MlflowClient:
     async def _get(self, path: str, what: str, **query: str) -> dict[str, Any]:
         return await self._call("GET", f"2.0/mlflow/{path}", what, query=query)
 
+    async def _pages(self, path: str, what: str, field: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The entries of `field` of all pages."""
+        found: list[dict[str, Any]] = []
+        page = ""
+        while True:
+            answer = await self._get(path, what, **query, **({"page_token": page} if page else {}))
+            found += answer.get(field, [])
+            page = answer.get("next_page_token", "")
+            if not page:
+                return found
+
     async def _post(self, path: str, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call("POST", f"2.0/mlflow/{path}", what, body=body)
 
@@ -207,6 +215,8 @@ class MlflowClient:
                 allow_redirects=False,
             ) as response:
                 status, answer = response.status, await response.read()
+                if status != 200 and not _code_of(answer):
+                    response.close()  # somebody else answered: the next call is to find its own way
         except TimeoutError as error:
             raise TrackingUnavailable(f"{subject}: no answer within {CALL_SECONDS:.0f} s") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -222,7 +232,7 @@ def _parse(subject: str, answer: bytes) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise TrackingError(f"{subject}: the answer is not MLflow's: is the URL right? It begins {answer[:80]!r}")
+        raise TrackingUnavailable(f"{subject}: the answer is not MLflow's: is the URL right? It begins {answer[:80]!r}")
     return parsed
 
 
@@ -232,12 +242,20 @@ def _error(subject: str, status: int, answer: bytes) -> TrackingError:
         code, message = str(said.get("error_code", "")), str(said.get("message", ""))
     except (ValueError, AttributeError):
         code, message = "", answer.decode(errors="replace").strip()
-    kind = _CODES.get(code) or _ERRORS.get(status) or (TrackingUnavailable if status >= 500 else TrackingError)
+    # What has no code is not MLflow's answer but a proxy's, or another server's at its address: MLflow is away.
+    kind = _CODES.get(code) or _ERRORS.get(status) or (TrackingError if code and status < 500 else TrackingUnavailable)
     if status == 400 and re.search(r"\balias\b.*\bnot found\b", message):
         # MLflow calls an alias that does not exist an invalid parameter.
         kind = NotFound
     hint = "" if code or status != 404 else " (not MLflow's answer: is the URL right?)"
     return kind(f"{subject}: {status} {code}: {message[:500]}".rstrip(": ") + hint)
+
+
+def _code_of(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer).get("error_code", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:

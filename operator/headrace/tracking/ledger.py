@@ -8,7 +8,7 @@ Names: a registered model is `NAMESPACE.NAME`, an experiment `NAMESPACE/NAME`. A
 so two namespaces never share one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from headrace.tracking.client import MlflowClient
@@ -51,9 +51,21 @@ def artifact_location(bucket: str, experiment: str) -> str:
     return f"s3://{bucket}/mlflow/{experiment}"
 
 
+StillOwns = Callable[[str, str], Awaitable[bool]]
+
+
+async def _always(owner: str, alias: str) -> bool:
+    return True
+
+
 class Ledger:
-    def __init__(self, client: MlflowClient) -> None:
+    """`still_owns` tells whether a service (`NAMESPACE/NAME`) is still there and has this promotion alias: nobody tells
+    the registry of one that was deleted.
+    """
+
+    def __init__(self, client: MlflowClient, still_owns: StillOwns = _always) -> None:
         self._client = client
+        self._still_owns = still_owns
 
     # -- experiments and runs ------------------------------------------------------------------------------------------
 
@@ -131,12 +143,12 @@ class Ledger:
             return None
 
     async def move_alias(self, model: str, alias: str, version: str, expected: str | None) -> None:
-        """Point a promotion alias at `version`; it must be at `expected` (None: must not exist) or there already."""
+        """Point a promotion alias at `version`; it must be at `expected` (None: must not exist), nowhere, or there."""
         current = await self.resolve(model, alias)
         at = current.version if current else None
         if at == version:
             return
-        if at != expected:
+        if at is not None and at != expected:
             raise AliasMovedExternally(
                 f"alias {alias} of model {model} is {_at(at)}, expected {_at(expected)}: somebody else moved it. "
                 f"Move it back in MLflow to go on, or delete it to let Headrace start anew"
@@ -161,7 +173,8 @@ class Ledger:
             found = await self._client.get_registered_model(model)
         except NotFound:
             return ""
-        return found.tags.get(PROMOTION_TAG_PREFIX + alias, "")
+        owner = found.tags.get(PROMOTION_TAG_PREFIX + alias, "")
+        return owner if owner and await self._still_owns(owner, alias) else ""
 
     async def claim_alias(self, model: str, alias: str, service: str) -> None:
         """Make `service` (`NAMESPACE/NAME`) the owner of this promotion alias, unless another one is."""
@@ -174,11 +187,6 @@ class Ledger:
                 "use another spec.rollout.promotion.alias"
             )
         await self._client.set_registered_model_tag(model, PROMOTION_TAG_PREFIX + alias, service)
-
-    async def release_alias(self, model: str, alias: str, service: str) -> None:
-        """Give up the ownership of a promotion alias; the alias stays where it is."""
-        if await self.alias_owner(model, alias) == service:
-            await self._client.delete_registered_model_tag(model, PROMOTION_TAG_PREFIX + alias)
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 

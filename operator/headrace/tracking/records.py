@@ -71,9 +71,10 @@ class Run:
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """`aliases` maps an alias to the version that it points at."""
+    """`aliases` maps an alias to the version that it points at; `created` in milliseconds since 1970."""
 
     name: str
+    created: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,6 +82,7 @@ class RegisteredModel:
     def of(cls, found: Mapping[str, Any]) -> "RegisteredModel":
         return cls(
             name=found["name"],
+            created=int(found.get("creation_timestamp", 0)),
             tags=_tags(found.get("tags", [])),
             aliases={entry["alias"]: str(entry["version"]) for entry in found.get("aliases", [])},
         )

@@ -14,6 +14,7 @@ from headrace.api.trainingjob import (
     TrainingJobStatus,
 )
 from headrace.training.failures import Cause
+from headrace.training.observed import TRAINER_CONTAINER
 from headrace.training.states import Reason, rule_for
 
 MAX_HISTORY = 10
@@ -28,7 +29,7 @@ def back_off(failures_in_a_row: int) -> timedelta:
 
 
 def end_failed(job: TrainingJob, status: TrainingJobStatus, cause: Cause, now: datetime) -> TrainingJobStatus:
-    """The status after an attempt failed: Restarting with a time for the next one, or Failed."""
+    """The status after an attempt failed, or could not begin: Restarting with a time for the next one, or Failed."""
     rule = rule_for(cause.failure_class, cause.reason)
     counted = status.attempts_counted + rule.counted
     limit = job.spec.restart_policy.max_restarts
@@ -40,19 +41,16 @@ def end_failed(job: TrainingJob, status: TrainingJobStatus, cause: Cause, now: d
         reason=cause.reason,
         exit_code=cause.exit_code,
         pod=cause.pod or None,
-        container="trainer" if cause.pod else None,
+        container=cause.container or (TRAINER_CONTAINER if cause.pod else None),
         message=cause.message,
         log_tail=cause.log_tail or None,
         attempt=number,
         retryable=retryable,
         hint=cause.advice or None,
     )
-    changes = {
+    changes = _closed(status, now, AttemptOutcome.FAILED, cause.failure_class, cause.reason, rule.counted) | {
         "failure": failure,
         "attempts_counted": counted,
-        "history": _history(status, now, AttemptOutcome.FAILED, cause.failure_class, cause.reason, rule.counted),
-        "attempt": status.attempt.model_copy(update={"finished_at": now}) if status.attempt else None,
-        "workers": (),
     }
     if retryable:
         wait = back_off(_recent_failures(status) + 1)
@@ -82,13 +80,11 @@ def end_failed(job: TrainingJob, status: TrainingJobStatus, cause: Cause, now: d
 def end_suspended(status: TrainingJobStatus, reason: str, message: str, now: datetime) -> TrainingJobStatus:
     """The status after suspension ended an attempt: it counts nothing, the next one resumes from its checkpoint."""
     return status.model_copy(
-        update={
+        update=_closed(status, now, AttemptOutcome.SUSPENDED, FailureClass.DISRUPTED, reason, False)
+        | {
             "state": State.SUSPENDED if reason == Reason.SUSPENDED_BY_USER else State.QUEUED,
             "reason": reason,
             "message": message,
-            "history": _history(status, now, AttemptOutcome.SUSPENDED, FailureClass.DISRUPTED, reason, False),
-            "attempt": status.attempt.model_copy(update={"finished_at": now}) if status.attempt else None,
-            "workers": (),
             "next_attempt_at": None,
         }
     )
@@ -97,36 +93,44 @@ def end_suspended(status: TrainingJobStatus, reason: str, message: str, now: dat
 def end_succeeded(status: TrainingJobStatus, now: datetime) -> TrainingJobStatus:
     """The status after an attempt trained to the end."""
     return status.model_copy(
-        update={
-            "failure": None,
-            "history": _history(status, now, AttemptOutcome.SUCCEEDED, None, Reason.TRAINED, False),
-            "attempt": status.attempt.model_copy(update={"finished_at": now}) if status.attempt else None,
-            "workers": (),
-            "next_attempt_at": None,
-        }
+        update=_closed(status, now, AttemptOutcome.SUCCEEDED, None, Reason.TRAINED, False)
+        | {"failure": None, "next_attempt_at": None}
     )
 
 
-def _history(
+def _closed(
     status: TrainingJobStatus,
     now: datetime,
     outcome: AttemptOutcome,
     failure_class: FailureClass | None,
     reason: str,
     counted: bool,
-) -> tuple[AttemptRecord, ...]:
+) -> dict[str, object]:
+    """What ending the attempt under way changes; an attempt ends once, whatever keeps the next one from beginning."""
     attempt = status.attempt
+    if attempt is None or attempt.finished_at is not None:
+        return {"workers": ()}
     entry = AttemptRecord(
-        attempt=attempt.number if attempt else 0,
-        job=attempt.job if attempt else None,
-        started_at=attempt.started_at if attempt else None,
+        attempt=attempt.number,
+        job=attempt.job,
+        started_at=attempt.started_at,
         finished_at=now,
         outcome=outcome,
         class_=failure_class,
         reason=reason,
         counted=counted,
     )
-    return (*status.history, entry)[-MAX_HISTORY:]
+    return {
+        "history": (*status.history, entry)[-MAX_HISTORY:],
+        "attempt": attempt.model_copy(update={"finished_at": now}),
+        "active_seconds": (status.active_seconds or 0) + _seconds_between(attempt.active_since, now),
+        "workers": (),
+    }
+
+
+def _seconds_between(begin: datetime | None, end: datetime) -> int:
+    """Whole seconds; 0 for what never began, or began in the future of another machine's clock."""
+    return max(int((end - begin).total_seconds()), 0) if begin is not None else 0
 
 
 def _recent_failures(status: TrainingJobStatus) -> int:

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from headrace.api.common import FailureClass
-from headrace.training.observed import Job, Pod, PodPhase, Terminated
+from headrace.training.observed import Job, Pod, PodPhase, SideContainer, Terminated
 from headrace.training.record import Outcome, Record
 from headrace.training.states import Reason
 
 # A pod that should be gone is waited for this long after its grace period; then its node is taken for lost.
 LOST_AFTER = timedelta(seconds=45)
+# A pod that has a node is prepared within seconds; after this long something is missing.
+PREPARED_WITHIN = timedelta(seconds=30)
+# How far the clocks of a node and of the API server are let differ.
+CLOCK_SKEW = timedelta(seconds=5)
 
 _DISRUPTIONS = {
     "EvictionByEvictionAPI": Reason.EVICTED,
@@ -42,6 +46,10 @@ HINTS: dict[str, str] = {
     Reason.UNSCHEDULABLE: "ask for less in resources, or add a node that fits",
     Reason.STORAGE_LIMIT: "raise resources.limits.ephemeral-storage, or write less into the working directory",
     Reason.CONTAINER_CONFIG: "create what the message names in this namespace (headrace tenant add makes the Secrets)",
+    Reason.VOLUMES_NOT_READY: "kubectl describe pod names what is missing: make that Secret, ConfigMap or claim in "
+    "this namespace, or correct podTemplate's volumes",
+    Reason.CONTAINER_FAILED: "look at that container in podTemplate: kubectl logs POD -c CONTAINER; what only "
+    "accompanies the training is best an init container with restartPolicy Always, whose end is not asked about",
     Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob; the last checkpoint is kept",
     Reason.TENANT_NOT_FOUND: "run: headrace tenant add NAMESPACE",
     Reason.TRACKING_NOT_CONFIGURED: "install the chart with mlflow.enabled or mlflow.url, or leave spec.tracking out",
@@ -62,6 +70,7 @@ class Cause:
     exit_code: int | None = None
     log_tail: str = ""
     hint: str = ""
+    container: str = ""  # empty: the trainer
 
     @property
     def advice(self) -> str:
@@ -122,9 +131,8 @@ def cause_of(job: Job | None, pods: tuple[Pod, ...], now: datetime) -> Cause:
 def pod_cause(pod: Pod, now: datetime) -> Cause | None:
     """What made this pod fail; None when it did not."""
     record, ended = pod.record, pod.terminated
-    out_of_memory = ended is not None and ended.reason == "OOMKilled"
-    if record is not None and record.outcome is Outcome.SUCCEEDED and not out_of_memory:
-        return None
+    if has_trained(pod):
+        return _by_side_container(pod, now)
     if pod.disruption:
         reason = _DISRUPTIONS.get(pod.disruption, Reason.EVICTED)
         message = pod.message or (record.message if record else "") or f"the pod was removed: {pod.disruption}"
@@ -132,23 +140,92 @@ def pod_cause(pod: Pod, now: datetime) -> Cause | None:
         return Cause(FailureClass.DISRUPTED, reason, message, at, pod.name, ended.exit_code if ended else None)
     if pod.reason == "Evicted":
         return Cause(FailureClass.STORAGE, Reason.STORAGE_LIMIT, pod.message, _earliest(record, None, now), pod.name)
-    if out_of_memory and not (record and record.failure_class == FailureClass.OOM):
+    if _is_out_of_memory(ended) and not (record and record.failure_class == FailureClass.OOM):
         message = "the container was killed because it used more memory than resources.limits.memory"
         return _by_kubelet(pod, ended, record, FailureClass.OOM, Reason.OUT_OF_MEMORY, message, now)
     if record is not None and record.outcome in (Outcome.FAILED, Outcome.INTERRUPTED):
         return _by_record(pod, record)
     if ended is not None and ended.exit_code != 0:
         return _unrecorded(pod, ended, record, now)
-    if pod.phase is PodPhase.FAILED and ended is None:
-        message = pod.message or f"the node refused the pod: {pod.reason}"
-        return Cause(FailureClass.DISRUPTED, pod.reason or Reason.POD_REFUSED, message, now, pod.name)
     if is_lost(pod, now):
         message = f"node {pod.node or '?'} no longer answers for the pod"
         return Cause(FailureClass.DISRUPTED, Reason.NODE_LOST, message, pod.deleted_at or now, pod.name)
+    if by_side := _by_side_container(pod, now):
+        return by_side
+    if pod.phase is PodPhase.FAILED and ended is None:
+        message = pod.message or f"the node refused the pod: {pod.reason}"
+        return Cause(FailureClass.DISRUPTED, pod.reason or Reason.POD_REFUSED, message, now, pod.name)
+    if pod.index == 0 and ended is not None and record is None and not _ended_by_deletion(pod, ended):
+        return without_record(pod, now)
     if pod.deleted_at is not None:
-        started = pod.deleted_at - timedelta(seconds=pod.grace_seconds)
-        return Cause(FailureClass.DISRUPTED, Reason.POD_DELETED, "the pod was deleted", started, pod.name)
+        began = _deletion_began(pod) or now
+        return Cause(FailureClass.DISRUPTED, Reason.POD_DELETED, "the pod was deleted", began, pod.name)
     return None
+
+
+def without_record(chief: Pod | None, now: datetime) -> Cause:
+    """An end with exit code 0 that no launcher speaks of is no success: nobody knows what was trained."""
+    return Cause(
+        FailureClass.CONFIG,
+        Reason.NO_RECORD,
+        "the container ended with exit code 0 and without a launcher's record",
+        now,
+        pod=chief.name if chief else "",
+        exit_code=0,
+        hint=HINTS[Reason.COMMAND_NOT_FOUND],
+    )
+
+
+def has_trained(pod: Pod) -> bool:
+    """The trainer ended well, by its own record and by the kubelet."""
+    record = pod.record
+    return record is not None and record.outcome is Outcome.SUCCEEDED and not _is_out_of_memory(pod.terminated)
+
+
+def _is_out_of_memory(ended: Terminated | None) -> bool:
+    return ended is not None and ended.reason == "OOMKilled"
+
+
+def _deletion_began(pod: Pod) -> datetime | None:
+    return pod.deleted_at - timedelta(seconds=pod.grace_seconds) if pod.deleted_at is not None else None
+
+
+def _ended_by_deletion(pod: Pod, ended: Terminated) -> bool:
+    """The container ended after somebody deleted the pod; where the kubelet gives no time, for that reason."""
+    began = _deletion_began(pod)
+    return began is not None and (ended.finished_at is None or ended.finished_at >= began - CLOCK_SKEW)
+
+
+def _by_side_container(pod: Pod, now: datetime) -> Cause | None:
+    """The first container beside the trainer that ended badly of its own accord: with it the whole pod failed."""
+    if pod.disruption or pod.reason == "Evicted":
+        return None
+    failed = [
+        (side, side.terminated)
+        for side in pod.sides
+        if side.terminated is not None
+        and side.terminated.exit_code != 0
+        and not _ended_by_deletion(pod, side.terminated)
+    ]
+    if not failed:
+        return None
+    side, ended = min(failed, key=lambda found: found[1].finished_at or now)
+    return Cause(
+        FailureClass.USER_CODE,
+        Reason.CONTAINER_FAILED,
+        _end_of(side, ended),
+        ended.finished_at or now,
+        pod.name,
+        ended.exit_code,
+        container=side.name,
+    )
+
+
+def _end_of(side: SideContainer, ended: Terminated) -> str:
+    kind = "init container" if side.is_init else "container"
+    why = f" ({ended.reason})" if ended.reason not in ("", "Error") else ""
+    said = f": {ended.message.strip()[-512:]}" if ended.message.strip() else ""
+    return f"{kind} {side.name!r} ended with exit code {ended.exit_code}{why}{said}"
 
 
 def _by_record(pod: Pod, record: Record) -> Cause:
@@ -174,7 +251,7 @@ def _unrecorded(pod: Pod, ended: Terminated, record: Record | None, now: datetim
     if ended.reason in _START_REASONS or (ended.exit_code in (126, 127) and record is None):
         message = ended.message or "the container's command could not be started"
         return _by_kubelet(pod, ended, record, FailureClass.CONFIG, Reason.COMMAND_NOT_FOUND, message, now)
-    if pod.deleted_at is not None:
+    if _ended_by_deletion(pod, ended):
         return _by_kubelet(pod, ended, record, FailureClass.DISRUPTED, Reason.POD_DELETED, "the pod was deleted", now)
     if ended.exit_code in (137, 143) or record is not None:
         message = f"the process ended from outside (exit code {ended.exit_code}) and left no record"
@@ -211,13 +288,13 @@ def _earliest(record: Record | None, other: datetime | None, now: datetime) -> d
     return min(times, default=now)
 
 
-def waiting_for(pods: tuple[Pod, ...]) -> Waiting | None:
+def waiting_for(pods: tuple[Pod, ...], now: datetime) -> Waiting | None:
     """What keeps the pods from starting, the worst first; None when nothing does."""
-    found = [reason for pod in pods if (reason := _pod_waiting(pod)) is not None]
+    found = [reason for pod in pods if (reason := _pod_waiting(pod, now)) is not None]
     return min(found, key=lambda waiting: not waiting.hopeless, default=None)
 
 
-def _pod_waiting(pod: Pod) -> Waiting | None:
+def _pod_waiting(pod: Pod, now: datetime) -> Waiting | None:
     if pod.is_over or pod.deleted_at is not None:
         return None
     reason, message = pod.waiting_reason, pod.waiting_message
@@ -229,6 +306,18 @@ def _pod_waiting(pod: Pod) -> Waiting | None:
         return Waiting(FailureClass.IMAGE, Reason.IMAGE_PULL, f"{reason}: {message}", pod.name)
     if reason in _CONTAINER_REASONS:
         return Waiting(FailureClass.CONFIG, Reason.CONTAINER_CONFIG, f"{reason}: {message}", pod.name)
+    if reason == "CrashLoopBackOff":  # only a native sidecar is started again
+        return Waiting(FailureClass.USER_CODE, Reason.CONTAINER_FAILED, f"{reason}: {message}", pod.name)
     if pod.unschedulable and not pod.node:
         return Waiting(FailureClass.SCHEDULING, Reason.UNSCHEDULABLE, pod.unschedulable, pod.name)
+    if _is_unprepared(pod, now):
+        what = f"node {pod.node} has not prepared the pod: a volume cannot be mounted, or the network is not set up"
+        return Waiting(FailureClass.CONFIG, Reason.VOLUMES_NOT_READY, what, pod.name)
     return None
+
+
+def _is_unprepared(pod: Pod, now: datetime) -> bool:
+    """The kubelet has had the pod for a while and not come to its containers. Pulling images comes after that."""
+    if not pod.node or pod.is_prepared or pod.container_running or pod.scheduled_at is None:
+        return False
+    return now > pod.scheduled_at + PREPARED_WITHIN

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from headrace.api.trainingjob import TrainingJob
@@ -42,7 +41,7 @@ class AttemptContext:
     image: str
     experiment_id: str = ""
     bucket: str = ""
-    remaining_seconds: int | None = None  # of activeDeadlineSeconds
+    remaining_seconds: int | None = None  # of activeDeadlineSeconds, at least 1
 
 
 def attempt_name(job_name: str, number: int) -> str:
@@ -99,7 +98,7 @@ def render_job(job: TrainingJob, context: AttemptContext, settings: Settings) ->
         "template": overlay(_pod_template(job, context, settings, name), spec.pod_template),
     }
     if context.remaining_seconds is not None:
-        body["activeDeadlineSeconds"] = max(context.remaining_seconds, 1)
+        body["activeDeadlineSeconds"] = context.remaining_seconds
     _protect(body["template"], job, context.number)
     return {
         "apiVersion": "batch/v1",
@@ -252,6 +251,10 @@ def owner_reference(job: TrainingJob) -> dict[str, Any]:
     }
 
 
-def remaining_seconds(deadline_seconds: int | None, elapsed: timedelta) -> int | None:
-    """What is left of activeDeadlineSeconds for the next attempt; None without a deadline."""
-    return None if deadline_seconds is None else int(deadline_seconds - elapsed.total_seconds())
+def remaining_seconds(job: TrainingJob) -> int | None:
+    """What the attempts that ended left of activeDeadlineSeconds, 0 or less where nothing; None without a deadline.
+
+    Status keeps a sum, as history forgets old attempts and no two times can tell how long the job was suspended.
+    """
+    deadline = job.spec.active_deadline_seconds
+    return None if deadline is None else deadline - (job.status.active_seconds or 0)

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -45,12 +46,25 @@ _PHASES = {phase.value: phase for phase in PodPhase}
 
 @dataclass(frozen=True)
 class Terminated:
-    """How the trainer container ended, by the kubelet."""
+    """How a container ended, by the kubelet."""
 
     exit_code: int
     reason: str
     message: str
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SideContainer:
+    """A container that podTemplate puts beside the trainer, and whose end decides the pod's.
+
+    A native sidecar (an init container with restartPolicy Always) is none: the kubelet starts it anew as long as the
+    trainer runs, stops it afterwards, and asks nothing about how it ended.
+    """
+
+    name: str
+    is_init: bool
+    terminated: Terminated | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,9 @@ class Pod:
     reason: str  # of the pod itself: Evicted, UnexpectedAdmissionError, ...
     message: str
     container_running: bool
+    sides: tuple[SideContainer, ...]
+    scheduled_at: datetime | None
+    is_prepared: bool  # volumes are mounted and the network is set up: the kubelet may start containers
 
     @property
     def held(self) -> bool:
@@ -91,6 +108,13 @@ class Pod:
         if self.phase in (PodPhase.SUCCEEDED, PodPhase.FAILED) or self.terminated is not None:
             return True
         return self.deleted_at is not None and not self.node
+
+    @property
+    def held_up_by(self) -> SideContainer | None:
+        """What keeps the pod from ending although its trainer did; None where nothing does, or the pod goes anyway."""
+        if self.terminated is None or self.phase in (PodPhase.SUCCEEDED, PodPhase.FAILED) or self.deleted_at:
+            return None
+        return next((side for side in self.sides if not side.is_init and side.terminated is None), None)
 
 
 @dataclass(frozen=True)
@@ -181,15 +205,13 @@ def read_job(obj: Object) -> Job:
 
 
 def read_pod(obj: Object) -> Pod:
-    """A training pod from its JSON."""
+    """A training pod from its JSON. Labels and annotations may be anybody's: what is no number there counts as 0."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     container: Object = next((c for c in status.get("containerStatuses") or () if c["name"] == TRAINER_CONTAINER), {})
     state = container.get("state") or {}
-    waiting, ended = state.get("waiting") or {}, state.get("terminated")
-    if not waiting:  # an init container that cannot start holds the pod up in the same way
-        for init in status.get("initContainerStatuses") or ():
-            waiting = (init.get("state") or {}).get("waiting") or waiting
+    ended = state.get("terminated")
+    waiting = {} if ended or "running" in state else _waiting(container, status.get("initContainerStatuses") or ())
     scheduled = conditions.get("PodScheduled") or {}
     disruption = conditions.get("DisruptionTarget") or {}
     disrupted = disruption.get("status") == "True"
@@ -198,8 +220,8 @@ def read_pod(obj: Object) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
-        index=int(annotations.get("batch.kubernetes.io/job-completion-index") or 0),
-        attempt=int(labels.get(ATTEMPT) or 0),
+        index=_number(annotations.get("batch.kubernetes.io/job-completion-index")),
+        attempt=_number(labels.get(ATTEMPT)),
         phase=_PHASES.get(phase, PodPhase.UNKNOWN),
         node=spec.get("nodeName") or "",
         ip=status.get("podIP") or "",
@@ -218,6 +240,32 @@ def read_pod(obj: Object) -> Pod:
         reason=status.get("reason") or "",
         message=status.get("message") or "",
         container_running="running" in state,
+        sides=_sides(spec, status),
+        scheduled_at=parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        is_prepared=(conditions.get("PodReadyToStartContainers") or {}).get("status") == "True",
+    )
+
+
+def _number(text: Any) -> int:
+    return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,9}", text) else 0
+
+
+def _waiting(trainer: Object, inits: Sequence[Object]) -> Object:
+    """What the pod waits for: an init container that cannot start says more than the trainer that comes after it."""
+    states = [(container.get("state") or {}).get("waiting") or {} for container in (*inits, trainer)]
+    telling = (state for state in states if state.get("reason") not in (None, "PodInitializing", "ContainerCreating"))
+    return next(telling, states[-1])
+
+
+def _sides(spec: Object, status: Object) -> tuple[SideContainer, ...]:
+    native = {c["name"] for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"}
+    inits = [c for c in status.get("initContainerStatuses") or () if c["name"] not in native]
+    others = [c for c in status.get("containerStatuses") or () if c["name"] != TRAINER_CONTAINER]
+    return tuple(
+        SideContainer(container["name"], is_init, _terminated(ended) if ended else None)
+        for containers, is_init in ((inits, True), (others, False))
+        for container in containers
+        for ended in [(container.get("state") or {}).get("terminated")]
     )
 
 

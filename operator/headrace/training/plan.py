@@ -3,7 +3,7 @@
 The flow of a TrainingJob reads from top to bottom in `plan`: over -> ending -> not started -> under way.
 Invariants: the attempt is written into status before its Job is created (a killed operator finds its way from there); a
 cause is taken only when no pod of the attempt can still change its record; pods are released after their record is in
-status.
+status; only ended attempts' time counts against the deadline, which the Job of the one under way keeps by itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from headrace.api.trainingjob import (
     Attempt,
+    ConditionStatus,
     FailureClass,
     Run,
     SourceStatus,
@@ -27,7 +28,16 @@ from headrace.kube.resources import CONFIGMAPS, JOBS, SERVICES, TRAININGJOBS
 from headrace.settings import Settings
 from headrace.tracking.ledger import model_name
 from headrace.training import attempt as attempts
-from headrace.training.failures import HINTS, Cause, Waiting, all_over, cause_of, pod_cause, waiting_for
+from headrace.training.failures import (
+    HINTS,
+    Cause,
+    Waiting,
+    all_over,
+    cause_of,
+    pod_cause,
+    waiting_for,
+    without_record,
+)
 from headrace.training.job import (
     AttemptContext,
     attempt_name,
@@ -39,6 +49,8 @@ from headrace.training.job import (
 from headrace.training.observed import Job, Live, Observed, Pod
 from headrace.training.record import Record
 from headrace.training.release import release
+from headrace.training.sidecars import HINT as SIDECAR_HINT
+from headrace.training.sidecars import held_up, overstayed, record_of_success
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status, take_live, take_record
 
@@ -50,6 +62,8 @@ PREPARE_REASONS = {
     "Exporting": Reason.EXPORTING,
     "Uploading": Reason.UPLOADING,
 }
+# Told by the launcher itself: they hold until it tells something else.
+TOLD_REASONS = frozenset({Reason.TRAINING, *PREPARE_REASONS.values()})
 
 
 @dataclass(frozen=True)
@@ -152,6 +166,15 @@ def _before_an_attempt(job: TrainingJob, observed: Observed, start: Start, now: 
         message = "an earlier job of this name is still being removed; it is waited for"
         waiting = status.model_copy(update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": message})
         return _Draft(Plan(patches=patches, requeue_after=POLL_ENDING), waiting)
+    draft = _wait_or_begin(job, observed, start, now, settings)
+    return replace(draft, plan=replace(draft.plan, patches=patches))
+
+
+def _wait_or_begin(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
+    remaining = remaining_seconds(job)
+    if remaining is not None and remaining <= 0:
+        message = f"the attempts took the {job.spec.active_deadline_seconds} s of activeDeadlineSeconds"
+        return _fail_to_begin(job, Cause(FailureClass.DEADLINE, Reason.DEADLINE_EXCEEDED, message, now), now)
     if problem := _source_problem(job, observed) or start.problem:
         return _wait_to_begin(job, problem, now)
     return _begin(job, observed, start, now, settings)
@@ -173,17 +196,42 @@ def _source_problem(job: TrainingJob, observed: Observed) -> Problem | None:
 
 def _wait_to_begin(job: TrainingJob, problem: Problem, now: datetime) -> _Draft:
     """What is missing may be made a moment after the job: it is waited for until startDeadlineSeconds."""
-    since = job.status.start_time or job.metadata.creation_timestamp or now
-    if not problem.patient and (now - since).total_seconds() > job.spec.start_deadline_seconds:
-        cause = Cause(problem.failure_class, problem.reason, problem.message, now)
-        failed = attempts.end_failed(job, job.status, cause, now)
-        return _Draft(Plan(events=(Event(EventType.WARNING, problem.reason, failed.message or ""),)), failed)
+    waited = (now - _waits_since(job, now)).total_seconds()
+    if not problem.patient and waited > job.spec.start_deadline_seconds:
+        return _fail_to_begin(job, Cause(problem.failure_class, problem.reason, problem.message, now), now)
     hint = HINTS.get(problem.reason, "")
     message = f"{problem.message}; {hint}" if hint else problem.message
     waiting = job.status.model_copy(update={"state": State.PENDING, "reason": problem.reason, "message": message})
-    told = job.status.reason == problem.reason and job.status.message == message
-    events = () if told else (Event(EventType.WARNING, problem.reason, message),)
+    events = _unless_told(job.status, waiting, Event(EventType.WARNING, problem.reason, message))
     return _Draft(Plan(events=events, requeue_after=POLL_WAITING), waiting)
+
+
+def _waits_since(job: TrainingJob, now: datetime) -> datetime:
+    """Since when the next attempt could have begun: not while another ran, nor while the job was suspended."""
+    status, attempt = job.status, job.status.attempt
+    if status.state is State.SUSPENDED:
+        return now
+    resumed = next(
+        (
+            c.last_transition_time
+            for c in status.conditions
+            if (c.type, c.status) == ("Suspended", ConditionStatus.FALSE)
+        ),
+        None,
+    )
+    ends = (attempt.started_at, attempt.finished_at) if attempt else ()
+    return max(filter(None, (job.metadata.creation_timestamp, resumed, status.next_attempt_at, *ends)), default=now)
+
+
+def _fail_to_begin(job: TrainingJob, cause: Cause, now: datetime) -> _Draft:
+    """Ends the job before another attempt's pods were made."""
+    failed = attempts.end_failed(job, job.status, cause, now)
+    return _Draft(Plan(events=(Event(EventType.WARNING, cause.reason, failed.message or ""),)), failed)
+
+
+def _unless_told(before: TrainingJobStatus, after: TrainingJobStatus, event: Event) -> tuple[Event, ...]:
+    """The Event of a status that is written anew; a status that says the same again is no event."""
+    return () if (before.reason, before.message) == (after.reason, after.message) else (event,)
 
 
 def _begin(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
@@ -205,7 +253,7 @@ def _begin(job: TrainingJob, observed: Observed, start: Start, now: datetime, se
     event = Event(
         EventType.NORMAL, "AttemptStarted", f"attempt {number} with {spec.strategy.workers} worker(s) of {image}"
     )
-    draft = _create(job.model_copy(update={"status": begun}), observed, start, now, settings)
+    draft = _create(job.model_copy(update={"status": begun}), observed, start, settings)
     # Of older attempts one is kept, for its logs.
     old = tuple(
         Delete(JOBS, job.metadata.namespace, j.name, j.uid)
@@ -233,17 +281,16 @@ def _pinned_source(job: TrainingJob, observed: Observed) -> SourceStatus | None:
     )
 
 
-def _create(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
+def _create(job: TrainingJob, observed: Observed, start: Start, settings: Settings) -> _Draft:
     """Creates what the attempt in status needs; what is there already is left alone."""
     status, spec = job.status, job.spec
     assert status.attempt is not None
-    begun = status.start_time or now
     context = AttemptContext(
         number=status.attempt.number,
         image=status.attempt.image or settings.trainer_image,
         experiment_id=start.experiment_id,
         bucket=start.bucket,
-        remaining_seconds=remaining_seconds(spec.active_deadline_seconds, now - begun),
+        remaining_seconds=remaining_seconds(job),
     )
     creates = [(SERVICES, render_service(job, context.number)), (JOBS, render_job(job, context, settings))]
     if spec.source.config_map is not None and observed.source is not None:
@@ -259,10 +306,12 @@ def _during_an_attempt(job: TrainingJob, observed: Observed, start: Start, now: 
     assert status.attempt is not None
     batch, pods = observed.job(status.attempt.job), observed.pods_of(status.attempt.number)
     if batch is None:
-        if status.attempt.job_uid is None:
-            return _create(job, observed, start, now, settings)
         if not all_over(pods, now):
             return _Draft(Plan(requeue_after=POLL_ENDING), status)
+        if record := record_of_success(pods, job.spec.strategy.workers):
+            return _trained(job, pods, record, now)
+        if status.attempt.job_uid is None and not pods and not job.spec.suspend:
+            return _begin_again(job, observed, start, now, settings)
         if job.spec.suspend:
             return _suspended(job, pods, now)
         return _failed(job, pods, cause_of(None, pods, now), None, now)
@@ -270,9 +319,8 @@ def _during_an_attempt(job: TrainingJob, observed: Observed, start: Start, now: 
         message = f"Job {batch.name!r} of another owner is in the way; it is waited for"
         waiting = status.model_copy(update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": message})
         return _Draft(Plan(requeue_after=POLL_WAITING), waiting)
-    if status.attempt.job_uid is None:
-        status = status.model_copy(update={"attempt": status.attempt.model_copy(update={"job_uid": batch.uid})})
-        job = job.model_copy(update={"status": status})
+    status = _take_job(status, batch)
+    job = job.model_copy(update={"status": status})
     if batch.complete or batch.failed:
         return _ended(job, batch, pods, now)
     if batch.suspended and batch.started_at is None and not pods:
@@ -289,12 +337,46 @@ def _during_an_attempt(job: TrainingJob, observed: Observed, start: Start, now: 
     return _active(job, batch, pods, observed.live, now)
 
 
+def _begin_again(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
+    """The attempt is in status, its Job was not made: the operator died in between, or the API server refused it.
+
+    What held when the attempt began may not hold any more.
+    """
+    if problem := _source_problem(job, observed) or start.problem:
+        return _wait_to_begin(job, problem, now)
+    assert job.status.attempt is not None
+    message = f"attempt {job.status.attempt.number} begins"
+    begun = job.status.model_copy(
+        update={
+            "state": State.PENDING,
+            "reason": Reason.WAITING_FOR_PODS,
+            "message": message,
+            "run": _expected_run(job.status, start),
+        }
+    )
+    return _create(job.model_copy(update={"status": begun}), observed, start, settings)
+
+
+def _take_job(status: TrainingJobStatus, batch: Job) -> TrainingJobStatus:
+    """The status with what identifies the attempt's Job, and since when the Job counts its time."""
+    assert status.attempt is not None
+    changes = {
+        "job_uid": status.attempt.job_uid or batch.uid,
+        "active_since": status.attempt.active_since or batch.started_at,
+    }
+    return status.model_copy(update={"attempt": status.attempt.model_copy(update=changes)})
+
+
 def _suspend(job: TrainingJob, batch: Job) -> _Draft:
+    return _stop(job, batch, "the pods are being stopped")
+
+
+def _stop(job: TrainingJob, batch: Job, message: str, *events: Event) -> _Draft:
     """Ends the attempt's Job; once its pods are over the attempt ends (`batch is None` above)."""
     metadata = job.metadata
     deletes = () if batch.deleting else (Delete(JOBS, metadata.namespace, batch.name, batch.uid),)
-    ending = job.status.model_copy(update={"reason": Reason.ENDING, "message": "the pods are being stopped"})
-    return _Draft(Plan(deletes=deletes, requeue_after=POLL_ENDING), ending)
+    ending = job.status.model_copy(update={"reason": Reason.ENDING, "message": message})
+    return _Draft(Plan(deletes=deletes, events=events, requeue_after=POLL_ENDING), ending)
 
 
 def _suspended(job: TrainingJob, pods: tuple[Pod, ...], now: datetime) -> _Draft:
@@ -318,16 +400,7 @@ def _ended(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], now: datetime) -
         return _failed(job, pods, cause_of(batch, pods, now), None, now)
     chief = next((pod for pod in pods if pod.index == 0), None)
     if chief is None or chief.record is None:
-        cause = Cause(
-            FailureClass.CONFIG,
-            Reason.NO_RECORD,
-            "the container ended with exit code 0 and without a launcher's record",
-            now,
-            pod=chief.name if chief else "",
-            exit_code=0,
-            hint=HINTS[Reason.COMMAND_NOT_FOUND],
-        )
-        return _failed(job, pods, cause, None, now)
+        return _failed(job, pods, without_record(chief, now), None, now)
     return _trained(job, pods, chief.record, now)
 
 
@@ -393,15 +466,20 @@ def _take_chief_record(status: TrainingJobStatus, pods: tuple[Pod, ...]) -> Trai
 def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | None, now: datetime) -> _Draft:
     status = job.status.model_copy(update={"workers": tuple(_worker(pod) for pod in pods)})
     status = _take_image(status, pods)
-    if waiting := waiting_for(pods):
+    if stayed := overstayed(pods, now):
+        return _stop_sidecars(job.model_copy(update={"status": status}), batch, stayed)
+    if waiting := waiting_for(pods, now):
         return _waiting(job.model_copy(update={"status": status}), batch, pods, waiting, now)
     chief = next((pod for pod in pods if pod.index == 0), None)
     if chief is None or not chief.node:
         state, reason, message = State.PENDING, Reason.WAITING_FOR_PODS, "the pods are being created"
     elif chief.is_over:
-        state, reason, message = State.RUNNING, Reason.ENDING, "waits for the other workers, and for the Job to end"
+        state, reason, message = State.RUNNING, Reason.ENDING, _what_goes_on(pods)
     elif not chief.container_running:
         state, reason, message = State.STARTING, Reason.CREATING_CONTAINERS, f"on node {chief.node}"
+    elif live is None and status.state is State.RUNNING and status.reason in TOLD_REASONS:
+        # One answer that was lost says nothing about the training.
+        state, reason, message = status.state, status.reason, status.message or ""
     elif live is None:
         state, reason, message = State.RUNNING, Reason.PREPARING, "the launcher has not answered yet"
     else:
@@ -412,6 +490,22 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | No
     requeue = POLL_RUNNING if state == State.RUNNING and live is not None else POLL_WAITING
     status = status.model_copy(update={"state": state, "reason": reason, "message": message})
     return _Draft(Plan(requeue_after=requeue), status)
+
+
+def _what_goes_on(pods: tuple[Pod, ...]) -> str:
+    """What an attempt waits for whose chief ended."""
+    pod = held_up(pods)
+    side = pod.held_up_by if pod is not None else None
+    if pod is None or side is None:
+        return "waits for the other workers, and for the Job to end"
+    return f"waits a minute for container {side.name!r} of pod {pod.name}; {SIDECAR_HINT}"
+
+
+def _stop_sidecars(job: TrainingJob, batch: Job, pod: Pod) -> _Draft:
+    """Only a side container goes on, nothing more can come of the attempt; its trainers' records tell how it ended."""
+    name = pod.held_up_by.name if pod.held_up_by else ""
+    message = f"the training is over and container {name!r} is not: the pods are being stopped; {SIDECAR_HINT}"
+    return _stop(job, batch, message, Event(EventType.WARNING, "SideContainerStopped", f"pod {pod.name}: {message}"))
 
 
 def _waiting(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], waiting: Waiting, now: datetime) -> _Draft:
@@ -428,7 +522,8 @@ def _waiting(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], waiting: Waiti
     message = f"{waiting.message[:700]}; waits until {until} UTC{'; ' + hint if hint else ''}"
     status = job.status.model_copy(update={"state": state, "reason": waiting.reason, "message": message[:1024]})
     event = Event(EventType.WARNING, waiting.reason, f"pod {waiting.pod}: {waiting.message[:700]}")
-    return _Draft(Plan(events=(event,), requeue_after=min(POLL_RUNNING, max(left, 0.5))), status)
+    events = _unless_told(job.status, status, event)
+    return _Draft(Plan(events=events, requeue_after=min(POLL_RUNNING, max(left, 0.5))), status)
 
 
 def _worker(pod: Pod) -> Worker:

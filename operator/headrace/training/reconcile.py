@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -20,6 +19,7 @@ from headrace.kube.keys import Key
 from headrace.kube.plan import Plan
 from headrace.kube.resources import CONFIGMAPS, JOBS, PODS, TRAININGJOBS, Object
 from headrace.labels import TRAINING_JOB, TRAINING_JOB_UID
+from headrace.scrape import read_bounded
 from headrace.settings import Settings
 from headrace.tracking.errors import TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
@@ -32,10 +32,7 @@ from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status
 
 TENANT_CONFIGMAP = "headrace-tenant"
-SCRAPE_SECONDS = 2.0
 MAX_PROGRESS_BYTES = 64 * 1024
-
-log = logging.getLogger(__name__)
 
 
 class TrainingReconciler:
@@ -118,14 +115,8 @@ class TrainingReconciler:
         if chief is None or not chief.container_running or not chief.ip or job.status.state in FINAL_STATES:
             return None
         host = f"[{chief.ip}]" if ":" in chief.ip else chief.ip
-        try:
-            timeout = aiohttp.ClientTimeout(total=SCRAPE_SECONDS)
-            async with self._http.get(f"http://{host}:{PROGRESS_PORT}/progress", timeout=timeout) as answer:
-                body = await answer.content.read(MAX_PROGRESS_BYTES)
-                return read_live(_parse_json(body)) if answer.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.debug("progress of pod %s: %s", chief.name, error)
-            return None
+        body = await read_bounded(self._http, f"http://{host}:{PROGRESS_PORT}/progress", MAX_PROGRESS_BYTES)
+        return read_live(_parse_json(body)) if body is not None else None
 
     async def _start(self, job: TrainingJob, observed: Observed) -> Start:
         """Where the run and the checkpoints of the next attempt belong; the experiment is made if need be."""

@@ -154,8 +154,10 @@ class Servers:
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Servers]:
     starter = Servers(tmp_path)
-    yield starter
-    starter.end_all()
+    try:
+        yield starter
+    finally:
+        starter.end_all()
 
 
 @pytest.fixture(scope="session")
@@ -167,14 +169,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 def both_servers(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     """Started together, because most of a start is the import of TensorFlow."""
     starter = Servers(tmp_path_factory.mktemp("servers"))
-    started = (
-        starter.start(models.text.base_path, "--max_body_bytes=200000", wait=False),
-        starter.start(models.many.base_path, wait=False),
-    )
-    for server in started:
-        starter.await_ready(server)
-    yield started
-    starter.end_all()
+    try:
+        started = (
+            starter.start(models.text.base_path, "--max_body_bytes=200000", wait=False),
+            starter.start(models.many.base_path, wait=False),
+        )
+        for server in started:
+            starter.await_ready(server)
+        yield started
+    finally:
+        starter.end_all()
 
 
 @pytest.fixture(scope="session")

@@ -196,13 +196,6 @@ async def _alias_moved_by_hand(client: DyingClient, namespace: str) -> None:
     await ledger.move_alias(model, "champion", "3", expected="1")
 
 
-async def _alias_deleted_by_hand(client: DyingClient, namespace: str) -> None:
-    ledger, model = await _two_versions(client, namespace), f"{namespace}.text"
-    await ledger.move_alias(model, "champion", "1", expected=None)
-    await client.delete_alias(model, "champion")
-    await ledger.move_alias(model, "champion", "2", expected="1")
-
-
 async def _source_alias_of_a_service(client: DyingClient, namespace: str) -> None:
     ledger, model = await _two_versions(client, namespace), f"{namespace}.text"
     await ledger.claim_alias(model, "champion", f"{namespace}/service")
@@ -227,7 +220,6 @@ async def _other_bytes(client: DyingClient, namespace: str) -> None:
         (_experiment_elsewhere, ExperimentNameTaken),
         (_experiment_in_the_trash, ExperimentDeleted),
         (_alias_moved_by_hand, AliasMovedExternally),
-        (_alias_deleted_by_hand, AliasMovedExternally),
         (_source_alias_of_a_service, AliasReserved),
         (_alias_of_another_service, AliasReserved),
         (_other_bytes, VersionMismatch),
@@ -252,17 +244,37 @@ def test_what_is_somebody_elses_is_not_overwritten(
     assert aliases == ({"champion": "2"} if situation is _alias_moved_by_hand else {})
 
 
-def test_a_released_alias_may_be_claimed_by_another_service(mlflow_url: str, namespace: str) -> None:
+def test_the_alias_of_a_service_that_is_gone_may_be_claimed_and_pointed_by_others(
+    mlflow_url: str, namespace: str
+) -> None:
+    there = {f"{namespace}/service", f"{namespace}/another"}
+
+    async def still_owns(owner: str, alias: str) -> bool:
+        return owner in there
+
     async def scenario(client: DyingClient) -> str:
-        ledger, model = await _two_versions(client, namespace), f"{namespace}.text"
+        await _two_versions(client, namespace)
+        ledger, model = Ledger(client, still_owns), f"{namespace}.text"
         await ledger.claim_alias(model, "champion", f"{namespace}/service")
-        await ledger.release_alias(model, "champion", f"{namespace}/somebody-else")
-        assert await ledger.alias_owner(model, "champion") == f"{namespace}/service"
-        await ledger.release_alias(model, "champion", f"{namespace}/service")
+        with pytest.raises(AliasReserved):
+            await ledger.claim_alias(model, "champion", f"{namespace}/another")
+        there.discard(f"{namespace}/service")
+        await ledger.point_alias(model, "champion", "1")
         await ledger.claim_alias(model, "champion", f"{namespace}/another")
         return await ledger.alias_owner(model, "champion")
 
     assert act(mlflow_url, scenario) == f"{namespace}/another"
+
+
+def test_an_alias_that_somebody_deleted_is_set_anew(mlflow_url: str, namespace: str) -> None:
+    async def scenario(client: DyingClient) -> Mapping[str, str]:
+        ledger, model = await _two_versions(client, namespace), f"{namespace}.text"
+        await ledger.move_alias(model, "champion", "1", expected=None)
+        await client.delete_alias(model, "champion")
+        await ledger.move_alias(model, "champion", "2", expected="1")
+        return (await client.get_registered_model(model)).aliases
+
+    assert act(mlflow_url, scenario) == {"champion": "2"}
 
 
 def test_a_run_is_read_tagged_and_ended(mlflow_url: str, namespace: str) -> None:

@@ -34,8 +34,8 @@ def test_operator_has_no_rights_to_secrets_nodes_or_roles(render) -> None:
 def test_operator_makes_no_pods_itself_and_looks_through_no_configmaps(render) -> None:
     rights = granted(roles_of(render(), "headrace-operator"))
     verbs = {resource: {verb for _, one, verb, _ in rights if one == resource} for resource in ("pods", "configmaps")}
-    assert verbs["pods"] == {"get", "list", "watch", "patch", "delete"}
-    assert verbs["configmaps"] == {"get", "create", "delete"}
+    assert verbs["pods"] == {"get", "list", "watch", "patch"}
+    assert verbs["configmaps"] == {"get", "create"}
 
 
 def test_operator_may_do_what_training_and_serving_need(render) -> None:
@@ -47,14 +47,15 @@ def test_operator_may_do_what_training_and_serving_need(render) -> None:
         ("batch", "jobs", "create", ""),
         ("batch", "jobs", "delete", ""),
         ("", "pods", "patch", ""),
-        ("", "pods/log", "get", ""),
         ("", "services", "create", ""),
+        ("", "services", "watch", ""),
         ("", "configmaps", "create", ""),
         ("", "events", "create", ""),
         ("", "namespaces", "watch", ""),
         ("apps", "deployments", "patch", ""),
         ("apps", "controllerrevisions", "create", ""),
         ("policy", "poddisruptionbudgets", "patch", ""),
+        ("policy", "poddisruptionbudgets", "watch", ""),
         ("gateway.networking.k8s.io", "httproutes", "patch", ""),
         ("apiextensions.k8s.io", "customresourcedefinitions", "watch", ""),
     }

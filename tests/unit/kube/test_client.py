@@ -255,14 +255,6 @@ def test_a_status_is_only_replaced_on_an_object_that_was_read(tmp_path):
         )
 
 
-def test_logs_come_as_text_whatever_bytes_a_program_wrote(tmp_path):
-    server = Server((200, b"gr\xfcn\n"))
-    text = call(tmp_path, server, lambda c: c.logs("team-a", "p", "main", 20, 4096, previous=True))
-
-    assert text == "gr\N{REPLACEMENT CHARACTER}n\n"
-    assert server.requests[0][2] == {"container": "main", "tailLines": "20", "limitBytes": "4096", "previous": "true"}
-
-
 def test_a_new_token_in_the_kubeconfig_is_used_after_a_minute_and_no_token_is_in_an_error(tmp_path, monkeypatch):
     server = Server((200, {}), (200, {}), status_body(401, "Unauthorized", "Unauthorized"))
 

@@ -2,22 +2,24 @@ import asyncio
 
 import pytest
 
-from headrace.kube.queue import KeyQueue, backoff_seconds
+from headrace.kube.queue import Cause, KeyQueue, backoff_seconds
 
 
 class Handler:
-    """Records the keys it is called with; `answers` are returned or raised, one a call, then None."""
+    """Records the keys it is called with, and why; `answers` are returned or raised, one a call, then None."""
 
     def __init__(self, *answers, gate=None):
         self.answers = list(answers)
         self.gate = gate
         self.calls = []
+        self.causes = []
         self.at = []
         self.active = 0
         self.most_active_by_key = {}
 
-    async def __call__(self, key):
+    async def __call__(self, key, cause):
         self.calls.append(key)
+        self.causes.append(cause)
         self.at.append(asyncio.get_running_loop().time())
         self.most_active_by_key[key] = self.most_active_by_key.get(key, 0) + 1
         assert self.most_active_by_key[key] == 1, "two workers on one key"
@@ -91,7 +93,7 @@ def test_other_keys_go_on_while_one_is_stuck():
     gate = asyncio.Event()
     seen = []
 
-    async def handle(key):
+    async def handle(key, _):
         seen.append(key)
         if key == "stuck":
             await gate.wait()
@@ -162,6 +164,54 @@ def test_a_failing_key_is_tried_again_with_growing_pauses_and_starts_over_after_
     assert 0.02 <= pauses[4] < 0.04, "after a success the first pause again"
 
 
+def test_a_handler_is_told_whether_somebody_woke_the_key_or_its_own_time_was_up():
+    handler = Handler(0.01, 60.0)
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 2)
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 3)
+
+    run(scenario, handler)
+    assert handler.causes == [Cause.WOKEN, Cause.TIMER, Cause.WOKEN]
+
+
+def test_a_look_after_a_failed_one_counts_as_woken_until_one_succeeds():
+    handler = Handler(0.01, ValueError("on a timer"), ValueError("again"), 0.01)
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 5)
+
+    run(scenario, handler, first_pause=0.01)
+    assert handler.causes == [Cause.WOKEN, Cause.TIMER, Cause.WOKEN, Cause.WOKEN, Cause.TIMER]
+
+
+def test_a_key_woken_while_it_waits_or_is_worked_on_because_of_its_timer_is_woken():
+    handler = Handler(0.01, None, 0.01, gate=asyncio.Event())
+
+    async def scenario(queue):
+        handler.gate.set()
+        queue.add("a")
+        await until(lambda: len(handler.calls) == 1)
+        handler.gate.clear()
+        await until(lambda: len(handler.calls) == 2)  # on its timer, and stuck
+        queue.add("a")
+        queue.add_after("a", 0)
+        queue.add("b")
+        queue.add_after("b", 0)
+        handler.gate.set()
+        await until(lambda: len(handler.calls) == 4)
+
+    run(scenario, handler, workers=1)
+    assert list(zip(handler.calls, handler.causes, strict=True))[1:] == [
+        ("a", Cause.TIMER),
+        ("b", Cause.WOKEN),
+        ("a", Cause.WOKEN),
+    ]
+
+
 def test_the_jitter_stretches_the_pause():
     handler = Handler(ValueError("1"))
 
@@ -194,7 +244,7 @@ def test_cancelling_the_queue_cancels_the_handlers_and_no_timer_fires_afterwards
     async def main():
         calls = []
 
-        async def counting(key):
+        async def counting(key, _):
             calls.append(key)
             return await handle(key)
 

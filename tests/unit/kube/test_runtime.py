@@ -7,8 +7,13 @@ import aiohttp
 import pytest
 
 from headrace.kube import runtime
+from headrace.kube.keys import parent_of
 from headrace.kube.metrics import Metrics
+from headrace.kube.queue import Cause
+from headrace.kube.resources import Resource
 from headrace.kube.runtime import Settings, identity
+
+WIDGETS = Resource("test.headrace.dev", "v1", "widgets", "Widget")
 
 
 class LeaseStub:
@@ -73,3 +78,46 @@ def test_metrics_are_counted_by_kind_and_gauges_asked_at_the_scrape():
 
 def test_two_processes_of_one_pod_have_two_identities():
     assert identity() != identity()
+
+
+def test_each_time_the_lease_is_taken_the_reconcile_is_a_new_one_that_remembers_nothing(monkeypatch):
+    class Watches:
+        """Tells of one object when it starts, as a list does."""
+
+        def __init__(self, credentials, watches, sink, *, namespaces):
+            self.sink = sink
+
+        async def run(self):
+            self.sink(WIDGETS, None, {"metadata": {"name": "a", "namespace": "b"}})
+            await asyncio.Event().wait()
+
+    class Client:
+        credentials = None
+
+    made, looked_at = [], []
+
+    def new_reconcile():
+        number = len(made)
+        made.append(number)
+
+        async def reconcile(key, cause):
+            looked_at.append((number, key.name, cause))
+
+        return reconcile
+
+    async def main():
+        lease = LeaseStub(True, 0.0)
+        operator = runtime._Operator(new_reconcile, (), parent_of({WIDGETS: "x"}), Client(), lease, Settings())
+        for held in (1, 2):
+            working = asyncio.create_task(operator.work())
+            while len(looked_at) < held:
+                await asyncio.sleep(0.002)
+            working.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+
+    monkeypatch.setattr(runtime, "Shell", Watches)
+    asyncio.run(main())
+    (first, *_), (second, *_) = looked_at
+    assert first != second
+    assert {(name, cause) for _, name, cause in looked_at} == {("a", Cause.WOKEN)}

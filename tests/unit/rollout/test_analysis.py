@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from bisect import bisect_left
 from decimal import Decimal
 
@@ -363,6 +364,18 @@ def test_any_text_is_read_and_can_be_kept(text):
 
     assert counters_of(baseline_of("pod", read)).requests == read.requests
     assert window({"pod": read}, [baseline_of("pod", read)]).requests == 0
+
+
+@pytest.mark.parametrize(
+    "line", ["headrace_requests_total{" + "a" * 1_000_000 + "} 1", "headrace_requests_total{" * 40_000]
+)
+def test_a_pod_cannot_keep_the_operator_busy(line):
+    """Its metrics are anybody's text; a megabyte of the worst is read in no time."""
+    began = time.perf_counter()
+
+    assert parse_metrics(line) == Counters()
+    assert parse_metrics("\n".join(["headrace_requests_total{" + "a" * 1000 + "} 1"] * 1000)) == Counters(1000)
+    assert time.perf_counter() - began < 1.0
 
 
 @pytest.mark.parametrize("value", ["NaN", "-5", "+Inf", "", "1e400", "x"])

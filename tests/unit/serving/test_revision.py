@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from headrace.serving.observed import read_pod
+from headrace.api.modelservice import ModelServiceStatus
+from headrace.serving.observed import Observed, read_pod
 from headrace.serving.revision import Artifact, render_service, render_template, revision_name
-from serving_builders import artifact, model_service
+from headrace.serving.status import finish_status
+from serving_builders import NOW, artifact, model_service
 from training_builders import SETTINGS
+
+NOTHING_SEEN = Observed(artifact=None, artifact_problem=None)
 
 
 def test_the_name_is_the_one_that_earlier_releases_gave():
@@ -100,3 +104,12 @@ def test_the_counters_are_where_the_pods_say(runtime):
     (server,) = template["spec"]["containers"]
     assert pod.metrics[0] in [port["containerPort"] for port in server["ports"]]
     assert pod.metrics[1] == template["metadata"]["annotations"]["prometheus.io/path"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "path"), [("onnxruntime", "/v2/models/text"), ("tensorflow-serving", "/v1/models/text")]
+)
+def test_the_url_in_status_is_where_the_server_answers(runtime, path):
+    status = finish_status(model_service(runtime={"name": runtime}), ModelServiceStatus(), NOTHING_SEEN, NOW)
+
+    assert status["url"] == f"http://text.example.com/team-a/text{path}"

@@ -62,15 +62,21 @@ def test_an_error_becomes_the_type_that_it_means(status, body, error):
     ("status", "body"),
     [
         (404, "<html>nginx</html>"),
-        (400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "experiment name not found acceptable"}),
+        (404, ""),
         (200, "<html>somebody else's page</html>"),
         (200, ["a", "list"]),
         (302, ""),
     ],
 )
-def test_what_is_not_mlflows_answer_is_neither_absence_nor_outage(status, body):
-    with pytest.raises(TrackingError) as raised:
+def test_what_is_not_mlflows_answer_says_nothing_of_what_is_there(status, body):
+    """A proxy's page, or another server's at its address: neither an absence nor a refusal, which would be final."""
+    with pytest.raises(TrackingUnavailable):
         answer(status, body)
+
+
+def test_a_request_that_mlflow_refuses_is_final():
+    with pytest.raises(TrackingError) as raised:
+        answer(400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "experiment name not found acceptable"})
     assert type(raised.value) is TrackingError
 
 
@@ -90,23 +96,39 @@ def test_a_password_with_any_character_is_sent_as_it_is():
     assert base64.b64decode(encoded).decode() == "operator:pä:ss wörd"
 
 
-def test_a_search_reads_all_pages_and_sorts_versions_as_numbers():
-    pages = iter(
-        [
-            {"model_versions": [{"name": "m", "version": "10"}, {"name": "m", "version": "9"}], "next_page_token": "n"},
-            {"model_versions": [{"name": "m", "version": "2"}]},
-        ]
-    )
+def search(pages, call):
+    """What a search makes of these pages."""
+    left = iter(pages)
 
     class Paged(MlflowClient):
         async def _call(self, *arguments, **rest):
-            return next(pages)
+            return next(left)
 
     async def main():
         async with aiohttp.ClientSession() as session:
-            return await Paged("http://x", "", "", session).search_model_versions("m", "headrace.uid", "u")
+            return await call(Paged("http://x", "", "", session))
 
-    assert [entry.version for entry in asyncio.run(main())] == ["2", "9", "10"]
+    return asyncio.run(main())
+
+
+def test_a_search_reads_all_pages_and_sorts_versions_as_numbers():
+    pages = [
+        {"model_versions": [{"name": "m", "version": "10"}, {"name": "m", "version": "9"}], "next_page_token": "n"},
+        {"model_versions": [{"name": "m", "version": "2"}]},
+    ]
+    found = search(pages, lambda client: client.search_model_versions("m", "headrace.uid", "u"))
+    assert [entry.version for entry in found] == ["2", "9", "10"]
+
+
+def test_a_search_of_models_reads_all_pages_with_their_aliases():
+    pages = [
+        {"registered_models": [{"name": "a", "aliases": [{"alias": "x", "version": "3"}]}], "next_page_token": "n"},
+        {"registered_models": [{"name": "b", "creation_timestamp": 7}]},
+        {},
+    ]
+    found = search(pages, lambda client: client.search_registered_models("headrace.namespace"))
+    assert [(model.name, model.created, model.aliases) for model in found] == [("a", 0, {"x": "3"}), ("b", 7, {})]
+    assert search([{}], lambda client: client.search_registered_models("headrace.namespace")) == []
 
 
 @pytest.mark.parametrize("value", ["x' or tags.a = 'b", "'"])

@@ -6,7 +6,18 @@ import pytest
 
 from headrace.api.common import FailureClass
 from headrace.training.failures import all_over, cause_of, pod_cause, waiting_for
-from training_builders import NOW, batch_job, disruption, pod, record, unschedulable
+from training_builders import (
+    NOW,
+    batch_job,
+    container,
+    disruption,
+    ended,
+    pod,
+    prepared,
+    record,
+    scheduled,
+    unschedulable,
+)
 
 FAILED_JOB = batch_job(conditions=(("Failed", "BackoffLimitExceeded"),))
 SECOND = timedelta(seconds=1)
@@ -90,6 +101,36 @@ SINGLE_POD = {
         pod(0, "Failed", pod_reason="OutOfcpu", pod_message="Node didn't have enough cpu"),
         ("Disrupted", "OutOfcpu"),
     ),
+    "an init container failed": (
+        pod(0, "Failed", inits=(container("warm-up", ended(1, message="no such bucket")),)),
+        ("UserCode", "ContainerFailed"),
+    ),
+    "a side container failed beside a trainer that succeeded": (
+        pod(0, "Failed", exit_code=0, message=record("Succeeded", NOW), sides=(container("logs", ended(1)),)),
+        ("UserCode", "ContainerFailed"),
+    ),
+    "script raised and a side container failed after it": (
+        pod(
+            0,
+            "Failed",
+            exit_code=1,
+            message=record("Failed", NOW, **{"class": "UserCode", "reason": "ScriptRaised"}),
+            sides=(container("logs", ended(1)),),
+        ),
+        ("UserCode", "ScriptRaised"),
+    ),
+    "a native sidecar that was stopped after a trainer without a record": (
+        pod(0, "Failed", exit_code=1, inits=(container("proxy", ended(137)),), native=("proxy",)),
+        ("UserCode", "ScriptExited"),
+    ),
+    "script exited long before its pod was deleted": (
+        pod(0, "Running", exit_code=3, finished_at=NOW - 90 * SECOND, deleted_at=NOW + 30 * SECOND),
+        ("UserCode", "ScriptExited"),
+    ),
+    "exit code 0 without a record long before its pod was deleted": (
+        pod(0, "Running", exit_code=0, finished_at=NOW - 90 * SECOND, deleted_at=NOW + 30 * SECOND),
+        ("Config", "NoRecord"),
+    ),
 }
 
 
@@ -104,6 +145,43 @@ def test_the_cause_of_one_pods_end(case):
 
 def test_a_pod_that_succeeded_has_no_cause():
     assert pod_cause(pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW)), NOW) is None
+
+
+def test_a_side_containers_failure_names_it_its_exit_code_and_its_words():
+    failing = pod(0, "Failed", inits=(container("warm-up", ended(7, message="no such bucket\n")),))
+
+    cause = pod_cause(failing, NOW)
+
+    assert (cause.container, cause.exit_code) == ("warm-up", 7)
+    assert cause.message == "init container 'warm-up' ended with exit code 7: no such bucket"
+    assert "podTemplate" in cause.advice
+
+
+def test_a_native_sidecar_that_was_stopped_with_its_trainer_is_no_failure():
+    stopped = pod(
+        0,
+        "Succeeded",
+        exit_code=0,
+        message=record("Succeeded", NOW),
+        inits=(container("proxy", ended(137)),),
+        native=("proxy",),
+    )
+
+    assert pod_cause(stopped, NOW) is None
+
+
+def test_a_side_container_that_went_with_its_deleted_pod_is_no_failure():
+    """The pod was deleted after its training, which is what the record says."""
+    deleted = pod(
+        0,
+        "Failed",
+        exit_code=0,
+        message=record("Succeeded", NOW),
+        sides=(container("logs", ended(143, NOW + 80 * SECOND)),),
+        deleted_at=NOW + 100 * SECOND,
+    )
+
+    assert pod_cause(deleted, NOW + 90 * SECOND) is None
 
 
 @pytest.mark.parametrize("culprit", [0, 1])
@@ -174,6 +252,48 @@ WAITING = {
     "image never pulled": (pod(0, "Pending", waiting=("ErrImageNeverPull", "")), "ImagePull", False),
     "image name invalid": (pod(0, "Pending", waiting=("InvalidImageName", "bad")), "InvalidImageName", True),
     "Secret missing": (pod(0, "Pending", waiting=("CreateContainerConfigError", "x")), "ContainerConfig", False),
+    "ConfigMap of a volume missing": (
+        pod(
+            0,
+            "Pending",
+            waiting=("ContainerCreating", ""),
+            conditions=(scheduled(NOW - 31 * SECOND), prepared(False)),
+        ),
+        "VolumesNotReady",
+        False,
+    ),
+    "Secret of a volume missing, with an init container": (
+        pod(
+            0,
+            "Pending",
+            waiting=("PodInitializing", ""),
+            inits=(container("warm-up", {"waiting": {"reason": "PodInitializing"}}),),
+            conditions=(scheduled(NOW - 31 * SECOND), prepared(False)),
+        ),
+        "VolumesNotReady",
+        False,
+    ),
+    "image of an init container not to be had": (
+        pod(
+            0,
+            "Pending",
+            waiting=("PodInitializing", ""),
+            inits=(container("warm-up", {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}),),
+        ),
+        "ImagePull",
+        False,
+    ),
+    "a native sidecar that fails again and again": (
+        pod(
+            0,
+            "Pending",
+            waiting=("PodInitializing", ""),
+            inits=(container("proxy", {"waiting": {"reason": "CrashLoopBackOff"}}),),
+            native=("proxy",),
+        ),
+        "ContainerFailed",
+        False,
+    ),
 }
 
 
@@ -181,11 +301,28 @@ WAITING = {
 def test_what_keeps_a_pod_from_starting(case):
     stuck, reason, hopeless = WAITING[case]
 
-    waiting = waiting_for((pod(1), stuck))
+    waiting = waiting_for((pod(1), stuck), NOW)
 
     assert waiting is not None
     assert (waiting.reason, waiting.hopeless) == (reason, hopeless)
 
 
 def test_pods_that_run_wait_for_nothing():
-    assert waiting_for((pod(0), pod(1))) is None
+    assert waiting_for((pod(0), pod(1)), NOW) is None
+
+
+PREPARING = {
+    "volumes for a moment": (scheduled(NOW - 29 * SECOND), prepared(False)),
+    "an image for long": (scheduled(NOW - 900 * SECOND), prepared(True)),
+}
+
+
+@pytest.mark.parametrize("case", PREPARING)
+def test_a_pod_that_its_node_prepares_waits_for_nothing(case):
+    assert waiting_for((pod(0, "Pending", waiting=("ContainerCreating", ""), conditions=PREPARING[case]),), NOW) is None
+
+
+def test_a_native_sidecar_that_fails_beside_a_running_trainer_keeps_nothing_from_starting():
+    running = pod(0, inits=(container("proxy", {"waiting": {"reason": "CrashLoopBackOff"}}),), native=("proxy",))
+
+    assert waiting_for((running,), NOW) is None

@@ -10,11 +10,24 @@ from headrace.kube.resources import CONFIGMAPS, JOBS, PODS, SERVICES, TRAININGJO
 from headrace.training.observed import Live, Observed, Source
 from headrace.training.plan import Problem, Start, plan
 from headrace.training.record import Progress
-from training_builders import NOW, SETTINGS, UID, batch_job, pod, record, stamp, training_job, unschedulable
+from training_builders import (
+    NOW,
+    SETTINGS,
+    UID,
+    batch_job,
+    container,
+    ended,
+    pod,
+    record,
+    stamp,
+    training_job,
+    unschedulable,
+)
 
 SOURCE = Source({"train.py": "print()"}, "5")
 NOTHING = Observed(jobs=(), pods=(), source=SOURCE)
 FAILED = (("Failed", "BackoffLimitExceeded"),)
+SECOND = timedelta(seconds=1)
 RAISED = {"class": "UserCode", "reason": "ScriptRaised", "message": "ValueError: x", "exitCode": 1}
 
 
@@ -124,6 +137,46 @@ def test_nothing_starts_while_pods_of_an_earlier_job_of_this_name_still_run():
     assert planned.creates == ()
 
 
+def begun(**more):
+    """The attempt is in status and its Job was not made."""
+    attempt = {"number": 1, "job": "text-1", "image": "i", "startedAt": stamp(NOW)}
+    return {"state": "Pending", "attempt": attempt, "startTime": stamp(NOW)} | more
+
+
+def test_an_attempt_whose_job_was_not_made_waits_for_a_registry_that_went_away_meanwhile():
+    away = Start(problem=Problem(FailureClass.TRACKING, "TrackingUnavailable", "no connection", patient=True))
+
+    planned = look(training_job(begun()), NOTHING, away)
+
+    assert (planned.creates, planned.status["reason"]) == ((), "TrackingUnavailable")
+    assert "finishedAt" not in planned.status["attempt"]
+
+
+def test_an_attempt_whose_job_was_not_made_waits_for_a_source_that_went_away_meanwhile_and_then_fails():
+    gone = replace(NOTHING, source=None)
+
+    waiting = look(training_job(begun()), gone)
+    too_late = look(training_job(waiting.status), gone, now=NOW + 601 * SECOND)
+
+    assert (waiting.creates, waiting.status["reason"]) == ((), "SourceNotFound")
+    assert (too_late.status["state"], [entry["attempt"] for entry in too_late.status["history"]]) == ("Failed", [1])
+
+
+def test_an_attempt_whose_job_was_not_made_begins_when_what_was_missing_is_there():
+    waiting = look(training_job(begun()), replace(NOTHING, source=None)).status
+
+    planned = look(training_job(waiting), NOTHING, Start("7", "team-a", "team-a/x"))
+
+    assert kinds(planned) == [CONFIGMAPS, SERVICES, JOBS]
+    assert (planned.status["reason"], planned.status["run"]["experimentID"]) == ("WaitingForPods", "7")
+
+
+def test_an_attempt_that_is_suspended_before_its_job_was_made_makes_none():
+    planned = look(training_job(begun(), suspend=True), NOTHING)
+
+    assert (planned.creates, planned.status["state"]) == ((), "Suspended")
+
+
 def test_a_suspended_job_creates_nothing():
     planned = look(training_job(suspend=True), NOTHING)
 
@@ -146,6 +199,24 @@ def test_progress_of_the_chief_becomes_status_and_columns():
     assert status["columns"]["workers"] == "2/2"
 
 
+@pytest.mark.parametrize(("reason", "message"), [("Training", ""), ("Preparing", "storage is buffering")])
+def test_an_answer_that_was_lost_changes_nothing_of_what_is_told(reason, message):
+    told = under_way(reason=reason, message=message, progress={"percent": 45})
+
+    status = look(training_job(told), Observed((batch_job(),), (pod(0), pod(1)), None, live=None)).status
+
+    assert (status["state"], status["reason"], status["message"]) == ("Running", reason, message)
+    assert status["columns"]["progress"] == "45%"
+
+
+def test_a_launcher_that_never_answered_is_preparing():
+    starting = under_way(state="Starting", reason="CreatingContainers")
+
+    status = look(training_job(starting), Observed((batch_job(),), (pod(0), pod(1)), None)).status
+
+    assert (status["state"], status["reason"]) == ("Running", "Preparing")
+
+
 def test_a_chief_that_ended_before_its_job_did_does_not_look_as_if_it_were_starting():
     done = pod(0, "Running", exit_code=0, message=record("Succeeded", NOW))
     observed = Observed((batch_job(),), (done, pod(1)), None)
@@ -166,6 +237,16 @@ def test_pods_that_no_node_fits_queue_and_fail_at_the_start_deadline():
     assert "nvidia.com/gpu" in waiting.status["message"]
     assert (too_late.status["state"], too_late.status["failure"]["class"]) == ("Failed", "Scheduling")
     assert [delete.name for delete in too_late.deletes] == ["text-1"]
+
+
+def test_what_pods_wait_for_is_an_event_once():
+    observed = Observed((batch_job(),), (pod(0, "Pending", waiting=("ImagePullBackOff", "not found")),), None)
+
+    first = look(training_job(under_way()), observed)
+    second = look(training_job(first.status), observed, now=NOW + 5 * SECOND)
+
+    assert [event.reason for event in first.events] == ["ImagePull"]
+    assert second.events == ()
 
 
 def test_a_status_that_says_the_same_twice_is_the_same():
@@ -245,6 +326,98 @@ def test_the_next_attempt_starts_when_its_time_has_come_and_not_before():
     assert [o["metadata"]["name"] for r, o in due.creates if r == JOBS] == ["text-2"]
 
 
+def between_attempts():
+    """Attempt 1 took 40 s and failed; the next may begin 5 s later."""
+    first = under_way()
+    first["attempt"]["activeSince"] = stamp(NOW - 40 * SECOND)
+    return look(training_job(first), Observed((batch_job(conditions=FAILED),), failed_pods(), None)).status
+
+
+FORBIDDEN = Start(problem=Problem(FailureClass.CONFIG, "TrackingForbidden", "not yours"))
+
+
+def test_what_keeps_the_second_attempt_from_beginning_is_waited_for_from_when_it_could_have_begun():
+    observed = Observed((batch_job(conditions=FAILED),), failed_pods(), SOURCE)
+    job = training_job(between_attempts() | {"startTime": stamp(NOW - timedelta(days=1))})
+
+    just_in_time = look(job, observed, FORBIDDEN, NOW + 605 * SECOND)
+    too_late = look(job, observed, FORBIDDEN, NOW + 606 * SECOND)
+
+    assert (just_in_time.status["state"], just_in_time.status["reason"]) == ("Pending", "TrackingForbidden")
+    assert too_late.status["state"] == "Failed"
+
+
+def test_an_attempt_that_cannot_begin_leaves_the_history_of_those_that_ended():
+    observed = Observed((batch_job(conditions=FAILED),), failed_pods(), SOURCE)
+    before = between_attempts()
+
+    after = look(training_job(before), observed, FORBIDDEN, NOW + 606 * SECOND).status
+
+    assert after["failure"]["reason"] == "TrackingForbidden"
+    assert after["history"] == before["history"]
+    assert after["attempt"] == before["attempt"]
+
+
+def test_what_keeps_a_resumed_job_from_going_on_is_waited_for_from_when_it_was_resumed():
+    suspended = look(training_job(between_attempts(), suspend=True), NOTHING, now=NOW + 10 * SECOND).status
+    resumed_at = NOW + timedelta(hours=2)
+
+    first = look(training_job(suspended), NOTHING, FORBIDDEN, resumed_at)
+    later = look(training_job(first.status), NOTHING, FORBIDDEN, resumed_at + 599 * SECOND)
+    too_late = look(training_job(first.status), NOTHING, FORBIDDEN, resumed_at + 601 * SECOND)
+
+    assert [planned.status["state"] for planned in (first, later, too_late)] == ["Pending", "Pending", "Failed"]
+
+
+def test_pods_of_an_attempt_that_ended_are_let_go_also_when_the_next_one_begins_at_once():
+    observed = Observed((batch_job(conditions=FAILED),), failed_pods(), SOURCE)
+
+    planned = look(training_job(between_attempts()), observed, now=NOW + 6 * SECOND)
+
+    assert planned.status["attempt"]["number"] == 2
+    assert {patch.resource for patch in planned.patches} == {PODS}
+
+
+def test_an_attempt_counts_its_time_from_when_its_job_was_started():
+    started = stamp(NOW - 40 * SECOND)
+
+    status = look(training_job(under_way()), Observed((batch_job(startTime=started),), (pod(0), pod(1)), None)).status
+
+    assert status["attempt"]["activeSince"] == started
+
+
+def test_the_next_attempt_gets_what_the_attempts_before_it_left_of_the_deadline():
+    job = training_job(between_attempts(), activeDeadlineSeconds=100)
+
+    planned = look(job, NOTHING, now=NOW + 6 * SECOND)
+
+    assert created(planned, JOBS)["spec"]["activeDeadlineSeconds"] == 60
+
+
+def test_suspended_time_does_not_count_against_the_deadline():
+    attempt = under_way()["attempt"] | {"activeSince": stamp(NOW - 40 * SECOND)}
+    stopped = look(
+        training_job(under_way(attempt=attempt), suspend=True, workers=1),
+        Observed((), (pod(0, "Failed", exit_code=6, deleted_at=NOW),), None),
+    ).status
+
+    resumed = look(training_job(stopped, activeDeadlineSeconds=3600), NOTHING, now=NOW + timedelta(hours=2))
+
+    assert stopped["activeSeconds"] == 40
+    assert created(resumed, JOBS)["spec"]["activeDeadlineSeconds"] == 3560
+
+
+def test_a_job_of_whose_deadline_nothing_is_left_ends_without_another_attempt():
+    job = training_job(between_attempts(), activeDeadlineSeconds=40)
+
+    planned = look(job, NOTHING, now=NOW + 6 * SECOND)
+
+    assert planned.creates == ()
+    assert planned.status["state"] == "Failed"
+    assert planned.status["failure"]["class"] == "Deadline"
+    assert [entry["attempt"] for entry in planned.status["history"]] == [1]
+
+
 def test_a_job_deleted_by_hand_is_a_disruption():
     planned = look(training_job(under_way()), Observed((), (), None))
 
@@ -291,6 +464,68 @@ def test_an_end_with_exit_0_and_no_record_is_no_success():
     planned = look(training_job(under_way(), workers=1), observed)
 
     assert (planned.status["state"], planned.status["reason"]) == ("Failed", "NoRecord")
+
+
+def held_up(outcome="Succeeded", exit_code=0, **more):
+    """Its trainer ended at NOW, its side container runs on."""
+    said = record(outcome, NOW, **more)
+    return pod(0, "Running", exit_code=exit_code, message=said, sides=(container("logs"),))
+
+
+def test_a_side_container_that_goes_on_after_the_training_is_given_a_minute_and_named():
+    planned = look(training_job(under_way(), workers=1), Observed((batch_job(),), (held_up(),), None))
+
+    assert planned.deletes == ()
+    assert "'logs'" in planned.status["message"]
+    assert "restartPolicy Always" in planned.status["message"]
+
+
+@pytest.mark.parametrize("training", [held_up(), held_up("Failed", 1, **RAISED)])
+def test_then_the_attempts_job_is_deleted(training):
+    observed = Observed((batch_job(),), (training,), None)
+
+    planned = look(training_job(under_way(), workers=1), observed, now=NOW + 61 * SECOND)
+
+    assert [delete.name for delete in planned.deletes] == ["text-1"]
+    assert [event.reason for event in planned.events] == ["SideContainerStopped"]
+    assert planned.status["reason"] == "Ending"
+
+
+def test_a_worker_that_still_trains_is_not_stopped_for_another_ones_side_container():
+    observed = Observed((batch_job(),), (held_up(), pod(1)), None)
+
+    assert look(training_job(under_way()), observed, now=NOW + 61 * SECOND).deletes == ()
+
+
+STOPPED = {"sides": (container("logs", ended(143, NOW + 75 * SECOND)),), "deleted_at": NOW + 95 * SECOND}
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+def test_a_job_that_went_after_all_trained_to_the_end_succeeds(suspend):
+    done = pod(0, "Failed", exit_code=0, message=record("Succeeded", NOW, metrics={"loss": 0.5}), **STOPPED)
+    job = training_job(under_way(), workers=1, suspend=suspend)
+
+    planned = look(job, Observed((), (done,), None), now=NOW + 80 * SECOND)
+
+    assert (planned.status["state"], planned.status["metrics"]) == ("Succeeded", {"loss": "0.5"})
+
+
+def test_a_job_that_went_after_its_script_raised_fails_for_that():
+    raised = pod(0, "Failed", exit_code=1, message=record("Failed", NOW, **RAISED), **STOPPED)
+
+    planned = look(training_job(under_way(), workers=1), Observed((), (raised,), None), now=NOW + 80 * SECOND)
+
+    assert (planned.status["state"], planned.status["failure"]["reason"]) == ("Restarting", "ScriptRaised")
+
+
+def test_a_failure_of_a_side_container_counts_and_is_told_by_its_name():
+    failing = pod(0, "Failed", inits=(container("warm-up", ended(1)),))
+    observed = Observed((batch_job(conditions=FAILED),), (failing,), None)
+
+    status = look(training_job(under_way(), workers=1), observed).status
+
+    assert (status["state"], status["attemptsCounted"]) == ("Restarting", 1)
+    assert (status["failure"]["container"], status["failure"]["exitCode"]) == ("warm-up", 1)
 
 
 def test_with_an_output_the_intent_to_register_comes_into_status_first():

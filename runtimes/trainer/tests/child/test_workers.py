@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 
 import numpy as np
 import pytest
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
-def start_workers(start_child):
+def start_workers(start_child, free_ports):
     def start(count: int, directory, **settings) -> list:
         addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
         children = []

@@ -1,0 +1,41 @@
+"""Reads what a pod serves over HTTP: bounded in time and size, and nowhere else than asked.
+
+What answers may be anybody's code. It may send its answer in pieces, or without end, or pack much into little, or point
+to an address that only the operator reaches.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import aiohttp
+
+TIMEOUT_SECONDS = 2.0
+_CHUNK_BYTES = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+async def read_bounded(http: aiohttp.ClientSession, url: str, max_bytes: int) -> bytes | None:
+    """The body of a 200 answer; None for any other, for one that is longer than `max_bytes`, or none within 2 s."""
+    try:
+        async with http.get(
+            url,
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+            allow_redirects=False,
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+        ) as answer:
+            if answer.status != 200:
+                log.debug("%s: status %d", url, answer.status)
+                return None
+            body = bytearray()
+            async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                body += chunk
+                if len(body) > max_bytes:
+                    log.debug("%s: more than %d bytes", url, max_bytes)
+                    return None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        log.debug("%s: %s", url, error)
+        return None
+    return bytes(body)

@@ -1,0 +1,51 @@
+"""What status promises the registry: tags of outcomes, the promotion alias. Each act may be repeated."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from headrace.api.modelservice import ModelService, ModelServiceStatus
+from headrace.kube.plan import Event, EventType
+from headrace.tracking.errors import NotFound
+from headrace.tracking.ledger import Ledger
+
+OUTCOME_TAG = "headrace.rollout"
+REASON_TAG = "headrace.rollout.reason"
+
+
+def has_promises(status: ModelServiceStatus) -> bool:
+    """Whether the registry is still to be told something."""
+    return bool(status.pending_outcomes) or (
+        status.promotion is not None and status.promotion.pending_version is not None
+    )
+
+
+async def keep(service: ModelService, ledger: Ledger) -> tuple[ModelServiceStatus, tuple[Event, ...]]:
+    """The status without them, and what happened. Raises TrackingError where the registry is away or refuses."""
+    status, name = service.status, _model_of(service)
+    events: tuple[Event, ...] = ()
+    promotion = status.promotion
+    if promotion is not None and promotion.pending_version is not None:
+        owner = f"{service.metadata.namespace}/{service.metadata.name}"
+        await ledger.claim_alias(name, promotion.alias, owner)
+        expected = promotion.expected_version
+        if expected is None:  # the first time: wherever the alias is, it is taken over from there
+            current = await ledger.resolve(name, promotion.alias)
+            expected = current.version if current else None
+        await ledger.move_alias(name, promotion.alias, promotion.pending_version, expected)
+        message = f"alias {promotion.alias} of {name} points at version {promotion.pending_version}"
+        events = (Event(EventType.NORMAL, "AliasMoved", message),)
+        promotion = promotion.model_copy(
+            update={"expected_version": promotion.pending_version, "pending_version": None}
+        )
+    for entry in status.pending_outcomes:
+        with suppress(NotFound):  # a version that somebody deleted needs no tag
+            await ledger.tag_version(name, entry.version, {OUTCOME_TAG: entry.outcome.value, REASON_TAG: entry.reason})
+    return status.model_copy(update={"pending_outcomes": (), "promotion": promotion}), events
+
+
+def _model_of(service: ModelService) -> str:
+    for revision in (service.status.stable, service.status.canary):
+        if revision is not None and revision.model is not None and revision.model.name:
+            return revision.model.name
+    return ""

@@ -1,0 +1,269 @@
+"""The whole operator with ModelServices at rest: real API server, Deployment controller and MLflow, requests counted.
+
+The tests share one operator and use a service each, so that each may disturb its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from headrace.kube.client import KubeClient
+from headrace.kube.resources import DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES, Resource
+from headrace.tracking.aliases import SLOT_SECONDS
+from headrace.tracking.client import MlflowClient
+from headrace.tracking.ledger import Ledger
+from headrace.tracking.records import DIGEST_TAG
+from headrace_local import binaries, platform, ports
+from headrace_local.controlplane import ControlPlane
+from integration.kube_fixtures import until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SERVICES_AT_REST = 8
+QUIET_SECONDS = 45.0
+NOTICE_SECONDS = 15.0
+ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]}
+
+
+class Relay:
+    """Hands requests on to MLflow and counts them; while it is `away` it refuses them."""
+
+    def __init__(self, target: str) -> None:
+        self.seen: Counter[str] = Counter()
+        self.away = False
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                relay.seen[f"{self.command} {self.path.partition('?')[0]}"] += 1
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status, answer = (503, b"away") if relay.away else relay.ask(self, target, body)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_POST = do_GET
+
+            def log_message(self, format: str, *arguments: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    @staticmethod
+    def ask(handler: BaseHTTPRequestHandler, target: str, body: bytes) -> tuple[int, bytes]:
+        kept = {name: handler.headers[name] for name in ("Authorization", "Content-Type") if handler.headers[name]}
+        request = urllib.request.Request(f"{target}{handler.path}", body or None, kept, method=handler.command)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.server.shutdown()
+            self.server.server_close()
+
+
+@dataclass(frozen=True)
+class World:
+    plane: ControlPlane
+    mlflow_url: str
+    relay: Relay
+    namespace: str
+
+    def requests(self) -> list[str]:
+        """What the operator asked of the API server so far, its lease left out."""
+        assert self.plane.audit_log is not None
+        entries = [json.loads(line) for line in self.plane.audit_log.read_text().splitlines()]
+        own = [entry for entry in entries if entry.get("userAgent") == "headrace"]
+        return [f"{entry['verb']} {entry['requestURI']}" for entry in own if "/leases/" not in entry["requestURI"]]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder, (port,) = tmp_path_factory.mktemp("at-rest"), ports.free(1)
+    url, namespace = f"http://127.0.0.1:{port}", f"test-{uuid.uuid4().hex[:12]}"
+    relay = Relay(url)
+    (folder / "mlflow").mkdir()
+    with (
+        ControlPlane.start(folder / "plane", audit_log=True, controller_manager=True) as plane,
+        platform.mlflow(folder / "mlflow", port),
+        relay.running(),
+    ):
+        for manifests in (REPOSITORY / "crds", binaries.ensure().gateway_api):
+            plane.run_kubectl("apply", "--server-side", "--filename", manifests)
+        plane.run_kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        plane.run_kubectl("create", "namespace", namespace)
+        world = World(plane, url, relay, namespace)
+        with platform.operator(plane.kubeconfig, folder / "operator.log", relay.url):
+            asyncio.run(make_services(world))
+            yield world
+
+
+async def make_services(world: World) -> None:
+    """Services that follow an alias, stable and looked at once more."""
+    async with KubeClient.session(world.plane.kubeconfig) as kube, aiohttp.ClientSession() as http:
+        mlflow = MlflowClient(world.mlflow_url, *platform.ADMIN, http)
+        for number in range(SERVICES_AT_REST):
+            name = f"text-{number}"
+            await Ledger(mlflow).ensure_model(world.namespace, name, "")
+            for version in (1, 2):
+                tags = {DIGEST_TAG: f"sha256:{version:064d}"}
+                await mlflow.create_model_version(f"{world.namespace}.{name}", f"s3://team/{name}/{version}", "", tags)
+            await mlflow.set_alias(f"{world.namespace}.{name}", "candidate", "1")
+            spec = {
+                "model": {"registry": {"name": name, "alias": "candidate"}},
+                "runtime": {"name": "onnxruntime"},
+                "route": ROUTE | {"path": f"/{name}"},
+            }
+            await kube.create(MODELSERVICES, {"metadata": {"name": name, "namespace": world.namespace}, "spec": spec})
+
+        async def are_stable() -> bool:
+            await asyncio.to_thread(world.plane.make_pods_ready, world.namespace)
+            services = await kube.list(MODELSERVICES, world.namespace)
+            return all((service.get("status") or {}).get("phase") == "Stable" for service in services)
+
+        await until(are_stable, 120, "stable services")
+        await asyncio.sleep(SLOT_SECONDS + 5)
+
+
+@pytest.fixture
+def drive(world: World) -> Callable[[Callable[..., Any]], None]:
+    def run(scenario: Callable[..., Any]) -> None:
+        async def all_of_it() -> None:
+            async with KubeClient.session(world.plane.kubeconfig) as kube, aiohttp.ClientSession() as http:
+                await scenario(kube, MlflowClient(world.mlflow_url, *platform.ADMIN, http))
+
+        asyncio.run(all_of_it())
+
+    return run
+
+
+async def status_of(kube: KubeClient, namespace: str, name: str) -> dict[str, Any]:
+    live = await kube.get(MODELSERVICES, namespace, name)
+    assert live is not None
+    return dict(live["status"])
+
+
+def test_services_at_rest_cost_the_api_server_nothing_and_mlflow_one_request_a_slot(world: World) -> None:
+    before, asked = len(world.requests()), Counter(world.relay.seen)
+    time.sleep(QUIET_SECONDS)
+
+    assert world.requests()[before:] == []
+    new = world.relay.seen - asked
+    assert new.keys() == {"GET /api/2.0/mlflow/registered-models/search"}
+    assert QUIET_SECONDS // SLOT_SECONDS <= new.total() <= QUIET_SECONDS // SLOT_SECONDS + 1
+
+
+@pytest.mark.parametrize("service", ["text-0", "text-1", "text-2"])
+def test_a_moved_alias_is_noticed_in_time_and_by_its_service_alone(world: World, drive: Any, service: str) -> None:
+    async def scenario(kube: KubeClient, mlflow: MlflowClient) -> None:
+        before = len(world.requests())
+        await mlflow.set_alias(f"{world.namespace}.{service}", "candidate", "2")
+        moved = time.monotonic()
+
+        async def is_noticed() -> bool:
+            return (await status_of(kube, world.namespace, service))["phase"] == "Canarying"
+
+        await until(is_noticed, NOTICE_SECONDS + 5, "a rollout")
+        assert time.monotonic() - moved <= NOTICE_SECONDS
+        others = {f"text-{number}" for number in range(3, SERVICES_AT_REST)}
+        assert not [request for request in world.requests()[before:] if request.rpartition("/")[2] in others]
+
+    drive(scenario)
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES], ids=lambda kind: kind.plural)
+def test_what_somebody_deletes_is_back_at_once(world: World, drive: Any, kind: Resource) -> None:
+    async def scenario(kube: KubeClient, _: MlflowClient) -> None:
+        service = "text-3"
+        stable = (await status_of(kube, world.namespace, service))["stable"]["revision"]
+        name = service if kind == HTTPROUTES else stable
+        old = await kube.get(kind, world.namespace, name)
+        assert old is not None
+        await kube.delete(kind, world.namespace, name, uid=old["metadata"]["uid"])
+
+        async def is_back() -> bool:
+            new = await kube.get(kind, world.namespace, name)
+            return new is not None and new["metadata"]["uid"] != old["metadata"]["uid"]
+
+        await until(is_back, 3, f"a new {kind.kind}")
+
+    drive(scenario)
+
+
+def test_an_mlflow_that_is_away_is_told_and_so_is_its_return(world: World, drive: Any) -> None:
+    async def scenario(kube: KubeClient, _: MlflowClient) -> None:
+        async def reason() -> str:
+            conditions = (await status_of(kube, world.namespace, "text-4"))["conditions"]
+            return str(next(entry["reason"] for entry in conditions if entry["type"] == "ModelResolved"))
+
+        async def is_told() -> bool:
+            return await reason() == "TrackingUnavailable"
+
+        async def is_resolved() -> bool:
+            return await reason() == "Resolved"
+
+        world.relay.away = True
+        try:
+            await until(is_told, NOTICE_SECONDS + 5, "the outage in status")
+        finally:
+            world.relay.away = False
+        await until(is_resolved, NOTICE_SECONDS + 5, "the model again")
+
+    drive(scenario)
+
+
+def test_a_service_that_takes_anothers_host_and_path_is_noticed_by_the_other(world: World, drive: Any) -> None:
+    async def scenario(kube: KubeClient, _: MlflowClient) -> None:
+        names = ("text-5", "text-6")
+        routes = await kube.list(HTTPROUTES, world.namespace)
+        ages = {route["metadata"]["name"]: route["metadata"]["creationTimestamp"] for route in routes}
+        older, younger = sorted(names, key=lambda name: (ages[name], name))
+        patch = {"spec": {"route": {"path": f"/{younger}"}}}
+        await kube.merge_patch(MODELSERVICES, world.namespace, older, patch)
+
+        async def gives_way() -> bool:
+            return await kube.get(HTTPROUTES, world.namespace, younger) is None
+
+        await until(gives_way, NOTICE_SECONDS + 5, "one route of the two")
+        conditions = (await status_of(kube, world.namespace, younger))["conditions"]
+        assert "RouteConflict" in {entry["reason"] for entry in conditions}
+
+    drive(scenario)
+
+
+def test_a_service_that_is_deleted_is_not_asked_about_any_more(world: World, drive: Any) -> None:
+    async def scenario(kube: KubeClient, _: MlflowClient) -> None:
+        live = await kube.get(MODELSERVICES, world.namespace, "text-7")
+        assert live is not None
+        await kube.delete(MODELSERVICES, world.namespace, "text-7", uid=live["metadata"]["uid"])
+        await asyncio.sleep(10)
+        before = len(world.requests())
+        await asyncio.sleep(SLOT_SECONDS + 2)
+        assert not any("text-7" in request for request in world.requests()[before:])
+
+    drive(scenario)
