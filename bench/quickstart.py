@@ -3,8 +3,9 @@
     sudo .venv/bin/python bench/quickstart.py [--cold] [--json]
 
 Warm: what is compiled and the images are there (the first run makes them, outside of the clock), the cluster is not.
-Cold, only with --cold: with an empty cache of its own, so that programs, base image and images are made too; Go's own
-caches and .venv stay as they are. Both use an instance of their own, `bench-quickstart`, and take it away.
+Cold, only with --cold: with empty caches of its own, Go's and pip's too, so that everything is fetched, compiled and
+built anew; only .venv and Debian's packages stay as they are. Both use an instance of their own, `bench-quickstart`,
+and take it away.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ def main() -> int:
 
 
 def measure_cold() -> Mapping[str, Any]:
-    """A run with nothing made before, in a cache folder beside the usual one."""
+    """A run with nothing made before, in cache folders beside the usual ones."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace-bench-cold"
     shutil.rmtree(cache, ignore_errors=True)
-    # Go keeps what it has downloaded and compiled where it was.
-    go = {"GOCACHE": _go("GOCACHE"), "GOMODCACHE": _go("GOMODCACHE")} if shutil.which("go") else {}
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), **go}
+    folders = {"GOCACHE": "go-build", "GOMODCACHE": "go-mod", "PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv"}
+    # Go keeps its modules read-only; here they are to go afterwards.
+    go = {"GOFLAGS": " ".join(filter(None, [os.environ.get("GOFLAGS"), "-modcacherw"]))}
+    own = {name: str(cache / folder) for name, folder in folders.items()}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), **own, **go}
     try:
         return quickstart(environment)
     finally:
@@ -88,10 +91,6 @@ def local(environment: Mapping[str, str], verb: str, *flags: str) -> None:
 
 def take_away(environment: Mapping[str, str], *flags: str) -> None:
     local(environment, "down", *flags)
-
-
-def _go(name: str) -> str:
-    return subprocess.run(["go", "env", name], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
 
 if __name__ == "__main__":
