@@ -26,6 +26,11 @@ def trainer(**container: Any) -> Object:
     return {"spec": {"containers": [{"name": "trainer", **container}]}}
 
 
+def beside(name: str, code: str) -> Object:
+    """A container that the user adds to the pod."""
+    return {"name": name, "image": "headrace.local/trainer:dev", "command": ["/opt/venv/bin/python", "-c", code]}
+
+
 @dataclass(frozen=True)
 class Case:
     """One job, what is done to it while it runs, and what its status has to say."""
@@ -145,6 +150,35 @@ ENDS = {
         {
             "storage": {"secretRef": {"name": "headrace-storage"}},
             "datasets": [{"name": "corpus", "uri": "s3://BUCKET/none"}],
+        },
+    ),
+    "init-container-fails": Case(
+        SLEEP,
+        "UserCode",
+        "ContainerFailed",
+        2,
+        2,
+        {"podTemplate": {"spec": {"initContainers": [beside("first", "raise SystemExit(3)")]}}},
+        message="first",
+    ),
+    "side-container-fails": Case(
+        SLEEP,
+        "UserCode",
+        "ContainerFailed",
+        2,
+        2,
+        {"podTemplate": {"spec": {"containers": [{"name": "trainer"}, beside("side", "raise SystemExit(4)")]}}},
+        message="side",
+    ),
+    "volume-missing": Case(
+        SLEEP,
+        "Config",
+        "VolumesNotReady",
+        1,
+        0,
+        {
+            "podTemplate": {"spec": {"volumes": [{"name": "extra", "secret": {"secretName": "no-such"}}]}},
+            "startDeadlineSeconds": 45,
         },
     ),
     "deadline": Case(SLEEP, "Deadline", "DeadlineExceeded", 1, 0, {"activeDeadlineSeconds": 8}),

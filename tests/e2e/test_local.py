@@ -67,6 +67,7 @@ class HostSnapshot:
     cgroups: frozenset[str]
     interfaces: frozenset[str]
     routes: frozenset[str]
+    namespaces: frozenset[str]
     rules: frozenset[str]
     sysctls: frozenset[str]
     folders: frozenset[str]
@@ -76,14 +77,24 @@ class HostSnapshot:
         return cls(
             processes=frozenset(
                 f"{name}: {member.component}" for name in (ONE, TWO, BROKEN) for member in members.of(name)
-            ),
+            )
+            | _strays(),
             mounts=frozenset(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
             cgroups=frozenset(
                 str(path) for path in Path("/sys/fs/cgroup").rglob("*") if path.is_dir() and _is_ours(path)
             ),
             interfaces=frozenset(link["ifname"] for link in json.loads(_run("ip", "-json", "link"))),
-            routes=frozenset(_run("ip", "route").splitlines()),
-            rules=frozenset(line for line in _run("iptables-save").splitlines() if line.startswith("-")),
+            routes=frozenset(
+                line for table in (("route",), ("-6", "route"), ("rule",)) for line in _run("ip", *table).splitlines()
+            ),
+            # Network namespaces that no process is in are mounts.
+            namespaces=frozenset(re.findall(r"net:\[[0-9]+\]", Path("/proc/self/mountinfo").read_text())),
+            rules=frozenset(
+                line
+                for program in ("iptables-save", "ip6tables-save")
+                for line in _run(program).splitlines()
+                if line.startswith("-")
+            ),
             sysctls=frozenset(f"{name}={(Path('/proc/sys') / name).read_text().strip()}" for name in SYSCTLS),
             folders=frozenset(
                 str(path)
@@ -98,6 +109,19 @@ class HostSnapshot:
         """What is there now and was not, or was and is not, by kind."""
         changes = {field.name: getattr(self, field.name) ^ getattr(before, field.name) for field in fields(self)}
         return {name: changed for name, changed in changes.items() if changed}
+
+
+def _strays() -> frozenset[str]:
+    """Processes that the instances do not know of and that have to do with them: by command line or control group."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            seen = (process / "cmdline").read_text() + (process / "cgroup").read_text()
+        except OSError:
+            continue
+        if any(re.search(rf"\b{name}\b", seen) for name in (ONE, TWO, BROKEN)):
+            found.add(f"{process.name} {seen[:60]!r}")
+    return frozenset(found)
 
 
 def _is_ours(path: Path) -> bool:

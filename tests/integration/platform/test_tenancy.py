@@ -118,6 +118,7 @@ class Team:
     reader: Any
     experiment_id: str
     location: str
+    run_id: str
 
     @property
     def model(self) -> str:
@@ -138,7 +139,7 @@ def _team(platform: Platform) -> Team:
     assert platform.headrace("tenant", "add", namespace) == 0
     storage, read = platform.secret(namespace, "headrace-storage"), platform.secret(namespace, "headrace-storage-read")
 
-    async def operate() -> tuple[str, str]:
+    async def operate() -> tuple[str, str, str]:
         async with aiohttp.ClientSession() as session:
             client = MlflowClient(platform.mlflow, *ADMIN, session)
             ledger = Ledger(client)
@@ -147,13 +148,15 @@ def _team(platform: Platform) -> Team:
             await ledger.ensure_model(namespace, "text", user)
             await ledger.register(f"{namespace}.text", "", "sha256:1", f"s3://{namespace}/model", "uid-1")
             await ledger.point_alias(f"{namespace}.text", "candidate", "1")
-            return experiment.id, experiment.artifact_location
+            body = {"experiment_id": experiment.id}
+            run = await client._call("POST", "2.0/mlflow/runs/create", "a run", body=body)
+            return experiment.id, experiment.artifact_location, run["run"]["info"]["run_id"]
 
-    experiment_id, location = asyncio.run(operate())
+    experiment_id, location, run_id = asyncio.run(operate())
     writer = platform.s3(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
     reader = platform.s3(read["AWS_ACCESS_KEY_ID"], read["AWS_SECRET_ACCESS_KEY"])
     writer.put_object(Bucket=namespace, Key="corpus.txt", Body=b"to be or not to be")
-    return Team(platform, namespace, writer, reader, experiment_id, location)
+    return Team(platform, namespace, writer, reader, experiment_id, location, run_id)
 
 
 @pytest.fixture
@@ -274,6 +277,11 @@ REGISTRY: list[tuple[str, bool, Act]] = [
     ("delete a version", False, lambda a, b: a.tracking().delete_model_version(a.model, "1")),
     ("log to another's experiment", False, lambda a, b: a.tracking().create_run(b.experiment_id)),
     ("see another's experiment", False, lambda a, b: a.tracking().get_experiment(b.experiment_id)),
+    ("see another's run", False, lambda a, b: a.tracking().get_run(b.run_id)),
+    ("see another's artifacts", False, lambda a, b: a.tracking().list_artifacts(b.run_id)),
+    ("log to another's run", False, lambda a, b: a.tracking().log_metric(b.run_id, "loss", 0.0)),
+    ("end another's run", False, lambda a, b: a.tracking().set_terminated(b.run_id)),
+    ("delete another's run", False, lambda a, b: a.tracking().delete_run(b.run_id)),
     ("see another's model", False, lambda a, b: a.tracking().get_registered_model(b.model)),
     ("move another's alias", False, lambda a, b: a.tracking().set_registered_model_alias(b.model, "candidate", "1")),
 ]
