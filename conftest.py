@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parent
+
+class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
+    """The end-to-end tests share one cluster and so one worker; of the others each file has its own fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The end-to-end tests share one cluster; of the others each file is a group, its fixtures made once."""
-    for item in items:
-        where = item.path.relative_to(ROOT)
-        group = "e2e" if where.parts[:2] == ("tests", "e2e") else str(where.with_suffix("")).replace("/", ".")
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Takes the place of the schedulers that --dist names."""
+    return _BySharedFixtures(config, log)
