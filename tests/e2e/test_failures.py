@@ -18,6 +18,13 @@ from platform_under_test import Object, Tenant, kill_in
 HOG = "x = []\nwhile True:\n    x.append(bytearray(10_000_000))\n"
 CHILD_HOG = f"import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {HOG!r}]).returncode)\n"
 SLEEP = "import time\nprint('started', flush=True)\ntime.sleep(300)\n"
+TRAIN = """
+import numpy as np, keras
+x = np.zeros((32, 2), "float32")
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit(x, x[:, :1], epochs=1)
+"""
 FILL = "import time\nopen('big', 'wb').write(b'x' * 80_000_000)\ntime.sleep(300)\n"
 SMALL = {"limits": {"memory": "256Mi"}}
 
@@ -162,7 +169,7 @@ ENDS = {
         message="first",
     ),
     "side-container-fails": Case(
-        SLEEP,
+        TRAIN,
         "UserCode",
         "ContainerFailed",
         2,
@@ -177,7 +184,12 @@ ENDS = {
         1,
         0,
         {
-            "podTemplate": {"spec": {"volumes": [{"name": "extra", "secret": {"secretName": "no-such"}}]}},
+            "podTemplate": {
+                "spec": {
+                    "containers": [{"name": "trainer", "volumeMounts": [{"name": "extra", "mountPath": "/extra"}]}],
+                    "volumes": [{"name": "extra", "secret": {"secretName": "no-such"}}],
+                }
+            },
             "startDeadlineSeconds": 45,
         },
     ),

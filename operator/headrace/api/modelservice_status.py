@@ -97,6 +97,7 @@ class RolloutStatus(Model):
     id: Annotated[Word, Schema("Identity of the rollout.")]
     step: Annotated[Count, Schema("The step under way, from 1.")]
     steps: Annotated[Count, Schema("Number of steps.")]
+    started_at: Annotated[Time | None, Schema("When it began.")] = None
     since: Annotated[Time | None, Schema("When the step began.")] = None
     desired_weight: Annotated[Weight, Schema("Percent of the requests that the canary should get.")] = 0
     applied_weight: Annotated[Weight, Schema("Percent that the data plane is known to give it.")] = 0

@@ -112,7 +112,7 @@ _CLIENTS_FAULT = frozenset(
     )
 )
 _SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<labels>[^}]*)\} (?P<value>\S+)")
-_LABEL = re.compile(r'([a-zA-Z_]{1,64})="([^"]*)"')
+_LABEL = re.compile(r'(?:^|,)([a-zA-Z_]{1,64})="([^"]*)"')
 _OURS = ("headrace_request", ":tensorflow:serving:request_")
 _MAX_LINE = 2048
 

@@ -22,6 +22,8 @@ from headrace.rollout.counters import Counters
 
 # Traefik applies a change at most 2 s after the one before (FACTS: seen up to 1.9 s).
 APPLY_GRACE = timedelta(seconds=4)
+# What pods get at least from the moment that an operator is there (again).
+RETURN_GRACE = timedelta(minutes=2)
 MAX_BASELINES = 64
 ALL = 100
 
@@ -45,6 +47,7 @@ class Look:
     gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
     routed: bool = True  # the route carries the desired weight
     problem: tuple[str, str] | None = None  # reason and message of what ends it at once
+    watched_since: datetime | None = None  # the operator that looks was not there before
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,14 @@ class Outcome:
 
 def begin(rollout_id: str, spec: Rollout, now: datetime) -> RolloutStatus:
     """A rollout before its first weight."""
-    return RolloutStatus(id=rollout_id, step=0, steps=len(spec.steps), since=now, ready_by=now + spec.progress_deadline)
+    return RolloutStatus(
+        id=rollout_id,
+        step=0,
+        steps=len(spec.steps),
+        started_at=now,
+        since=now,
+        ready_by=now + spec.progress_deadline,
+    )
 
 
 def replicas_for(weight: int, full: int) -> int:
@@ -201,7 +211,9 @@ def _wait_for_pods(
     deadline = rollout.ready_by or look.now + spec.progress_deadline
     waits = rollout.model_copy(update={"ready_by": deadline})
     message = f"{look.canary_ready} of {needed} pods are ready for {weight}%"
-    if look.now >= deadline:
+    # While no operator was there nobody made the pods: it is no fault of theirs.
+    watched_since = look.watched_since or look.now - RETURN_GRACE
+    if look.now >= max(deadline, watched_since + min(spec.progress_deadline, RETURN_GRACE)):
         return Outcome(Decision.ROLL_BACK, waits, "ProgressDeadlineExceeded", message)
     return Outcome(Decision.GO_ON, waits, waiting, message)
 

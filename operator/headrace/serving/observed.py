@@ -78,6 +78,7 @@ class Observed:
     route_conflict: str = ""  # NAMESPACE/NAME of the route that was there first
     route_accepted: bool | None = None
     route_message: str = ""
+    watched_since: datetime | None = None  # since when this operator is the one that acts
 
     def pods_of(self, revision: str) -> tuple[ServingPod, ...]:
         """The pods of one revision that are not on their way out."""

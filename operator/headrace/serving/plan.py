@@ -209,6 +209,7 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
         canary=observed.counters_of(status.canary.revision),
         stable=observed.counters_of(status.stable.revision),
         gateway=observed.gateway,
+        watched_since=observed.watched_since,
         routed=_is_routed(service, status, observed),
         problem=(trouble.reason, _sentence(trouble)) if trouble and trouble.final else None,
     )
@@ -406,6 +407,7 @@ def _record(
         version=revision.model.version if revision.model else None,
         outcome=outcome,
         reason=reason,
+        started_at=rollout.started_at,
         finished_at=now,
     )
     return (*status.history, entry)[-MAX_HISTORY:]

@@ -73,6 +73,7 @@ class ServingReconciler:
         self._ledger = ledger
         self._mlflow = mlflow
         self._now = now
+        self._since = now()
         self._rests = Rests(client, Aliases(mlflow) if mlflow is not None else None)
 
     async def reconcile(self, key: Key, cause: Cause = Cause.WOKEN) -> float | None:
@@ -139,6 +140,7 @@ class ServingReconciler:
             route_conflict=called(above[0]) if above else "",
             route_accepted=accepted,
             route_message=message,
+            watched_since=self._since,
         )
 
     async def _routes(self, service: ModelService) -> tuple[bool, Objects]:

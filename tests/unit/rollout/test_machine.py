@@ -294,3 +294,17 @@ def test_errors_that_only_the_gateway_saw_turn_a_canary_back():
 
     assert walk.outcome.decision is Decision.ROLL_BACK
     assert "failed at the gateway" in walk.outcome.message
+
+
+def test_pods_that_nobody_could_make_while_the_operator_was_away_get_a_grace():
+    walk = Walk(spec(20))
+    walk.look(ready=0)
+    walk.look(seconds=3600, ready=0, watched_since=walk.now + timedelta(seconds=3595))
+    assert walk.outcome.reason == "Preparing"
+
+    back = walk.now
+    walk.look(seconds=30, ready=0, watched_since=back)
+    assert walk.outcome.decision is Decision.GO_ON
+    walk.look(seconds=120, ready=0, watched_since=back)
+
+    assert (walk.outcome.decision, walk.outcome.reason) == (Decision.ROLL_BACK, "ProgressDeadlineExceeded")

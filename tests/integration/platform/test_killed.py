@@ -1,0 +1,369 @@
+"""An operator killed after any of its writes, whichever server they went to: API server and MLflow count together.
+
+What controllers, kubelets and the launcher do is played, so that each operator writes the same in the same order. Only
+the servers outlive a kill: one after write k arrived, before its answer is used, is also the one before write k + 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+
+from faults import Killed
+from headrace.kube.client import KubeClient
+from headrace.kube.keys import Key
+from headrace.kube.resources import (
+    CONFIGMAPS,
+    CONTROLLERREVISIONS,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    JOBS,
+    MODELSERVICES,
+    NAMESPACES,
+    PDBS,
+    PODS,
+    SERVICES,
+    TRAININGJOBS,
+    Object,
+    Resource,
+)
+from headrace.serving.owners import PromotionOwners
+from headrace.serving.promises import OUTCOME_TAG
+from headrace.serving.reconcile import ServingReconciler
+from headrace.tracking.client import MlflowClient
+from headrace.tracking.ledger import Ledger, model_name
+from headrace.tracking.records import DIGEST_TAG, PROMOTION_TAG_PREFIX, UID_TAG
+from headrace.training.reconcile import TrainingReconciler
+from headrace_local import binaries
+from headrace_local.controlplane import ControlPlane
+from training_builders import SETTINGS, stamp
+
+from .conftest import ADMIN
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+NAME = "text"
+TENANT = {"bucket": "team-a", "mlflowUser": "headrace.team-a"}
+IMAGES = replace(SETTINGS, loader_image="headrace/loader:1", onnxruntime_image="headrace/o:1")
+DIGEST = "sha256:" + "ab" * 32
+AT_ONCE = 8
+PASSES = 30
+
+Status = dict[str, Any]
+
+
+# --- an operator that lives for so many writes -----------------------------------------------------------------------
+
+
+@dataclass
+class Life:
+    """`die_after` 0: killed before its first write; None: never. `written` is what arrived, at either server."""
+
+    die_after: int | None = None
+    written: list[str] = field(default_factory=list)
+
+    async def spend(self, what: str, is_write: bool, call: Callable[[], Awaitable[Any]]) -> Any:
+        if is_write and self.die_after == 0:
+            raise Killed(f"before {what}")
+        answer = await call()
+        if is_write:
+            self.written.append(what)
+            if len(self.written) == self.die_after:
+                raise Killed(f"after {what}")
+        return answer
+
+
+class DyingKube(KubeClient):
+    def __init__(self, client: KubeClient, life: Life) -> None:
+        super().__init__(client.credentials, client._http)
+        self.life = life
+
+    async def request(self, method: str, path: str, **rest: Any) -> bytes:
+        call = partial(super().request, method, path, **rest)
+        return bytes(await self.life.spend(f"{method} {path}", method != "GET", call))
+
+
+class DyingMlflow(MlflowClient):
+    def __init__(self, client: MlflowClient, life: Life) -> None:
+        super().__init__(client.url, *ADMIN, client._session)
+        self.life = life
+
+    async def _call(self, method: str, path: str, what: str, **rest: Any) -> dict[str, Any]:
+        body = rest.get("body") or {}
+        told = " ".join([method, path, *(body[part] for part in ("alias", "version") if part in body)])
+        is_write = method != "GET" and not path.endswith("/search")
+        return dict(await self.life.spend(told, is_write, partial(super()._call, method, path, what, **rest)))
+
+
+class Servers(NamedTuple):
+    """What outlives the operator."""
+
+    kube: KubeClient
+    mlflow: MlflowClient
+
+
+class Way:
+    """An object on its way to its end, alone in its namespace: an operator is killed, and another one goes on."""
+
+    resource: Resource
+    reconciler: Any  # made anew for each life, with an empty memory
+    play: Callable[[], Awaitable[None]]  # what others than the operator do next
+
+    def __init__(self, servers: Servers, namespace: str, die_after: int | None) -> None:
+        self.kube, self.mlflow = servers
+        self.namespace = namespace
+        self.model = model_name(namespace, NAME)
+        self.now = datetime.now(UTC).replace(microsecond=0)
+        self.lives: list[Life] = []
+        self.begin(Life(die_after))
+
+    def begin(self, life: Life) -> None:
+        self.lives.append(life)
+        kube, mlflow = DyingKube(self.kube, life), DyingMlflow(self.mlflow, life)
+        ledger, http = Ledger(mlflow, PromotionOwners(kube).has), self.mlflow._session
+        settings = replace(IMAGES, namespaces=(self.namespace,))
+        if self.resource == TRAININGJOBS:
+            self.reconciler = TrainingReconciler(kube, http, settings, ledger, lambda: self.now)
+        else:
+            self.reconciler = ServingReconciler(kube, http, settings, ledger, mlflow, lambda: self.now)
+
+    async def create(self, spec: Object) -> str:
+        """The uid of the object with this spec."""
+        await self.kube.create(NAMESPACES, {"metadata": {"name": self.namespace}})
+        await self.kube.create(SERVICE_ACCOUNTS, {"metadata": self.metadata("default")})
+        for name, data in (("code", {"train.py": "print()"}), ("headrace-tenant", TENANT)):
+            await self.kube.create(CONFIGMAPS, {"metadata": self.metadata(name), "data": data})
+        made = await self.kube.create(self.resource, {"metadata": self.metadata(NAME), "spec": spec})
+        return str(made["metadata"]["uid"])
+
+    async def look(self) -> Status:
+        """One pass, or what of it the operator lives to do; then the others have their turn."""
+        self.now += timedelta(seconds=15)
+        try:
+            await self.reconciler.reconcile(Key(self.resource, self.namespace, NAME))
+        except Killed:
+            self.begin(Life())
+        await self.play()
+        live = await self.kube.get(self.resource, self.namespace, NAME)
+        return (live or {}).get("status") or {}
+
+    async def until(self, is_there: Callable[[Status], bool]) -> None:
+        for _ in range(PASSES):
+            if is_there(status := await self.look()):
+                return
+        raise AssertionError(f"{self.tale()}: not after {PASSES} passes: {status}")
+
+    async def make_pod(self, owner: Object, name: str, status: Status, **metadata: Any) -> None:
+        """A pod of the owner's template, as its controller makes it, without a node."""
+        template = owner["spec"]["template"]
+        meta = {**template["metadata"], **metadata, **self.metadata(name)}
+        await self.kube.create(PODS, {**template, "metadata": meta})
+        await self.kube.merge_patch(PODS, self.namespace, name, {"status": status}, "status")
+
+    def metadata(self, name: str) -> Object:
+        return {"name": name, "namespace": self.namespace}
+
+    async def owned(self, *kinds: Resource) -> dict[tuple[str, str], str]:
+        """What there is of these kinds, by kind and name, and the uid of each one's owner."""
+        return {
+            (kind.kind, found["metadata"]["name"]): found["metadata"].get("ownerReferences", [{"uid": ""}])[0]["uid"]
+            for kind in kinds
+            for found in await self.kube.list(kind, self.namespace)
+        }
+
+    def writes(self) -> list[str]:
+        return [write for life in self.lives for write in life.written]
+
+    def tale(self) -> str:
+        return f"{self.namespace}: {len(self.lives)} lives, the first until {self.lives[0].written[-1:]}"
+
+
+# --- a TrainingJob ---------------------------------------------------------------------------------------------------
+
+
+class Training(Way):
+    resource = TRAININGJOBS
+
+    async def play(self) -> None:
+        """The Job's pod runs; by the next pass it has trained, and the Job is complete."""
+        name = f"{NAME}-1"
+        job, pod = await self.kube.get(JOBS, self.namespace, name), await self.kube.get(PODS, self.namespace, name)
+        container: Object = {"name": "trainer", "image": "i", "imageID": "i@sha256:1", "restartCount": 0}
+        if job is not None and pod is None:
+            statuses = [container | {"ready": True, "state": {"running": {}}}]
+            index = {"batch.kubernetes.io/job-completion-index": "0"}
+            await self.make_pod(job, name, {"phase": "Running", "containerStatuses": statuses}, annotations=index)
+        elif job is not None and pod is not None and pod["status"]["phase"] == "Running":
+            at, record = stamp(self.now), json.dumps(await self.train(job))
+            end = {"exitCode": 0, "reason": "Completed", "message": record, "finishedAt": at}
+            statuses = [container | {"ready": False, "state": {"terminated": end}}]
+            trained = {"status": {"phase": "Succeeded", "containerStatuses": statuses}}
+            await self.kube.merge_patch(PODS, self.namespace, name, trained, "status")
+            met = [{"type": kind, "status": "True"} for kind in ("SuccessCriteriaMet", "Complete")]
+            over = {"startTime": at, "completionTime": at, "succeeded": 1, "completedIndexes": "0", "conditions": met}
+            await self.kube.merge_patch(JOBS, self.namespace, name, {"status": over}, "status")
+
+    async def train(self, job: Object) -> Object:
+        """The launcher: makes a run in the experiment that the Job names; its record."""
+        env = {entry["name"]: entry["value"] for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+        config = json.loads(env["HEADRACE_CONFIG"])
+        tags = [{"key": UID_TAG, "value": config["job"]["uid"]}, {"key": DIGEST_TAG, "value": DIGEST}]
+        asked = {"experiment_id": config["tracking"]["experimentId"], "tags": tags, "start_time": 1}
+        run = (await self.mlflow._call("POST", "2.0/mlflow/runs/create", "a run", body=asked))["run"]["info"]
+        metric = {"run_id": run["run_id"], "key": "val_accuracy", "value": 0.9, "timestamp": 1}
+        await self.mlflow._call("POST", "2.0/mlflow/runs/log-metric", "a metric", body=metric)
+        return {
+            "protocol": 1,
+            "outcome": "Succeeded",
+            "time": int(self.now.timestamp() * 1000),
+            "run": {"id": run["run_id"], "experimentId": run["experiment_id"]},
+            "model": {"uri": f"{run['artifact_uri']}/model", "digest": DIGEST, "formats": ["onnx"]},
+        }
+
+
+async def train_and_register(servers: Servers, namespace: str, die_after: int | None) -> Way:
+    way, mlflow = Training(servers, namespace, die_after), servers.mlflow
+    spec = {
+        "source": {"configMap": {"name": "code"}},
+        "entrypoint": "train.py",
+        "tracking": {"experiment": NAME},
+        "evaluation": {"gates": [{"metric": "val_accuracy", "min": "0.5"}]},
+        "output": {"model": NAME, "alias": "candidate"},
+    }
+    uid = await way.create(spec)
+    await way.until(lambda status: status.get("state") in ("Succeeded", "Failed"))
+    status, tale = await way.look(), way.tale()
+
+    ended = (status["state"], status["reason"], status["attempt"]["number"], status["model"]["version"])
+    assert ended == ("Succeeded", "GatePassed", 1, "1"), tale
+    assert [(entry["attempt"], entry["outcome"]) for entry in status["history"]] == [(1, "Succeeded")], tale
+    runs = await mlflow.search_runs(status["run"]["experimentID"], UID_TAG, uid)
+    assert [run.id for run in runs] == [status["run"]["id"]], tale
+    versions = await mlflow.search_model_versions(way.model, UID_TAG, uid)
+    assert [(version.version, version.digest) for version in versions] == [("1", DIGEST)], tale
+    assert (await mlflow.get_registered_model(way.model)).aliases == {"candidate": "1"}, tale
+    acts = ("experiments/create", "registered-models/create", "model-versions/create", "alias candidate 1", "/jobs")
+    made = {act: sum(write.startswith("POST") and write.endswith(act) for write in way.writes()) for act in acts}
+    assert made == dict.fromkeys(acts, 1), tale
+    assert await way.owned(JOBS, SERVICES, CONFIGMAPS) == {
+        ("Job", f"{NAME}-1"): uid,
+        ("Service", f"{NAME}-1"): uid,
+        ("ConfigMap", f"{NAME}-source"): uid,
+        ("ConfigMap", "code"): "",
+        ("ConfigMap", "headrace-tenant"): "",
+    }, tale
+    pods = await way.kube.list(PODS, namespace)
+    assert [pod["metadata"].get("finalizers", []) for pod in pods] == [[]], tale
+    return way
+
+
+# --- a ModelService --------------------------------------------------------------------------------------------------
+
+
+class Serving(Way):
+    resource = MODELSERVICES
+
+    async def play(self) -> None:
+        """Each Deployment gets its pod, which is ready; the pods of those that are gone go."""
+        wanted = {found["metadata"]["name"]: found for found in await self.kube.list(DEPLOYMENTS, self.namespace)}
+        pods = {found["metadata"]["name"]: found for found in await self.kube.list(PODS, self.namespace)}
+        for name in pods.keys() - wanted.keys():
+            await self.kube.delete(PODS, self.namespace, name, uid=pods[name]["metadata"]["uid"])
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": stamp(self.now)}
+        for name in wanted.keys() - pods.keys():
+            await self.make_pod(wanted[name], name, {"phase": "Running", "conditions": [ready]})
+
+
+def serves(version: str) -> Callable[[Status], bool]:
+    """The version is stable, and the registry was told all."""
+
+    def is_told(status: Status) -> bool:
+        model, promotion = (status.get("stable") or {}).get("model"), status.get("promotion") or {}
+        told = promotion.get("expectedVersion") == version and not promotion.get("pendingVersion")
+        return bool(model and model["version"] == version and told and not status.get("pendingOutcomes"))
+
+    return is_told
+
+
+async def roll_out_and_promote(servers: Servers, namespace: str, die_after: int | None) -> Way:
+    way, mlflow = Serving(servers, namespace, die_after), servers.mlflow
+    await Ledger(mlflow).ensure_model(namespace, NAME, "")
+    for version in (1, 2):
+        tags = {DIGEST_TAG: f"sha256:{version:064d}"}
+        await mlflow.create_model_version(way.model, f"s3://team-a/{version}", "", tags)
+    await mlflow.set_alias(way.model, "candidate", "1")
+    steps = [{"weight": 20, "hold": "10s"}, {"weight": 60, "hold": "10s"}]
+    spec = {
+        "model": {"registry": {"name": NAME, "alias": "candidate"}},
+        "runtime": {"name": "onnxruntime"},
+        "rollout": {"steps": steps, "promotion": {"alias": "champion"}},
+        "route": {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]},
+    }
+    uid = await way.create(spec)
+    await way.until(serves("1"))
+    await mlflow.set_alias(way.model, "candidate", "2")
+    await way.until(serves("2"))
+    status, tale = await way.look(), way.tale()
+
+    revision = status["stable"]["revision"]
+    assert (status["phase"], status["stable"]["model"]["version"]) == ("Stable", "2"), tale
+    assert [(entry["version"], entry["outcome"]) for entry in status["history"]] == [("2", "Promoted")], tale
+    model = await mlflow.get_registered_model(way.model)
+    assert model.aliases == {"candidate": "2", "champion": "2"}, tale
+    assert [write[-1] for write in way.writes() if "registered-models/alias champion" in write] == ["1", "2"], tale
+    assert model.tags[f"{PROMOTION_TAG_PREFIX}champion"] == f"{namespace}/{NAME}", tale
+    told = [(await mlflow.get_model_version(way.model, version)).tags.get(OUTCOME_TAG) for version in ("1", "2")]
+    assert told == [None, "Promoted"], tale
+    kinds = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS)
+    objects = {("Service", NAME), ("HTTPRoute", NAME), *((kind.kind, revision) for kind in kinds)}
+    assert await way.owned(*kinds, HTTPROUTES) == dict.fromkeys(objects, uid), tale
+    route = await way.kube.get(HTTPROUTES, namespace, NAME)
+    assert route is not None
+    assert [backend["name"] for backend in route["spec"]["rules"][0]["backendRefs"]] == [revision], tale
+    return way
+
+
+# --- for all k -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """An API server of its own, without controllers: theirs is played."""
+    with ControlPlane.start(tmp_path_factory.mktemp("killed")) as plane:
+        for manifests in (REPOSITORY / "crds", binaries.ensure().gateway_api):
+            plane.run_kubectl("apply", "--server-side", "--filename", manifests)
+        plane.run_kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        yield plane
+
+
+@pytest.mark.parametrize("live_through", [train_and_register, roll_out_and_promote], ids=["training", "serving"])
+def test_whatever_write_an_operator_is_killed_after_the_next_one_ends_where_it_would_have(
+    plane: ControlPlane, mlflow_url: str, live_through: Callable[[Servers, str, int | None], Awaitable[Way]]
+) -> None:
+    async def all_of_it() -> None:
+        prefix, at_once = live_through.__name__.partition("_")[0], asyncio.Semaphore(AT_ONCE)
+        async with KubeClient.session(plane.kubeconfig) as kube, aiohttp.ClientSession() as http:
+            servers = Servers(kube, MlflowClient(mlflow_url, *ADMIN, http))
+            if live_through is train_and_register:
+                await servers.mlflow.create_user(TENANT["mlflowUser"], "password-of-the-tenant")
+            undisturbed = await live_through(servers, f"{prefix}-undisturbed", None)
+
+            async def killed_after(k: int) -> None:
+                async with at_once:
+                    way = await live_through(servers, f"{prefix}-{k}", k)
+                written = [write.replace(way.namespace, undisturbed.namespace) for write in way.lives[0].written]
+                assert written == undisturbed.writes()[:k], way.tale()
+                assert len(way.lives) == 2, way.tale()
+
+            await asyncio.gather(*(killed_after(k) for k in range(len(undisturbed.writes()))))
+
+    asyncio.run(all_of_it())
