@@ -11,7 +11,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,25 +70,34 @@ class Life:
     die_after: int | None = None
     written: list[str] = field(default_factory=list)
 
-    async def spend(self, what: str, is_write: bool, call: Callable[[], Awaitable[Any]]) -> Any:
-        if is_write and self.die_after == 0:
-            raise Killed(f"before {what}")
-        answer = await call()
-        if is_write:
-            self.written.append(what)
-            if len(self.written) == self.die_after:
-                raise Killed(f"after {what}")
-        return answer
+    def before(self, write: str) -> None:
+        if self.die_after == 0:
+            raise Killed(f"before {write}")
+
+    def after(self, write: str) -> None:
+        self.written.append(write)
+        if len(self.written) == self.die_after:
+            raise Killed(f"after {write}")
 
 
 class DyingKube(KubeClient):
+    """What is applied anew and changes nothing does not count: to be killed after it is to be killed before it."""
+
     def __init__(self, client: KubeClient, life: Life) -> None:
         super().__init__(client.credentials, client._http)
         self.life = life
+        self.versions: dict[str, str | None] = {}
 
     async def request(self, method: str, path: str, **rest: Any) -> bytes:
-        call = partial(super().request, method, path, **rest)
-        return bytes(await self.life.spend(f"{method} {path}", method != "GET", call))
+        if method == "GET":
+            return await super().request(method, path, **rest)
+        self.life.before(f"{method} {path}")
+        answer = await super().request(method, path, **rest)
+        before, version = self.versions.get(path), json.loads(answer)["metadata"].get("resourceVersion")
+        self.versions[path] = version
+        if version is None or version != before:
+            self.life.after(f"{method} {path}")
+        return answer
 
 
 class DyingMlflow(MlflowClient):
@@ -98,10 +106,14 @@ class DyingMlflow(MlflowClient):
         self.life = life
 
     async def _call(self, method: str, path: str, what: str, **rest: Any) -> dict[str, Any]:
+        if method == "GET" or path.endswith("/search"):
+            return await super()._call(method, path, what, **rest)
         body = rest.get("body") or {}
-        told = " ".join([method, path, *(body[part] for part in ("alias", "version") if part in body)])
-        is_write = method != "GET" and not path.endswith("/search")
-        return dict(await self.life.spend(told, is_write, partial(super()._call, method, path, what, **rest)))
+        write = " ".join([method, path, *(body[part] for part in ("alias", "version") if part in body)])
+        self.life.before(write)
+        answer = await super()._call(method, path, what, **rest)
+        self.life.after(write)
+        return answer
 
 
 class Servers(NamedTuple):
