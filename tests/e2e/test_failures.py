@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from headrace_local.errors import LocalClusterError
 from platform_under_test import Object, Tenant, kill_in
 
 HOG = "x = []\nwhile True:\n    x.append(bytearray(10_000_000))\n"
@@ -53,6 +54,13 @@ class Case:
     message: str = ""
 
 
+def has_started(tenant: Tenant, pod: str) -> bool:
+    try:
+        return "started" in tenant.kubectl("logs", pod, "--tail=20")
+    except LocalClusterError:  # its container is being created
+        return False
+
+
 def pod_of(tenant: Tenant, job: str) -> str:
     """The pod of the job's first attempt, once its script has said that it started."""
     deadline = time.monotonic() + 90
@@ -60,7 +68,7 @@ def pod_of(tenant: Tenant, job: str) -> str:
         pods = tenant.kubectl(
             "get", "pods", "-l", f"headrace.dev/trainingjob={job},headrace.dev/attempt=1", "-o", "name"
         ).split()
-        if pods and "started" in tenant.kubectl("logs", pods[0], "--tail=20"):
+        if pods and has_started(tenant, pods[0]):
             return pods[0].removeprefix("pod/")
         assert time.monotonic() < deadline, f"no pod of {job} has started"
         time.sleep(0.5)
@@ -280,19 +288,33 @@ def test_a_source_that_does_not_exist_is_told_within_10_s(tenant):
     assert "nowhere" in status["message"]
 
 
+# The workers meet first, so that it is known who raises first: the second one, 0.3 s before the other.
+MEET_AND_RAISE = """
+import json, os, socket, time
+config = json.loads(os.environ["TF_CONFIG"])
+host, port = config["cluster"]["worker"][0].rsplit(":", 1)
+if config["task"]["index"] == 0:
+    with socket.create_server(("", int(port))) as server:
+        server.accept()
+    time.sleep(0.3)
+    raise ValueError("the first worker")
+while True:
+    try:
+        socket.create_connection((host, int(port)), timeout=5)
+        break
+    except OSError:
+        time.sleep(0.1)
+raise ValueError("the second worker")
+"""
+
+
 def test_of_two_workers_that_die_within_a_second_the_first_is_the_cause(tenant):
-    tenant.script(
-        "pair",
-        "import os, time\n"
-        "second = os.environ['JOB_COMPLETION_INDEX'] == '1'\n"
-        "time.sleep(max(0, 3 - time.time() % 3) + (0 if second else 0.3))\n"
-        "raise ValueError('the second worker' if second else 'the first worker')\n",
-    )
+    tenant.script("pair", MEET_AND_RAISE)
     tenant.train("pair", strategy={"type": "MultiWorkerMirrored", "workers": 2}, restartPolicy={"maxRestarts": 0})
 
     failure = tenant.finished("pair")["failure"]
 
     assert failure["class"] == "UserCode"
     assert failure["reason"] == "ScriptRaised"
-    assert failure["pod"].startswith("pair-1-1-")
+    assert failure["pod"].startswith("pair-1-1-"), failure
     assert "the second worker" in failure["message"]
