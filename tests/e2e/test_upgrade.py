@@ -60,9 +60,11 @@ def pods(tenant: Tenant) -> list[tuple[str, str, int]]:
 
 
 def operator(platform: Platform) -> Object:
+    """The pod of the operator that was made last."""
     selector = ("-l", "app.kubernetes.io/component=operator", "-o", "json")
-    (pod,) = json.loads(platform.cluster.kubectl("-n", SYSTEM, "get", "pods", *selector))["items"]
-    return pod
+    pods: list[Object] = json.loads(platform.cluster.kubectl("-n", SYSTEM, "get", "pods", *selector))["items"]
+    # The old one may still be on its way out.
+    return max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
 
 def test_an_upgrade_rolls_nothing(platform, tenant, working):
