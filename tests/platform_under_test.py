@@ -156,6 +156,14 @@ def ask(url: str, body: Object | None = None, *, login: str = "") -> tuple[int, 
     return status, found
 
 
+def prediction_of(tenant: Tenant, job: str) -> list[float]:
+    """What the job's script printed after PREDICTION: Keras' own answer."""
+    pod = tenant.kubectl("get", "pods", "-l", f"headrace.dev/trainingjob={job}", "-o", "name").split()[0]
+    line = next(line for line in tenant.kubectl("logs", pod).splitlines() if line.startswith("PREDICTION"))
+    found: list[float] = json.loads(line.removeprefix("PREDICTION"))
+    return found
+
+
 def is_true(status: Object, condition: str) -> bool:
     """Whether the status has this condition, and it is True."""
     return any(c["type"] == condition and c["status"] == "True" for c in status.get("conditions", []))

@@ -39,3 +39,9 @@ async def read_bounded(http: aiohttp.ClientSession, url: str, max_bytes: int) ->
         log.debug("%s: %s", url, error)
         return None
     return bytes(body)
+
+
+def url_of(address: str, port: int, path: str) -> str:
+    """The URL of a pod, by its IPv4 or IPv6 address."""
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}:{port}{path}"

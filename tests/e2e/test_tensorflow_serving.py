@@ -6,7 +6,6 @@ The image is Headrace's own server of the same command line; the official one ta
 from __future__ import annotations
 
 import asyncio
-import json
 
 import aiohttp
 import grpc
@@ -15,7 +14,7 @@ import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from open_loop import OpenLoopClient, follow
-from platform_under_test import Object, Tenant, is_true
+from platform_under_test import Object, Tenant, is_true, prediction_of
 
 SCRIPT = """
 import json, numpy as np, keras
@@ -57,13 +56,6 @@ SERVICE = {
         "route": {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]},
     },
 }
-
-
-def prediction_of(tenant: Tenant, job: str) -> list[float]:
-    pod = tenant.kubectl("get", "pods", "-l", f"headrace.dev/trainingjob={job}", "-o", "name").split()[0]
-    line = next(line for line in tenant.kubectl("logs", pod).splitlines() if line.startswith("PREDICTION"))
-    found: list[float] = json.loads(line.removeprefix("PREDICTION"))
-    return found
 
 
 def train(tenant: Tenant, job: str, seed: int) -> Object:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from open_loop import OpenLoopClient, follow, is_applied, within_binomial_bounds
-from platform_under_test import Object, Tenant, is_true
+from platform_under_test import Object, Tenant, is_true, prediction_of
 
 # A beginner's script, and at its end the predictions of Keras itself for the gateway's answer to be compared with.
 SCRIPT = """
@@ -61,12 +61,6 @@ def model_service(name: str) -> Object:
             "route": {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]},
         },
     }
-
-
-def prediction_of(tenant: Tenant, job: str) -> list[float]:
-    pod = tenant.kubectl("get", "pods", "-l", f"headrace.dev/trainingjob={job}", "-o", "name").split()[0]
-    line = next(line for line in tenant.kubectl("logs", pod).splitlines() if line.startswith("PREDICTION"))
-    return json.loads(line.removeprefix("PREDICTION"))
 
 
 @pytest.fixture(scope="module")

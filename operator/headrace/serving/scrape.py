@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from headrace.rollout.counters import Counters, parse_gateway_metrics, parse_metrics
-from headrace.scrape import TIMEOUT_SECONDS, read_bounded
+from headrace.scrape import TIMEOUT_SECONDS, read_bounded, url_of
 from headrace.serving.observed import ServingPod
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -24,20 +24,20 @@ class Scraper:
 
     def __init__(self, http: aiohttp.ClientSession, gateway_url: str) -> None:
         self._http = http
-        self._gateway_url = URL(gateway_url) if gateway_url else None
+        self._gateway = URL(gateway_url) if gateway_url else None
 
     async def of_pods(self, pods: Iterable[ServingPod]) -> dict[str, Counters]:
         """By pod; one that does not answer is left out."""
         readable = [pod for pod in pods if pod.ip and pod.ready]
-        found = await asyncio.gather(*(self._read(_url(pod.ip, *pod.metrics)) for pod in readable))
+        found = await asyncio.gather(*(self._read(url_of(pod.ip, *pod.metrics)) for pod in readable))
         return {pod.name: parse_metrics(text) for pod, text in zip(readable, found, strict=True) if text is not None}
 
     async def of_gateway(self, namespace: str, revision: str) -> dict[str, Counters]:
         """What each instance of the gateway counted of a revision's Service, by the instance's address."""
-        if self._gateway_url is None:
+        if self._gateway is None:
             return {}
-        addresses = await self._addresses(self._gateway_url)
-        urls = [_url(address, self._gateway_url.port or 80, self._gateway_url.path) for address in addresses]
+        addresses = await self._addresses(self._gateway)
+        urls = [url_of(address, self._gateway.port or 80, self._gateway.path) for address in addresses]
         found = await asyncio.gather(*(self._read(url) for url in urls))
         return {
             f"gateway-{address.replace(':', '-')}": parse_gateway_metrics(text, namespace, revision)
@@ -57,8 +57,3 @@ class Scraper:
     async def _read(self, url: str) -> str | None:
         body = await read_bounded(self._http, url, MAX_BYTES)
         return body.decode(errors="replace") if body is not None else None
-
-
-def _url(address: str, port: int, path: str) -> str:
-    host = f"[{address}]" if ":" in address else address
-    return f"http://{host}:{port}{path}"

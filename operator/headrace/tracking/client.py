@@ -215,7 +215,7 @@ class MlflowClient:
                 allow_redirects=False,
             ) as response:
                 status, answer = response.status, await response.read()
-                if status != 200 and not _code_of(answer):
+                if status != 200 and not _said(answer)[0]:
                     response.close()  # somebody else answered: the next call is to find its own way
         except TimeoutError as error:
             raise TrackingUnavailable(f"{subject}: no answer within {CALL_SECONDS:.0f} s") from error
@@ -237,11 +237,7 @@ def _parse(subject: str, answer: bytes) -> dict[str, Any]:
 
 
 def _error(subject: str, status: int, answer: bytes) -> TrackingError:
-    try:
-        said = json.loads(answer)
-        code, message = str(said.get("error_code", "")), str(said.get("message", ""))
-    except (ValueError, AttributeError):
-        code, message = "", answer.decode(errors="replace").strip()
+    code, message = _said(answer)
     # What has no code is not MLflow's answer but a proxy's, or another server's at its address: MLflow is away.
     kind = _CODES.get(code) or _ERRORS.get(status) or (TrackingError if code and status < 500 else TrackingUnavailable)
     if status == 400 and re.search(r"\balias\b.*\bnot found\b", message):
@@ -251,11 +247,13 @@ def _error(subject: str, status: int, answer: bytes) -> TrackingError:
     return kind(f"{subject}: {status} {code}: {message[:500]}".rstrip(": ") + hint)
 
 
-def _code_of(answer: bytes) -> str:
+def _said(answer: bytes) -> tuple[str, str]:
+    """Code and message of an error; no code where it is not MLflow that answered."""
     try:
-        return str(json.loads(answer).get("error_code", ""))
+        said = json.loads(answer)
+        return str(said.get("error_code", "")), str(said.get("message", ""))
     except (ValueError, AttributeError):
-        return ""
+        return "", answer.decode(errors="replace").strip()
 
 
 def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:

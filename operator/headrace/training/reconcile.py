@@ -19,7 +19,7 @@ from headrace.kube.keys import Key
 from headrace.kube.plan import Plan
 from headrace.kube.resources import CONFIGMAPS, JOBS, PODS, TRAININGJOBS, Object
 from headrace.labels import TRAINING_JOB, TRAINING_JOB_UID
-from headrace.scrape import read_bounded
+from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
 from headrace.tracking.errors import TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
@@ -114,8 +114,8 @@ class TrainingReconciler:
         chief = next((pod for pod in pods if pod.index == 0 and pod.attempt == number), None)
         if chief is None or not chief.container_running or not chief.ip or job.status.state in FINAL_STATES:
             return None
-        host = f"[{chief.ip}]" if ":" in chief.ip else chief.ip
-        body = await read_bounded(self._http, f"http://{host}:{PROGRESS_PORT}/progress", MAX_PROGRESS_BYTES)
+        url = url_of(chief.ip, PROGRESS_PORT, "/progress")
+        body = await read_bounded(self._http, url, MAX_PROGRESS_BYTES)
         return read_live(_parse_json(body)) if body is not None else None
 
     async def _start(self, job: TrainingJob, observed: Observed) -> Start:
