@@ -288,19 +288,19 @@ def test_a_source_that_does_not_exist_is_told_within_10_s(tenant):
     assert "nowhere" in status["message"]
 
 
-# The workers meet first, so that it is known who raises first: the second one, 0.3 s before the other.
+# The workers meet first, so that it is known who raises first: the other one hears the end of its process.
 MEET_AND_RAISE = """
 import json, os, socket, time
 config = json.loads(os.environ["TF_CONFIG"])
 host, port = config["cluster"]["worker"][0].rsplit(":", 1)
 if config["task"]["index"] == 0:
     with socket.create_server(("", int(port))) as server:
-        server.accept()
-    time.sleep(0.3)
+        meeting, _ = server.accept()
+    meeting.recv(1)
     raise ValueError("the first worker")
 while True:
     try:
-        socket.create_connection((host, int(port)), timeout=5)
+        meeting = socket.create_connection((host, int(port)), timeout=5)
         break
     except OSError:
         time.sleep(0.1)

@@ -29,6 +29,8 @@ from headrace_trainer.child.session import FitRun, Session
 _LOGGED_STEPS = 500
 _PROGRESS_SECONDS = 0.5
 _REPLAY_STEPS = 2
+# A process that is to stop trains one step more, to have something to compare after the resume, where that is short.
+_SHORT_STEP_SECONDS = 1.0
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -49,7 +51,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._pending: Snapshot | None = None
         self._replay: Replay | None = None
         self._next_vote = 1
-        self._step_began = 0.0
+        self._step_ended_at = 0.0
+        self._step_seconds = 0.0
         self._metrics_before_test: Arrays = {}
 
     @property
@@ -83,7 +86,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._first_epoch = epoch
         self._epoch = epoch
         self._batches = 0
-        self._exit_if_asked()
+        if not self._step_ended_at:
+            self._exit_if_asked()
 
     def resume(self) -> None:
         """Puts the checkpoint into the model; called when the data stands at the checkpoint's position."""
@@ -109,6 +113,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches = batch + 1 if not self.params["steps"] else min(batch + 1, self.params["steps"])
         step = self._step
         now = time.monotonic()
+        # The first step of a process traces the model: it says nothing about the speed.
+        self._step_seconds = now - self._step_ended_at if self._step_ended_at else 0.0
+        self._step_ended_at = now
         is_logged = _is_logged(before, step, self._total)
         is_replayed = self._replay is not None and self._replay.expects(step)
         is_progress = now - self._last_progress >= _PROGRESS_SECONDS
@@ -122,7 +129,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 self._send_resume(self._resumed_from, self._replay.compare(step, metrics))
             self._complete_pending(step, metrics)
         if self._workers > 1:
-            self._vote_after_step(now, callbacks)
+            self._vote_after_step(callbacks)
         elif self._pending is None and self._is_due(now) and not self._ends_epoch():
             callbacks._flush_futures()
             self._take(self._here, {})
@@ -155,7 +162,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._vote(0.0)
         elif self._pending is None and self._is_due(time.monotonic()):
             self._take(self._here, {})
-        self._exit_if_asked()
 
     def on_train_end(self, logs: Any = None) -> None:
         if self._replay is not None and self._replay.expected:
@@ -170,13 +176,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         interval = self._session.settings.checkpoint_interval_seconds
         return writer is not None and now - self._last_snapshot >= interval and not writer.is_busy
 
-    def _vote_after_step(self, now: float, callbacks: Any) -> None:
-        """The first step of a process traces the model: it says nothing about the speed."""
-        seconds = now - self._step_began if self._step_began else 0.0
-        self._step_began = now
+    def _vote_after_step(self, callbacks: Any) -> None:
         if self._step >= self._next_vote and not self._ends_epoch():
             callbacks._flush_futures()
-            self._next_vote = self._step + self._vote(seconds)
+            self._next_vote = self._step + self._vote(self._step_seconds)
 
     def _vote(self, seconds: float) -> int:
         due = self._pending is None and self._is_due(time.monotonic())
@@ -208,6 +211,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         }
         number = self._session.steps_of_finished_fits + self._run.index + position.step
         self._pending = Snapshot(number, position, between_fits=False, state=state, arrays=arrays)
+        if self._step_seconds > _SHORT_STEP_SECONDS:
+            self._exit_if_asked()
         return None
 
     def _complete_pending(self, step: int, metrics: Mapping[str, float]) -> None:

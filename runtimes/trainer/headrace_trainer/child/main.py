@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if ending.exception is not None:
         session.messages.send(
             "exception",
+            time=milliseconds(),
             exception=type(ending.exception).__name__,
             message=str(ending.exception),
             module=ending.exception.name if isinstance(ending.exception, ModuleNotFoundError) else None,

@@ -77,12 +77,16 @@ RULES: dict[Reason, tuple[FailureClass, int]] = {
 
 @dataclass(frozen=True)
 class Failure:
-    """One cause: what happened (`message`), and what to do about it (`hint`). `lost_peer` is a worker's index."""
+    """One cause: what happened (`message`), and what to do about it (`hint`). `lost_peer` is a worker's index; `time`,
+    in milliseconds since 1970, is set where it happened before it was seen: between an exception and the end of its
+    process TensorFlow may take a second.
+    """
 
     reason: Reason
     message: str
     hint: str = ""
     lost_peer: int | None = None
+    time: int | None = None
 
     @property
     def failure_class(self) -> FailureClass:
@@ -188,9 +192,10 @@ def _raised(raised: ScriptException) -> Failure:
             Reason.PACKAGE_MISSING,
             f"{raised.exception}: {raised.message}",
             f"{name} is neither in the image nor beside the script: build an image with it and name it in spec.image.",
+            time=raised.time,
         )
     text = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
-    return Failure(Reason.SCRIPT_RAISED, text, "The traceback is in logTail and in the pod's log.")
+    return Failure(Reason.SCRIPT_RAISED, text, "The traceback is in logTail and in the pod's log.", time=raised.time)
 
 
 # What TensorFlow's collectives say when the other side is gone; none of these comes from a script's own mistake.

@@ -123,7 +123,9 @@ class ExportFailed:
 
 @dataclass(frozen=True)
 class ScriptException:
-    """The script raised. `module` is the one that was not found."""
+    """The script raised, at `time` in milliseconds since 1970. `module` is the one that was not found."""
+
+    time: int
 
     exception: str
     message: str
@@ -225,6 +227,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
     "exported": lambda d: Exported(Path(_text(d, "dir")), _formats(d)),
     "exportFailed": lambda d: ExportFailed(_text(d, "format"), str(d.get("message") or "")),
     "exception": lambda d: ScriptException(
+        _integer(d, "time"),
         _text(d, "exception"),
         str(d.get("message") or ""),
         d["module"] if isinstance(d.get("module"), str) else None,

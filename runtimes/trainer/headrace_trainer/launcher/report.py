@@ -39,7 +39,7 @@ def milliseconds() -> int:
 
 @dataclass
 class Report:
-    """All that is said of one worker. `time` is when `outcome` was first known."""
+    """All that is said of one worker. `time` is when what `outcome` says happened."""
 
     worker: int
     state: State = State.PREPARING
@@ -57,8 +57,10 @@ class Report:
     storage_is_buffering: bool = False
 
     def conclude(self, outcome: Outcome, failure: Failure | None) -> None:
-        """The outcome is known now."""
-        self.outcome, self.failure, self.time = outcome, failure, milliseconds()
+        """The outcome is known now; the script's own word about the time of its failure cannot be later."""
+        now = milliseconds()
+        happened = failure.time if failure is not None and failure.time is not None else now
+        self.outcome, self.failure, self.time = outcome, failure, min(happened, now)
 
     def as_progress(self) -> dict[str, Any]:
         """The document of GET /progress."""

@@ -145,3 +145,26 @@ def test_a_script_with_entropy_of_its_own_resumes_and_says_that_it_is_not_exact(
     assert verdict["message"].startswith(f"resumed at step {verdict['step'] + 1}, data order not the same")
     assert second.of_type("step")[0]["step"] == verdict["step"] + 1
     assert second.of_type("step")[-1]["step"] == 80
+
+
+@pytest.mark.parametrize(("place", "step"), [("last-batch", 8), ("epoch-end", 8)])
+def test_one_that_is_stopped_at_the_end_of_an_epoch_can_still_tell_whether_its_resume_is_exact(
+    place: str, step: int, start_child, tmp_path: Path
+) -> None:
+    stopped = start_child("stops_itself.py", f"--at={place}", checkpoint_dir=tmp_path / "1", seed=3)
+    assert stopped.wait() == 75, stopped.stderr[-3000:]
+    resumed = start_child("stops_itself.py", resume_dir=newest_checkpoint(tmp_path / "1"), seed=3)
+    assert resumed.wait() == 0, resumed.stderr[-3000:]
+
+    verdict = resumed.of_type("resume")[-1]
+    assert (verdict["step"], verdict["exact"]) == (step, True), verdict
+
+
+def test_where_steps_are_slow_nothing_is_waited_for_before_the_checkpoint_is_written(
+    start_child, tmp_path: Path
+) -> None:
+    stopped = start_child("stops_itself.py", "--at=slow-step", checkpoint_dir=tmp_path / "1", seed=3)
+    assert stopped.wait() == 75, stopped.stderr[-3000:]
+
+    assert stopped.of_type("checkpoint")[-1]["step"] == 4
+    assert stopped.messages[-1]["type"] == "checkpoint"

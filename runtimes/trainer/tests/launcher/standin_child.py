@@ -64,7 +64,14 @@ def main():
     except Exception as error:  # noqa: BLE001
         text = traceback.format_exc()
         module = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
-        say("exception", exception=type(error).__name__, message=str(error), module=module, traceback=text[-1000:])
+        say(
+            "exception",
+            time=now(),
+            exception=type(error).__name__,
+            message=str(error),
+            module=module,
+            traceback=text[-1000:],
+        )
         sys.stderr.write(text)
         sys.exit(1)
 

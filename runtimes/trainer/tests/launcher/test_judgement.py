@@ -64,6 +64,12 @@ def test_the_end_of_the_script_is_judged(launch, case):
     assert message in record.get("message", "")
 
 
+def test_a_failure_s_time_is_that_of_the_exception_not_that_of_the_end_of_its_process(launch):
+    launched = launch("import atexit, time\natexit.register(time.sleep, 1)\nraise RuntimeError('no')")
+    launched.wait()
+    assert time.time() - launched.record["time"] / 1000 >= 1.0
+
+
 def test_a_failure_carries_the_end_of_the_log(launch):
     launched = launch("print('about to fail')\nraise RuntimeError('no')")
     launched.wait()

@@ -56,7 +56,7 @@ def test_a_machine_without_cgroups_is_no_error(tmp_path):
 
 
 def raised(exception, message):
-    return ScriptException(exception, message, None, "")
+    return ScriptException(1, exception, message, None, "")
 
 
 GONE = raised("UnavailableError", "{{function_node ...}} failed: /job:worker/replica:0/task:1: Socket closed [Op:...]")
