@@ -109,6 +109,7 @@ def pod(
                 "resourceVersion": "7",
                 "labels": {"headrace.dev/attempt": str(attempt)},
                 "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
+                "ownerReferences": [{"kind": "Job", "name": f"text-{attempt}", "controller": True}],
                 "finalizers": ["batch.kubernetes.io/job-tracking", "headrace.dev/record"],
                 "deletionTimestamp": stamp(deleted_at) if deleted_at else None,
                 "deletionGracePeriodSeconds": 30 if deleted_at else None,

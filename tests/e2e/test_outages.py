@@ -158,7 +158,7 @@ def mlflow_away(tenant: Tenant, service: str) -> Seen:
     tenant.wait("trainingjob", "out-trains", lambda s: epoch(s) >= 2 and bool(s["run"]["id"]), 120)
     with asking(service) as answers:
         with away(tenant.platform, "mlflow"):
-            seen["job"] = tenant.look("trainingjob", "out-trains", lambda s: "tracking" in s.get("message", ""), 10)
+            seen["job"] = tenant.look("trainingjob", "out-trains", lambda s: s["reason"] == "TrackingUnavailable", 10)
             tenant.apply(model_service("out-late"))
             seen["late"] = tenant.look("modelservice", "out-late", lambda s: bool(s.get("reason")), 10)
             later = epoch(seen["job"]) + 2
@@ -172,9 +172,8 @@ def mlflow_away(tenant: Tenant, service: str) -> Seen:
 def test_a_job_goes_on_training_without_mlflow_and_says_so_within_10_s(mlflow_away):
     before, later = mlflow_away.statuses["job"], mlflow_away.statuses["job later"]
 
-    assert before["state"] == "Running"
-    assert "tracking is buffering" in before["message"], before
-    assert "tracking is buffering" in condition(before, "Progressing")["message"]
+    assert (before["state"], before["reason"]) == ("Running", "TrackingUnavailable"), before
+    assert "MLflow does not answer" in condition(before, "Progressing")["message"]
     assert epoch(later) >= epoch(before) + 2
     assert later["attempt"]["number"] == 1
 
@@ -227,7 +226,7 @@ def s3_away(tenant: Tenant, service: str) -> Seen:
             tenant.train("out-waits", **UNTRACKED, datasets=datasets)
             tenant.train("out-fails", **UNTRACKED, datasets=datasets, podTemplate=IMPATIENT)
             until_its_pod(tenant, "out-waits", "Running")
-            seen["waits"] = tenant.look("trainingjob", "out-waits", lambda s: "storage" in s.get("message", ""), 10)
+            seen["waits"] = tenant.look("trainingjob", "out-waits", lambda s: s["reason"] == "StorageUnavailable", 10)
             until_its_pod(tenant, "out-fails", "Failed")
             seen["fails"] = tenant.look("trainingjob", "out-fails", lambda s: "failure" in s, 10)
         seen["waited"] = tenant.finished("out-waits")
@@ -238,8 +237,8 @@ def s3_away(tenant: Tenant, service: str) -> Seen:
 def test_a_job_that_starts_without_s3_waits_and_says_for_what_within_10_s(s3_away):
     status, ended = s3_away.statuses["waits"], s3_away.statuses["waited"]
 
-    assert (status["state"], status["reason"]) == ("Running", "Preparing"), status
-    assert "storage is buffering" in status["message"], status
+    assert (status["state"], status["reason"]) == ("Running", "StorageUnavailable"), status
+    assert "S3 does not answer" in status["message"], status
     assert (ended["state"], ended["attempt"]["number"]) == ("Succeeded", 1), ended
 
 

@@ -310,6 +310,26 @@ def test_a_registry_that_refuses_the_second_attempt_ends_the_job_with_the_first_
     drive(scenario)
 
 
+def test_a_pod_of_somebody_else_with_the_labels_of_a_training_pod_is_no_worker(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.create()
+        await bench.settle(has_job)
+        pods = await bench.pods(1)
+        # Those of Headrace only: what has the Job's own labels too, its controller takes for its own and ends.
+        labels = {key: value for key, value in pods[0]["metadata"]["labels"].items() if "headrace" in f"{key} {value}"}
+        copied = {"name": "copied", "namespace": bench.namespace, "labels": labels}
+        spec = {"containers": [{"name": "trainer", "image": "x"}]}
+        await bench.client.create(PODS, {"metadata": copied, "spec": spec})
+
+        # Two workers of one index are more than the API server takes: nothing of the status would be written any more.
+        await bench.operator().reconcile(bench.key)
+
+        workers = (await bench.status())["workers"]
+        assert [worker["pod"] for worker in workers] == [pod["metadata"]["name"] for pod in pods]
+
+    drive(scenario)
+
+
 def test_uninstalling_lets_go_of_held_pods_also_of_one_with_labels_of_somebody_else(drive, control_plane):
     async def scenario(bench: Bench) -> None:
         await bench.create()

@@ -28,8 +28,12 @@ def back_off(failures_in_a_row: int) -> timedelta:
     return min(FIRST_BACK_OFF * (1 << doublings), MAX_BACK_OFF)
 
 
-def end_failed(job: TrainingJob, status: TrainingJobStatus, cause: Cause, now: datetime) -> TrainingJobStatus:
-    """The status after an attempt failed, or could not begin: Restarting with a time for the next one, or Failed."""
+def end_failed(
+    job: TrainingJob, status: TrainingJobStatus, cause: Cause, ended: datetime, now: datetime
+) -> TrainingJobStatus:
+    """The status after an attempt failed, or could not begin: Restarting with a time for the next one, or Failed.
+    `ended` is when its last pod did, which may be long before it is seen.
+    """
     rule = rule_for(cause.failure_class, cause.reason)
     counted = status.attempts_counted + rule.counted
     limit = job.spec.restart_policy.max_restarts
@@ -48,7 +52,7 @@ def end_failed(job: TrainingJob, status: TrainingJobStatus, cause: Cause, now: d
         retryable=retryable,
         hint=cause.advice or None,
     )
-    changes = _closed(status, now, AttemptOutcome.FAILED, cause.failure_class, cause.reason, rule.counted) | {
+    changes = _closed(status, ended, AttemptOutcome.FAILED, cause.failure_class, cause.reason, rule.counted) | {
         "failure": failure,
         "attempts_counted": counted,
     }
@@ -77,10 +81,10 @@ def end_failed(job: TrainingJob, status: TrainingJobStatus, cause: Cause, now: d
     )
 
 
-def end_suspended(status: TrainingJobStatus, reason: str, message: str, now: datetime) -> TrainingJobStatus:
+def end_suspended(status: TrainingJobStatus, reason: str, message: str, ended: datetime) -> TrainingJobStatus:
     """The status after suspension ended an attempt: it counts nothing, the next one resumes from its checkpoint."""
     return status.model_copy(
-        update=_closed(status, now, AttemptOutcome.SUSPENDED, FailureClass.DISRUPTED, reason, False)
+        update=_closed(status, ended, AttemptOutcome.SUSPENDED, FailureClass.DISRUPTED, reason, False)
         | {
             "state": State.SUSPENDED if reason == Reason.SUSPENDED_BY_USER else State.QUEUED,
             "reason": reason,
@@ -90,17 +94,17 @@ def end_suspended(status: TrainingJobStatus, reason: str, message: str, now: dat
     )
 
 
-def end_succeeded(status: TrainingJobStatus, now: datetime) -> TrainingJobStatus:
+def end_succeeded(status: TrainingJobStatus, ended: datetime) -> TrainingJobStatus:
     """The status after an attempt trained to the end."""
     return status.model_copy(
-        update=_closed(status, now, AttemptOutcome.SUCCEEDED, None, Reason.TRAINED, False)
+        update=_closed(status, ended, AttemptOutcome.SUCCEEDED, None, Reason.TRAINED, False)
         | {"failure": None, "next_attempt_at": None}
     )
 
 
 def _closed(
     status: TrainingJobStatus,
-    now: datetime,
+    ended: datetime,
     outcome: AttemptOutcome,
     failure_class: FailureClass | None,
     reason: str,
@@ -114,7 +118,7 @@ def _closed(
         attempt=attempt.number,
         job=attempt.job,
         started_at=attempt.started_at,
-        finished_at=now,
+        finished_at=ended,
         outcome=outcome,
         class_=failure_class,
         reason=reason,
@@ -122,8 +126,8 @@ def _closed(
     )
     return {
         "history": (*status.history, entry)[-MAX_HISTORY:],
-        "attempt": attempt.model_copy(update={"finished_at": now}),
-        "active_seconds": (status.active_seconds or 0) + _seconds_between(attempt.active_since, now),
+        "attempt": attempt.model_copy(update={"finished_at": ended}),
+        "active_seconds": (status.active_seconds or 0) + _seconds_between(attempt.active_since, ended),
         "workers": (),
     }
 

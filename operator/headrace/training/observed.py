@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -73,6 +73,7 @@ class Pod:
 
     name: str
     uid: str
+    job: str  # the Job that made it; empty where none did
     index: int
     attempt: int
     phase: PodPhase
@@ -176,6 +177,13 @@ class Observed:
         return tuple(sorted((pod for pod in self.pods if pod.attempt == attempt), key=lambda pod: pod.index))
 
 
+def ended_at(pods: Iterable[Pod], now: datetime) -> datetime:
+    """When the last of these pods' trainers ended; now where the kubelet does not say it of each."""
+    times = [pod.terminated.finished_at if pod.terminated else None for pod in pods]
+    known = [time for time in times if time is not None]
+    return min(max(known), now) if known and len(known) == len(times) else now
+
+
 def parse_time(text: Any) -> datetime | None:
     """A Kubernetes timestamp (RFC 3339, UTC) as an aware datetime, or None."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) and text else None
@@ -220,6 +228,7 @@ def read_pod(obj: Object) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
+        job=next((o["name"] for o in metadata.get("ownerReferences") or () if _is_job(o)), ""),
         index=_number(annotations.get("batch.kubernetes.io/job-completion-index")),
         attempt=_number(labels.get(ATTEMPT)),
         phase=_PHASES.get(phase, PodPhase.UNKNOWN),
@@ -244,6 +253,10 @@ def read_pod(obj: Object) -> Pod:
         scheduled_at=parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
         is_prepared=(conditions.get("PodReadyToStartContainers") or {}).get("status") == "True",
     )
+
+
+def _is_job(owner: Object) -> bool:
+    return bool(owner.get("controller")) and owner.get("kind") == "Job"
 
 
 def _number(text: Any) -> int:

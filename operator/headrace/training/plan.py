@@ -46,7 +46,7 @@ from headrace.training.job import (
     render_service,
     render_source,
 )
-from headrace.training.observed import Job, Live, Observed, Pod
+from headrace.training.observed import Job, Live, Observed, Pod, ended_at
 from headrace.training.record import Record
 from headrace.training.release import release
 from headrace.training.sidecars import HINT as SIDECAR_HINT
@@ -62,8 +62,21 @@ PREPARE_REASONS = {
     "Exporting": Reason.EXPORTING,
     "Uploading": Reason.UPLOADING,
 }
+# What the launcher says of its surroundings: training goes on, but whoever looks is to know.
+OUTAGES = {
+    "tracking": (
+        Reason.TRACKING_UNAVAILABLE,
+        "MLflow does not answer and is asked again: training goes on, metrics wait in the pod; look at the MLflow "
+        "server",
+    ),
+    "storage": (
+        Reason.STORAGE_UNAVAILABLE,
+        "S3 does not answer and is asked again: datasets are waited for, checkpoints and the model wait in the pod; "
+        "look at the store, and at the endpoint in the storage Secret",
+    ),
+}
 # Told by the launcher itself: they hold until it tells something else.
-TOLD_REASONS = frozenset({Reason.TRAINING, *PREPARE_REASONS.values()})
+TOLD_REASONS = frozenset({Reason.TRAINING, *PREPARE_REASONS.values(), *(reason for reason, _ in OUTAGES.values())})
 
 
 @dataclass(frozen=True)
@@ -225,7 +238,7 @@ def _waits_since(job: TrainingJob, now: datetime) -> datetime:
 
 def _fail_to_begin(job: TrainingJob, cause: Cause, now: datetime) -> _Draft:
     """Ends the job before another attempt's pods were made."""
-    failed = attempts.end_failed(job, job.status, cause, now)
+    failed = attempts.end_failed(job, job.status, cause, now, now)
     return _Draft(Plan(events=(Event(EventType.WARNING, cause.reason, failed.message or ""),)), failed)
 
 
@@ -382,7 +395,7 @@ def _stop(job: TrainingJob, batch: Job, message: str, *events: Event) -> _Draft:
 def _suspended(job: TrainingJob, pods: tuple[Pod, ...], now: datetime) -> _Draft:
     status = _take_chief_record(job.status, pods)
     message = "set spec.suspend to false to go on from the last checkpoint"
-    ended = attempts.end_suspended(status, Reason.SUSPENDED_BY_USER, message, now)
+    ended = attempts.end_suspended(status, Reason.SUSPENDED_BY_USER, message, ended_at(pods, now))
     event = Event(
         EventType.NORMAL, "Suspended", f"attempt {job.status.attempt.number if job.status.attempt else 0} was stopped"
     )
@@ -417,7 +430,7 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
             hint="look at the pod's log for the export's error; a custom model may need to be built before it is saved",
         )
         return _failed(job, pods, cause, None, now)
-    status = attempts.end_succeeded(take_record(job.status, record), now)
+    status = attempts.end_succeeded(take_record(job.status, record), ended_at(pods, now))
     patches = release(job.metadata.namespace, pods, now)
     if job.spec.output is not None and record.model is not None:
         model = TrainedModel(
@@ -450,7 +463,8 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
 
 def _failed(job: TrainingJob, pods: tuple[Pod, ...], cause: Cause, batch: Job | None, now: datetime) -> _Draft:
     """Ends the attempt; `batch` names a Job that is still alive and has to go."""
-    status = attempts.end_failed(job, _take_chief_record(job.status, pods), cause, now)
+    ended = ended_at(pods, now)
+    status = attempts.end_failed(job, _take_chief_record(job.status, pods), cause, ended, now)
     deletes = (Delete(JOBS, job.metadata.namespace, batch.name, batch.uid),) if batch else ()
     reason = "AttemptFailed" if status.state == State.RESTARTING else "Failed"
     event = Event(EventType.WARNING, reason, f"{cause.failure_class.value}/{cause.reason}: {status.message}"[:1000])
@@ -485,8 +499,9 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | No
     else:
         status = take_live(status, live)
         state, reason = State.RUNNING, PREPARE_REASONS.get(live.state, Reason.TRAINING)
-        trouble = [f"{name} is {word.lower()}" for name, word in live.conditions.items() if word != "Ok"]
-        message = "; ".join(trouble)
+        outages = [outage for name, outage in OUTAGES.items() if live.conditions.get(name, "Ok") != "Ok"]
+        reason = outages[0][0] if outages else reason
+        message = "; ".join(text for _, text in outages)
     requeue = POLL_RUNNING if state == State.RUNNING and live is not None else POLL_WAITING
     status = status.model_copy(update={"state": state, "reason": reason, "message": message})
     return _Draft(Plan(requeue_after=requeue), status)

@@ -24,7 +24,7 @@ from headrace.settings import Settings
 from headrace.tracking.errors import TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
 from headrace.training.finish import finish, refused
-from headrace.training.job import PROGRESS_PORT, source_name
+from headrace.training.job import PROGRESS_PORT, attempt_name, source_name
 from headrace.training.observed import Live, Observed, Pod, Source, read_job, read_live, read_pod, read_source
 from headrace.training.plan import POLL_ENDING, POLL_RUNNING, POLL_WAITING, Problem, Start, plan
 from headrace.training.release import release
@@ -86,7 +86,9 @@ class TrainingReconciler:
         # Jobs before pods: a Job that is over has no pods that a later list would not show.
         jobs = tuple(read_job(obj) for obj in await self._client.list(JOBS, namespace, labels))
         pods = await self._client.list(PODS, namespace, labels)
-        ours = tuple(read_pod(obj) for obj in pods if _uid_label(obj) == job.metadata.uid)
+        labelled = tuple(read_pod(obj) for obj in pods if _uid_label(obj) == job.metadata.uid)
+        # Anybody in the namespace can write labels: what no Job of an attempt made is no training pod.
+        ours = tuple(pod for pod in labelled if pod.job == attempt_name(name, pod.attempt))
         strangers = tuple(read_pod(obj) for obj in pods if _uid_label(obj) != job.metadata.uid)
         return Observed(
             jobs=jobs,

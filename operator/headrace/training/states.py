@@ -31,9 +31,7 @@ class Reason:
     EXPORTING = "Exporting"
     UPLOADING = "Uploading"
     ENDING = "Ending"
-    BACK_OFF = "BackOff"
     SUSPENDED_BY_USER = "SuspendedByUser"
-    SUSPENDED_BY_QUEUE = "SuspendedByQueue"
     TRAINED = "Trained"
     JUDGING = "Judging"
     GATE_PASSED = "GatePassed"
@@ -50,14 +48,12 @@ class Reason:
     STORAGE_LIMIT = "StorageLimit"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     NO_RECORD = "NoRecord"
-    PEER_LOST = "PeerLost"
     TRACKING_UNAVAILABLE = "TrackingUnavailable"
     TRACKING_NOT_CONFIGURED = "TrackingNotConfigured"
-    TRACKING_FORBIDDEN = "TrackingForbidden"
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
     TENANT_NOT_FOUND = "TenantNotFound"
     DIGEST_MISMATCH = "DigestMismatch"
     MODEL_MISSING = "ModelMissing"
-    MODEL_NAME_TAKEN = "ModelNameTaken"
     REGISTERED = "Registered"
 
 
@@ -88,7 +84,7 @@ FAILURE_RULES: dict[FailureClass, FailureRule] = {
 # Where one reason differs from its class.
 REASON_RULES: dict[str, FailureRule] = {
     "NothingTrained": FailureRule(retryable=False, counted=False),
-    "StorageUnavailable": FailureRule(retryable=True, counted=False),
+    Reason.STORAGE_UNAVAILABLE: FailureRule(retryable=True, counted=False),
     "StorageForbidden": FailureRule(retryable=False, counted=False),
     "BucketNotFound": FailureRule(retryable=False, counted=False),
     "TrackingForbidden": FailureRule(retryable=False, counted=False),

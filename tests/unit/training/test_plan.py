@@ -199,7 +199,23 @@ def test_progress_of_the_chief_becomes_status_and_columns():
     assert status["columns"]["workers"] == "2/2"
 
 
-@pytest.mark.parametrize(("reason", "message"), [("Training", ""), ("Preparing", "storage is buffering")])
+@pytest.mark.parametrize(
+    ("conditions", "reason", "word"),
+    [
+        ({"tracking": "Buffering", "storage": "Ok"}, "TrackingUnavailable", "MLflow server"),
+        ({"tracking": "Ok", "storage": "Buffering"}, "StorageUnavailable", "storage Secret"),
+    ],
+)
+def test_an_outage_that_the_launcher_meets_is_told_with_reason_and_hint(conditions, reason, word):
+    live = Live("Training", Progress(45.7, 1320, 5, 10, 450, 1000), {}, None, None, None, conditions)
+
+    status = look(training_job(under_way()), Observed((batch_job(),), (pod(0), pod(1)), None, live)).status
+
+    assert (status["state"], status["reason"]) == ("Running", reason)
+    assert word in status["message"]
+
+
+@pytest.mark.parametrize(("reason", "message"), [("Training", ""), ("StorageUnavailable", "S3 does not answer")])
 def test_an_answer_that_was_lost_changes_nothing_of_what_is_told(reason, message):
     told = under_way(reason=reason, message=message, progress={"percent": 45})
 
@@ -405,6 +421,23 @@ def test_suspended_time_does_not_count_against_the_deadline():
 
     assert stopped["activeSeconds"] == 40
     assert created(resumed, JOBS)["spec"]["activeDeadlineSeconds"] == 3560
+
+
+def test_time_between_an_attempt_s_end_and_somebody_seeing_it_does_not_count_against_the_deadline():
+    attempt = under_way()["attempt"] | {"activeSince": stamp(NOW - 40 * SECOND)}
+    died = pod(
+        0, "Failed", exit_code=1, message=record("Failed", NOW, **{"class": "UserCode", "reason": "ScriptRaised"})
+    )
+    failed = batch_job(conditions=(("Failed", "PodFailurePolicy"),))
+
+    seen_late = look(
+        training_job(under_way(attempt=attempt), workers=1), Observed((failed,), (died,), None), now=NOW + 3600 * SECOND
+    ).status
+
+    assert seen_late["state"] == "Restarting"
+    assert seen_late["activeSeconds"] == 40
+    assert seen_late["history"][0]["finishedAt"] == stamp(NOW)
+    assert seen_late["nextAttemptAt"] > stamp(NOW + 3600 * SECOND)
 
 
 def test_a_job_of_whose_deadline_nothing_is_left_ends_without_another_attempt():
