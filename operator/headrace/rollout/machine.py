@@ -2,7 +2,8 @@
 
 A rollout is prepared (step 0), walks its steps (1 to n), and gets everything (step n+1). Pods come before the weight
 that needs them; a weight counts as applied a grace after it was seen in the route; a step ends when its hold is over
-and each check passes; missing data holds it. What pods cannot report (a crash, lost endpoints) ends it at once.
+and each check passes; missing data holds it. What pods cannot report (a crash, lost endpoints) ends it at once. Nothing is
+given back to a stable revision that has no ready pod: whoever still gets answers keeps them, until it has.
 
 Where a rollout goes next is told by its weight and not by its step's number: the steps may be edited meanwhile, and
 the weight only rises all the same.
@@ -41,6 +42,7 @@ class Look:
     """What is seen of both revisions at one moment."""
 
     now: datetime
+    stable_ready: int
     canary_ready: int
     canary: Mapping[str, Counters]
     stable: Mapping[str, Counters]
@@ -84,6 +86,15 @@ def canary_replicas(rollout: RolloutStatus, spec: Rollout, full: int) -> int:
 
 def advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
     """One look."""
+    outcome = _advance(rollout, spec, full, look)
+    stranded = look.stable_ready == 0 and look.canary_ready > 0 and rollout.desired_weight > 0
+    if outcome.decision is Decision.ROLL_BACK and stranded:
+        message = f"{outcome.reason}, but no pod of the stable revision is ready to take over: {outcome.message}"
+        return Outcome(Decision.GO_ON, outcome.rollout, "StableUnavailable", message)
+    return outcome
+
+
+def _advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
     if look.problem is not None:
         return Outcome(Decision.ROLL_BACK, rollout, *look.problem)
     if rollout.desired_weight == 0:
@@ -135,6 +146,7 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
         rollout = rollout.model_copy(update={"ready_by": None})  # the deadline is for pods alone, not for this hold
     if analysis is not None and look.now >= (rollout.looked_at or look.now) + analysis.interval:
         rollout = _look_at_checks(rollout, analysis, look)
+    if analysis is not None:
         failed = next((check for check in rollout.checks if check.failures > analysis.failure_limit), None)
         if failed is not None:
             return Outcome(Decision.ROLL_BACK, rollout, "AnalysisFailed", f"{failed.name}: {failed.message}")

@@ -205,6 +205,7 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
     trouble = _worst(observed, status.canary.revision)
     look = Look(
         now=now,
+        stable_ready=status.stable.ready_replicas,
         canary_ready=status.canary.ready_replicas,
         canary=observed.counters_of(status.canary.revision),
         stable=observed.counters_of(status.stable.revision),

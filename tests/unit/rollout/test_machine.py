@@ -42,11 +42,11 @@ class Walk:
         self.canary, self.stable = Counters(), Counters()
         self.outcome = None
 
-    def look(self, seconds=1, ready=FULL, requests=100, errors=0, **seen):
+    def look(self, seconds=1, ready=FULL, stable_ready=FULL, requests=100, errors=0, **seen):
         self.now += timedelta(seconds=seconds)
         self.canary = Counters(self.canary.requests + requests, self.canary.errors + errors)
         self.stable = Counters(self.stable.requests + requests, self.stable.errors)
-        look = Look(self.now, ready, {"canary": self.canary}, {"stable": self.stable}, **seen)
+        look = Look(self.now, stable_ready, ready, {"canary": self.canary}, {"stable": self.stable}, **seen)
         self.outcome = advance(self.rollout, self.spec, self.full, look)
         self.rollout = self.outcome.rollout
         return self.outcome
@@ -70,6 +70,26 @@ def test_a_good_canary_walks_its_steps_and_is_promoted():
     assert walk.outcome.decision is Decision.PROMOTE
     assert weights == [10, 50, 100]
     assert walk.now - NOW >= timedelta(seconds=60) + 3 * APPLY_GRACE
+
+
+def test_nothing_is_given_back_to_a_stable_revision_without_a_ready_pod_until_it_has_one():
+    walk = Walk(spec(10, 50))
+    walk.until("Holding")
+    stranded = walk.until("StableUnavailable", errors=50, stable_ready=0)
+
+    kept = [walk.look(errors=0, stable_ready=0) for _ in range(60)]
+    back = walk.look(errors=0)
+
+    assert {(outcome.reason, outcome.rollout.desired_weight) for outcome in kept} == {("StableUnavailable", 10)}
+    assert "AnalysisFailed" in stranded.message
+    assert (back.decision, back.reason) == (Decision.ROLL_BACK, "AnalysisFailed")
+
+
+def test_a_canary_without_a_ready_pod_gives_everything_back_even_where_stable_has_none():
+    walk = Walk(spec(10, 50))
+    walk.until("Holding")
+
+    assert walk.look(ready=0, stable_ready=0).decision is Decision.ROLL_BACK
 
 
 def test_without_steps_a_ready_canary_gets_everything_at_once():
@@ -210,7 +230,7 @@ def test_a_pod_that_comes_in_mid_step_is_counted_from_where_it_was_first_seen():
     for seconds in (1, 20):
         walk.now += timedelta(seconds=seconds)
         seen = {"canary": Counters(10**5), "late": old}
-        outcome = advance(walk.rollout, walk.spec, FULL, Look(walk.now, FULL, seen, {}))
+        outcome = advance(walk.rollout, walk.spec, FULL, Look(walk.now, FULL, FULL, seen, {}))
         walk.rollout = outcome.rollout
 
     assert outcome.decision is Decision.GO_ON
