@@ -269,7 +269,8 @@ class Launcher:
                         "The MLflow server needs --no-serve-artifacts, the experiment an s3:// artifact location.",
                     )
                 )
-            uri = str(Place.parse(run.artifact_uri).below("model"))
+            # A gang that was cut off may still be writing: each attempt has a place of its own.
+            uri = str(Place.parse(run.artifact_uri).below(f"model/attempt-{self._config.job.attempt}"))
             formats = tuple(sorted(self._config.formats))
             self._report.model = model.upload(exported.folder, formats, uri, self._store, outage)
             tracker.tag({"headrace.digest": self._report.model.digest})

@@ -22,17 +22,10 @@ class Model:
 
 
 def upload(folder: Path, formats: tuple[str, ...], uri: str, store: Store, outage_seconds: float) -> Model:
-    """Everything below `folder` to `uri`. An earlier attempt's remains go, its manifest first. Raises Failed
-    (Storage…).
-    """
+    """Everything below `folder` to `uri`, which no other attempt writes to. Raises Failed (Storage…)."""
     place = Place.parse(uri)
     files = manifest.files_below(folder)
     text = manifest.encode(files, {"formats": {name: FOLDERS[name] for name in formats}})
-    store.delete(place.below(manifest.NAME), Patience(outage_seconds))
-    wanted = {place.below(file.path).key for file in files}
-    for left in [item.key for item in store.list(place.below(""), Patience(outage_seconds))]:
-        if left not in wanted:
-            store.delete(Place(place.bucket, left), Patience(outage_seconds))
     for file in files:
         store.upload(folder / file.path, place.below(file.path), Patience(outage_seconds))
     store.write(place.below(manifest.NAME), text, Patience(outage_seconds))

@@ -273,7 +273,7 @@ def test_the_model_arrives_with_its_manifest_last_and_its_digest_is_in_record_an
     assert launched.wait() == 0, launched.log
     [run] = mlflow.runs(tracking["experimentId"])
     uri = launched.record["model"]["uri"]
-    assert uri == f"{run['info']['artifact_uri']}/model"
+    assert uri == f"{run['info']['artifact_uri']}/model/attempt-1"
     prefix = uri.removeprefix(f"s3://{bucket}/")
     text = s3.get(bucket, f"{prefix}/manifest.json")
     digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
@@ -283,6 +283,20 @@ def test_the_model_arrives_with_its_manifest_last_and_its_digest_is_in_record_an
     for file in json.loads(text)["files"]:
         data = s3.get(bucket, f"{prefix}/{file['path']}")
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (file["sha256"], file["size"])
+
+
+def test_each_attempt_has_a_place_of_its_own_for_its_model(launch, s3, delivery):
+    bucket, _, config = delivery
+    script = "from standin_child import *\ntrain(3)\nexport('TensorFlow', 'ONNX')"
+    uris = []
+    for attempt in (1, 2):
+        launched = launch(script, config=config, attempt=attempt)
+        assert launched.wait() == 0, launched.log
+        uris.append(launched.record["model"]["uri"])
+
+    manifests = sorted(key for key in s3.keys(bucket) if key.endswith("/manifest.json"))
+
+    assert [f"s3://{bucket}/{key.removesuffix('/manifest.json')}" for key in manifests] == uris
 
 
 def test_a_format_that_cannot_be_made_fails_the_job_and_says_which(launch, s3, delivery):
