@@ -27,7 +27,7 @@ _OWN_IMAGES = paths.SOURCES / "images"
 # These need a toolchain image of a registry elsewhere; here the binary is built already.
 _FROM_BINARIES = frozenset({"s3"})
 # Their Dockerfile copies from beside itself; that of the others from the root of the repository.
-_CONTEXT_IS_THEIR_FOLDER = frozenset({"gateway"})
+_CONTEXT_IS_THEIR_FOLDER = frozenset({"gateway", "s3"})
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,22 @@ class Secrets:
         )
 
 
-def recipes(binaries: Binaries) -> dict[str, Recipe]:
-    """The project's images by their short name: operator, and each folder of runtimes/ with a Dockerfile."""
+def recipes() -> dict[str, Recipe]:
+    """The project's images by their short name: operator, and each folder of runtimes/ with a Dockerfile; for a builder
+    that reaches a registry.
+    """
     root = paths.REPOSITORY
-    found = {}
-    for dockerfile in [root / "operator" / "Dockerfile", *sorted((root / "runtimes").glob("*/Dockerfile"))]:
-        name = dockerfile.parent.name
-        if name in _FROM_BINARIES:
-            found[name] = Recipe(binaries.directory, _OWN_IMAGES / name / "Dockerfile")
-        elif dockerfile.exists():
-            found[name] = Recipe(dockerfile.parent if name in _CONTEXT_IS_THEIR_FOLDER else root, dockerfile)
-    return found
+    dockerfiles = [root / "operator" / "Dockerfile", *sorted((root / "runtimes").glob("*/Dockerfile"))]
+    return {
+        file.parent.name: Recipe(file.parent if file.parent.name in _CONTEXT_IS_THEIR_FOLDER else root, file)
+        for file in dockerfiles
+    }
+
+
+def local_recipes(binaries: Binaries) -> dict[str, Recipe]:
+    """The same for a builder that reaches none."""
+    built = {name: Recipe(binaries.directory, _OWN_IMAGES / name / "Dockerfile") for name in _FROM_BINARIES}
+    return recipes() | built
 
 
 def name_of(short: str) -> str:

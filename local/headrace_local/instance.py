@@ -133,7 +133,7 @@ class Instance:
 
     def build_project(self, short_names: Sequence[str] = ()) -> list[str]:
         """Build the project's own images, all or those called so, as headrace.local/NAME:dev. Returns their names."""
-        known = images.recipes(self.binaries)
+        known = images.local_recipes(self.binaries)
         if unknown := sorted(set(short_names) - set(known)):
             raise LocalClusterError(f"no such image: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         self._builder().python()

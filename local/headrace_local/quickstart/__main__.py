@@ -11,15 +11,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from headrace_local import paths
+from headrace_local import images, paths
 from headrace_local.errors import LocalClusterError
 from headrace_local.instance import Instance
-from headrace_local.quickstart import platform, serving, traffic, training
+from headrace_local.quickstart import kind, platform, serving, traffic, training
+from headrace_local.quickstart.kind import KindTarget
 from headrace_local.quickstart.report import Report
 from headrace_local.quickstart.targets import DEFAULT_INSTANCE, ContextTarget, LocalTarget, Target
 
 _INTERRUPTED = 130
-_LOCAL_REGISTRY, _LOCAL_TAG = "headrace.local", "dev"
 
 
 def main() -> int:
@@ -46,10 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/quickstart",
         description="From nothing to a model that is trained, tracked, served, replaced by a better one step by step, "
-        "and defended against a bad one. Without --context in a cluster of its own on this machine (root is needed).",
+        "and defended against a bad one. Without --context in a cluster of its own on this machine: kind's where "
+        "Docker answers and kind is installed, else one of upstream's programs (root is needed).",
     )
     parser.add_argument("--down", action="store_true", help="take that cluster away, with its images")
     parser.add_argument("--name", default=DEFAULT_INSTANCE, help="of that cluster (default: %(default)s)")
+    parser.add_argument("--local", action="store_true", help="upstream's programs also where kind is there")
     parser.add_argument(
         "--install-prerequisites", action="store_true", help="apt-get install what the machine lacks for that cluster"
     )
@@ -122,13 +124,17 @@ def _cluster(args: argparse.Namespace, report: Report, stack: ExitStack) -> Targ
             )
         print(f"Working in context {args.context}, namespaces {platform.SYSTEM} and {platform.TENANT}.")
         registry, tag = args.registry, args.tag
+    elif not args.local and kind.is_available():
+        if not args.installed:
+            _make_kind_cluster(args.name, report)
+        target, registry, tag = KindTarget(args.name, stack), images.PREFIX, images.TAG
     else:
         if os.geteuid() != 0:
             raise LocalClusterError(
                 "the local cluster needs root: start this with sudo, or name a cluster with --context"
             )
         instance = Instance(args.name, report=report)
-        target, registry, tag = LocalTarget(instance), _LOCAL_REGISTRY, _LOCAL_TAG
+        target, registry, tag = LocalTarget(instance), images.PREFIX, images.TAG
         if args.installed and not instance.is_running():
             raise LocalClusterError(f"--installed, but {args.name} does not run")
         if not args.installed:
@@ -139,6 +145,19 @@ def _cluster(args: argparse.Namespace, report: Report, stack: ExitStack) -> Targ
         with report.phase("platform: the operator, MLflow, an S3 store and a gateway"):
             platform.install(target, report, registry=registry, tag=tag)
     return target
+
+
+def _make_kind_cluster(name: str, report: Report) -> None:
+    print(
+        f"kind is here, and Docker answers: this makes the kind cluster {kind.cluster_name(name)}, with a kubeconfig\n"
+        f"of its own, builds Headrace's images with Docker, and trains and serves in namespace {platform.TENANT}.\n"
+        "--local makes a cluster of upstream's programs instead, which is the way that the project's tests go.\n"
+        "Ctrl-C leaves it as it is then; scripts/quickstart --down takes it away."
+    )
+    with report.phase("cluster: kind's"):
+        kind.make(name, report)
+    with report.phase("images: built by Docker, loaded into kind's node"):
+        kind.build(name, platform.IMAGES, report)
 
 
 def _make_cluster(instance: Instance, report: Report, *, install_prerequisites: bool) -> None:
@@ -192,6 +211,10 @@ def _conclude(target: Target, report: Report, where: platform.Addresses, folder:
 def _down(args: argparse.Namespace) -> int:
     if args.context is not None:
         raise LocalClusterError("--down takes away the local cluster only; in a context of yours use helm and kubectl")
+    if not args.local and kind.exists(args.name):
+        kind.delete(args.name)
+        print(f"kind's cluster {kind.cluster_name(args.name)} is gone; the images stay in Docker")
+        return 0
     if os.geteuid() != 0:
         raise LocalClusterError("the local cluster needs root: start this with sudo")
     Instance(args.name).down(purge=True)

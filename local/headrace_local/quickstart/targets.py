@@ -1,4 +1,4 @@
-"""The cluster that the quickstart works on: an instance of local/, or a kubeconfig's context that was named.
+"""The cluster that the quickstart works on: an instance of local/, or a context of a kubeconfig.
 
 Either gives kubectl, the flags by which helm and headrace find the same cluster, and loopback ports to its Services.
 """
@@ -106,26 +106,34 @@ DEFAULT_INSTANCE = "quickstart"
 
 
 class ContextTarget:
-    """A context of the user's kubeconfig; its ports are `kubectl port-forward`s that live as long as this object."""
+    """A context of the user's kubeconfig, or of another; its ports are `kubectl port-forward`s that live as long as
+    this object.
+    """
 
-    def __init__(self, context: str, stack: ExitStack) -> None:
+    def __init__(self, context: str, stack: ExitStack, kubeconfig: Path | None = None) -> None:
         if shutil.which("kubectl") is None:
             raise LocalClusterError("--context needs kubectl in the PATH")
         self._context = context
         self._stack = stack
-        names = run(["kubectl", "config", "get-contexts", "-o", "name"]).split()
+        self._kubeconfig = kubeconfig
+        self._file = [] if kubeconfig is None else [f"--kubeconfig={kubeconfig}"]
+        names = run(["kubectl", *self._file, "config", "get-contexts", "-o", "name"]).split()
         if context not in names:
             raise LocalClusterError(f"there is no context {context!r}; there are: {', '.join(names) or 'none'}")
         self._ports: dict[tuple[str, str, int], int] = {}
 
+    @property
+    def _kubectl(self) -> list[str]:
+        return ["kubectl", f"--context={self._context}", *self._file]
+
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120.0) -> str:
-        return run(["kubectl", f"--context={self._context}", *arguments], stdin=stdin, timeout=timeout)
+        return run([*self._kubectl, *arguments], stdin=stdin, timeout=timeout)
 
     def helm(self, *arguments: str, timeout: float) -> str:
-        return run([_tool("helm"), *arguments, f"--kube-context={self._context}"], timeout=timeout)
+        return run([_tool("helm"), *arguments, f"--kube-context={self._context}", *self._file], timeout=timeout)
 
     def headrace(self, *arguments: str, timeout: float) -> str:
-        return run([_tool("headrace"), *arguments, f"--context={self._context}"], timeout=timeout)
+        return run([_tool("headrace"), *arguments, f"--context={self._context}", *self._file], timeout=timeout)
 
     def forward(self, namespace: str, service: str, port: int) -> int:
         key = (namespace, service, port)
@@ -134,7 +142,11 @@ class ContextTarget:
         return self._ports[key]
 
     def how_to_reach(self) -> list[str]:
-        return [f"kubectl config use-context {self._context}", f"export PATH={_TOOLS}:$PATH"]
+        use = [f"kubectl config use-context {self._context}"]
+        return [
+            *([f"export KUBECONFIG={self._kubeconfig}"] if self._kubeconfig else use),
+            f"export PATH={_TOOLS}:$PATH",
+        ]
 
     def forward_again(self, namespace: str, service: str, port: int) -> str:
         wanted = f"{self._ports[(namespace, service, port)]}:{port}"
@@ -145,8 +157,7 @@ class ContextTarget:
 
     def _forward_command(self, namespace: str, service: str, ports: str) -> list[str]:
         return [
-            "kubectl",
-            f"--context={self._context}",
+            *self._kubectl,
             f"--namespace={namespace}",
             "port-forward",
             f"service/{service}",

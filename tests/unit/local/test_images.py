@@ -44,7 +44,7 @@ def test_a_ca_that_is_not_there_is_no_secret(tmp_path: Path) -> None:
 
 
 def test_every_dockerfile_of_the_project_has_a_recipe_whose_context_holds_what_it_copies() -> None:
-    recipes = images.recipes(Binaries(Path("/built")))
+    recipes = images.local_recipes(Binaries(Path("/built")))
     assert {"operator", "s3"} <= set(recipes)
     assert recipes["s3"].context == Path("/built"), "the store is built already: no toolchain image is needed"
     for name, recipe in recipes.items():
