@@ -81,6 +81,10 @@ class Tenant:
             }
         )
 
+    def serve(self, name: str, model: Object, **spec: Any) -> None:
+        """Apply a ModelService."""
+        self.apply(model_service(name, model, **spec))
+
     def get(self, kind: str, name: str) -> Object:
         found: Object = json.loads(self.kubectl("get", kind, name, "--output=json"))
         return found
@@ -130,6 +134,32 @@ class Tenant:
         status, answer = ask(f"{self.platform.mlflow}/api/2.0/mlflow/{path}", login=login)
         assert status == 200, answer
         return answer
+
+
+def candidate(model: str) -> Object:
+    """What a ModelService of this model follows: its alias `candidate`."""
+    return {"registry": {"name": model, "alias": "candidate"}}
+
+
+def model_service(name: str, model: Object, **spec: Any) -> Object:
+    """A ModelService; unless the spec says otherwise ONNX Runtime behind the chart's gateway."""
+    defaults = {
+        "model": model,
+        "storage": {"secretRef": {"name": "headrace-storage-read"}},
+        "runtime": {"name": "onnxruntime"},
+        "route": {"parentRefs": [{"name": "headrace", "namespace": SYSTEM}]},
+    }
+    return {
+        "apiVersion": "headrace.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": name},
+        "spec": defaults | spec,
+    }
+
+
+def is_served(status: Object) -> bool:
+    """Whether a ModelService's requests reach one revision through the gateway."""
+    return status.get("phase") == "Stable" and is_true(status, "RouteAccepted")
 
 
 def condition(status: Object, kind: str) -> Object:

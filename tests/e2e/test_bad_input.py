@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace_local.errors import LocalClusterError
-from platform_under_test import SYSTEM, Object, Tenant, ask, condition
+from platform_under_test import SYSTEM, Object, Tenant, ask, candidate, condition, is_served, model_service
 
 SIGNATURE = {
     "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
@@ -64,25 +64,6 @@ def publish(tenant: Tenant, name: str, model: bytes) -> str:
     for path, content in files.items():
         s3.put_object(Bucket=tenant.namespace, Key=f"bad-input/{name}/{path}", Body=content)
     return f"s3://{tenant.namespace}/bad-input/{name}"
-
-
-def model_service(name: str, model: Object, **spec: Any) -> Object:
-    return {
-        "apiVersion": "headrace.dev/v1alpha1",
-        "kind": "ModelService",
-        "metadata": {"name": name},
-        "spec": {
-            "model": model,
-            "storage": {"secretRef": {"name": "headrace-storage-read"}},
-            "runtime": {"name": "onnxruntime"},
-            "route": {"parentRefs": [{"name": "headrace", "namespace": SYSTEM}]},
-        }
-        | spec,
-    }
-
-
-def is_served(status: Object) -> bool:
-    return status.get("phase") == "Stable" and condition(status, "RouteAccepted").get("status") == "True"
 
 
 def has(kind: str, value: str, reason: str) -> Callable[[Object], bool]:
@@ -163,7 +144,7 @@ def make_model_without_versions(tenant: Tenant, name: str) -> None:
 
 
 def test_a_model_that_nobody_registered_is_told_within_10_s(tenant):
-    tenant.apply(model_service("bad-model", {"registry": {"name": "bad-nowhere", "alias": "candidate"}}))
+    tenant.serve("bad-model", candidate("bad-nowhere"))
 
     status = tenant.wait("modelservice", "bad-model", lambda s: s.get("reason") == "AliasNotFound", 10)
 
@@ -173,7 +154,7 @@ def test_a_model_that_nobody_registered_is_told_within_10_s(tenant):
 
 def test_an_alias_that_the_model_does_not_have_is_told_within_10_s_with_what_sets_it(tenant):
     make_model_without_versions(tenant, "bad-empty")
-    tenant.apply(model_service("bad-alias", {"registry": {"name": "bad-empty", "alias": "candidat"}}))
+    tenant.serve("bad-alias", {"registry": {"name": "bad-empty", "alias": "candidat"}})
 
     status = tenant.wait("modelservice", "bad-alias", lambda s: s.get("reason") == "AliasNotFound", 10)
 
@@ -187,7 +168,7 @@ def test_an_alias_that_the_model_does_not_have_is_told_within_10_s_with_what_set
 
 def test_a_corrupt_model_with_a_true_manifest_is_told_within_10_s_and_never_gets_a_request(tenant):
     uri = publish(tenant, "garbage", b"this is no model" * 100)
-    tenant.apply(model_service("bad-garbage", {"uri": uri}))
+    tenant.serve("bad-garbage", {"uri": uri})
     until_a_server_has_ended(tenant, "bad-garbage")
 
     status = tenant.wait("modelservice", "bad-garbage", lambda s: s.get("reason") == "ModelCorrupt", 10)
@@ -211,10 +192,10 @@ def conflict(tenant: Tenant) -> tuple[str, Object]:
     path = f"/{tenant.namespace}/bad-shared"
     route = {"route": {"parentRefs": [{"name": "headrace", "namespace": SYSTEM}], "path": path}}
     uri = publish(tenant, "shared", adds(1.0))
-    tenant.apply(model_service("bad-first", {"uri": uri}, **route))
+    tenant.serve("bad-first", {"uri": uri}, **route)
     tenant.wait("modelservice", "bad-first", is_served, 90)
     until_it_answers(tenant, path, "bad-first")
-    tenant.apply(model_service("bad-second", {"uri": uri}, **route))
+    tenant.serve("bad-second", {"uri": uri}, **route)
     tenant.wait("modelservice", "bad-second", has("RouteAccepted", "False", "RouteConflict"), 10)
     return path, tenant.wait("modelservice", "bad-second", lambda s: s.get("phase") == "Stable", 90)
 
@@ -307,15 +288,15 @@ def test_a_job_deleted_while_it_trains_leaves_nothing_and_its_name_trains_anew_w
 def test_a_service_deleted_in_mid_canary_leaves_nothing_and_its_name_serves_anew(tenant):
     one, two = publish(tenant, "one", adds(1.0)), publish(tenant, "two", adds(2.0))
     steps = {"rollout": {"steps": [{"weight": 50, "hold": "10m"}]}}
-    tenant.apply(model_service("bad-canary", {"uri": one}, **steps))
+    tenant.serve("bad-canary", {"uri": one}, **steps)
     tenant.wait("modelservice", "bad-canary", is_served, 90)
-    tenant.apply(model_service("bad-canary", {"uri": two}, **steps))
+    tenant.serve("bad-canary", {"uri": two}, **steps)
     tenant.wait("modelservice", "bad-canary", lambda s: s.get("rollout", {}).get("appliedWeight") == 50, 90)
     uid = tenant.get("modelservice", "bad-canary")["metadata"]["uid"]
     assert len([line for line in left_of(tenant, uid) if line.startswith("Deployment/")]) == 2
 
     tenant.kubectl("delete", "modelservice", "bad-canary", "--timeout=20s")
-    tenant.apply(model_service("bad-canary", {"uri": two}, **steps))  # while objects of the same names are still going
+    tenant.serve("bad-canary", {"uri": two}, **steps)  # while objects of the same names are still going
 
     until_all_is_gone(tenant, uid, 90)
     status = tenant.wait("modelservice", "bad-canary", is_served, 90)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from open_loop import OpenLoopClient, Watched, follow, is_applied, within_binomial_bounds
-from platform_under_test import SYSTEM, Object, Tenant, is_true, kill_in
+from platform_under_test import SYSTEM, Object, Tenant, candidate, is_served, kill_in
 
 # Tokens below `tokens` are all that the model knows: of others it can tell nothing.
 SCRIPT = """
@@ -34,24 +34,11 @@ CHECKS = [{"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequest
 STEPS = [{"weight": 20, "hold": "8s"}, {"weight": 50, "hold": "8s"}]
 
 
-def model_service(name: str, model: str = "canary") -> Object:
-    return {
-        "apiVersion": "headrace.dev/v1alpha1",
-        "kind": "ModelService",
-        "metadata": {"name": name},
-        "spec": {
-            "model": {"registry": {"name": model, "alias": "candidate"}},
-            "storage": {"secretRef": {"name": "headrace-storage-read"}},
-            "runtime": {"name": "onnxruntime"},
-            "scaling": {"replicas": 2},
-            "rollout": {
-                "steps": STEPS,
-                "analysis": {"interval": "2s", "failureLimit": 1, "checks": CHECKS},
-                "promotion": {"alias": "champion"},
-            },
-            "route": {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]},
-        },
-    }
+ROLLOUT = {
+    "steps": STEPS,
+    "analysis": {"interval": "2s", "failureLimit": 1, "checks": CHECKS},
+    "promotion": {"alias": "champion"},
+}
 
 
 def bring_out(tenant: Tenant, job: str, *, seed: int, tokens: int = TOKENS) -> str:
@@ -67,8 +54,8 @@ def bring_out(tenant: Tenant, job: str, *, seed: int, tokens: int = TOKENS) -> s
 def service(tenant: Tenant) -> str:
     """A service on its first version; where its requests go."""
     bring_out(tenant, "canary-first", seed=1)
-    tenant.apply(model_service("canary"))
-    tenant.wait("modelservice", "canary", lambda s: s.get("phase") == "Stable" and is_true(s, "RouteAccepted"), 120)
+    tenant.serve("canary", candidate("canary"), scaling={"replicas": 2}, rollout=ROLLOUT)
+    tenant.wait("modelservice", "canary", is_served, 120)
     return f"{tenant.platform.gateway}/{tenant.namespace}/canary/v2/models/canary/infer"
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from platform_under_test import SYSTEM, Object, Platform, Tenant, ask, condition
+from platform_under_test import SYSTEM, Object, Platform, Tenant, ask, candidate, condition, is_served
 
 # Pauses after each batch, so that it trains for longer than an outage lasts.
 SCRIPT = """
@@ -42,20 +42,6 @@ UNTRACKED = {
     "restartPolicy": {"maxRestarts": 0},  # only what is not counted is tried again
 }
 IMPATIENT = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "HEADRACE_OUTAGE_SECONDS", "value": "3"}]}]}}
-
-
-def model_service(name: str) -> Object:
-    return {
-        "apiVersion": "headrace.dev/v1alpha1",
-        "kind": "ModelService",
-        "metadata": {"name": name},
-        "spec": {
-            "model": {"registry": {"name": "out", "alias": "candidate"}},
-            "storage": {"secretRef": {"name": "headrace-storage-read"}},
-            "runtime": {"name": "onnxruntime"},
-            "route": {"parentRefs": [{"name": "headrace", "namespace": SYSTEM}]},
-        },
-    }
 
 
 @contextmanager
@@ -96,10 +82,6 @@ def asking(url: str) -> Iterator[Counter[str]]:
         thread.join()
 
 
-def is_served(status: Object) -> bool:
-    return status.get("phase") == "Stable" and condition(status, "RouteAccepted").get("status") == "True"
-
-
 def epoch(status: Object) -> int:
     return int(status.get("progress", {}).get("epoch", 0))
 
@@ -132,7 +114,7 @@ def service(tenant: Tenant) -> Iterator[str]:
     output = {"model": "out", "alias": "candidate"}
     tenant.train("out-first", **TRACKED, parameters={"epochs": 1, "pause": 0}, output=output)
     assert tenant.finished("out-first")["state"] == "Succeeded"
-    tenant.apply(model_service("out-serving"))
+    tenant.serve("out-serving", candidate("out"))
     tenant.wait("modelservice", "out-serving", is_served, 90)
     yield f"{tenant.platform.gateway}/{tenant.namespace}/out-serving/v2/models/out-serving"
     tenant.kubectl("delete", "modelservices", "out-serving", "out-late", "--ignore-not-found", "--wait=false")
@@ -159,7 +141,7 @@ def mlflow_away(tenant: Tenant, service: str) -> Seen:
     with asking(service) as answers:
         with away(tenant.platform, "mlflow"):
             seen["job"] = tenant.look("trainingjob", "out-trains", lambda s: s["reason"] == "TrackingUnavailable", 10)
-            tenant.apply(model_service("out-late"))
+            tenant.serve("out-late", candidate("out"))
             seen["late"] = tenant.look("modelservice", "out-late", lambda s: bool(s.get("reason")), 10)
             later = epoch(seen["job"]) + 2
             seen["job later"] = tenant.look("trainingjob", "out-trains", lambda s: epoch(s) >= later, 30)

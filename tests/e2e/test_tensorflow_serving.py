@@ -14,7 +14,7 @@ import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from open_loop import OpenLoopClient, follow
-from platform_under_test import Object, Tenant, is_true, prediction_of
+from platform_under_test import Object, Tenant, candidate, is_served, prediction_of
 
 SCRIPT = """
 import json, numpy as np, keras
@@ -35,25 +35,14 @@ TRAINING = {
     "tracking": {"experiment": "tensorflow-serving"},
     "output": {"model": "saved", "formats": ["TensorFlow"], "alias": "candidate"},
 }
-SERVICE = {
-    "apiVersion": "headrace.dev/v1alpha1",
-    "kind": "ModelService",
-    "metadata": {"name": "saved"},
-    "spec": {
-        "model": {"registry": {"name": "saved", "alias": "candidate"}},
-        "storage": {"secretRef": {"name": "headrace-storage-read"}},
-        "runtime": {"name": "tensorflow-serving"},
-        "rollout": {
-            "steps": [{"weight": 50, "hold": "8s"}],
-            "analysis": {
-                "interval": "2s",
-                "checks": [
-                    {"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 50},
-                    {"name": "latency", "metric": "LatencyP50", "maxRatioToStable": "10", "minRequests": 50},
-                ],
-            },
-        },
-        "route": {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]},
+ROLLOUT = {
+    "steps": [{"weight": 50, "hold": "8s"}],
+    "analysis": {
+        "interval": "2s",
+        "checks": [
+            {"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 50},
+            {"name": "latency", "metric": "LatencyP50", "maxRatioToStable": "10", "minRequests": 50},
+        ],
     },
 }
 
@@ -76,8 +65,8 @@ def keras_answer(tenant: Tenant) -> list[float]:
 @pytest.fixture(scope="module")
 def url(tenant: Tenant, keras_answer: list[float]) -> str:
     """The served model, through the gateway."""
-    tenant.apply(SERVICE)
-    tenant.wait("modelservice", "saved", lambda s: s.get("phase") == "Stable" and is_true(s, "RouteAccepted"), 120)
+    tenant.serve("saved", candidate("saved"), runtime={"name": "tensorflow-serving"}, rollout=ROLLOUT)
+    tenant.wait("modelservice", "saved", is_served, 120)
     return f"{tenant.platform.gateway}/{tenant.namespace}/saved/v1/models/saved"
 
 

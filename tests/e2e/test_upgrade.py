@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from platform_under_test import SYSTEM, Object, Platform, Tenant, helm, upgrade
+from platform_under_test import SYSTEM, Object, Platform, Tenant, candidate, helm, upgrade
 
 SCRIPT = """
 import time, numpy as np, keras
@@ -30,17 +30,7 @@ def working(tenant: Tenant) -> None:
     tenant.script("upgrade-model", SCRIPT.format(seconds=0))
     tenant.train("upgrade-model", **TRACKED, **OUTPUT)
     assert tenant.finished("upgrade-model")["state"] == "Succeeded"
-    service = {
-        "apiVersion": "headrace.dev/v1alpha1",
-        "kind": "ModelService",
-        "metadata": {"name": "upgrade"},
-        "spec": {
-            "model": {"registry": {"name": "upgrade", "alias": "candidate"}},
-            "storage": {"secretRef": {"name": "headrace-storage-read"}},
-            "runtime": {"name": "onnxruntime"},
-        },
-    }
-    tenant.apply(service)
+    tenant.serve("upgrade", candidate("upgrade"))
     tenant.wait("modelservice", "upgrade", lambda s: s.get("phase") == "Stable", 120)
     tenant.script("upgrade-job", SCRIPT.format(seconds=2))
     tenant.train("upgrade-job", **TRACKED)

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from open_loop import OpenLoopClient, follow, is_applied, within_binomial_bounds
-from platform_under_test import Object, Tenant, is_true, prediction_of
+from platform_under_test import Object, Tenant, candidate, is_served, is_true, prediction_of
 
 # A beginner's script, and at its end the predictions of Keras itself for the gateway's answer to be compared with.
 SCRIPT = """
@@ -41,26 +41,11 @@ CHECKS = [
     {"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 30},
     {"name": "latency", "metric": "LatencyP50", "maxRatioToStable": "5", "minRequests": 30},
 ]
-
-
-def model_service(name: str) -> Object:
-    return {
-        "apiVersion": "headrace.dev/v1alpha1",
-        "kind": "ModelService",
-        "metadata": {"name": name},
-        "spec": {
-            "model": {"registry": {"name": "whole-way", "alias": "candidate"}},
-            "storage": {"secretRef": {"name": "headrace-storage-read"}},
-            "runtime": {"name": "onnxruntime"},
-            "scaling": {"replicas": 2},
-            "rollout": {
-                "steps": [{"weight": 20, "hold": "10s"}, {"weight": 50, "hold": "10s"}],
-                "analysis": {"interval": "3s", "failureLimit": 1, "checks": CHECKS},
-                "promotion": {"alias": "champion"},
-            },
-            "route": {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]},
-        },
-    }
+ROLLOUT = {
+    "steps": [{"weight": 20, "hold": "10s"}, {"weight": 50, "hold": "10s"}],
+    "analysis": {"interval": "3s", "failureLimit": 1, "checks": CHECKS},
+    "promotion": {"alias": "champion"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +60,8 @@ def first(tenant: Tenant) -> Object:
 def service(tenant: Tenant, first: Object) -> str:
     """The service on version 1; its URL."""
     assert first["state"] == "Succeeded", first
-    tenant.apply(model_service("whole-way"))
-    tenant.wait("modelservice", "whole-way", lambda s: s.get("phase") == "Stable" and is_true(s, "RouteAccepted"), 120)
+    tenant.serve("whole-way", candidate("whole-way"), scaling={"replicas": 2}, rollout=ROLLOUT)
+    tenant.wait("modelservice", "whole-way", is_served, 120)
     return f"{tenant.platform.gateway}/{tenant.namespace}/whole-way/v2/models/whole-way"
 
 
