@@ -7,10 +7,11 @@ import pytest
 
 from faults import FaultyClient, Killed
 from headrace.kube import client as client_module
-from headrace.kube.apply import apply, controller_reference, owned
+from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import Conflict, Forbidden, Invalid, KindNotFound, NotOurs
 from headrace.kube.events import EventRecorder
+from headrace.kube.ownership import controller_reference, is_owned
 from headrace.kube.plan import Delete, Event, EventType, Patch, Plan
 from headrace.kube.resources import CONFIGMAPS, DEPLOYMENTS, EVENTS, JOBS, SERVICES
 from integration import widget_operator
@@ -40,7 +41,9 @@ def with_client(plane):
 def configmap(namespace, name="x", owner=None, **data):
     metadata = {"namespace": namespace, "name": name, "labels": {LABEL: "w"}}
     if owner is not None:
-        metadata["ownerReferences"] = [controller_reference(WIDGETS, owner)]
+        metadata["ownerReferences"] = [
+            controller_reference(WIDGETS, owner["metadata"]["name"], owner["metadata"]["uid"])
+        ]
     return {"metadata": metadata, "data": data}
 
 
@@ -331,8 +334,9 @@ def test_owned_are_those_whose_controller_has_the_uid_whatever_their_labels_say(
         await client.create(CONFIGMAPS, configmap(namespace, "ours", owner))
         await client.create(CONFIGMAPS, configmap(namespace, "copied-label"))
         await client.create(CONFIGMAPS, configmap(namespace, "of-another", other))
-        found = owned(await client.list(CONFIGMAPS, namespace, LABEL), owner["metadata"]["uid"])
-        assert [obj["metadata"]["name"] for obj in found] == ["ours"]
+        found = await client.list(CONFIGMAPS, namespace, LABEL)
+        owned = [obj["metadata"]["name"] for obj in found if is_owned(obj, owner["metadata"]["uid"])]
+        assert owned == ["ours"]
 
     with_client(use)
 

@@ -9,10 +9,11 @@ import logging
 import time
 from pathlib import Path
 
-from headrace.kube.apply import apply, controller_reference
+from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
 from headrace.kube.keys import parent_of
 from headrace.kube.lease import Lease
+from headrace.kube.ownership import controller_reference
 from headrace.kube.plan import Event, EventType, Plan
 from headrace.kube.resources import CONFIGMAPS
 from headrace.kube.runtime import Settings, identity, run
@@ -29,7 +30,7 @@ def plan(widget, requeue_after=None):
             "namespace": metadata["namespace"],
             "name": metadata["name"],
             "labels": {LABEL: metadata["name"]},
-            "ownerReferences": [controller_reference(WIDGETS, widget)],
+            "ownerReferences": [controller_reference(WIDGETS, widget["metadata"]["name"], widget["metadata"]["uid"])],
         },
         "data": {key: str(value) for key, value in widget.get("spec", {}).items()},
     }

@@ -6,13 +6,12 @@ what was seen, so that a process killed between two of them, or one that runs la
 else.
 """
 
-from collections.abc import Iterable
-
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import Conflict, NotOurs
 from headrace.kube.events import EventRecorder
+from headrace.kube.ownership import is_owned
 from headrace.kube.plan import Plan
-from headrace.kube.resources import Object, Objects, Resource
+from headrace.kube.resources import Object, Resource
 
 NEXT_PASS_SECONDS = 0.0
 
@@ -41,29 +40,6 @@ async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Objec
     for event in plan.events:
         await recorder.record(resource, owner, event)
     return plan.requeue_after
-
-
-def is_owned(obj: Object, owner_uid: str) -> bool:
-    references = obj["metadata"].get("ownerReferences", ())
-    return any(reference["uid"] == owner_uid and reference.get("controller") for reference in references)
-
-
-def owned(live_objects: Iterable[Object], owner_uid: str) -> Objects:
-    """Those whose controller is the object of this uid: labels can be copied, a uid cannot."""
-    return [obj for obj in live_objects if is_owned(obj, owner_uid)]
-
-
-def controller_reference(resource: Resource, owner: Object) -> Object:
-    """The owner reference that makes an object ours."""
-    metadata = owner["metadata"]
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
 
 
 async def _create(client: KubeClient, kind: Resource, wanted: Object, owner_uid: str) -> None:

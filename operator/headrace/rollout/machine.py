@@ -2,8 +2,8 @@
 
 A rollout is prepared (step 0), walks its steps (1 to n), and gets everything (step n+1). Pods come before the weight
 that needs them; a weight counts as applied a grace after it was seen in the route; a step ends when its hold is over
-and each check passes; missing data holds it. What pods cannot report (a crash, lost endpoints) ends it at once. Nothing is
-given back to a stable revision that has no ready pod: whoever still gets answers keeps them, until it has.
+and each check passes; missing data holds it. What pods cannot report (a crash, lost endpoints) ends it at once. Nothing
+is given back to a stable revision that has no ready pod: whoever still gets answers keeps them, until it has.
 
 Where a rollout goes next is told by its weight and not by its step's number: the steps may be edited meanwhile, and
 the weight only rises all the same.

@@ -14,10 +14,11 @@ import aiohttp
 from headrace.api.meta import Condition, ConditionStatus
 from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase, to_status_dict
 from headrace.clock import utc_now
-from headrace.kube.apply import apply, is_owned
+from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import KindNotFound, NotOurs
 from headrace.kube.keys import Key
+from headrace.kube.ownership import is_owned
 from headrace.kube.plan import Event, EventType, Plan
 from headrace.kube.queue import Cause
 from headrace.kube.resources import (

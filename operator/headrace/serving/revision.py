@@ -11,13 +11,14 @@ import json
 from dataclasses import dataclass
 
 from headrace.api.modelservice import ModelService
-from headrace.kube.resources import Object
+from headrace.kube.ownership import controller_reference
+from headrace.kube.resources import MODELSERVICES, Object
 from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
+from headrace.podsecurity import container_security, pod_security
 from headrace.serving.runtimes import DRAIN_SECONDS, MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
 from headrace.settings import Settings
 
 POD_GRACE_SECONDS = DRAIN_SECONDS + SERVER_GRACE_SECONDS + 5
-USER_ID = 65532
 SERVER = "server"
 LOADER = "loader"
 _REQUEST_PORTS = ("http", "grpc")
@@ -64,16 +65,7 @@ def metadata(service: ModelService, name: str, extra: dict[str, str]) -> Object:
         "name": name,
         "namespace": service.metadata.namespace,
         "labels": extra,
-        "ownerReferences": [
-            {
-                "apiVersion": "headrace.dev/v1alpha1",
-                "kind": "ModelService",
-                "name": service.metadata.name,
-                "uid": service.metadata.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [controller_reference(MODELSERVICES, service.metadata.name, service.metadata.uid)],
     }
 
 
@@ -159,7 +151,7 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
         "env": [{"name": "HEADRACE_LOAD", "value": json.dumps(load, sort_keys=True)}],
         "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "tmp", "mountPath": "/tmp"}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
     }
     if spec.storage is not None:
         loader["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
@@ -169,13 +161,7 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER_ID,
-                "runAsGroup": USER_ID,
-                "fsGroup": USER_ID,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": pod_security(),
             "initContainers": [loader],
             "containers": [_container(service, server, settings)],
             "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *server.volumes],
@@ -196,17 +182,9 @@ def _container(service: ModelService, server: Server, settings: Settings) -> Obj
             *server.container.get("volumeMounts", ()),
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
     }
     resources = service.spec.resources.model_dump(mode="json")
     if kept := {kind: value for kind, value in resources.items() if value}:
         container["resources"] = kept
     return container
-
-
-def _container_security() -> Object:
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 from headrace.api.modelservice import ModelService
-from headrace.kube.apply import is_owned
 from headrace.kube.keys import Key
+from headrace.kube.ownership import is_owned
 from headrace.kube.resources import MODELSERVICES, Object, Objects
 from headrace.labels import MODEL_SERVICE
 from headrace.rollout.route import render_route

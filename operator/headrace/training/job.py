@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from headrace.api.trainingjob import TrainingJob
+from headrace.kube.ownership import controller_reference
+from headrace.kube.resources import TRAININGJOBS
 from headrace.labels import (
     ATTEMPT,
     MANAGED_BY,
@@ -19,6 +20,7 @@ from headrace.labels import (
     TRAINING_JOB,
     TRAINING_JOB_UID,
 )
+from headrace.podsecurity import container_security, pod_security
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
@@ -30,7 +32,6 @@ PROGRESS_PORT = 9400
 NAME_DEADLINE_SECONDS = 120
 GRACE_SECONDS = 30
 LAUNCHER_GRACE_SECONDS = 25  # for the checkpoint and its upload, within the pod's grace
-USER_ID = 65532
 
 
 @dataclass(frozen=True)
@@ -186,11 +187,7 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         ],
         "volumeMounts": mounts,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
     }
     if resources := {kind: value for kind, value in spec.resources.model_dump().items() if value}:
         container["resources"] = resources
@@ -199,13 +196,7 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(),
         "containers": [container],
         "volumes": volumes,
     }
@@ -235,19 +226,7 @@ def _metadata(job: TrainingJob, name: str, labels: dict[str, str] | None = None)
         "name": name,
         "namespace": job.metadata.namespace,
         "labels": {MANAGED_BY: MANAGED_BY_HEADRACE, TRAINING_JOB: job.metadata.name, **(labels or {})},
-        "ownerReferences": [owner_reference(job)],
-    }
-
-
-def owner_reference(job: TrainingJob) -> dict[str, Any]:
-    """Makes the cluster's garbage collector remove the object with its TrainingJob."""
-    return {
-        "apiVersion": "headrace.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "name": job.metadata.name,
-        "uid": job.metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
+        "ownerReferences": [controller_reference(TRAININGJOBS, job.metadata.name, job.metadata.uid)],
     }
 
 
