@@ -47,6 +47,7 @@ class Settings:
     onnxruntime_image: str = ""
     tensorflow_serving_image: str = ""
     gateway_metrics_url: str = ""
+    network_policies: bool = True
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:
@@ -81,6 +82,7 @@ class Settings:
             onnxruntime_image=env.get("HEADRACE_ONNXRUNTIME_IMAGE", ""),
             tensorflow_serving_image=env.get("HEADRACE_TENSORFLOW_SERVING_IMAGE", ""),
             gateway_metrics_url=env.get("HEADRACE_GATEWAY_METRICS_URL", ""),
+            network_policies=env.get("HEADRACE_NETWORK_POLICIES", "true") == "true",
         )
 
 

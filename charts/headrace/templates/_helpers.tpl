@@ -150,6 +150,8 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - name: HEADRACE_GATEWAY_METRICS_URL
   value: http://{{ include "headrace.name" . }}-gateway-metrics.{{ .Release.Namespace }}.svc:9100/metrics
 {{- end }}
+- name: HEADRACE_NETWORK_POLICIES
+  value: {{ .Values.networkPolicy.enabled | quote }}
 - name: HEADRACE_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 - name: HEADRACE_S3_ENDPOINT
@@ -194,6 +196,10 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 # cluster's other ConfigMaps are none of the operator's business, and rights cannot be narrowed by label.
 - apiGroups: [""]
   resources: [configmaps]
+  verbs: [get, create]
+# Who may reach a job's pods.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
   verbs: [get, create]
 - apiGroups: [""]
   resources: [events]

@@ -55,6 +55,30 @@ def source_name(job_name: str) -> str:
     return f"{job_name}-source"
 
 
+def render_network_policy(job: TrainingJob, settings: Settings) -> Object:
+    """Who may reach a job's pods: they each other, and the operator /progress. TensorFlow's server between workers asks
+    nobody who he is and runs what it is given. Policies add up: one beside it can let more in.
+    """
+    workers = {"matchLabels": {TRAINING_JOB_UID: job.metadata.uid}}
+    operator = {"matchLabels": {"kubernetes.io/metadata.name": settings.operator_namespace}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(job, job.metadata.name),
+        "spec": {
+            "podSelector": workers,
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [{"podSelector": workers}]},
+                {
+                    "from": [{"namespaceSelector": operator}],
+                    "ports": [{"protocol": "TCP", "port": PROGRESS_PORT}],
+                },
+            ],
+        },
+    }
+
+
 def render_source(job: TrainingJob, source: Source) -> Object:
     """An immutable copy of the script's ConfigMap: every attempt runs the code that the first one ran."""
     return {

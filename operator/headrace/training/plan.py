@@ -24,7 +24,7 @@ from headrace.api.trainingjob import (
     Worker,
 )
 from headrace.kube.plan import Delete, Event, EventType, Plan
-from headrace.kube.resources import CONFIGMAPS, JOBS, SERVICES, TRAININGJOBS
+from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, SERVICES, TRAININGJOBS
 from headrace.settings import Settings
 from headrace.tracking.ledger import model_name
 from headrace.training import attempt as attempts
@@ -43,6 +43,7 @@ from headrace.training.job import (
     attempt_name,
     remaining_seconds,
     render_job,
+    render_network_policy,
     render_service,
     render_source,
 )
@@ -308,6 +309,8 @@ def _create(job: TrainingJob, observed: Observed, start: Start, settings: Settin
     creates = [(SERVICES, render_service(job, context.number)), (JOBS, render_job(job, context, settings))]
     if spec.source.config_map is not None and observed.source is not None:
         creates.insert(0, (CONFIGMAPS, render_source(job, observed.source)))
+    if settings.network_policies:
+        creates.insert(0, (NETWORKPOLICIES, render_network_policy(job, settings)))
     return _Draft(Plan(creates=tuple(creates), requeue_after=POLL_WAITING), status)
 
 

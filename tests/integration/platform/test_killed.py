@@ -20,6 +20,7 @@ import pytest
 from faults import Killed
 from headrace.kube.client import KubeClient
 from headrace.kube.keys import Key
+from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import (
     CONFIGMAPS,
     CONTROLLERREVISIONS,
@@ -28,6 +29,7 @@ from headrace.kube.resources import (
     JOBS,
     MODELSERVICES,
     NAMESPACES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
@@ -212,8 +214,11 @@ class Training(Way):
         container: Object = {"name": "trainer", "image": "i", "imageID": "i@sha256:1", "restartCount": 0}
         if job is not None and pod is None:
             statuses = [container | {"ready": True, "state": {"running": {}}}]
-            index = {"batch.kubernetes.io/job-completion-index": "0"}
-            await self.make_pod(job, name, {"phase": "Running", "containerStatuses": statuses}, annotations=index)
+            metadata = {
+                "annotations": {"batch.kubernetes.io/job-completion-index": "0"},
+                "ownerReferences": [controller_reference(JOBS, name, job["metadata"]["uid"])],
+            }
+            await self.make_pod(job, name, {"phase": "Running", "containerStatuses": statuses}, **metadata)
         elif job is not None and pod is not None and pod["status"]["phase"] == "Running":
             at, record = stamp(self.now), json.dumps(await self.train(job))
             end = {"exitCode": 0, "reason": "Completed", "message": record, "finishedAt": at}
@@ -266,10 +271,11 @@ async def train_and_register(servers: Servers, namespace: str, die_after: int | 
     acts = ("experiments/create", "registered-models/create", "model-versions/create", "alias candidate 1", "/jobs")
     made = {act: sum(write.startswith("POST") and write.endswith(act) for write in way.writes()) for act in acts}
     assert made == dict.fromkeys(acts, 1), tale
-    assert await way.owned(JOBS, SERVICES, CONFIGMAPS) == {
+    assert await way.owned(JOBS, SERVICES, CONFIGMAPS, NETWORKPOLICIES) == {
         ("Job", f"{NAME}-1"): uid,
         ("Service", f"{NAME}-1"): uid,
         ("ConfigMap", f"{NAME}-source"): uid,
+        ("NetworkPolicy", NAME): uid,
         ("ConfigMap", "code"): "",
         ("ConfigMap", "headrace-tenant"): "",
     }, tale

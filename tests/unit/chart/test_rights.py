@@ -51,6 +51,7 @@ def test_operator_may_do_what_training_and_serving_need(render) -> None:
         ("", "services", "watch", ""),
         ("", "configmaps", "create", ""),
         ("", "events", "create", ""),
+        ("networking.k8s.io", "networkpolicies", "create", ""),
         ("", "namespaces", "watch", ""),
         ("apps", "deployments", "patch", ""),
         ("apps", "controllerrevisions", "create", ""),

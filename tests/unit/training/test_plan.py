@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from headrace.api.common import FailureClass
-from headrace.kube.resources import CONFIGMAPS, JOBS, PODS, SERVICES, TRAININGJOBS
+from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, PODS, SERVICES, TRAININGJOBS
 from headrace.training.observed import Live, Observed, Source
 from headrace.training.plan import Problem, Start, plan
 from headrace.training.record import Progress
@@ -62,8 +62,28 @@ def test_the_first_pass_writes_the_attempt_and_creates_its_objects():
 
     assert planned.status["attempt"]["number"] == 1
     assert planned.status["attempt"]["job"] == "text-1"
-    assert kinds(planned) == [CONFIGMAPS, SERVICES, JOBS]
+    assert kinds(planned) == [NETWORKPOLICIES, CONFIGMAPS, SERVICES, JOBS]
     assert planned.status_first
+
+
+def test_a_job_s_pods_are_reached_by_each_other_and_for_progress_by_the_operator():
+    planned = look(training_job(), NOTHING)
+
+    spec = created(planned, NETWORKPOLICIES)["spec"]
+    template = created(planned, JOBS)["spec"]["template"]
+    assert spec["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert spec["podSelector"]["matchLabels"] == {"headrace.dev/trainingjob-uid": UID}
+    among_workers, from_operator = spec["ingress"]
+    assert among_workers == {"from": [{"podSelector": spec["podSelector"]}]}
+    namespace = {"matchLabels": {"kubernetes.io/metadata.name": SETTINGS.operator_namespace}}
+    assert from_operator["from"] == [{"namespaceSelector": namespace}]
+    assert [port["port"] for port in from_operator["ports"]] == [9400]
+
+
+def test_where_the_installation_wants_no_network_policies_there_are_none():
+    planned = plan(training_job(), NOTHING, Start(), NOW, replace(SETTINGS, network_policies=False))
+
+    assert kinds(planned) == [CONFIGMAPS, SERVICES, JOBS]
 
 
 def test_a_second_pass_before_the_job_was_seen_creates_the_same_again():
@@ -167,7 +187,7 @@ def test_an_attempt_whose_job_was_not_made_begins_when_what_was_missing_is_there
 
     planned = look(training_job(waiting), NOTHING, Start("7", "team-a", "team-a/x"))
 
-    assert kinds(planned) == [CONFIGMAPS, SERVICES, JOBS]
+    assert kinds(planned) == [NETWORKPOLICIES, CONFIGMAPS, SERVICES, JOBS]
     assert (planned.status["reason"], planned.status["run"]["experimentID"]) == ("WaitingForPods", "7")
 
 
