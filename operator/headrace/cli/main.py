@@ -1,9 +1,10 @@
 """The program `headrace`, also as `kubectl headrace`: finds the sub-commands and turns their failures into one line.
 
-Exit codes: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted, 141 nobody reads the output any more.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
@@ -14,6 +15,7 @@ from headrace.cli.errors import CommandError
 from headrace.cli.tenant import TenantCommand
 
 INTERRUPTED = 130
+NOBODY_READS = 141
 
 
 class VersionCommand:
@@ -33,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands: list[Command] = [TenantCommand(), *load(entry_points(group=GROUP)), VersionCommand()]
         args = parser(commands).parse_args(argv)
         code: int = args.command.run(args)
+        sys.stdout.flush()
     except CommandError as error:
         # One line, whatever a server's message looks like.
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -40,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # `headrace ... | head`
+        # Python's own flush at exit would say it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
     return code
 
 

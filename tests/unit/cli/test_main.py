@@ -1,5 +1,8 @@
 """The program: commands from packages, failures in one line, exit codes."""
 
+import os
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -102,3 +105,12 @@ def test_a_context_is_chosen_in_a_copy_that_finds_its_files_and_is_gone_afterwar
         assert copy.stat().st_mode & 0o077 == 0
     assert not copy.exists()
     assert yaml.safe_load(path.read_text()) == found
+
+
+def test_output_that_nobody_reads_is_no_traceback():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        command = [sys.executable, "-m", "headrace.cli.main", "version"]
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (program.NOBODY_READS, b"")
