@@ -6,6 +6,8 @@ The jobs of one group run at the same time; a script that needs no TensorFlow en
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from headrace_local import members
 from headrace_local.errors import LocalClusterError
 from platform_under_test import Object, Tenant, kill_in
 
@@ -27,6 +30,14 @@ model.compile("sgd", "mse")
 model.fit(x, x[:, :1], epochs=1)
 """
 FILL = "import time\nopen('big', 'wb').write(b'x' * 80_000_000)\ntime.sleep(300)\n"
+# What TensorFlow raises in a worker that cannot reach another: here in both, so that nobody knows why.
+LOST = """
+class UnavailableError(Exception):
+    pass
+raise UnavailableError("failed to connect to all addresses; /job:worker/replica:0/task:1")
+"""
+STORAGE = {"secretRef": {"name": "headrace-storage"}}
+READ_ONLY = {"secretRef": {"name": "headrace-storage-read"}}
 SMALL = {"limits": {"memory": "256Mi"}}
 
 
@@ -106,6 +117,11 @@ def delete_job(tenant: Tenant, job: str) -> None:
     tenant.kubectl("delete", "job", f"{job}-1", "--wait=false")
 
 
+SOON = {"podTemplate": trainer(env=[{"name": "HEADRACE_PEER_HOLD_SECONDS", "value": "3"}])}
+DATASETS = {
+    "dataset-missing": "s3://{namespace}/none",
+    "dataset-forbidden": "s3://{namespace}-other/corpus.txt",
+}
 ENDS = {
     "raises": Case(
         "raise ValueError('shapes (3,) and (4,)')\n", "UserCode", "ScriptRaised", 2, 2, message="shapes (3,) and (4,)"
@@ -162,10 +178,13 @@ ENDS = {
         "DatasetNotFound",
         1,
         0,
-        {
-            "storage": {"secretRef": {"name": "headrace-storage"}},
-            "datasets": [{"name": "corpus", "uri": "s3://BUCKET/none"}],
-        },
+        {"storage": STORAGE},
+        hint="spec.datasets",
+    ),
+    "dataset-forbidden": Case(SLEEP, "Data", "DatasetForbidden", 1, 0, {"storage": STORAGE}),
+    "storage-read-only": Case(TRAIN, "Storage", "StorageForbidden", 1, 0, {"storage": READ_ONLY}),
+    "peers-lost": Case(
+        LOST, "Peer", "PeerLost", 2, 2, {"strategy": {"type": "MultiWorkerMirrored", "workers": 2}} | SOON
     ),
     "init-container-fails": Case(
         SLEEP,
@@ -219,14 +238,16 @@ DISTURBED = {
 def start(tenant: Tenant, name: str, case: Case) -> None:
     tenant.script(name, case.script)
     spec = {"restartPolicy": {"maxRestarts": 1}} | case.spec
-    if "datasets" in spec:
-        spec["datasets"] = [{"name": "corpus", "uri": f"s3://{tenant.namespace}/none"}]
+    if uri := DATASETS.get(name):
+        spec["datasets"] = [{"name": "corpus", "uri": uri.format(namespace=tenant.namespace)}]
     tenant.train(name, **spec)
 
 
 @pytest.fixture(scope="module")
 def ends(tenant: Tenant) -> dict[str, Object]:
     """The final status of every job that fails by itself."""
+    other = tenant.platform.tenant(f"{tenant.namespace}-other")
+    other.s3().put_object(Bucket=other.namespace, Key="corpus.txt", Body=b"somebody else's")
     for name, case in ENDS.items():
         start(tenant, name, case)
     return {name: tenant.finished(name) for name in ENDS}
@@ -287,6 +308,74 @@ def test_a_source_that_does_not_exist_is_told_within_10_s(tenant):
 
     assert "nowhere" in status["message"]
 
+
+def test_a_bucket_that_is_not_there_is_told_and_not_tried_again(tenant):
+    other = tenant.platform.tenant(f"{tenant.namespace}-gone")
+    gone = json.dumps({"data": {"bucket": f"{other.namespace}-was-here"}})
+    other.kubectl("patch", "configmap", "headrace-tenant", "--type=merge", "--patch", gone)
+    case = Case(TRAIN, "Storage", "BucketNotFound|StorageForbidden", 1, 0, {"storage": STORAGE})
+    start(other, "no-bucket", case)
+
+    check(case, other.finished("no-bucket"))
+
+
+# --- what the scheduler and the node do ------------------------------------------------------------------------------
+
+
+def test_a_job_that_something_more_important_takes_the_place_of_starts_again_and_counts_nothing(tenant):
+    cores = float(tenant.platform.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.allocatable.cpu}"))
+    # Twice as much no node has, once there is room for beside the platform's pods.
+    share = {"limits": {"cpu": f"{0.6 * cores:.1f}", "memory": "256Mi"}}
+    tenant.apply(
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": "may-wait"},
+            "value": -100,
+            "description": "gives way to everything",
+        }
+    )
+    template = {"podTemplate": {"spec": {"priorityClassName": "may-wait"}}}
+    case = Case(SLEEP, "Disrupted", "Preempted", 2, 0, {"resources": share} | template, hint="priorityClassName")
+    start(tenant, "preempted", case)
+    pod_of(tenant, "preempted")
+    container = beside("important", SLEEP) | {"resources": share}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    tenant.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "important"}, "spec": spec})
+
+    status = tenant.wait("trainingjob", "preempted", second_attempt)
+    waiting = tenant.wait("trainingjob", "preempted", lambda s: s.get("reason") == "Unschedulable", 30)
+    tenant.kubectl("delete", "pod", "important", "--wait=false")
+    tenant.wait("trainingjob", "preempted", lambda s: s.get("state") == "Running", 60)
+    tenant.kubectl("delete", "trainingjob", "preempted", "--wait=false")
+
+    check(case, status)
+    assert waiting["state"] == "Queued", waiting
+
+
+def test_a_job_whose_node_does_not_answer_any_more_starts_again_and_counts_nothing(tenant):
+    node = tenant.platform.cluster.name
+    impatient = {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 1}}}
+    case = Case(SLEEP, "Disrupted", "NodeLost", 2, 0, impatient, message=node)
+    start(tenant, "node-lost", case)
+    pod = pod_of(tenant, "node-lost")
+    kubelet = [member.pid for member in members.of(node) if member.component == "kubelet"]
+
+    for process in kubelet:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        tenant.kubectl("delete", "pod", pod, "--wait=false")
+        status = tenant.wait("trainingjob", "node-lost", second_attempt, 90)
+    finally:
+        for process in kubelet:
+            os.kill(process, signal.SIGCONT)
+    tenant.wait("trainingjob", "node-lost", lambda s: s.get("state") == "Running", 90)
+    tenant.kubectl("delete", "trainingjob", "node-lost", "--wait=false")
+
+    check(case, status)
+
+
+# --- several workers -------------------------------------------------------------------------------------------------
 
 # The workers meet first, so that it is known who raises first: the other one hears the end of its process.
 MEET_AND_RAISE = """

@@ -34,6 +34,7 @@ from headrace.training.failures import (
     Waiting,
     all_over,
     cause_of,
+    is_lost,
     pod_cause,
     waiting_for,
     without_record,
@@ -483,6 +484,10 @@ def _take_chief_record(status: TrainingJobStatus, pods: tuple[Pod, ...]) -> Trai
 def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | None, now: datetime) -> _Draft:
     status = job.status.model_copy(update={"workers": tuple(_worker(pod) for pod in pods)})
     status = _take_image(status, pods)
+    if lost := next((pod for pod in pods if is_lost(pod, now)), None):
+        # The Job waits for the pod's end, of which nobody will ever tell it.
+        message = f"node {lost.node} does not answer for pod {lost.name}, which was to end: the attempt is given up"
+        return _stop(job, batch, message, Event(EventType.WARNING, Reason.NODE_LOST, message))
     if stayed := overstayed(pods, now):
         return _stop_sidecars(job.model_copy(update={"status": status}), batch, stayed)
     if waiting := waiting_for(pods, now):
@@ -492,6 +497,8 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | No
         state, reason, message = State.PENDING, Reason.WAITING_FOR_PODS, "the pods are being created"
     elif chief.is_over:
         state, reason, message = State.RUNNING, Reason.ENDING, _what_goes_on(pods)
+    elif chief.deleted_at is not None:
+        state, reason, message = State.RUNNING, Reason.ENDING, f"pod {chief.name} was deleted and is to end"
     elif not chief.container_running:
         state, reason, message = State.STARTING, Reason.CREATING_CONTAINERS, f"on node {chief.node}"
     elif live is None and status.state is State.RUNNING and status.reason in TOLD_REASONS:

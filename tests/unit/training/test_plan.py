@@ -245,6 +245,20 @@ def test_an_answer_that_was_lost_changes_nothing_of_what_is_told(reason, message
     assert status["columns"]["progress"] == "45%"
 
 
+def test_a_pod_whose_node_never_says_that_it_ended_does_not_hold_the_job_up_for_ever():
+    silent = pod(0, deleted_at=NOW)
+    observed = Observed((batch_job(),), (silent,), None)
+
+    early = look(training_job(under_way(), workers=1), observed, now=NOW + 40 * SECOND)
+    late = look(training_job(under_way(), workers=1), observed, now=NOW + 50 * SECOND)
+    gone = look(training_job(late.status, workers=1), Observed((), (silent,), None), now=NOW + 51 * SECOND)
+
+    assert (early.status["reason"], early.deletes) == ("Ending", ())
+    assert [(delete.resource, delete.name) for delete in late.deletes] == [(JOBS, "text-1")]
+    assert (gone.status["state"], gone.status["failure"]["reason"]) == ("Restarting", "NodeLost")
+    assert gone.status["attemptsCounted"] == 0
+
+
 def test_a_launcher_that_never_answered_is_preparing():
     starting = under_way(state="Starting", reason="CreatingContainers")
 
