@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from headrace_onnxruntime.failures import MAX_ERROR_CHARACTERS, Reason, StartError
-from headrace_onnxruntime.signature import DYNAMIC, SIGNATURE_FILE, Datatype, Signature, TensorSpec, refine
+from headrace_onnxruntime.signature import SIGNATURE_FILE, Datatype, Signature, TensorSpec, refine
+from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
+from headrace_serving.shapes import DYNAMIC
 
 MODEL_FILE = Path("onnx") / "model.onnx"
 

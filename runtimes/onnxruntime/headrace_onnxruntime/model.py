@@ -10,10 +10,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from headrace_onnxruntime import engine as engines
 from headrace_onnxruntime.batching import Batcher, BatchRun
 from headrace_onnxruntime.engine import Array, Engine, EngineError, Feed
-from headrace_onnxruntime.failures import RequestError
 from headrace_onnxruntime.settings import Settings
 from headrace_onnxruntime.signature import Signature
 from headrace_onnxruntime.warmup import WarmUp, warm_up
+from headrace_serving.failures import RequestError
 
 log = logging.getLogger("headrace_onnxruntime")
 

@@ -10,8 +10,8 @@ import orjson
 
 from headrace_onnxruntime import tensors
 from headrace_onnxruntime.engine import Array
-from headrace_onnxruntime.failures import RequestError
 from headrace_onnxruntime.signature import Signature, TensorSpec
+from headrace_serving.failures import RequestError
 
 BINARY_HEADER = "Inference-Header-Content-Length"
 MAX_ID_CHARACTERS = 1024

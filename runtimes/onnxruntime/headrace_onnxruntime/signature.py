@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from headrace_onnxruntime.failures import Reason, StartError
+from headrace_serving.failures import Reason, StartError
+from headrace_serving.shapes import DYNAMIC, has_free_rows
 
-DYNAMIC = -1
 SIGNATURE_FILE = "signature.json"
 
 
@@ -70,7 +70,7 @@ class TensorSpec:
 
     @property
     def has_free_rows(self) -> bool:
-        return bool(self.shape) and self.shape[0] == DYNAMIC
+        return has_free_rows(self.shape)
 
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "datatype": self.datatype.value, "shape": list(self.shape)}

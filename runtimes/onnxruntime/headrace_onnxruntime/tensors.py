@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from headrace_onnxruntime.engine import Array
-from headrace_onnxruntime.failures import RequestError
-from headrace_onnxruntime.signature import DYNAMIC, Datatype, TensorSpec
+from headrace_onnxruntime.signature import Datatype, TensorSpec
+from headrace_serving.failures import RequestError, shortened
+from headrace_serving.shapes import DYNAMIC
 
 _JSON_TYPES: dict[str, frozenset[type]] = {
     "b": frozenset({bool}),
@@ -50,7 +51,7 @@ def from_json(spec: TensorSpec, shape: tuple[int, ...], data: Any) -> Array:
     types = set(map(type, flat))
     if not types <= _JSON_TYPES[dtype.kind]:
         odd = next(value for value in flat if type(value) not in _JSON_TYPES[dtype.kind])
-        raise _bad(spec, f"has a value that is no {spec.datatype.value}: {_shortened(odd)}")
+        raise _bad(spec, f"has a value that is no {spec.datatype.value}: {shortened(repr(odd), 40)}")
     if dtype.kind in "iu" and float in types:
         flat = [_integral(spec, value) for value in flat]
     try:
@@ -137,11 +138,6 @@ def _split_texts(spec: TensorSpec, data: bytes) -> list[str]:
             raise _bad(spec, "has a text that is not UTF-8") from error
         offset = end
     return texts
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _bad(spec: TensorSpec, problem: str) -> RequestError:

@@ -14,11 +14,11 @@ from itertools import pairwise
 import numpy as np
 
 from headrace_onnxruntime.engine import Array, Engine, EngineError, Feed
-from headrace_onnxruntime.signature import DYNAMIC, Datatype, TensorSpec
+from headrace_onnxruntime.signature import Datatype, TensorSpec
+from headrace_serving import shapes
 
 log = logging.getLogger("headrace_onnxruntime")
 
-SIZES_TO_TRY = (1, 2, 8, 32, 64, 128, 224, 256)
 RELATIVE_TOLERANCE = {Datatype.FP16: 2e-2, Datatype.FP32: 1e-3, Datatype.FP64: 1e-6}
 ABSOLUTE_TOLERANCE = 1e-5
 
@@ -33,7 +33,7 @@ class WarmUp:
 
 def warm_up(engine: Engine) -> WarmUp:
     """Run the model a few times with made-up inputs. A model that refuses all of them is served as it is."""
-    for size in _sizes_to_try(engine):
+    for size in shapes.sizes_to_try(spec.shape for spec in engine.signature.inputs):
         first = _feed(engine, size, variant=0)
         try:
             engine.run(first)
@@ -43,13 +43,6 @@ def warm_up(engine: Engine) -> WarmUp:
         return WarmUp(known_good=first, rows_are_independent=_rows_are_independent(engine, size))
     log.warning("the model answered none of the made-up inputs; requests are not computed together")
     return WarmUp(known_good=None, rows_are_independent=False)
-
-
-def _sizes_to_try(engine: Engine) -> tuple[int, ...]:
-    has_other_free_dimension = any(
-        DYNAMIC in (spec.shape[1:] if spec.has_free_rows else spec.shape) for spec in engine.signature.inputs
-    )
-    return SIZES_TO_TRY if has_other_free_dimension else SIZES_TO_TRY[:1]
 
 
 def _rows_are_independent(engine: Engine, size: int) -> bool:
@@ -91,9 +84,7 @@ def _feed(engine: Engine, size: int, variant: int) -> dict[str, Array]:
 
 
 def _tensor(spec: TensorSpec, size: int, variant: int) -> Array:
-    shape = tuple(size if length == DYNAMIC else length for length in spec.shape)
-    if spec.has_free_rows:
-        shape = (1, *shape[1:])
+    shape = shapes.one_row(spec.shape, size)
     if spec.datatype is Datatype.BYTES:
         return np.full(shape, "abc"[variant], dtype=object)
     if spec.datatype.is_float:

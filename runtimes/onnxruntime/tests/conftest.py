@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,133 +15,55 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 PACKAGE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PACKAGE))
+SERVING = PACKAGE.parent / "serving"
+sys.path[:0] = [str(PACKAGE), str(SERVING), str(SERVING / "tests")]
+pytest.register_assert_rewrite("serving_support", "serving_fuzz")
+
+from serving_support import Processes, Server, free_ports  # noqa: E402
 
 READY_SECONDS = 60
 
 
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: dict[str, str]
-    body: bytes
+@dataclass(kw_only=True)
+class OnnxServer(Server):
+    """`url` is the protocol's port, `metrics_url` that of the metrics."""
 
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Server:
-    """A running server; `url` is the protocol's port, `metrics_url` that of the metrics."""
-
-    process: subprocess.Popen[bytes]
-    url: str
     metrics_url: str
-    log: Path
-    termination_log: Path
-    model: str = "m"
-    version: str = "7"
-    opener: urllib.request.OpenerDirector = field(
-        default_factory=lambda: urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    )
+    ready_path: str = "/v2/health/ready"
+    prediction_path: str = "/v2/models/m/infer"
 
-    def call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
-        request = urllib.request.Request(self.url + path, data=body, headers=headers or {}, method=method)
-        try:
-            with self.opener.open(request, timeout=10) as answer:
-                return Reply(answer.status, dict(answer.headers), answer.read())
-        except urllib.error.HTTPError as error:
-            return Reply(error.code, dict(error.headers), error.read())
+    infer = Server.predict
 
-    def get(self, path: str) -> Reply:
-        return self.call("GET", path)
-
-    def infer(self, body: Any, headers: dict[str, str] | None = None) -> Reply:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.call("POST", f"/v2/models/{self.model}/infer", content, headers)
-
-    def metrics(self) -> dict[str, float]:
+    def metrics_text(self) -> str:
         with self.opener.open(f"{self.metrics_url}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
-
-    def is_ready(self) -> bool:
-        try:
-            return self.get("/v2/health/ready").status == 200
-        except OSError:
-            return False
-
-    def stop(self) -> int:
-        """SIGTERM, and the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+            return answer.read().decode()
 
 
-StartServer = Callable[..., Server]
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    try:
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()
-
-
-class Servers:
-    """Starts servers and ends exactly those."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, model_dir: Path, *flags: str, wait: bool = True) -> Server:
-        folder = self._folder / f"server-{len(self._processes)}"
-        folder.mkdir()
+class Servers(Processes):
+    def start(self, model_dir: Path, *flags: str, wait: bool = True) -> OnnxServer:
+        folder = self.new_folder()
         port, metrics_port = free_ports(2)
-        command = [sys.executable, "-m", "headrace_onnxruntime", "--model-dir", str(model_dir)]
-        command += ["--model-name", "m", "--model-version", "7", "--digest", "sha256:abc", "--bind", "127.0.0.1"]
-        command += ["--port", str(port), "--metrics-port", str(metrics_port), "--threads", "1", *flags]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(PACKAGE),
-            "HEADRACE_TERMINATION_LOG": str(folder / "termination-log"),
-        }
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stderr=log, stdout=log, start_new_session=True)
-        self._processes.append(process)
-        server = Server(
+        process = self.launch(
+            folder,
+            "headrace_onnxruntime",
+            *("--model-dir", str(model_dir), "--model-name", "m", "--model-version", "7", "--digest", "sha256:abc"),
+            *("--bind", "127.0.0.1", "--port", str(port), "--metrics-port", str(metrics_port), "--threads", "1"),
+            *flags,
+        )
+        server = OnnxServer(
             process=process,
+            folder=folder,
             url=f"http://127.0.0.1:{port}",
             metrics_url=f"http://127.0.0.1:{metrics_port}",
-            log=folder / "log",
-            termination_log=folder / "termination-log",
         )
         if wait:
-            self._await_ready(server)
+            server.await_ready(READY_SECONDS)
         return server
-
-    def end_all(self) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait(10)
-
-    @staticmethod
-    def _await_ready(server: Server) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not server.is_ready():
-            if server.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the server did not become ready:\n{server.log.read_text()}")
-            time.sleep(0.05)
 
 
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Servers]:
-    starter = Servers(tmp_path)
+    starter = Servers(tmp_path, PACKAGE)
     yield starter
     starter.end_all()
 
@@ -159,17 +74,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 
 @pytest.fixture(scope="session")
-def affine_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def affine_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnnxServer]:
     """One server for all tests that only ask: y = x @ W + b, rows free, and small limits."""
-    starter = Servers(tmp_path_factory.mktemp("affine"))
+    starter = Servers(tmp_path_factory.mktemp("affine"), PACKAGE)
     yield starter.start(models.affine(), "--max-body-bytes", "200000", "--max-request-rows", "256")
     starter.end_all()
 
 
 @pytest.fixture(scope="session")
-def tokens_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def tokens_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnnxServer]:
     """Like a text model: INT32 tokens of any number and length, probabilities of the last one's successor."""
-    starter = Servers(tmp_path_factory.mktemp("tokens"))
+    starter = Servers(tmp_path_factory.mktemp("tokens"), PACKAGE)
     yield starter.start(models.tokens())
     starter.end_all()
 

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from serving_fuzz import assert_answered, examples, nested
 
-SETTINGS = settings(
-    max_examples=150,
-    deadline=5000,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    derandomize=True,
-)
+SETTINGS = examples(150)
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
 )
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=12,
-)
+values = nested(scalars)
 numbers = st.integers(-3, 60) | st.floats(-1e3, 1e3) | scalars
 data = st.lists(numbers, max_size=9) | st.lists(st.lists(numbers, max_size=5), max_size=4) | values
 shapes = st.lists(st.integers(-1, 5) | st.integers(), max_size=3) | values
@@ -49,12 +41,6 @@ def bodies(name: str, datatype: str, output: str):
             "outputs": st.lists(st.fixed_dictionaries({"name": st.just(output) | scalars}), max_size=2) | values,
         },
     )
-
-
-def assert_answered(reply) -> None:
-    assert 200 <= reply.status < 500, reply.body
-    if reply.status != 200:
-        assert set(reply.json) == {"error"}
 
 
 @SETTINGS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import struct
 from typing import Any
@@ -10,6 +9,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from serving_support import (
+    BROKEN_GZIP,
+    assert_a_gzip_bomb_is_refused,
+    assert_unpacked_in_one_and_several_members,
+)
 
 ROW = [1.0, 2.0, 3.0, 4.0]
 WEIGHTS = (np.arange(12, dtype=np.float32).reshape(4, 3) - 5) / 7
@@ -95,9 +99,7 @@ def test_binary_in_and_out(affine_server):
 
 
 def test_a_gzip_body_is_unpacked_also_in_several_members(affine_server):
-    body = json.dumps(request(ROW, [1, 4])).encode()
-    for packed in (gzip.compress(body), gzip.compress(body[:20]) + gzip.compress(body[20:])):
-        assert affine_server.infer(packed, {"Content-Encoding": "gzip"}).status == 200
+    assert_unpacked_in_one_and_several_members(affine_server, json.dumps(request(ROW, [1, 4])).encode())
 
 
 def test_fields_that_a_client_writes_as_null_are_absent(affine_server):
@@ -252,18 +254,10 @@ def test_a_body_over_the_limit_is_refused_with_413(affine_server):
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(affine_server):
-    before = affine_server.metrics()["process_resident_memory_bytes"]
-    bomb = gzip.compress(b" " * 150_000_000, compresslevel=9)
-    assert len(bomb) < 200_000
-
-    assert affine_server.infer(bomb, {"Content-Encoding": "gzip"}).status == 413
-    assert affine_server.metrics()["process_resident_memory_bytes"] < before + 20e6
+    assert_a_gzip_bomb_is_refused(affine_server, max_body_bytes=200_000)
 
 
-PACKED = gzip.compress(b"{}", mtime=0)
-
-
-@pytest.mark.parametrize("body", [b"", b"nothing packed", PACKED[:-4], PACKED + b"rest"])
+@pytest.mark.parametrize("body", BROKEN_GZIP)
 def test_a_broken_gzip_body_is_refused_with_400(affine_server, body):
     assert affine_server.infer(body, {"Content-Encoding": "gzip"}).status == 400
 

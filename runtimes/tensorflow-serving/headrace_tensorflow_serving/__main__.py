@@ -8,35 +8,23 @@ Exit codes: 0 ended as told, every request answered; 1 ended with requests in fl
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
+from typing import NoReturn
 
-from headrace_tensorflow_serving import settings as settings_module
-from headrace_tensorflow_serving.failures import StartError
-
-log = logging.getLogger("headrace_tensorflow_serving")
+from headrace_serving import entry
+from headrace_tensorflow_serving.settings import Settings, parse
 
 
-def main() -> int:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+def main() -> NoReturn:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    digest = ""
-    try:
-        settings = settings_module.parse(sys.argv[1:])
-        digest = settings.digest
-        # Only now: a bad flag is told without the time that the servers' packages take.
-        from headrace_tensorflow_serving.server import run
+    entry.run(parse, _serve)
 
-        code = run(settings)
-        logging.shutdown()
-        # Not sys.exit: it would wait for a run of the model that nobody waits for any more, and cannot interrupt it.
-        os._exit(code)
-    except StartError as error:
-        log.error("%s: %s %s", error.reason, error.message, error.hint)
-        error.write_termination_message(settings_module.termination_log(), digest)
-        logging.shutdown()
-        os._exit(2)
+
+def _serve(settings: Settings) -> int:
+    # Only now: a bad flag is told without the time that the servers' packages take.
+    from headrace_tensorflow_serving.server import run
+
+    return run(settings)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
+from headrace_serving.shapes import DYNAMIC
 from headrace_tensorflow_serving.codes import Code, from_number
-from headrace_tensorflow_serving.failures import MAX_ERROR_CHARACTERS, Reason, RequestError, StartError
-from headrace_tensorflow_serving.signature import DYNAMIC, Array, Family, Signature, TensorSpec
+from headrace_tensorflow_serving.failures import CodedError
+from headrace_tensorflow_serving.signature import Array, Family, Signature, TensorSpec
 from headrace_tensorflow_serving.tensorflow_parts import (
     ConfigProto,
     Graph,
@@ -67,7 +69,7 @@ class Engine:
     ) -> list[Array]:
         """The values of `outputs`, in their order; `deadline` is in the time of time.monotonic().
 
-        Raises RequestError with the status that TensorFlow gives.
+        Raises CodedError with the status that TensorFlow gives.
         """
         feeds = {self._handles[spec.node]: feed[spec.name] for spec in signature.inputs}
         fetches = [self._handles[spec.node] for spec in outputs]
@@ -75,23 +77,23 @@ class Engine:
             try:
                 values = session_c_api.TF_SessionRun_wrapper(self._session._session, options, feeds, fetches, [], None)
             except OpError as error:
-                raise RequestError(from_number(error.error_code), _in_one_line(error.message)) from error
+                raise CodedError(from_number(error.error_code), _in_one_line(error.message)) from error
             except (ValueError, TypeError) as error:
-                raise RequestError(Code.INVALID_ARGUMENT, _in_one_line(str(error))) from error
+                raise CodedError(Code.INVALID_ARGUMENT, _in_one_line(str(error))) from error
             except Exception as error:
-                raise RequestError(Code.INTERNAL, _in_one_line(str(error))) from error
+                raise CodedError(Code.INTERNAL, _in_one_line(str(error))) from error
         return [_as_array(value) for value in values]
 
 
 @contextmanager
 def _options(deadline: float | None) -> Iterator[Any]:
-    """The time limit of a run, as TensorFlow's C API takes it. Raises RequestError(DEADLINE_EXCEEDED)."""
+    """The time limit of a run, as TensorFlow's C API takes it. Raises CodedError(DEADLINE_EXCEEDED)."""
     if deadline is None:
         yield None
         return
     remaining = deadline - time.monotonic()
     if remaining <= 0:
-        raise RequestError(Code.DEADLINE_EXCEEDED, "the request waited for too long")
+        raise CodedError(Code.DEADLINE_EXCEEDED, "the request waited for too long")
     # 2**31 ms are 25 days.
     milliseconds = min(max(1, int(remaining * 1000)), 2**31)
     buffer = session_c_api.TF_NewBufferFromString(RunOptions(timeout_in_ms=milliseconds).SerializeToString())

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import OtherModelError, RequestError
+from headrace_tensorflow_serving.failures import CodedError, OtherModelError
 from headrace_tensorflow_serving.signature import Array, Signature, TensorSpec
 from headrace_tensorflow_serving.tensors import has_nonfinite
 
@@ -68,23 +68,23 @@ class Model:
         return self._engine.signature_defs
 
     def require(self, name: str, version: int | None) -> None:
-        """Raises OtherModelError or RequestError(NOT_FOUND) where something else is asked for."""
+        """Raises OtherModelError or CodedError(NOT_FOUND) where something else is asked for."""
         wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         message = f"Servable not found for request: {wanted}"
         if name != self.name:
             raise OtherModelError(message)
         if version not in (None, self.version):
-            raise RequestError(Code.NOT_FOUND, message)
+            raise CodedError(Code.NOT_FOUND, message)
 
     def run(
         self, signature: Signature, feed: Mapping[str, Array], outputs: Sequence[TensorSpec], deadline: float | None
     ) -> Run:
-        """Call it in `answered`, off the event loop. Raises RequestError."""
+        """Call it in `answered`, off the event loop. Raises CodedError."""
         started = perf_counter()
         try:
             values = self._engine.run(signature, feed, outputs, deadline)
-        except RequestError as error:
-            if error.http_status == 500:
+        except CodedError as error:
+            if error.status == 500:
                 log.error("the model fails: %s: %s", error.code, error.message)
             raise
         seconds = perf_counter() - started

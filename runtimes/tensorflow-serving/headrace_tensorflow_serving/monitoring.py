@@ -9,7 +9,7 @@ from pathlib import Path
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from headrace_tensorflow_serving.failures import Reason, StartError
+from headrace_serving.failures import Reason, StartError
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 

@@ -8,7 +8,7 @@ from enum import Enum
 from urllib.parse import unquote
 
 from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import RequestError
+from headrace_tensorflow_serving.failures import CodedError
 from headrace_tensorflow_serving.versions import HIGHEST
 
 _PATH = re.compile(
@@ -39,15 +39,15 @@ class Target:
 
 
 def parse(path: str) -> Target:
-    """The target of `path`, as it stands in the request line, without a query. Raises RequestError."""
+    """The target of `path`, as it stands in the request line, without a query. Raises CodedError."""
     match = _PATH.fullmatch(path)
     if match is None:
-        raise RequestError(Code.NOT_FOUND, "there is nothing at this path")
+        raise CodedError(Code.NOT_FOUND, "there is nothing at this path")
     if match["label"] is not None:
-        raise RequestError(Code.INVALID_ARGUMENT, "versions have no labels here: ask for a number, or for the latest")
+        raise CodedError(Code.INVALID_ARGUMENT, "versions have no labels here: ask for a number, or for the latest")
     version = match["version"]
     if version is not None and (len(version) > 19 or int(version) > HIGHEST):
-        raise RequestError(Code.INVALID_ARGUMENT, "Failed to convert version to numeric.")
+        raise CodedError(Code.INVALID_ARGUMENT, "Failed to convert version to numeric.")
     return Target(
         model=unquote(match["model"]),
         version=None if version is None else int(version),

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import RequestError
+from headrace_tensorflow_serving.failures import CodedError
 from headrace_tensorflow_serving.signature import DEFAULT_SIGNATURE, Array, Signature, TensorSpec
 from headrace_tensorflow_serving.tensorflow_parts import (
     MakeNdarray,
@@ -47,22 +47,22 @@ class Prediction:
 
 
 def decode(kind: Any, message: bytes) -> Any:
-    """The message of type `kind`. Raises RequestError(INVALID_ARGUMENT)."""
+    """The message of type `kind`. Raises CodedError(INVALID_ARGUMENT)."""
     try:
         return kind.FromString(message)
     except DecodeError as error:
-        raise RequestError(Code.INVALID_ARGUMENT, f"the message is no {kind.DESCRIPTOR.name}") from error
+        raise CodedError(Code.INVALID_ARGUMENT, f"the message is no {kind.DESCRIPTOR.name}") from error
 
 
 def parse(signatures: Mapping[str, Signature], request: Any, max_values: int) -> Prediction:
     """The prediction in a PredictRequest; `max_values` bounds each tensor, whose message may be small and it large.
 
-    Raises RequestError(INVALID_ARGUMENT, FAILED_PRECONDITION).
+    Raises CodedError(INVALID_ARGUMENT, FAILED_PRECONDITION).
     """
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     signature = signatures.get(name)
     if signature is None:
-        raise RequestError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        raise CodedError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     given = dict(request.inputs)
     extra = sorted(set(given) - {spec.name for spec in signature.inputs})
     missing = [spec.name for spec in signature.inputs if spec.name not in given and spec.name not in signature.defaults]
@@ -93,7 +93,7 @@ def answer(prediction: Prediction, values: Sequence[Array], model_name: str, ver
 
 
 def from_proto(spec: TensorSpec, proto: Any, max_values: int) -> Array:
-    """The array in a TensorProto. Raises RequestError(INVALID_ARGUMENT)."""
+    """The array in a TensorProto. Raises CodedError(INVALID_ARGUMENT)."""
     if proto.dtype != spec.type_number:
         raise _bad(f"input {spec.name!r} must be of type {spec.type_name}")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
@@ -133,5 +133,5 @@ def _outputs(signature: Signature, wanted: Sequence[str]) -> Sequence[TensorSpec
     return tuple(specs[name] for name in wanted)
 
 
-def _bad(message: str) -> RequestError:
-    return RequestError(Code.INVALID_ARGUMENT, message)
+def _bad(message: str) -> CodedError:
+    return CodedError(Code.INVALID_ARGUMENT, message)

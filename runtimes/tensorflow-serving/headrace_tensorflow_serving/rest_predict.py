@@ -15,7 +15,7 @@ import orjson
 
 from headrace_tensorflow_serving import tensors
 from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import RequestError
+from headrace_tensorflow_serving.failures import CodedError
 from headrace_tensorflow_serving.signature import DEFAULT_SIGNATURE, Array, Signature, TensorSpec
 
 # JSON has no such numbers; the official server reads and writes them all the same.
@@ -43,7 +43,7 @@ class Prediction:
 
 
 def parse(signatures: Mapping[str, Signature], body: bytes) -> Prediction:
-    """The request in `body`. Raises RequestError(INVALID_ARGUMENT)."""
+    """The request in `body`. Raises CodedError(INVALID_ARGUMENT)."""
     document = _loads(body)
     if not isinstance(document, dict):
         raise _bad("the body is not a JSON object")
@@ -59,7 +59,7 @@ def parse(signatures: Mapping[str, Signature], body: bytes) -> Prediction:
 
 
 def answer(prediction: Prediction, outputs: Sequence[Array]) -> bytes:
-    """The body for the values of all outputs, in the order of the signature. Raises RequestError(INVALID_ARGUMENT)."""
+    """The body for the values of all outputs, in the order of the signature. Raises CodedError(INVALID_ARGUMENT)."""
     specs = prediction.signature.outputs
     if prediction.form is Form.ROW:
         _check_rows(specs, outputs)
@@ -146,5 +146,5 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and not tensors.is_base64(value)
 
 
-def _bad(message: str) -> RequestError:
-    return RequestError(Code.INVALID_ARGUMENT, message)
+def _bad(message: str) -> CodedError:
+    return CodedError(Code.INVALID_ARGUMENT, message)

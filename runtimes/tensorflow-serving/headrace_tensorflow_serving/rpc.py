@@ -14,11 +14,12 @@ from typing import Any
 
 import grpc
 
+from headrace_serving.buffers import Buffers
+from headrace_serving.failures import Reason, RequestError, StartError
+from headrace_serving.gate import Gate
 from headrace_tensorflow_serving import descriptions, protos
-from headrace_tensorflow_serving.buffers import Buffers
 from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import OtherModelError, Reason, RequestError, StartError
-from headrace_tensorflow_serving.gate import Gate
+from headrace_tensorflow_serving.failures import CodedError, OtherModelError, code_of
 from headrace_tensorflow_serving.metrics import Api, Metrics
 from headrace_tensorflow_serving.model import Answer, Model
 from headrace_tensorflow_serving.settings import Settings
@@ -67,7 +68,7 @@ class RpcService:
         except OtherModelError:
             raise
         except RequestError as error:
-            self._metrics.count(error.code)
+            self._metrics.count(code_of(error))
             raise
         except asyncio.CancelledError:
             remaining = context.time_remaining()
@@ -161,7 +162,7 @@ def _guarded(method: Method) -> Method:
         try:
             return await method(message, context)
         except RequestError as error:
-            code, text = error.code, error.message
+            code, text = code_of(error), error.message
         except Exception:
             log.exception("%s failed", method.__name__)
             code, text = Code.INTERNAL, "internal error; the server's log says more"
@@ -171,5 +172,5 @@ def _guarded(method: Method) -> Method:
     return guarded
 
 
-def _bad(message: str) -> RequestError:
-    return RequestError(Code.INVALID_ARGUMENT, message)
+def _bad(message: str) -> CodedError:
+    return CodedError(Code.INVALID_ARGUMENT, message)

@@ -6,28 +6,23 @@ aiohttp's low-level server without its router: there is one model, and the paths
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
 
-import orjson
 from aiohttp import web
 
-from headrace_tensorflow_serving import bodies, descriptions, paths, rest_predict
-from headrace_tensorflow_serving.buffers import Buffers, Share
+from headrace_serving import bodies
+from headrace_serving.answers import JSON, answered, path_of
+from headrace_serving.buffers import Buffers, Share
+from headrace_serving.exposition import CONTENT_TYPE
+from headrace_serving.failures import MethodNotAllowedError, RequestError
+from headrace_serving.gate import Gate
+from headrace_tensorflow_serving import descriptions, paths, rest_predict
 from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import MethodNotAllowedError, OtherModelError, RequestError
-from headrace_tensorflow_serving.gate import Gate
-from headrace_tensorflow_serving.metrics import CONTENT_TYPE, Api, Metrics
+from headrace_tensorflow_serving.failures import CodedError, OtherModelError, code_of
+from headrace_tensorflow_serving.metrics import Api, Metrics
 from headrace_tensorflow_serving.model import Answer, Model
 from headrace_tensorflow_serving.paths import Resource, Target
 from headrace_tensorflow_serving.settings import Settings
-
-log = logging.getLogger("headrace_tensorflow_serving")
-
-_JSON = {"Content-Type": "application/json"}
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
 class Service:
@@ -46,30 +41,22 @@ class Service:
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Any request to the port of the REST API."""
-        path = request.raw_path.partition("?")[0]
-        if path == self._settings.metrics_path:
+        if path_of(request) == self._settings.metrics_path:
+            self._metrics.in_flight = self._gate.in_flight
             return web.Response(body=self._metrics.render().encode(), headers={"Content-Type": CONTENT_TYPE})
-        try:
-            response = await self._answer(request, paths.parse(path))
-        except RequestError as error:
-            response = _error(error)
-        except Exception:
-            log.exception("%s %s failed", request.method, path)
-            response = _error(RequestError(Code.INTERNAL, "internal error; the server's log says more"))
-        if self._gate.is_draining or response.status in (408, 413):
-            response.force_close()
-        return response
+        return await answered(request, self._routed, self._gate)
 
-    async def _answer(self, request: web.BaseRequest, target: Target) -> web.Response:
+    async def _routed(self, request: web.BaseRequest) -> web.Response:
+        target = paths.parse(path_of(request))
         if target.resource is Resource.STATUS and target.model == self._model.name and self._gate.is_draining:
             # Not counted: it is about the pod, and must not look like a failure of the model.
-            raise RequestError(Code.UNAVAILABLE, "the server is about to end")
+            raise CodedError(Code.UNAVAILABLE, "the server is about to end")
         try:
             response = await self._counted(request, target)
         except OtherModelError:
             raise
         except RequestError as error:
-            self._metrics.count(error.code)
+            self._metrics.count(code_of(error))
             raise
         except Exception:
             self._metrics.count(Code.INTERNAL)
@@ -80,32 +67,34 @@ class Service:
     async def _counted(self, request: web.BaseRequest, target: Target) -> web.Response:
         self._model.require(target.model, target.version)
         if request.method not in target.resource.methods:
+            # The official server says 400.
             raise MethodNotAllowedError(request.method, target.resource.methods)
         if target.resource is Resource.PREDICT:
             return await self._predict(request)
         started = time.perf_counter()
         body = self._status if target.resource is Resource.STATUS else self._metadata
         self._metrics.observe_request(Api.REST_DESCRIBE, time.perf_counter() - started)
-        return web.Response(body=body, headers=_JSON)
+        return web.Response(body=body, headers=JSON)
 
     async def _predict(self, request: web.BaseRequest) -> web.Response:
         seconds = self._settings.rest_timeout_seconds
         deadline = time.monotonic() + seconds
-        late = RequestError(Code.CANCELLED, f"the body did not arrive within {seconds:g} s", http_status=408)
+        late = RequestError(408, f"the body did not arrive within {seconds:g} s")
         with self._gate.admitted(), self._buffers.share() as share:
             try:
                 async with asyncio.timeout(seconds):
+                    # Before a client that waits for it is asked to send.
                     packed = await bodies.read(request, share, self._settings.max_body_bytes)
                     started = time.perf_counter()
-                    late = RequestError(Code.DEADLINE_EXCEEDED, f"there was no answer within {seconds:g} s")
-                    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+                    late = CodedError(Code.DEADLINE_EXCEEDED, f"there was no answer within {seconds:g} s")
+                    encoding = bodies.encoding(request)
                     answer = await self._model.answered(lambda: self._compute(packed, encoding, share, deadline))
             except TimeoutError as error:
                 raise late from error
         self._metrics.observe_request(Api.REST_PREDICT, time.perf_counter() - started)
         self._metrics.observe_run(answer.run.seconds)
         self._metrics.nonfinite_outputs += not answer.run.is_finite
-        return web.Response(body=answer.body, headers=_JSON)
+        return web.Response(body=answer.body, headers=JSON)
 
     def _compute(self, packed: bytes, encoding: str, share: Share, deadline: float) -> Answer:
         """Everything that takes time, off the event loop, which has probes to answer."""
@@ -113,13 +102,3 @@ class Service:
         prediction = rest_predict.parse(self._model.signatures, body)
         run = self._model.run(prediction.signature, prediction.feed, prediction.signature.outputs, deadline)
         return Answer(rest_predict.answer(prediction, run.outputs), run)
-
-
-def _error(error: RequestError) -> web.Response:
-    headers = dict(_JSON)
-    if error.http_status == 503:
-        headers["Retry-After"] = "1"
-    if isinstance(error, MethodNotAllowedError):
-        headers["Allow"] = ", ".join(error.allowed)
-    body = orjson.dumps({"error": error.message.encode(errors="replace").decode()})
-    return web.Response(status=error.http_status, body=body, headers=headers)

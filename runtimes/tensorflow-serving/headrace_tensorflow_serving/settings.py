@@ -6,20 +6,14 @@ Flags, no environment variables: Kubernetes itself sets variables such as HEADRA
 from __future__ import annotations
 
 import argparse
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
+from headrace_serving import manifest
+from headrace_serving.cpus import available_cpus
+from headrace_serving.flags import Parser, count, port_number, seconds
 from headrace_tensorflow_serving import monitoring
-from headrace_tensorflow_serving.cpus import available_cpus
-from headrace_tensorflow_serving.failures import Reason, StartError
-
-MANIFEST_FILE = "manifest.json"
-
-_HINT = "`--help` lists the flags."
 
 
 @dataclass(frozen=True)
@@ -44,16 +38,12 @@ class Settings:
     quiet_seconds: float
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise StartError(Reason.BAD_CONFIG, message, _HINT)
-
-
 def parse(arguments: Sequence[str]) -> Settings:
     """The settings in `arguments`. Raises StartError(BadConfig)."""
-    flags = _parser().parse_args(arguments)
+    parser = _parser()
+    flags = parser.parse_args(arguments)
     if flags.port == flags.rest_api_port:
-        raise StartError(Reason.BAD_CONFIG, f"--port and --rest_api_port are both {flags.port}.", _HINT)
+        parser.error(f"--port and --rest_api_port are both {flags.port}.")
     cpus = available_cpus()
     return Settings(
         port=flags.port,
@@ -61,7 +51,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         model_name=flags.model_name,
         model_base_path=flags.model_base_path,
         metrics_path=monitoring.metrics_path(flags.monitoring_config_file) if flags.monitoring_config_file else None,
-        digest=_digest(flags.model_base_path.parent / MANIFEST_FILE),
+        digest=manifest.digest(flags.model_base_path.parent),
         bind=flags.bind,
         intra_op_threads=flags.tensorflow_intra_op_parallelism or cpus,
         inter_op_threads=flags.tensorflow_inter_op_parallelism or cpus,
@@ -75,37 +65,37 @@ def parse(arguments: Sequence[str]) -> Settings:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="headrace-tensorflow-serving",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         # A misspelt flag must not be taken for another one.
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--port", type=_port, default=8500, help="gRPC; 0: none")
+    add("--port", type=port_number, default=8500, help="gRPC; 0: none")
     add("--rest_api_port", type=_open_port, default=8501, help="REST and metrics")
     add("--model_name", type=_name, required=True, help="name in the URL: /v1/models/NAME:predict")
     add("--model_base_path", type=Path, required=True, help="folder of numeric version folders; the highest is served")
     add("--monitoring_config_file", type=Path, help="MonitoringConfig in protobuf's text format; none: no metrics")
-    add("--rest_api_timeout_in_ms", type=_count, default=30000, help="one REST request")
+    add("--rest_api_timeout_in_ms", type=count, default=30000, help="one REST request")
     add("--rest_api_num_threads", type=_number, default=0, help="requests computed at a time; 0: twice the CPUs")
     add("--tensorflow_intra_op_parallelism", type=_number, default=0, help="threads of one operation; 0: the CPUs")
     add("--tensorflow_inter_op_parallelism", type=_number, default=0, help="operations at a time; 0: the CPUs")
     ours = parser.add_argument_group("not of the official server")
     add = ours.add_argument
     add("--bind", default="0.0.0.0", help="address to listen on")
-    add("--max_in_flight", type=_count, default=1024, help="predictions at a time; 503 beyond")
-    add("--max_body_bytes", type=_count, default=16 * 1024**2, help="one request's body, unpacked; 413 beyond")
-    add("--max_buffered_bytes", type=_count, default=64 * 1024**2, help="all requests' bodies together; 503 beyond")
-    add("--grace_seconds", type=_seconds, default=25.0, help="longest time from SIGTERM to the end")
-    add("--quiet_seconds", type=_seconds, default=1.0, help="after SIGTERM: seconds without a request before the end")
+    add("--max_in_flight", type=count, default=1024, help="predictions at a time; 503 beyond")
+    add("--max_body_bytes", type=count, default=16 * 1024**2, help="one request's body, unpacked; 413 beyond")
+    add("--max_buffered_bytes", type=count, default=64 * 1024**2, help="all requests' bodies together; 503 beyond")
+    add("--grace_seconds", type=seconds, default=25.0, help="longest time from SIGTERM to the end")
+    add(
+        "--quiet_seconds",
+        type=seconds,
+        default=1.0,
+        help="after SIGTERM: seconds without a request before the end",
+    )
     return parser
-
-
-def _digest(manifest: Path) -> str:
-    """The loader leaves a copy of the manifest, whose sum is the model's digest, beside the base path."""
-    return f"sha256:{hashlib.sha256(manifest.read_bytes()).hexdigest()}" if manifest.is_file() else ""
 
 
 def _name(text: str) -> str:
@@ -114,15 +104,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is not a port")
-    return number
-
-
 def _open_port(text: str) -> int:
-    if (number := _port(text)) == 0:
+    if (number := port_number(text)) == 0:
         raise argparse.ArgumentTypeError("readiness and metrics need it: it cannot be 0")
     return number
 
@@ -132,21 +115,3 @@ def _number(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return number
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < 86400:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 s and a day")
-    return number
-
-
-def termination_log() -> Path:
-    return Path(os.environ.get("HEADRACE_TERMINATION_LOG", "/dev/termination-log"))

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from headrace_serving.shapes import DYNAMIC
 from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import RequestError
+from headrace_tensorflow_serving.failures import CodedError
 
 DEFAULT_SIGNATURE = "serving_default"
-DYNAMIC = -1
 MAX_DIMENSIONS = 32
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,21 +42,17 @@ class TensorSpec:
     dtype: np.dtype[Any]
     shape: tuple[int, ...] | None
 
-    @property
-    def has_free_rows(self) -> bool:
-        return bool(self.shape) and self.shape[0] == DYNAMIC  # type: ignore[index]
-
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raises RequestError(INVALID_ARGUMENT) when the model cannot take `shape`."""
+        """Raises CodedError(INVALID_ARGUMENT) when the model cannot take `shape`."""
         own = self.shape
         if len(shape) > MAX_DIMENSIONS:
-            raise RequestError(Code.INVALID_ARGUMENT, f"input {self.name!r} has {len(shape)} dimensions")
+            raise CodedError(Code.INVALID_ARGUMENT, f"input {self.name!r} has {len(shape)} dimensions")
         if 0 in shape:
-            raise RequestError(Code.INVALID_ARGUMENT, f"input {self.name!r} has an empty dimension")
+            raise CodedError(Code.INVALID_ARGUMENT, f"input {self.name!r} has an empty dimension")
         if own is not None and (
             len(own) != len(shape) or any(free not in (DYNAMIC, size) for free, size in zip(own, shape, strict=True))
         ):
-            raise RequestError(
+            raise CodedError(
                 Code.INVALID_ARGUMENT,
                 f"input {self.name!r} has the shape {list(shape)}; the model takes {list(own)}",
             )

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from headrace_serving.failures import shortened
 from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import RequestError
+from headrace_tensorflow_serving.failures import CodedError
 from headrace_tensorflow_serving.signature import Array, Family, TensorSpec
 
 BASE64 = "b64"
@@ -36,22 +37,22 @@ def is_base64(value: Any) -> bool:
 
 
 def from_json(spec: TensorSpec, value: Any) -> Array:
-    """The array that `value`, of any nesting, describes. Raises RequestError(INVALID_ARGUMENT, UNIMPLEMENTED)."""
+    """The array that `value`, of any nesting, describes. Raises CodedError(INVALID_ARGUMENT, UNIMPLEMENTED)."""
     if spec.family is Family.OTHER:
-        raise RequestError(Code.UNIMPLEMENTED, f"input {spec.name!r} is of type {spec.type_name}: only gRPC carries it")
+        raise CodedError(Code.UNIMPLEMENTED, f"input {spec.name!r} is of type {spec.type_name}: only gRPC carries it")
     flat, shape = _flatten(spec, value)
     spec.check_shape(shape)
     types = set(map(type, flat))
     if not types <= _JSON_TYPES[spec.family]:
         odd = next(item for item in flat if type(item) not in _JSON_TYPES[spec.family])
-        _refuse(spec, f"has a value that is no {spec.type_name}: {_shortened(odd)}")
+        _refuse(spec, f"has a value that is no {spec.type_name}: {shortened(repr(odd), 40)}")
     return _array(spec, flat).reshape(shape)
 
 
 def to_json(spec: TensorSpec, array: Array) -> Any:
-    """What orjson writes as nested lists (or one value) for an output. Raises RequestError(INVALID_ARGUMENT)."""
+    """What orjson writes as nested lists (or one value) for an output. Raises CodedError(INVALID_ARGUMENT)."""
     if spec.family is Family.OTHER:
-        raise RequestError(
+        raise CodedError(
             Code.INVALID_ARGUMENT, f"output {spec.name!r} is of type {spec.type_name}: only gRPC carries it"
         )
     if spec.family is Family.TEXT:
@@ -108,7 +109,7 @@ def _array(spec: TensorSpec, flat: Sequence[Any]) -> Array:
         with np.errstate(over="ignore"):
             values = numbers.astype(spec.dtype)
     except (OverflowError, ValueError) as error:
-        raise RequestError(
+        raise CodedError(
             Code.INVALID_ARGUMENT, f"input {spec.name!r} has a value out of the range of {spec.type_name}"
         ) from error
     if (~np.isfinite(values) & np.isfinite(numbers)).any():
@@ -123,7 +124,7 @@ def _bytes(spec: TensorSpec, value: Any) -> bytes:
         except UnicodeEncodeError:
             _refuse(spec, "has a text that is not Unicode")
     if not is_base64(value):
-        _refuse(spec, f"has an object that is not {{{BASE64!r}: text}}: {_shortened(value)}")
+        _refuse(spec, f"has an object that is not {{{BASE64!r}: text}}: {shortened(repr(value), 40)}")
     text = value[BASE64]
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -142,10 +143,5 @@ def _text(value: Any, as_bytes: bool) -> str | dict[str, str]:
     return {BASE64: base64.b64encode(content).decode()} if as_bytes else content.decode(errors="replace")
 
 
-def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"
-
-
 def _refuse(spec: TensorSpec, problem: str) -> NoReturn:
-    raise RequestError(Code.INVALID_ARGUMENT, f"input {spec.name!r} {problem}")
+    raise CodedError(Code.INVALID_ARGUMENT, f"input {spec.name!r} {problem}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_tensorflow_serving.failures import Reason, StartError
+from headrace_serving.failures import Reason, StartError
 
 HIGHEST = 2**63 - 1
 

@@ -9,19 +9,19 @@ import logging
 
 import numpy as np
 
-from headrace_tensorflow_serving.failures import RequestError
+from headrace_serving import shapes
+from headrace_tensorflow_serving.failures import CodedError
 from headrace_tensorflow_serving.model import Engine
-from headrace_tensorflow_serving.signature import DYNAMIC, Array, Family, Signature, TensorSpec
+from headrace_tensorflow_serving.signature import Array, Family, Signature, TensorSpec
 
 log = logging.getLogger("headrace_tensorflow_serving")
-
-SIZES_TO_TRY = (1, 2, 8, 32, 64, 128, 224, 256)
 
 
 def warm_up(engine: Engine) -> None:
     """Run every signature. One that refuses all made-up inputs is served as it is."""
     for signature in engine.signatures.values():
-        if not any(_answers(engine, signature, size) for size in _sizes_to_try(signature)):
+        sizes = shapes.sizes_to_try(spec.shape or () for spec in signature.inputs)
+        if not any(_answers(engine, signature, size) for size in sizes):
             log.warning("signature %r answered none of the made-up inputs; it is served all the same", signature.name)
 
 
@@ -29,25 +29,15 @@ def _answers(engine: Engine, signature: Signature, size: int) -> bool:
     feed = {spec.name: _tensor(spec, size) for spec in signature.inputs}
     try:
         engine.run(signature, feed, signature.outputs)
-    except RequestError as error:
+    except CodedError as error:
         log.info("warm-up of signature %r with free dimensions of %d: %s", signature.name, size, error.message)
         return False
     return True
 
 
-def _sizes_to_try(signature: Signature) -> tuple[int, ...]:
-    has_other_free_dimension = any(
-        spec.shape is not None and DYNAMIC in (spec.shape[1:] if spec.has_free_rows else spec.shape)
-        for spec in signature.inputs
-    )
-    return SIZES_TO_TRY if has_other_free_dimension else SIZES_TO_TRY[:1]
-
-
 def _tensor(spec: TensorSpec, size: int) -> Array:
     """One row. Whole numbers are 0, which is in any vocabulary."""
-    shape = tuple(size if length == DYNAMIC else length for length in spec.shape or ())
-    if spec.has_free_rows:
-        shape = (1, *shape[1:])
+    shape = shapes.one_row(spec.shape or (), size)
     if spec.family is Family.TEXT:
         return np.full(shape, b"a", dtype=object)
     if spec.family is Family.FLOAT:

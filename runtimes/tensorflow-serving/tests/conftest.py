@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,139 +14,69 @@ import grpc
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PACKAGE))
+SERVING = PACKAGE.parent / "serving"
+sys.path[:0] = [str(PACKAGE), str(SERVING), str(SERVING / "tests")]
+pytest.register_assert_rewrite("serving_support", "serving_fuzz")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from serving_support import Processes, Server, free_ports  # noqa: E402
 
 READY_SECONDS = 90
 VOCABULARY = 50
 MONITORING = 'prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }'
 
 
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: dict[str, str]
-    body: bytes
+@dataclass(kw_only=True)
+class TensorFlowServer(Server):
+    """`url` is that of the REST API, `target` that of gRPC."""
 
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Server:
-    """A running server; `url` is that of the REST API, `target` that of gRPC."""
-
-    process: subprocess.Popen[bytes]
-    url: str
     target: str
-    log: Path
-    termination_log: Path
-    model: str = "m"
-    opener: urllib.request.OpenerDirector = field(
-        default_factory=lambda: urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    )
+    ready_path: str = "/v1/models/m"
+    prediction_path: str = "/v1/models/m:predict"
 
-    def call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
-        request = urllib.request.Request(self.url + path, data=body, headers=headers or {}, method=method)
-        try:
-            with self.opener.open(request, timeout=10) as answer:
-                return Reply(answer.status, dict(answer.headers), answer.read())
-        except urllib.error.HTTPError as error:
-            return Reply(error.code, dict(error.headers), error.read())
-
-    def get(self, path: str) -> Reply:
-        return self.call("GET", path)
-
-    def predict(self, body: Any, headers: dict[str, str] | None = None) -> Reply:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.call("POST", f"/v1/models/{self.model}:predict", content, headers)
-
-    def metrics(self) -> dict[str, float]:
-        lines = self.get("/monitoring/prometheus/metrics").body.decode().splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
+    def metrics_text(self) -> str:
+        return self.get("/monitoring/prometheus/metrics").body.decode()
 
     @cached_property
     def channel(self) -> grpc.Channel:
         return grpc.insecure_channel(self.target, options=[("grpc.enable_http_proxy", 0)])
 
-    def is_ready(self) -> bool:
-        try:
-            return self.get(f"/v1/models/{self.model}").status == 200
-        except OSError:
-            return False
 
-    def stop(self) -> int:
-        """SIGTERM, and the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+class Servers(Processes):
+    def __init__(self, folder: Path, package: Path) -> None:
+        super().__init__(folder, package)
+        self._servers: list[TensorFlowServer] = []
 
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    try:
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()
-
-
-class Servers:
-    """Starts servers and ends exactly those."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._servers: list[Server] = []
-
-    def start(self, base_path: Path, *flags: str, wait: bool = True) -> Server:
-        folder = self._folder / f"server-{len(self._servers)}"
-        folder.mkdir()
+    def start(self, base_path: Path, *flags: str, wait: bool = True) -> TensorFlowServer:
+        folder = self.new_folder()
         monitoring = folder / "monitoring.config"
         monitoring.write_text(MONITORING)
         port, rest_port = free_ports(2)
-        command = [sys.executable, "-m", "headrace_tensorflow_serving", "--model_name=m", "--bind=127.0.0.1"]
-        command += [f"--port={port}", f"--rest_api_port={rest_port}", f"--model_base_path={base_path}"]
-        command += [f"--monitoring_config_file={monitoring}", *flags]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(PACKAGE),
-            "HEADRACE_TERMINATION_LOG": str(folder / "termination-log"),
-        }
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stderr=log, stdout=log, start_new_session=True)
-        server = Server(
-            process=process,
-            url=f"http://127.0.0.1:{rest_port}",
-            target=f"127.0.0.1:{port}",
-            log=folder / "log",
-            termination_log=folder / "termination-log",
+        process = self.launch(
+            folder,
+            "headrace_tensorflow_serving",
+            *("--model_name=m", "--bind=127.0.0.1", f"--port={port}", f"--rest_api_port={rest_port}"),
+            *(f"--model_base_path={base_path}", f"--monitoring_config_file={monitoring}"),
+            *flags,
+        )
+        server = TensorFlowServer(
+            process=process, folder=folder, url=f"http://127.0.0.1:{rest_port}", target=f"127.0.0.1:{port}"
         )
         self._servers.append(server)
         if wait:
-            self.await_ready(server)
+            server.await_ready(READY_SECONDS)
         return server
 
     def end_all(self) -> None:
         for server in self._servers:
             if "channel" in vars(server):
                 server.channel.close()
-            if server.process.poll() is None:
-                server.process.kill()
-            server.process.wait(10)
-
-    @staticmethod
-    def await_ready(server: Server) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not server.is_ready():
-            if server.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the server did not become ready:\n{server.log.read_text()}")
-            time.sleep(0.05)
+        super().end_all()
 
 
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Servers]:
-    starter = Servers(tmp_path)
+    starter = Servers(tmp_path, PACKAGE)
     try:
         yield starter
     finally:
@@ -166,29 +89,31 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 
 @pytest.fixture(scope="session")
-def both_servers(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+def both_servers(
+    models: Models, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[TensorFlowServer, TensorFlowServer]]:
     """Started together, because most of a start is the import of TensorFlow."""
-    starter = Servers(tmp_path_factory.mktemp("servers"))
+    starter = Servers(tmp_path_factory.mktemp("servers"), PACKAGE)
     try:
         started = (
             starter.start(models.text.base_path, "--max_body_bytes=200000", wait=False),
             starter.start(models.many.base_path, wait=False),
         )
         for server in started:
-            starter.await_ready(server)
+            server.await_ready(READY_SECONDS)
         yield started
     finally:
         starter.end_all()
 
 
 @pytest.fixture(scope="session")
-def text_server(both_servers: tuple[Server, Server]) -> Server:
+def text_server(both_servers: tuple[TensorFlowServer, TensorFlowServer]) -> TensorFlowServer:
     """The next token of a text: one input, one output."""
     return both_servers[0]
 
 
 @pytest.fixture(scope="session")
-def many_server(both_servers: tuple[Server, Server]) -> Server:
+def many_server(both_servers: tuple[TensorFlowServer, TensorFlowServer]) -> TensorFlowServer:
     """Two inputs and two outputs, and signatures for everything else."""
     return both_servers[1]
 

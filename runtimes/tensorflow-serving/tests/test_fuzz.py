@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from serving_fuzz import assert_answered, examples, nested
 
-SETTINGS = settings(
-    max_examples=120,
-    deadline=5000,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    derandomize=True,
-)
+SETTINGS = examples(120)
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=12,
-)
+values = nested(scalars)
 numbers = st.integers(-3, 60) | st.floats(-1e3, 1e3) | scalars
 rows = st.lists(numbers, max_size=9) | st.lists(st.lists(numbers, max_size=4), max_size=4) | values
 base64s = st.fixed_dictionaries({"b64": st.text(alphabet="AQ=+ %", max_size=6) | scalars})
@@ -31,12 +23,6 @@ def bodies(tensors, *names: str):
     return st.fixed_dictionaries(
         {}, optional={"instances": tensors | st.lists(objects, max_size=3), "inputs": tensors | objects}
     )
-
-
-def assert_answered(reply) -> None:
-    assert 200 <= reply.status < 500, reply.body
-    if reply.status != 200:
-        assert set(reply.json) == {"error"}
 
 
 @SETTINGS

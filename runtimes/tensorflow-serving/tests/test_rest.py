@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 from typing import Any
 
 import numpy as np
 import pytest
+from serving_support import (
+    BROKEN_GZIP,
+    assert_a_gzip_bomb_is_refused,
+    assert_unpacked_in_one_and_several_members,
+)
 
 TOKENS = [[1, 2, 3], [4, 5, 6]]
 ROWS = [{"length": 2, "vector": [0.5, -1.0, 2.0]}, {"length": 7, "vector": [3, 1, 0]}]
@@ -155,9 +159,7 @@ def test_an_output_without_rows_comes_in_columns_only(many_server):
 
 
 def test_a_gzip_body_is_unpacked_also_in_several_members(text_server):
-    body = json.dumps({"instances": TOKENS}).encode()
-    for packed in (gzip.compress(body), gzip.compress(body[:20]) + gzip.compress(body[20:])):
-        assert text_server.predict(packed, {"Content-Encoding": "gzip"}).status == 200
+    assert_unpacked_in_one_and_several_members(text_server, json.dumps({"instances": TOKENS}).encode())
 
 
 def test_a_client_that_asks_before_it_sends_is_told_to_go_on(text_server):
@@ -286,18 +288,10 @@ def test_a_body_over_the_limit_is_refused_with_413(text_server):
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(text_server):
-    before = text_server.metrics()["process_resident_memory_bytes"]
-    bomb = gzip.compress(b" " * 150_000_000, compresslevel=9)
-    assert len(bomb) < 200_000
-
-    assert text_server.predict(bomb, {"Content-Encoding": "gzip"}).status == 413
-    assert text_server.metrics()["process_resident_memory_bytes"] < before + 20e6
+    assert_a_gzip_bomb_is_refused(text_server, max_body_bytes=200_000)
 
 
-PACKED = gzip.compress(b"{}", mtime=0)
-
-
-@pytest.mark.parametrize("body", [b"", b"nothing packed", PACKED[:-4], PACKED + b"rest"])
+@pytest.mark.parametrize("body", BROKEN_GZIP)
 def test_a_broken_gzip_body_is_refused_with_400(text_server, body):
     assert text_server.predict(body, {"Content-Encoding": "gzip"}).status == 400
 

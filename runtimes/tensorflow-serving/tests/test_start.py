@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from headrace_serving.cpus import available_cpus
+from headrace_serving.failures import Reason, StartError
 from headrace_tensorflow_serving import monitoring, settings, versions
-from headrace_tensorflow_serving.cpus import available_cpus
-from headrace_tensorflow_serving.failures import Reason, StartError
 
 REQUIRED = ["--model_name=m", "--model_base_path=/x"]
 
@@ -109,17 +108,6 @@ def test_a_base_path_without_a_model_is_refused(models, files, request):
     assert caught.value.reason is Reason.MODEL_NOT_FOUND
 
 
-def record_of(server) -> dict[str, object]:
-    """The termination message of a server that did not start, but for its words."""
-    assert server.process.wait(60) == 2
-    assert "Traceback" not in server.log.read_text()
-    assert len(server.termination_log.read_bytes()) <= 2000
-    record = json.loads(server.termination_log.read_bytes())
-    assert record.pop("message")
-    assert record.pop("hint")
-    return record
-
-
 def test_a_failed_start_leaves_a_termination_message_and_no_traceback(servers, models):
     corrupt = models.files("corrupt", {"1/saved_model.pb": b"junk" * 100})
 
@@ -128,9 +116,9 @@ def test_a_failed_start_leaves_a_termination_message_and_no_traceback(servers, m
     by_model = servers.start(corrupt, wait=False)
 
     common = {"protocol": 1, "outcome": "Failed", "digest": None}
-    assert record_of(by_flag) == {**common, "class": "Config", "reason": "BadConfig"}
-    assert record_of(by_folder) == {**common, "class": "Data", "reason": "ModelNotFound"}
-    assert record_of(by_model) == {**common, "class": "Data", "reason": "ModelCorrupt"}
+    assert by_flag.why_not_started() == {**common, "class": "Config", "reason": "BadConfig"}
+    assert by_folder.why_not_started() == {**common, "class": "Data", "reason": "ModelNotFound"}
+    assert by_model.why_not_started() == {**common, "class": "Data", "reason": "ModelCorrupt"}
 
 
 def test_a_model_without_a_signature_to_serve_is_unsupported(servers, models):
@@ -141,7 +129,7 @@ def test_a_model_without_a_signature_to_serve_is_unsupported(servers, models):
     module.weight = tf.Variable(1.0)
     tf.saved_model.save(module, str(base_path / "1"))
 
-    assert record_of(servers.start(base_path, wait=False))["reason"] == "ModelUnsupported"
+    assert servers.start(base_path, wait=False).why_not_started()["reason"] == "ModelUnsupported"
 
 
 def test_a_port_in_use_ends_the_start_with_a_reason(servers, models, many_server):
@@ -149,9 +137,9 @@ def test_a_port_in_use_ends_the_start_with_a_reason(servers, models, many_server
     rest_port = many_server.url.rsplit(":", 1)[1]
 
     by_grpc = servers.start(models.text.base_path, f"--port={port}", wait=False)
-    assert record_of(by_grpc)["reason"] == "AddressInUse"
+    assert by_grpc.why_not_started()["reason"] == "AddressInUse"
     by_rest = servers.start(models.text.base_path, "--port=0", f"--rest_api_port={rest_port}", wait=False)
-    assert record_of(by_rest)["reason"] == "AddressInUse"
+    assert by_rest.why_not_started()["reason"] == "AddressInUse"
 
 
 def test_sigterm_while_the_model_is_loaded_ends_the_server_at_once(servers, models):
@@ -159,19 +147,8 @@ def test_sigterm_while_the_model_is_loaded_ends_the_server_at_once(servers, mode
     while "loading" not in server.log.read_text():
         time.sleep(0.02)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), timeout=1)
+        socket.create_connection(server.address, timeout=1)
     started = time.monotonic()
 
     assert server.stop() == 0
     assert time.monotonic() - started < 5
-
-
-def test_threads_follow_the_containers_quota(tmp_path):
-    assert available_cpus(tmp_path) >= 1
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
-    assert available_cpus(tmp_path) == 1
-    (tmp_path / "cpu.max").unlink()
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert available_cpus(tmp_path) == 1

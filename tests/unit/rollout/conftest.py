@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[3] / "runtimes" / "onnxruntime"))
+RUNTIMES = Path(__file__).resolve().parents[3] / "runtimes"
+sys.path += [str(RUNTIMES / "onnxruntime"), str(RUNTIMES / "serving")]

@@ -1,20 +1,27 @@
-"""What can go wrong: with the start of the server (a termination message) and with one request (an HTTP status)."""
+"""What can go wrong: with the start of a server (a termination message) and with one request (an HTTP status).
+
+The servers raise these errors; entry.py and answers.py turn them into what is seen outside.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
-log = logging.getLogger("headrace_onnxruntime")
+log = logging.getLogger("headrace_serving")
 
 MAX_TERMINATION_BYTES = 2000
 MAX_ERROR_CHARACTERS = 500
 
+# Nobody reads this answer; in the counters it must not look like a failure. The number is nginx's.
+CLIENT_CLOSED = 499
+
 
 class Reason(StrEnum):
-    """Why the server did not start; README.md says when each one is reported."""
+    """Why a server did not start; each server's README.md says which of them it reports, and when."""
 
     BAD_CONFIG = "BadConfig"
     ADDRESS_IN_USE = "AddressInUse"
@@ -45,19 +52,26 @@ class StartError(Exception):
 
     def write_termination_message(self, path: Path, digest: str) -> None:
         """Best effort: without the file (outside a pod) the log has to do."""
+        length = MAX_ERROR_CHARACTERS
+        while len(record := self._record(digest, length)) > MAX_TERMINATION_BYTES and length > 0:
+            length //= 2
+        try:
+            path.write_bytes(record)
+        except OSError as error:
+            log.warning("cannot write the termination message to %s: %s", path, error)
+
+    def _record(self, digest: str, length: int) -> bytes:
+        """`length` is that of the message; how many bytes a character takes is seen when it is encoded."""
         record = {
             "protocol": 1,
             "outcome": "Failed",
             "class": CLASS_OF[self.reason],
             "reason": self.reason.value,
-            "message": self.message[:MAX_ERROR_CHARACTERS],
+            "message": self.message[:length],
             "hint": self.hint,
             "digest": digest or None,
         }
-        try:
-            path.write_bytes(json.dumps(record).encode()[:MAX_TERMINATION_BYTES])
-        except OSError as error:
-            log.warning("cannot write the termination message to %s: %s", path, error)
+        return json.dumps(record, ensure_ascii=False).encode(errors="replace")
 
 
 class RequestError(Exception):
@@ -66,4 +80,16 @@ class RequestError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message if len(message) <= MAX_ERROR_CHARACTERS else f"{message[:MAX_ERROR_CHARACTERS]}…"
+        self.message = shortened(message, MAX_ERROR_CHARACTERS)
+
+
+class MethodNotAllowedError(RequestError):
+    """The path is there, and `allowed` are the methods that it has."""
+
+    def __init__(self, method: str, allowed: Iterable[str]) -> None:
+        super().__init__(405, f"{method} is not possible here")
+        self.allowed = tuple(allowed)
+
+
+def shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"

@@ -1,4 +1,4 @@
-"""Bounds the bytes of requests that the server holds at a time, those of both APIs together."""
+"""Bounds the bytes of requests that a server holds at a time, those of all its ports together."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from headrace_tensorflow_serving.codes import Code
-from headrace_tensorflow_serving.failures import RequestError
+from headrace_serving.failures import RequestError
 
 
 class Buffers:
@@ -32,7 +31,7 @@ class Buffers:
         with self._lock:
             # A thread may still work for a request that was given up, and whose room was given back.
             if not share.is_open or size > self._free:
-                raise RequestError(Code.UNAVAILABLE, "the server holds as many bytes of requests as it may; try again")
+                raise RequestError(503, "the server holds as many bytes of requests as it may; try again")
             self._free -= size
             share.taken += size
 
@@ -46,5 +45,5 @@ class Share:
         self.is_open = True
 
     def take(self, size: int) -> None:
-        """Raises RequestError(UNAVAILABLE)."""
+        """Raises RequestError(503)."""
         self._buffers.take(self, size)

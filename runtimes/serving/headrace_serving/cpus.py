@@ -1,4 +1,4 @@
-"""How many CPUs this container may use: its quota, not the node's size (TensorFlow would take the latter)."""
+"""How many CPUs this container may use: its quota, not the node's size (which the engines would take)."""
 
 from __future__ import annotations
 

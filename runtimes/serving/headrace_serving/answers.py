@@ -1,0 +1,53 @@
+"""HTTP answers that are the same in every protocol: each failure a JSON error, and a connection that is closed in time.
+
+What there is to be asked, and for whom it counts, is each server's own: its service.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+
+from headrace_serving.failures import MethodNotAllowedError, RequestError
+from headrace_serving.gate import Gate
+
+log = logging.getLogger("headrace_serving")
+
+JSON = {"Content-Type": "application/json"}
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+# Their bodies were not read to the end.
+_CLOSING = (408, 413)
+
+
+def path_of(request: web.BaseRequest) -> str:
+    """As it stands in the request line, without a query."""
+    return request.raw_path.partition("?")[0]
+
+
+async def answered(request: web.BaseRequest, handler: Handler, gate: Gate) -> web.Response:
+    """The handler's answer, or that to the error which it raises; the last on its connection while the gate drains."""
+    try:
+        response = await handler(request)
+    except RequestError as error:
+        response = error_answer(error)
+    except Exception:
+        log.exception("%s %s failed", request.method, path_of(request))
+        response = error_answer(RequestError(500, "internal error; the server's log says more"))
+    if gate.is_draining or response.status in _CLOSING:
+        response.force_close()
+    return response
+
+
+def error_answer(error: RequestError) -> web.Response:
+    headers = dict(JSON)
+    if error.status == 503:
+        headers["Retry-After"] = "1"
+    if isinstance(error, MethodNotAllowedError):
+        headers["Allow"] = ", ".join(error.allowed)
+    body = orjson.dumps({"error": error.message.encode(errors="replace").decode()})
+    return web.Response(status=error.status, body=body, headers=headers)

@@ -1,0 +1,172 @@
+"""A real server as a process on loopback, for the tests of every server that is made with headrace_serving.
+
+What it serves, with which flags, and how it is asked is in each server's conftest.py.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SERVING = Path(__file__).resolve().parent.parent
+
+_PACKED = gzip.compress(b"{}", mtime=0)
+BROKEN_GZIP = (b"", b"nothing packed", _PACKED[:-4], _PACKED + b"rest")
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A running server; `url` is that of HTTP, and below it readiness and predictions have these paths."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    url: str
+    ready_path: str
+    prediction_path: str
+    opener: urllib.request.OpenerDirector = field(
+        default_factory=lambda: urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    )
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def termination_log(self) -> Path:
+        return self.folder / "termination-log"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    def call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
+        request = urllib.request.Request(self.url + path, data=body, headers=headers or {}, method=method)
+        try:
+            with self.opener.open(request, timeout=10) as answer:
+                return Reply(answer.status, dict(answer.headers), answer.read())
+        except urllib.error.HTTPError as error:
+            return Reply(error.code, dict(error.headers), error.read())
+
+    def get(self, path: str) -> Reply:
+        return self.call("GET", path)
+
+    def predict(self, body: Any, headers: dict[str, str] | None = None) -> Reply:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.call("POST", self.prediction_path, content, headers)
+
+    def metrics(self) -> dict[str, float]:
+        lines = self.metrics_text().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    def metrics_text(self) -> str:
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        try:
+            return self.get(self.ready_path).status == 200
+        except OSError:
+            return False
+
+    def await_ready(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the server did not become ready:\n{self.log.read_text()}")
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def why_not_started(self) -> dict[str, Any]:
+        """The termination message of a server that did not start, but for its words."""
+        assert self.process.wait(60) == 2
+        assert "Traceback" not in self.log.read_text()
+        assert len(self.termination_log.read_bytes()) <= 2000
+        record: dict[str, Any] = json.loads(self.termination_log.read_bytes())
+        assert record.pop("message")
+        assert record.pop("hint")
+        return record
+
+
+class Processes:
+    """Starts servers, each with a folder of its own, and ends exactly those."""
+
+    def __init__(self, folder: Path, package: Path) -> None:
+        self._folder = folder
+        self._package = package
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def new_folder(self) -> Path:
+        folder = self._folder / f"server-{len(self._processes)}"
+        folder.mkdir()
+        return folder
+
+    def launch(self, folder: Path, module: str, *flags: str) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(self._package), str(SERVING)]),
+            "HEADRACE_TERMINATION_LOG": str(folder / "termination-log"),
+        }
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *flags], env=environment, stderr=log, stdout=log, start_new_session=True
+            )
+        self._processes.append(process)
+        return process
+
+    def end_all(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    try:
+        return [listener.getsockname()[1] for listener in sockets]
+    finally:
+        for listener in sockets:
+            listener.close()
+
+
+def assert_unpacked_in_one_and_several_members(server: Server, body: bytes) -> None:
+    for packed in (gzip.compress(body), gzip.compress(body[:20]) + gzip.compress(body[20:])):
+        assert server.predict(packed, {"Content-Encoding": "gzip"}).status == 200
+
+
+def assert_a_gzip_bomb_is_refused(server: Server, max_body_bytes: int) -> None:
+    before = server.metrics()["process_resident_memory_bytes"]
+    bomb = gzip.compress(b" " * 150_000_000, compresslevel=9)
+    assert len(bomb) < max_body_bytes
+
+    assert server.predict(bomb, {"Content-Encoding": "gzip"}).status == 413
+    assert server.metrics()["process_resident_memory_bytes"] < before + 20e6
