@@ -45,21 +45,32 @@ def store(folder: Path, port: int) -> Iterator[str]:
         yield url
 
 
-@contextmanager
-def mlflow(folder: Path, port: int, store_url: str = "") -> Iterator[Process]:
-    """MLflow at http://127.0.0.1:PORT with its databases in `folder`; `ADMIN` may do everything."""
-    environment = {
-        "PYTHONPATH": str(paths.REPOSITORY / "runtimes" / "mlflow"),
-        "HEADRACE_MLFLOW_DATA": str(folder),
-        "MLFLOW_HOST": "127.0.0.1",
-        "MLFLOW_PORT": str(port),
+def mlflow_environment(data: Path, store_url: str, database_uri: str) -> dict[str, str]:
+    """What the chart gives MLflow: a folder for its databases, or the URI of one."""
+    database = {"MLFLOW_BACKEND_STORE_URI": database_uri} if database_uri else {"HEADRACE_MLFLOW_DATA": str(data)}
+    return {
+        **database,
         "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN[0],
         "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "for-tests",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "127.0.0.1:*",
         "MLFLOW_S3_ENDPOINT_URL": store_url,
         "AWS_ACCESS_KEY_ID": VIEWER[0],
         "AWS_SECRET_ACCESS_KEY": VIEWER[1],
         "AWS_DEFAULT_REGION": REGION,
+    }
+
+
+@contextmanager
+def mlflow(folder: Path, port: int, store_url: str = "", database_uri: str = "") -> Iterator[Process]:
+    """MLflow at http://127.0.0.1:PORT with its log in `folder`, and its databases unless there is a URI of one; `ADMIN`
+    may do everything.
+    """
+    environment = {
+        **mlflow_environment(folder, store_url, database_uri),
+        "PYTHONPATH": str(paths.REPOSITORY / "runtimes" / "mlflow"),
+        "MLFLOW_HOST": "127.0.0.1",
+        "MLFLOW_PORT": str(port),
     }
     command = [sys.executable, "-m", "headrace_mlflow"]
     with _server(command, environment, f"http://127.0.0.1:{port}/health", folder / "log") as started:

@@ -42,6 +42,14 @@ class Process:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def interrupt(self, seconds: float) -> None:
+        """Ask it to end, as Ctrl-C does; killed when it has not after so long."""
+        self._signal(signal.SIGINT)
+        try:
+            self._process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
         self._process.wait(timeout=_KILL_TIMEOUT)

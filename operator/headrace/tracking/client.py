@@ -244,7 +244,8 @@ def _error(subject: str, status: int, answer: bytes) -> TrackingError:
         # MLflow calls an alias that does not exist an invalid parameter.
         kind = NotFound
     hint = "" if code or status != 404 else " (not MLflow's answer: is the URL right?)"
-    return kind(f"{subject}: {status} {code}: {message[:500]}".rstrip(": ") + hint)
+    said = " ".join(message.split())  # a database's errors have many lines, a condition's message one
+    return kind(f"{subject}: {status} {code}: {said[:500]}".rstrip(": ") + hint)
 
 
 def _said(answer: bytes) -> tuple[str, str]:

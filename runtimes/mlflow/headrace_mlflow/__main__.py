@@ -3,6 +3,7 @@
 import os
 import sys
 
+from headrace_mlflow import database
 from headrace_mlflow.settings import Settings, SettingsError, export
 
 GRACE_SECONDS = 10
@@ -15,7 +16,16 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     export(settings)
+    try:
+        for uri in {settings.backend_uri, settings.auth_uri}:
+            database.wait(uri, settings.database_seconds)
+        return _serve(settings)
+    except database.DatabaseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
+
+def _serve(settings: Settings) -> int:
     # Not before: MLflow reads its environment when it is imported.
     import uvicorn
 

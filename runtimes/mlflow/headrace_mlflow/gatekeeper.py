@@ -22,8 +22,14 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 IsAdministrator = Callable[[str, str], bool | None]
 
 
+class UsersUnavailable(Exception):
+    """Nobody can say now who the users are; the message says why."""
+
+
 class Gatekeeper:
-    """`is_administrator(username, password)`: True or False for a user, None for wrong credentials. It may block."""
+    """`is_administrator(username, password)`: True or False for a user, None for wrong credentials; raises
+    UsersUnavailable. It may block.
+    """
 
     def __init__(self, application: Application, is_administrator: IsAdministrator) -> None:
         self._application = application
@@ -42,7 +48,10 @@ class Gatekeeper:
         if who_may is Access.NOBODY:
             return 404, "ENDPOINT_NOT_FOUND", "this part of MLflow is turned off in Headrace's image"
         credentials = _basic_credentials(scope)
-        known = await asyncio.to_thread(self._is_administrator, *credentials) if credentials else None
+        try:
+            known = await asyncio.to_thread(self._is_administrator, *credentials) if credentials else None
+        except UsersUnavailable as error:
+            return 503, "TEMPORARILY_UNAVAILABLE", str(error)
         if known is None:
             return 401, "UNAUTHENTICATED", "user name or password missing or wrong"
         return None if known else (403, "PERMISSION_DENIED", f"Refused by Headrace: {REFUSAL}")

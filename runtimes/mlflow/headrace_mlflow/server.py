@@ -5,16 +5,21 @@ what it does, in one process, for what Headrace uses: basic-auth, no artifact pr
 `settings.export`, because MLflow reads its environment when it is imported.
 """
 
+import logging
 import os
 
 import sqlalchemy
+from alembic.util import CommandError
 from mlflow.environment_variables import _MLFLOW_SGI_NAME
+from mlflow.exceptions import MlflowException
 from mlflow.server import auth
 from mlflow.server.constants import ARTIFACT_ROOT_ENV_VAR, BACKEND_STORE_URI_ENV_VAR
 from mlflow.server.handlers import initialize_backend_stores
 from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine_with_retry
+from sqlalchemy.exc import DBAPIError
 
-from headrace_mlflow.gatekeeper import Application, Gatekeeper
+from headrace_mlflow import database
+from headrace_mlflow.gatekeeper import Application, Gatekeeper, UsersUnavailable
 from headrace_mlflow.settings import Settings
 
 # Where artifacts of an experiment without a location would go. Headrace gives each experiment its namespace's bucket.
@@ -22,10 +27,20 @@ NOWHERE = "s3://headrace-experiment-without-a-location"
 
 
 def prepare(settings: Settings) -> None:
-    """Bring the databases up to date and the administrator's password to what the environment says."""
+    """Bring the databases up to date and the administrator's password to what the environment says.
+
+    Raises DatabaseError.
+    """
     os.environ[BACKEND_STORE_URI_ENV_VAR] = settings.backend_uri
     os.environ[ARTIFACT_ROOT_ENV_VAR] = NOWHERE
     os.environ[_MLFLOW_SGI_NAME.name] = "uvicorn"
+    try:
+        _bring_up_to_date(settings)
+    except (DBAPIError, CommandError) as error:
+        raise database.explain(error) from error
+
+
+def _bring_up_to_date(settings: Settings) -> None:
     engine = create_sqlalchemy_engine_with_retry(settings.backend_uri)
     try:
         if sqlalchemy.inspect(engine).has_table("alembic_version"):
@@ -41,9 +56,19 @@ def prepare(settings: Settings) -> None:
 
 def application() -> Application:
     """The ASGI application of a worker process; `prepare` ran before, in this process or in its parent."""
+    logging.getLogger("mlflow.store.db.utils").addFilter(_without_traceback)
     return Gatekeeper(auth.create_app(), is_administrator)
 
 
 def is_administrator(username: str, password: str) -> bool | None:
-    user = auth._authenticate_cached(username, password)
+    try:
+        user = auth._authenticate_cached(username, password)
+    except MlflowException as error:
+        raise UsersUnavailable(str(error)) from error
     return bool(user.is_admin) if user else None
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """MLflow logs a hundred lines for each request that finds the database away; the first says it all."""
+    record.exc_info = None
+    return True

@@ -7,9 +7,10 @@
 | MLFLOW_FLASK_SERVER_SECRET_KEY | required | signs the UI's forms |
 | MLFLOW_SERVER_ALLOWED_HOSTS | localhost, private addresses | names of the Service and the ingress, with port too |
 | MLFLOW_S3_ENDPOINT_URL, AWS_* | none | read-only, to show artifacts in the UI |
-| MLFLOW_BACKEND_STORE_URI | sqlite in HEADRACE_MLFLOW_DATA | another database |
-| HEADRACE_MLFLOW_AUTH_URI | sqlite in HEADRACE_MLFLOW_DATA | another database for users and grants |
-| HEADRACE_MLFLOW_DATA | /data | a volume |
+| MLFLOW_BACKEND_STORE_URI | sqlite in HEADRACE_MLFLOW_DATA | a Postgres for everything, users and grants too |
+| HEADRACE_MLFLOW_AUTH_URI | MLFLOW_BACKEND_STORE_URI | another database for users and grants |
+| HEADRACE_MLFLOW_DATA | /data | a volume; nothing is kept there with a MLFLOW_BACKEND_STORE_URI |
+| HEADRACE_MLFLOW_DATABASE_SECONDS | 60 | how long a start waits for its database |
 | MLFLOW_HOST, MLFLOW_PORT | 0.0.0.0, 5000 | |
 | MLFLOW_WORKERS | 1 | processes of about 240 MB each; more than one needs another database than sqlite |
 """
@@ -19,6 +20,8 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from headrace_mlflow import database
 
 REQUIRED = ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 PASSWORD_LENGTH = 12
@@ -53,6 +56,7 @@ class Settings:
     workers: int
     backend_uri: str
     auth_uri: str
+    database_seconds: int
     admin_username: str
 
     @classmethod
@@ -64,12 +68,15 @@ class Settings:
         if len(environment["MLFLOW_AUTH_ADMIN_PASSWORD"]) < PASSWORD_LENGTH:
             raise SettingsError(f"MLFLOW_AUTH_ADMIN_PASSWORD is shorter than {PASSWORD_LENGTH} characters")
         data = environment.get("HEADRACE_MLFLOW_DATA", "/data")
+        backend_uri = _uri(environment, "MLFLOW_BACKEND_STORE_URI")
+        auth_uri = _uri(environment, "HEADRACE_MLFLOW_AUTH_URI") or backend_uri
         return cls(
             host=environment.get("MLFLOW_HOST", "0.0.0.0"),
             port=_number(environment, "MLFLOW_PORT", 5000),
             workers=_number(environment, "MLFLOW_WORKERS", 1),
-            backend_uri=environment.get("MLFLOW_BACKEND_STORE_URI") or f"sqlite:///{data}/mlflow.db",
-            auth_uri=environment.get("HEADRACE_MLFLOW_AUTH_URI") or f"sqlite:///{data}/basic_auth.db",
+            backend_uri=backend_uri or f"sqlite:///{data}/mlflow.db",
+            auth_uri=auth_uri or f"sqlite:///{data}/basic_auth.db",
+            database_seconds=_number(environment, "HEADRACE_MLFLOW_DATABASE_SECONDS", 60),
             admin_username=environment.get("MLFLOW_AUTH_ADMIN_USERNAME", DEFAULTS["MLFLOW_AUTH_ADMIN_USERNAME"]),
         )
 
@@ -89,6 +96,15 @@ def export(settings: Settings) -> None:
     configuration.touch(mode=0o600)  # a database's URI may hold a password
     configuration.write_text(auth_configuration(settings))
     os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(configuration)
+
+
+def _uri(environment: Mapping[str, str], name: str) -> str:
+    """Empty where it is not set."""
+    value = environment.get(name, "").strip()
+    try:
+        return database.complete(value) if value else ""
+    except database.DatabaseError as error:
+        raise SettingsError(f"{name} {error}") from None
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

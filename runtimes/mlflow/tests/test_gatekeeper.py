@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from headrace_mlflow.gatekeeper import Gatekeeper
+from headrace_mlflow.gatekeeper import Gatekeeper, UsersUnavailable
 
 USERS = {("admin", "secret"): True, ("tenant", "pass:word"): False}
 
@@ -16,7 +16,7 @@ async def says_yes(scope, receive, send):
     await send({"type": "http.response.body", "body": b"yes"})
 
 
-def ask(method, path, authorization=None):
+def ask(method, path, authorization=None, is_administrator=lambda *credentials: USERS.get(credentials)):
     headers = [] if authorization is None else [(b"authorization", authorization)]
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
     sent = []
@@ -24,7 +24,7 @@ def ask(method, path, authorization=None):
     async def send(message):
         sent.append(message)
 
-    gatekeeper = Gatekeeper(says_yes, lambda username, password: USERS.get((username, password)))
+    gatekeeper = Gatekeeper(says_yes, is_administrator)
     asyncio.run(gatekeeper(scope, None, send))
     return sent[0]["status"], sent[1]["body"]
 
@@ -63,3 +63,12 @@ def test_a_refusal_is_mlflows_json_with_what_to_do():
     body = json.loads(ask(*CREATE, basic("tenant", "pass:word"))[1])
     assert body["error_code"] == "PERMISSION_DENIED"
     assert "spec.output.model" in body["message"]
+
+
+def test_while_nobody_can_say_who_the_users_are_an_administrator_is_told_so_and_not_refused():
+    def away(username, password):
+        raise UsersUnavailable("connection refused")
+
+    status, body = ask(*CREATE, basic("admin", "secret"), away)
+    assert status == 503
+    assert json.loads(body) == {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "connection refused"}

@@ -1,4 +1,6 @@
-"""The ledger on a real MLflow: what is written once however often it is tried, and what is never overwritten."""
+"""The ledger on a real MLflow: what is written once however often it is tried, and what is never overwritten. On each
+database that the chart offers.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,8 @@ from headrace.tracking.errors import (
 )
 from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import DIGEST_TAG, UID_TAG, ModelVersion, RunStatus
-from headrace_local.process import Process
 
-from .conftest import ADMIN
+from .conftest import ADMIN, Mlflow
 
 DIGEST = "sha256:" + "ab" * 32
 Result = TypeVar("Result")
@@ -62,6 +63,17 @@ def act(url: str, scenario: Callable[[DyingClient], Awaitable[Result]], die_afte
             return await scenario(DyingClient(url, *ADMIN, session, die_after=die_after))
 
     return asyncio.run(main())
+
+
+@pytest.fixture(scope="module", params=["mlflow_on_sqlite", "mlflow_on_postgres"])
+def mlflow(request: pytest.FixtureRequest) -> Mlflow:
+    found: Mlflow = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="module")
+def mlflow_url(mlflow: Mlflow) -> str:
+    return mlflow.url
 
 
 @pytest.fixture
@@ -313,16 +325,16 @@ def test_a_server_that_is_not_there_is_unavailable_at_once() -> None:
 
 
 def test_a_server_that_hangs_is_unavailable_within_the_time_limit(
-    mlflow_url: str, mlflow_process: Process, monkeypatch: pytest.MonkeyPatch
+    mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "CALL_SECONDS", 1.0)
-    mlflow_process.pause()
+    mlflow.process.pause()
     started = time.monotonic()
     try:
         with pytest.raises(TrackingUnavailable, match="no answer within 1 s"):
-            act(mlflow_url, lambda client: client.current_user())
+            act(mlflow.url, lambda client: client.current_user())
         assert time.monotonic() - started < 3
     finally:
-        mlflow_process.resume()
+        mlflow.process.resume()
     monkeypatch.undo()
-    assert act(mlflow_url, lambda client: client.current_user()) == ADMIN[0]
+    assert act(mlflow.url, lambda client: client.current_user()) == ADMIN[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,10 +43,12 @@ def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([HELM, *arguments], capture_output=True, text=True, timeout=60)
 
 
-def _template(settings: tuple[str, ...], kubernetes: str = "1.34.4") -> subprocess.CompletedProcess[str]:
+def _template(
+    settings: tuple[str, ...], kubernetes: str = "1.34.4", chart: Path = CHART
+) -> subprocess.CompletedProcess[str]:
     sets = [argument for setting in settings for argument in ("--set", setting)]
     where = ("--namespace", "headrace-system", "--kube-version", kubernetes)
-    return _helm("template", "headrace", str(CHART), *where, *sets)
+    return _helm("template", "headrace", str(chart), *where, *sets)
 
 
 @pytest.fixture
@@ -61,6 +64,24 @@ def render() -> Callable[..., Rendered]:
         assert done.returncode == 0, done.stderr
         # libyaml's: the CRDs are long, and read in Python take longer than helm does.
         return Rendered(item for item in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if item)
+
+    return run
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Callable[..., str]:
+    """What an installation says in the end. Without a cluster helm leaves it out, so a ConfigMap of a copy holds it."""
+    copy = shutil.copytree(CHART, tmp_path / "headrace")
+    (copy / "templates" / "NOTES.txt").rename(copy / "notes")
+    (copy / "templates" / "notes.yaml").write_text(
+        '{kind: ConfigMap, metadata: {name: notes}, data: {text: {{ tpl (.Files.Get "notes") . | quote }}}}\n'
+    )
+
+    def run(*settings: str) -> str:
+        done = _template(settings, chart=copy)
+        assert done.returncode == 0, done.stderr
+        objects = Rendered(item for item in yaml.safe_load_all(done.stdout) if item)
+        return str(objects.of("ConfigMap")["notes"]["data"]["text"])
 
     return run
 

@@ -1,10 +1,12 @@
 """What the chart's parts are told: the operator, MLflow, the S3 store and the gateway."""
 
 import base64
+from pathlib import Path
 
 import pytest
 
 from headrace.settings import Settings
+from headrace_local.platform import mlflow_environment
 
 
 def decoded(secret):
@@ -96,6 +98,51 @@ def test_mlflow_answers_to_its_service_and_to_its_public_name(render) -> None:
 def test_mlflow_on_postgres_takes_the_uri_from_a_secret(render) -> None:
     objects = render("mlflow.backendStore.existingSecret=database", "mlflow.backendStore.key=dsn")
     assert objects.env("headrace-mlflow")["MLFLOW_BACKEND_STORE_URI"] == ("database", "dsn")
+
+
+@pytest.mark.parametrize("claim", ["", "mlflow.persistence.existingClaim=runs"])
+def test_mlflow_on_postgres_has_no_volume(claim, render) -> None:
+    objects = render("mlflow.backendStore.existingSecret=database", *filter(None, [claim]))
+    assert set(objects.of("PersistentVolumeClaim")) == {"headrace-s3"}
+    pod = objects.of("Deployment")["headrace-mlflow"]["spec"]["template"]["spec"]
+    assert pod["volumes"] == [{"name": "tmp", "emptyDir": {}}]
+    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == ["/tmp"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "database_uri"),
+    [((), ""), (("mlflow.backendStore.existingSecret=database",), "postgresql://u:p@db/mlflow")],
+)
+def test_integration_tests_run_mlflow_with_what_the_chart_gives_it(settings, database_uri, render) -> None:
+    assert set(mlflow_environment(Path("data"), "http://store", database_uri)) == set(
+        render(*settings).env("headrace-mlflow")
+    )
+
+
+def test_why_mlflow_does_not_start_is_in_its_pods_status(render) -> None:
+    assert render().container("headrace-mlflow")["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+LOST = "are lost with the pods"
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_lost"),
+    [
+        ((), False),
+        (("mlflow.persistence.enabled=false",), True),
+        (("mlflow.persistence.enabled=false", "mlflow.backendStore.existingSecret=database"), False),
+        (("s3.persistence.enabled=false", "mlflow.backendStore.existingSecret=database"), True),
+    ],
+)
+def test_an_installation_warns_of_what_is_lost_with_its_pods(settings, is_lost, notes) -> None:
+    assert (LOST in notes(*settings)) is is_lost
+
+
+def test_an_installation_says_which_secret_names_its_database(notes) -> None:
+    said = notes("mlflow.backendStore.existingSecret=database", "mlflow.backendStore.key=dsn")
+    assert "the Postgres that key dsn of Secret database names" in said
+    assert "Postgres" not in notes()
 
 
 def test_mlflow_on_a_clouds_identity_gets_no_keys(render) -> None:

@@ -51,6 +51,7 @@ def answer(status, body, call=lambda client: client.current_user(), password="se
         (429, "slow down", TrackingUnavailable),
         (500, "boom", TrackingUnavailable),
         (502, "<html>bad gateway</html>", TrackingUnavailable),
+        (503, {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "no connection"}, TrackingUnavailable),
     ],
 )
 def test_an_error_becomes_the_type_that_it_means(status, body, error):
@@ -88,6 +89,13 @@ def test_an_error_names_the_server_and_the_thing_and_never_the_password():
             lambda client: client.get_registered_model("team-a.text"),
         )
     assert "secret-password" not in str(raised.value)
+
+
+def test_an_error_of_many_lines_becomes_one_line():
+    said = 'connection to server at "db" failed: refused\n\tIs the server running?\n\n(Background)'
+    with pytest.raises(TrackingUnavailable) as raised:
+        answer(503, {"error_code": "TEMPORARILY_UNAVAILABLE", "message": said})
+    assert str(raised.value).endswith('server at "db" failed: refused Is the server running? (Background)')
 
 
 def test_a_password_with_any_character_is_sent_as_it_is():
