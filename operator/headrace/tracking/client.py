@@ -20,7 +20,6 @@ from headrace.tracking.records import (
     Permission,
     RegisteredModel,
     Run,
-    RunStatus,
 )
 
 CALL_SECONDS = 10.0
@@ -76,19 +75,8 @@ class MlflowClient:
         answer = await self._post("runs/search", f"runs of experiment {experiment_id}", body)
         return [Run.of(found) for found in answer.get("runs", [])]
 
-    async def get_run(self, run_id: str) -> Run:
-        answer = await self._get("runs/get", f"run {run_id}", run_id=run_id)
-        return Run.of(answer["run"])
-
     async def set_tag(self, run_id: str, key: str, value: str) -> None:
         await self._post("runs/set-tag", f"run {run_id}", {"run_id": run_id, "key": key, "value": value})
-
-    async def update_run(self, run_id: str, status: RunStatus, end_time: int | None = None) -> None:
-        """`end_time` in milliseconds since 1970."""
-        body: dict[str, Any] = {"run_id": run_id, "status": status.value}
-        if end_time is not None:
-            body["end_time"] = end_time
-        await self._post("runs/update", f"run {run_id}", body)
 
     # -- the registry --------------------------------------------------------------------------------------------------
 
@@ -139,12 +127,6 @@ class MlflowClient:
     async def set_alias(self, name: str, alias: str, version: str) -> None:
         body = {"name": name, "alias": alias, "version": version}
         await self._post("registered-models/alias", f"alias {alias} of model {name}", body)
-
-    async def delete_alias(self, name: str, alias: str) -> None:
-        """One that is gone is fine."""
-        body = {"name": name, "alias": alias}
-        what = f"alias {alias} of model {name}"
-        await self._call("DELETE", "2.0/mlflow/registered-models/alias", what, body=body)
 
     # -- users and grants of the basic-auth app ------------------------------------------------------------------------
 
