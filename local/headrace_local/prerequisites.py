@@ -68,6 +68,14 @@ def require(*, install: bool, report: Report) -> None:
         raise LocalClusterError("this machine lacks\n" + "\n".join(lines) + hint)
 
 
+def require_program(program: str, *, install: bool, report: Report) -> None:
+    """Raise when it is missing; with `install`, install the Debian package of its name first."""
+    if install and _which(program) is None and os.geteuid() == 0:
+        _install([program], report)
+    if _which(program) is None:
+        raise LocalClusterError(f"{program} is missing: apt-get install {program}, or --install-prerequisites does it")
+
+
 def _install(packages: list[str], report: Report) -> None:
     if shutil.which("apt-get") is None:
         raise LocalClusterError(f"no apt-get here: install by other means what brings {', '.join(packages)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -48,7 +48,7 @@ async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
     async with KubeClient.session(kubeconfig) as client, aiohttp.ClientSession() as http:
         lease = Lease(client, settings.operator_namespace, LEASE_NAME, identity())
         write = client.guarded(lease.valid)
-        mlflow = _mlflow(settings, http)
+        mlflow = _mlflow(settings, http, lease.valid)
         ledger = Ledger(mlflow, PromotionOwners(client).has) if mlflow is not None else None
 
         def reconcilers() -> Reconcile:
@@ -66,6 +66,6 @@ async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
         await run(reconcilers, WATCHES, parent_of(PRIMARIES), client, lease, runtime)
 
 
-def _mlflow(settings: Settings, http: aiohttp.ClientSession) -> MlflowClient | None:
-    tracking = settings.tracking
-    return MlflowClient(tracking.url, tracking.username, tracking.password, http) if tracking is not None else None
+def _mlflow(settings: Settings, http: aiohttp.ClientSession, may_write: Callable[[], bool]) -> MlflowClient | None:
+    found = settings.tracking
+    return MlflowClient(found.url, found.username, found.password, http, may_write) if found is not None else None

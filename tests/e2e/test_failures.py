@@ -36,7 +36,17 @@ class UnavailableError(Exception):
     pass
 raise UnavailableError("failed to connect to all addresses; /job:worker/replica:0/task:1")
 """
+# No two pods of the gang on one node, of which there is one.
+APART = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [
+        {
+            "labelSelector": {"matchLabels": {"headrace.dev/trainingjob": "half-a-gang-fits"}},
+            "topologyKey": "kubernetes.io/hostname",
+        }
+    ]
+}
 STORAGE = {"secretRef": {"name": "headrace-storage"}}
+TRACKED = {"storage": STORAGE, "tracking": {"experiment": "failures"}}
 READ_ONLY = {"secretRef": {"name": "headrace-storage-read"}}
 SMALL = {"limits": {"memory": "256Mi"}}
 
@@ -220,7 +230,46 @@ ENDS = {
             "startDeadlineSeconds": 45,
         },
     ),
-    "deadline": Case(SLEEP, "Deadline", "DeadlineExceeded", 1, 0, {"activeDeadlineSeconds": 8}),
+    "deadline": Case(
+        SLEEP,
+        "Deadline",
+        "DeadlineExceeded",
+        1,
+        0,
+        {"activeDeadlineSeconds": 20} | TRACKED,
+    ),
+    "half-a-gpu": Case(
+        SLEEP,
+        "Config",
+        "Refused",
+        1,
+        0,
+        {"resources": {"limits": {"nvidia.com/gpu": "0.5"}}},
+        message="must be an integer",
+    ),
+    "service-account-missing": Case(
+        SLEEP,
+        "Config",
+        "PodsRefused",
+        1,
+        0,
+        {"serviceAccountName": "nobody-here", "startDeadlineSeconds": 15},
+        hint="service account",
+        message="nobody-here",
+    ),
+    "half-a-gang-fits": Case(
+        SLEEP,
+        "Scheduling",
+        "Unschedulable",
+        1,
+        0,
+        {
+            "strategy": {"type": "MultiWorkerMirrored", "workers": 2},
+            "podTemplate": {"spec": {"affinity": {"podAntiAffinity": APART}}},
+            "startDeadlineSeconds": 20,
+        },
+        message="anti-affinity",
+    ),
 }
 
 DISTURBED = {
@@ -284,6 +333,15 @@ def check(case: Case, status: Object) -> None:
 @pytest.mark.parametrize("name", ENDS)
 def test_a_job_that_fails_says_why_and_is_retried_as_its_class_asks(ends, name):
     check(ENDS[name], ends[name])
+
+
+def test_the_run_of_a_job_that_was_cut_off_says_that_it_failed_and_why(tenant, ends):
+    run = tenant.wait("trainingjob", "deadline", lambda s: s["run"].get("ended"), 40)["run"]["id"]
+
+    found = tenant.mlflow(f"runs/get?run_id={run}")["run"]
+
+    assert found["info"]["status"] == "FAILED"
+    assert {"key": "headrace.outcome", "value": "failed: Deadline/DeadlineExceeded"} in found["data"]["tags"]
 
 
 @pytest.mark.parametrize("name", DISTURBED)

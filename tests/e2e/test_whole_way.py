@@ -87,6 +87,7 @@ def test_its_run_is_in_mlflow_with_metrics_of_every_epoch(tenant, first):
     found = asyncio.run(run())["run"]
     tags = {tag["key"]: tag["value"] for tag in found["data"]["tags"]}
     assert tags["headrace.digest"] == first["model"]["digest"]
+    assert tags["headrace.gate"] == "passed"
     assert found["info"]["status"] == "FINISHED"
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= {m["key"] for m in found["data"]["metrics"]}
 
@@ -118,6 +119,9 @@ def test_a_model_that_misses_its_gate_is_no_version_and_moves_no_alias(tenant, s
     (check,) = status["model"]["gate"]["checks"]
     assert (check["metric"], check["passed"]) == ("accuracy", False)
     assert "accuracy" in status["message"]
+    run = tenant.mlflow(f"runs/get?run_id={status['run']['id']}")["run"]
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.gate"].startswith("failed: accuracy is ")
     served = tenant.wait("modelservice", "whole-way", lambda s: s["phase"] == "Stable", 20)
     assert (served["columns"]["stable"], served["columns"]["canary"]) == ("1", "-")
 

@@ -41,6 +41,7 @@ IMAGES = replace(
 KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES)
 ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}], "hostnames": ["text.example.com"]}
 PASSES = 60
+RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 WAIT_SECONDS = 60.0
 
 Status = dict[str, Any]
@@ -134,10 +135,12 @@ class Bench:
     async def look(self, name: str = "text", seconds: float = 5, client: KubeClient | None = None) -> Status:
         """One pass of the operator, `seconds` after the one before, when the pods are there."""
         self.now += timedelta(seconds=seconds)
-        operator = ServingReconciler(client or self.client, self.http, IMAGES, None, None, now=lambda: self.now)
-        await operator.reconcile(Key(MODELSERVICES, self.namespace, name))
+        await self.operator(client).reconcile(Key(MODELSERVICES, self.namespace, name))
         await self.kubelet()
         return await self.status(name)
+
+    def operator(self, client: KubeClient | None = None) -> ServingReconciler:
+        return ServingReconciler(client or self.client, self.http, IMAGES, None, None, now=lambda: self.now)
 
     async def until(self, condition: Callable[[Status], bool], name: str = "text") -> Status:
         for _ in range(PASSES):
@@ -204,6 +207,40 @@ def serves(version: int) -> Callable[[Status], bool]:
 
 def in_phase(phase: str) -> Callable[[Status], bool]:
     return lambda status: status.get("phase") == phase
+
+
+def test_a_service_that_the_api_server_does_not_take_says_why(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        await bench.create(resources={"limits": {"nvidia.com/gpu": "0.5"}})
+        operator = bench.operator()
+
+        for _ in range(4):
+            await operator.reconcile(Key(MODELSERVICES, bench.namespace, "text"))
+
+        status = await bench.status()
+        assert (status["phase"], status["reason"]) == ("Failed", "Refused")
+        assert "nvidia.com/gpu" in status["message"]
+
+    drive(scenario)
+
+
+def test_pods_that_cannot_be_made_are_told_with_their_controllers_words(drive):
+    async def scenario(bench: Bench) -> None:
+        quota = {"metadata": {"name": "none", "namespace": bench.namespace}, "spec": {"hard": {"pods": "0"}}}
+        await bench.client.create(RESOURCE_QUOTAS, quota)
+        await bench.train(1)
+        await bench.create()
+        operator = bench.operator()
+
+        async with asyncio.timeout(WAIT_SECONDS):
+            while (await bench.status()).get("reason") != "PodsRefused":
+                await operator.reconcile(Key(MODELSERVICES, bench.namespace, "text"))
+                await asyncio.sleep(0.2)
+
+        assert "exceeded quota" in (await bench.status())["message"]
+
+    drive(scenario)
 
 
 def test_the_first_revision_becomes_stable_and_a_new_version_takes_over_in_steps(drive):

@@ -310,6 +310,38 @@ def test_a_registry_that_refuses_the_second_attempt_ends_the_job_with_the_first_
     drive(scenario)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"resources": {"limits": {"nvidia.com/gpu": "0.5"}}},
+        {"podTemplate": {"spec": {"containers": [{"name": "trainer"}, {"name": "no-image"}]}}},
+    ],
+)
+def test_a_job_that_the_api_server_does_not_take_ends_and_says_why(drive, spec):
+    async def scenario(bench: Bench) -> None:
+        await bench.create(**spec)
+
+        status = await bench.settle(in_state("Failed"))
+
+        assert (status["failure"]["class"], status["failure"]["reason"]) == ("Config", "Refused")
+        assert "spec.template.spec.containers" in status["message"]
+
+    drive(scenario)
+
+
+def test_pods_that_cannot_be_made_are_told_with_the_job_controllers_words(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.create(serviceAccountName="nobody-here")
+
+        status = await bench.settle(lambda status: status.get("reason") == "PodsRefused")
+
+        assert status["state"] == "Starting"
+        assert "0 of 2 pods" in status["message"]
+        assert "nobody-here" in status["message"]
+
+    drive(scenario)
+
+
 def test_a_pod_of_somebody_else_with_the_labels_of_a_training_pod_is_no_worker(drive):
     async def scenario(bench: Bench) -> None:
         await bench.create()

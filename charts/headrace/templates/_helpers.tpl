@@ -203,7 +203,7 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
   verbs: [get, create]
 - apiGroups: [""]
   resources: [events]
-  verbs: [get, create, patch]
+  verbs: [get, list, create, patch]
 # A revision of a ModelService, and the route to it.
 - apiGroups: [apps]
   resources: [deployments]

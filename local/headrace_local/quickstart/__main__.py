@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from headrace_local import images, paths
+from headrace_local import images, paths, prerequisites
 from headrace_local.errors import LocalClusterError
 from headrace_local.instance import Instance
 from headrace_local.quickstart import kind, platform, serving, traffic, training
@@ -70,8 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace, report: Report, stack: ExitStack) -> None:
-    if shutil.which("curl") is None:
-        raise LocalClusterError("curl is missing: install it, such as with `apt-get install curl`")
+    prerequisites.require_program("curl", install=args.install_prerequisites, report=report)
     target = _cluster(args, report, stack)
     folder = paths.cache() / "quickstart"
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +163,7 @@ def _make_cluster(instance: Instance, report: Report, *, install_prerequisites: 
         f"This makes a one-node Kubernetes called {instance.name} on this machine, with a network, a containerd and a\n"
         "kubelet of its own, reached through loopback ports only, builds Headrace's images into it, and trains and\n"
         f"serves there in namespace {platform.TENANT}. The first time everything is compiled, which takes many\n"
-        f"minutes on two cores, and 10 GB of disk in {paths.cache()}.\n"
+        f"minutes on two cores, and 20 GB of disk in {paths.cache()}.\n"
         "Ctrl-C leaves it as it is then; scripts/quickstart --down takes it away."
     )
     with report.phase("cluster: a one-node Kubernetes on this machine"):

@@ -40,7 +40,6 @@ class RolloutOutcome(StrEnum):
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
     SUPERSEDED = "Superseded"
-    FAILED = "Failed"
 
 
 class ServedModel(Model):

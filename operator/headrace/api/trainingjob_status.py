@@ -89,6 +89,7 @@ class Run(Model):
     experiment: Annotated[Name | None, Schema("Name of the experiment in MLflow.")] = None
     experiment_id: Annotated[Word | None, Schema("ID of the experiment.")] = None
     url: Annotated[Line | None, Schema("Where a browser shows the run.")] = None
+    ended: Annotated[bool | None, Schema("Set once a job that failed for good has ended its run.")] = None
 
 
 class GateCheck(Model):

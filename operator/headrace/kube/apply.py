@@ -6,8 +6,12 @@ what was seen, so that a process killed between two of them, or one that runs la
 else.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import Conflict, NotOurs
+from headrace.kube.errors import Conflict, Forbidden, Invalid, NotOurs, Refused
 from headrace.kube.events import EventRecorder
 from headrace.kube.ownership import is_owned
 from headrace.kube.plan import Plan
@@ -19,7 +23,8 @@ NEXT_PASS_SECONDS = 0.0
 async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Object) -> float | None:
     """Carry out the plan for `owner`, the object it was made for, as it was read; seconds until the next look.
 
-    Raises Conflict when the owner changed since, NotOurs when a name that the plan needs is taken by somebody else.
+    Raises Conflict when the owner changed since, NotOurs when a name that the plan needs is taken by somebody else,
+    Refused when the API server does not accept an object.
     """
     if plan.status is not None and plan.status != owner.get("status"):
         owner = await client.patch_status(resource, owner, plan.status)
@@ -42,9 +47,21 @@ async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Objec
     return plan.requeue_after
 
 
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the API server has against the object becomes Refused; what it has against the operator stays what it is."""
+    try:
+        yield
+    except (Invalid, Forbidden) as error:
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            raise
+        raise Refused(error) from error
+
+
 async def _create(client: KubeClient, kind: Resource, wanted: Object, owner_uid: str) -> None:
     try:
-        await client.create(kind, wanted)
+        with _refusals():
+            await client.create(kind, wanted)
     except Conflict:
         metadata = wanted["metadata"]
         live = await client.get(kind, metadata.get("namespace"), metadata["name"])
@@ -58,10 +75,12 @@ async def _apply(client: KubeClient, kind: Resource, wanted: Object, owner_uid: 
     live = await client.get(kind, metadata.get("namespace"), metadata["name"])
     if live is None:
         # Not forced: an object that somebody makes in this very moment is not overwritten.
-        await client.apply(kind, wanted, force=False)
+        with _refusals():
+            await client.apply(kind, wanted, force=False)
         return
     _must_be_ours(kind, live, owner_uid)
-    await client.apply(kind, {**wanted, "metadata": {**metadata, "uid": live["metadata"]["uid"]}})
+    with _refusals():
+        await client.apply(kind, {**wanted, "metadata": {**metadata, "uid": live["metadata"]["uid"]}})
 
 
 def _must_be_ours(kind: Resource, live: Object, owner_uid: str) -> None:

@@ -110,12 +110,15 @@ class KubeClient:
         except NotFound:
             return None
 
-    async def list(self, resource: Resource, namespace: str | None = None, labels: str = "") -> Objects:
-        """All objects, of one namespace or of all, that match the label selector; read in pages.
+    async def list(
+        self, resource: Resource, namespace: str | None = None, labels: str = "", fields: str = ""
+    ) -> Objects:
+        """All objects, of one namespace or of all, that match the label and field selectors; read in pages.
 
         KindNotFound when the kind is not installed.
         """
-        params = {"limit": str(PAGE_SIZE)} | ({"labelSelector": labels} if labels else {})
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        params = {"limit": str(PAGE_SIZE)} | {name: selector for name, selector in selectors.items() if selector}
         while True:
             try:
                 return await self._pages(resource, namespace, params)

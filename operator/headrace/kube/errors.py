@@ -41,5 +41,15 @@ class NotOurs(Exception):
     """An object of the wanted name belongs to somebody else. It is not touched."""
 
 
+class Refused(Exception):
+    """The API server does not accept an object that a plan wants; the message is the server's. `for_good`: it is the
+    object itself, so that the same one will be refused again.
+    """
+
+    def __init__(self, error: KubeError) -> None:
+        super().__init__(str(error))
+        self.for_good = isinstance(error, Invalid)
+
+
 class LeaseLost(Exception):
     """This process is not, or no longer, the active operator: it may not write."""

@@ -21,7 +21,7 @@ from headrace.api.modelservice import Analysis, CheckStatus, NoData, Rollout, Ro
 from headrace.rollout.analysis import baseline_of, judge, window, with_unseen
 from headrace.rollout.counters import Counters
 
-# Traefik applies a change at most 2 s after the one before (FACTS: seen up to 1.9 s).
+# Traefik applies a change at most 2 s after the one before (up to 1.9 s were seen).
 APPLY_GRACE = timedelta(seconds=4)
 # What pods get at least from the moment that an operator is there (again).
 RETURN_GRACE = timedelta(minutes=2)

@@ -18,6 +18,7 @@ from headrace.serving.runtimes import METRICS_PORT, SCRAPE_PATH, SCRAPE_PORT
 # A pod that has just become ready may not be known to the gateway yet.
 SETTLE = timedelta(seconds=2)
 CRASH_RESTARTS = 2
+_MAX_MESSAGE = 700
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Observed:
     route_accepted: bool | None = None
     route_message: str = ""
     watched_since: datetime | None = None  # since when this operator is the one that acts
+    refusal: Trouble | None = None  # the API server did not take an object of the last pass
+    missing_pods: Mapping[str, Trouble] = field(default_factory=dict)  # by revision whose pods cannot be made
 
     def pods_of(self, revision: str) -> tuple[ServingPod, ...]:
         """The pods of one revision that are not on their way out."""
@@ -88,6 +91,22 @@ class Observed:
         """The counters of a revision's pods, those that are going included."""
         names = {pod.name for pod in self.pods if pod.revision == revision}
         return {name: counters for name, counters in self.counters.items() if name in names}
+
+
+def refused(message: str, *, for_good: bool) -> Trouble:
+    """The API server does not take an object that the spec asks for."""
+    hint = "correct what the spec asks for"
+    return Trouble("Config", "Refused", message[:_MAX_MESSAGE], "", "", hint, final=for_good)
+
+
+def read_missing_pods(deployment: Object) -> Trouble | None:
+    """Why a Deployment's controller cannot make its pods; None where it can."""
+    conditions = (deployment.get("status") or {}).get("conditions") or ()
+    failed = next((c for c in conditions if (c["type"], c["status"]) == ("ReplicaFailure", "True")), None)
+    if failed is None:
+        return None
+    hint = "raise the namespace's quota, ask for less, or keep to its pod security"
+    return Trouble("Config", "PodsRefused", str(failed.get("message") or "")[:_MAX_MESSAGE], "", "", hint)
 
 
 def read_pod(obj: Object) -> ServingPod:

@@ -86,12 +86,23 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
     if status.stable is None:
         return _first(service, status, target, observed, now)
     if status.canary is not None and status.canary.revision != target.revision:
-        return _supersede(status, now)
+        return _roll_on(service, status, observed, now) if _alone_answers(status) else _supersede(status, now)
     if target.revision == status.stable.revision:
         return _steady(service, status, target, observed)
     if status.canary is None:
         return _consider(service, status, target, now)
     return _roll_on(service, status, observed, now)
+
+
+def _alone_answers(status: ModelServiceStatus) -> bool:
+    """The canary is good as far as anybody knows, and stable has no ready pod: something newer waits for its turn. (A
+    canary that is to be turned back and cannot be does not hold up what may be its mend.)
+    """
+    assert status.stable is not None
+    assert status.canary is not None
+    has_requests = status.rollout is not None and status.rollout.desired_weight > 0
+    stranded = status.stable.ready_replicas == 0 and status.canary.ready_replicas > 0
+    return has_requests and stranded and status.reason != "StableUnavailable"
 
 
 def _target(service: ModelService, observed: Observed) -> Revision | None:
@@ -156,7 +167,7 @@ def _steady(service: ModelService, status: ModelServiceStatus, target: Revision,
         update={"replicas": service.spec.scaling.replicas, "model": target.model, "uri": target.uri}
     )
     trouble = _worst(observed, stable.revision)
-    degraded = trouble is not None and stable.ready_replicas < stable.replicas
+    degraded = trouble is not None and (stable.ready_replicas < stable.replicas or trouble is observed.refusal)
     settled = status.model_copy(
         update={
             "phase": Phase.STABLE,
@@ -224,7 +235,7 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
         update={
             "phase": Phase.CANARYING if outcome.rollout.desired_weight < machine.ALL else Phase.PROMOTING,
             "reason": outcome.reason,
-            "message": outcome.message,
+            "message": f"{outcome.message}; {_sentence(trouble)}" if trouble else outcome.message,
             "canary": canary,
             "rollout": outcome.rollout,
         }
@@ -415,7 +426,12 @@ def _record(
 
 
 def _worst(observed: Observed, revision: str) -> Trouble | None:
-    troubles = [pod.trouble for pod in observed.pods_of(revision) if pod.trouble is not None]
+    found = (
+        observed.refusal,
+        observed.missing_pods.get(revision),
+        *(pod.trouble for pod in observed.pods_of(revision)),
+    )
+    troubles = [trouble for trouble in found if trouble is not None]
     return min(troubles, key=lambda trouble: not trouble.final, default=None)
 
 
@@ -425,7 +441,7 @@ def _failure(trouble: Trouble) -> Failure:
         class_=known.get(trouble.failure_class, FailureClass.KILLED),
         reason=trouble.reason,
         exit_code=trouble.exit_code,
-        pod=trouble.pod,
+        pod=trouble.pod or None,
         container=trouble.container or None,
         message=trouble.message,
         retryable=not trouble.final,

@@ -9,7 +9,7 @@ from headrace.kube.plan import Event, EventType
 from headrace.tracking.errors import NotFound
 from headrace.tracking.ledger import Ledger
 
-OUTCOME_TAG = "headrace.rollout"
+ROLLOUT_TAG = "headrace.rollout"
 REASON_TAG = "headrace.rollout.reason"
 
 
@@ -40,7 +40,7 @@ async def keep(service: ModelService, ledger: Ledger) -> tuple[ModelServiceStatu
         )
     for entry in status.pending_outcomes:
         with suppress(NotFound):  # a version that somebody deleted needs no tag
-            await ledger.tag_version(name, entry.version, {OUTCOME_TAG: entry.outcome.value, REASON_TAG: entry.reason})
+            await ledger.tag_version(name, entry.version, {ROLLOUT_TAG: entry.outcome.value, REASON_TAG: entry.reason})
     return status.model_copy(update={"pending_outcomes": (), "promotion": promotion}), events
 
 

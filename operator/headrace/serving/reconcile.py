@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import aiohttp
@@ -14,9 +15,9 @@ import aiohttp
 from headrace.api.meta import Condition, ConditionStatus
 from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase, to_status_dict
 from headrace.clock import utc_now
-from headrace.kube.apply import apply
+from headrace.kube.apply import NEXT_PASS_SECONDS, apply
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import KindNotFound, NotOurs
+from headrace.kube.errors import KindNotFound, NotOurs, Refused
 from headrace.kube.keys import Key
 from headrace.kube.ownership import is_owned
 from headrace.kube.plan import Event, EventType, Plan
@@ -35,7 +36,7 @@ from headrace.kube.resources import (
 from headrace.labels import MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.rollout.counters import Counters
 from headrace.serving import promises
-from headrace.serving.observed import Observed, Owned, ServingPod, read_pod
+from headrace.serving.observed import Observed, Owned, ServingPod, Trouble, read_missing_pods, read_pod, refused
 from headrace.serving.plan import POLL_WAITING, plan
 from headrace.serving.resolve import NotResolved, resolve
 from headrace.serving.rest import Rests, is_at_rest
@@ -75,6 +76,7 @@ class ServingReconciler:
         self._mlflow = mlflow
         self._now = now
         self._since = now()
+        self._refusals: dict[Key, Trouble] = {}
         self._rests = Rests(client, Aliases(mlflow) if mlflow is not None else None)
 
     async def reconcile(self, key: Key, cause: Cause = Cause.WOKEN) -> float | None:
@@ -84,16 +86,23 @@ class ServingReconciler:
         self._rests.end(key)
         live = await self._client.get(MODELSERVICES, key.namespace, key.name)
         if live is None:
+            self._refusals.pop(key, None)
             return None
         service = ModelService.model_validate(live)
         if service.metadata.deletion_timestamp is not None:
             return None
-        observed = await self._observe(service)
+        observed = replace(await self._observe(service), refusal=self._refusals.get(key))
         planned = plan(service, observed, self._now(), self._settings)
         try:
             # Before the status is written: else each pass would write what it plans, and then that it cannot do it.
             await self._must_be_free(planned, observed, service.metadata.uid)
             again = await apply(planned, self._client, MODELSERVICES, live)
+            if again != NEXT_PASS_SECONDS:
+                self._refusals.pop(key, None)
+        except Refused as error:
+            # The next pass tells it.
+            self._refusals[key] = refused(str(error), for_good=error.for_good)
+            return POLL_WAITING
         except NotOurs as error:
             return await self._say(service, observed, "NameInUse", str(error))
         await self._tell_registry(key)
@@ -110,6 +119,7 @@ class ServingReconciler:
         pods = tuple(read_pod(obj) for obj in await self._client.list(PODS, namespace, labels))
         templates: dict[str, Object] = {}
         owned: list[Owned] = []
+        missing: dict[str, Trouble] = {}
         route: Object | None = None
         gateway_api, routes = await self._routes(service)
         for resource in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES):
@@ -119,6 +129,8 @@ class ServingReconciler:
                     continue
                 meta = obj["metadata"]
                 owned.append(Owned(resource, meta["name"], meta["uid"], (meta.get("labels") or {}).get(REVISION, "")))
+                if resource == DEPLOYMENTS and (trouble := read_missing_pods(obj)) is not None:
+                    missing[owned[-1].revision] = trouble
                 if resource == CONTROLLERREVISIONS:
                     templates[meta["name"]] = obj["data"]["template"]
                 if resource == HTTPROUTES:
@@ -142,6 +154,7 @@ class ServingReconciler:
             route_accepted=accepted,
             route_message=message,
             watched_since=self._since,
+            missing_pods=missing,
         )
 
     async def _routes(self, service: ModelService) -> tuple[bool, Objects]:

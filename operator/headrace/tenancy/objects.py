@@ -15,7 +15,7 @@ SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 STORAGE_SECRET = "headrace-storage"
 READ_SECRET = "headrace-storage-read"
 TENANT_CONFIGMAP = "headrace-tenant"
-# Pods of training and of serving run as these: they need nothing of the API server.
+# For pods that name one of them: they need nothing of the API server.
 SERVICE_ACCOUNT_NAMES = ("trainer", "server")
 
 TENANT_LABEL = "headrace.dev/tenant"

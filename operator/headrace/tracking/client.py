@@ -7,11 +7,12 @@ Reference: MLflow's REST API 2.0, and 3.0 for the grants of its basic-auth app.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
 
+from headrace.kube.errors import LeaseLost
 from headrace.tracking.errors import AlreadyExists, NotFound, TrackingError, TrackingForbidden, TrackingUnavailable
 from headrace.tracking.records import (
     Experiment,
@@ -20,6 +21,7 @@ from headrace.tracking.records import (
     Permission,
     RegisteredModel,
     Run,
+    RunStatus,
 )
 
 CALL_SECONDS = 10.0
@@ -42,11 +44,21 @@ _TAG_KEY = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class MlflowClient:
-    """Calls `url` as `username`; without a user name, an MLflow without authentication."""
+    """Calls `url` as `username`; without a user name, an MLflow without authentication. Writes ask `may_write` first,
+    and raise LeaseLost when the answer is no.
+    """
 
-    def __init__(self, url: str, username: str, password: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        url: str,
+        username: str,
+        password: str,
+        session: aiohttp.ClientSession,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.url = url.rstrip("/")
         self._session = session
+        self._may_write = may_write
         self._headers = {}
         if username:
             self._headers["Authorization"] = aiohttp.encode_basic_auth(username, password, "utf-8")
@@ -77,6 +89,13 @@ class MlflowClient:
 
     async def set_tag(self, run_id: str, key: str, value: str) -> None:
         await self._post("runs/set-tag", f"run {run_id}", {"run_id": run_id, "key": key, "value": value})
+
+    async def update_run(self, run_id: str, status: RunStatus, end_time: int | None) -> None:
+        """`end_time` in milliseconds since 1970."""
+        body: dict[str, Any] = {"run_id": run_id, "status": status.value}
+        if end_time is not None:
+            body["end_time"] = end_time
+        await self._post("runs/update", f"run {run_id}", body)
 
     # -- the registry --------------------------------------------------------------------------------------------------
 
@@ -185,6 +204,9 @@ class MlflowClient:
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         subject = f"MLflow at {self.url}: {method} of {what}"
+        # Some questions are asked by POST.
+        if method != "GET" and not path.endswith("/search") and not self._may_write():
+            raise LeaseLost(f"{subject}: not sent, this process does not hold the lease")
         try:
             async with self._session.request(
                 method,

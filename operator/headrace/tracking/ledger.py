@@ -10,6 +10,7 @@ so two namespaces never share one.
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import (
@@ -33,6 +34,7 @@ from headrace.tracking.records import (
     Permission,
     RegisteredModel,
     Run,
+    RunStatus,
 )
 
 
@@ -91,6 +93,18 @@ class Ledger:
         """The run that the launcher made for the TrainingJob with this uid: the oldest, if user code made more."""
         runs = await self._client.search_runs(experiment_id, UID_TAG, uid)
         return runs[0] if runs else None
+
+    async def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Write what was decided on a run. Tags are overwritten by the same value: safe to repeat."""
+        for key, value in sorted(tags.items()):
+            await self._client.set_tag(run_id, key, value)
+
+    async def fail_run(self, run_id: str, ended: datetime | None, tags: Mapping[str, str]) -> None:
+        """The run is FAILED since `ended`; one that somebody deleted is left in peace."""
+        end_time = None if ended is None else int(ended.timestamp() * 1000)
+        with suppress(NotFound):
+            await self.tag_run(run_id, tags)
+            await self._client.update_run(run_id, RunStatus.FAILED, end_time)
 
     # -- models and versions -------------------------------------------------------------------------------------------
 

@@ -117,6 +117,8 @@ class ModelVersion:
 UID_TAG = "headrace.uid"
 DIGEST_TAG = "headrace.digest"
 NAMESPACE_TAG = "headrace.namespace"
+GATE_TAG = "headrace.gate"
+OUTCOME_TAG = "headrace.outcome"
 PROMOTION_TAG_PREFIX = "headrace.promotion."
 
 

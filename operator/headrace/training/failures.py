@@ -58,6 +58,9 @@ HINTS: dict[str, str] = {
     "this namespace, or correct podTemplate's volumes",
     Reason.CONTAINER_FAILED: "look at that container in podTemplate: kubectl logs POD -c CONTAINER; what only "
     "accompanies the training is best an init container with restartPolicy Always, whose end is not asked about",
+    Reason.REFUSED: "the API server does not take what the spec asks for: correct it in a new TrainingJob",
+    Reason.PODS_REFUSED: "the message is the Job controller's: make the service account or priority class that "
+    "podTemplate names, raise the quota, or keep to the namespace's pod security",
     Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob; the last checkpoint is kept",
     Reason.TENANT_NOT_FOUND: "run: headrace tenant add NAMESPACE",
     Reason.TRACKING_NOT_CONFIGURED: "install the chart with mlflow.enabled or mlflow.url, or leave spec.tracking out",
@@ -162,7 +165,8 @@ def pod_cause(pod: Pod, now: datetime) -> Cause | None:
         return by_side
     if pod.phase is PodPhase.FAILED and ended is None:
         message = pod.message or f"the node refused the pod: {pod.reason}"
-        return Cause(FailureClass.DISRUPTED, pod.reason or Reason.POD_REFUSED, message, now, pod.name)
+        reason, hint = pod.reason or Reason.POD_REFUSED, HINTS[Reason.POD_REFUSED]
+        return Cause(FailureClass.DISRUPTED, reason, message, now, pod.name, hint=hint)
     if pod.index == 0 and ended is not None and record is None and not _ended_by_deletion(pod, ended):
         return without_record(pod, now)
     if pod.deleted_at is not None:

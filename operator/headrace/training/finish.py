@@ -26,7 +26,7 @@ from headrace.api.trainingjob import (
 from headrace.kube.plan import Event, EventType
 from headrace.tracking.errors import AliasReserved, TrackingError
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import DIGEST_TAG, Run
+from headrace.tracking.records import DIGEST_TAG, GATE_TAG, OUTCOME_TAG, Run
 from headrace.training.states import Reason
 
 
@@ -89,6 +89,8 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     uri, digest = status.model.uri or "", status.model.digest or ""
     run = verify(await ledger.find_run(status.run.experiment_id or "", metadata.uid), uri, digest)
     gate = judge(spec.evaluation.gates, run.metrics) if spec.evaluation else None
+    if gate is not None:
+        await ledger.tag_run(run.id, {GATE_TAG: "passed" if gate.passed else f"failed: {_missed(gate)}"})
     if gate is not None and not gate.passed:
         return _not_met(status, gate, now)
     model = await ledger.ensure_model(metadata.namespace, spec.output.model, tenant_user)
@@ -116,8 +118,7 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
 
 
 def _not_met(status: TrainingJobStatus, gate: Gate, now: datetime) -> Verdict:
-    missed = "; ".join(_sentence(check) for check in gate.checks if not check.passed)
-    message = f"not registered: {missed}"
+    message = f"not registered: {_missed(gate)}"
     failure = Failure(
         class_=FailureClass.GATE,
         reason=Reason.GATE_FAILED,
@@ -139,12 +140,33 @@ def _not_met(status: TrainingJobStatus, gate: Gate, now: datetime) -> Verdict:
     return Verdict(done, Event(EventType.WARNING, Reason.GATE_FAILED, message))
 
 
+def _missed(gate: Gate) -> str:
+    return "; ".join(_sentence(check) for check in gate.checks if not check.passed)
+
+
 def _sentence(check: GateCheck) -> str:
     if check.value is None:
         return f"{check.metric} was never logged"
     bounds = [f"at least {format_decimal(check.min)}"] if check.min is not None else []
     bounds += [f"at most {format_decimal(check.max)}"] if check.max is not None else []
     return f"{check.metric} is {check.value}, must be {' and '.join(bounds)}"
+
+
+def is_run_open(status: TrainingJobStatus) -> bool:
+    """Whether the job has failed for good and its run has not been told (pure)."""
+    run = status.run
+    return status.state is State.FAILED and run is not None and bool(run.id) and run.ended is None
+
+
+async def end_run(status: TrainingJobStatus, ledger: Ledger) -> TrainingJobStatus:
+    """End the run of a job that failed for good, with the cause as a tag; the status that says so.
+
+    Raises TrackingError.
+    """
+    assert status.run is not None
+    cause = f"{status.failure.class_.value}/{status.failure.reason}" if status.failure else status.reason or ""
+    await ledger.fail_run(status.run.id, status.completion_time, {OUTCOME_TAG: f"failed: {cause}"})
+    return status.model_copy(update={"run": status.run.model_copy(update={"ended": True})})
 
 
 def refused(status: TrainingJobStatus, error: TrackingError, now: datetime) -> Verdict:

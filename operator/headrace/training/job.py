@@ -29,7 +29,8 @@ from headrace.training.overlay import overlay
 PROTOCOL = 1
 TENSORFLOW_PORT = 2222
 PROGRESS_PORT = 9400
-NAME_DEADLINE_SECONDS = 120
+# A worker waits for its peers' names for longer than the operator waits for their pods: the operator can tell why.
+NAME_MARGIN_SECONDS = 60
 GRACE_SECONDS = 30
 LAUNCHER_GRACE_SECONDS = 25  # for the checkpoint and its upload, within the pod's grace
 
@@ -138,6 +139,7 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
     spec, metadata = job.spec, job.metadata
     name = attempt_name(metadata.name, context.number)
     workers = spec.strategy.workers
+    name_deadline = spec.start_deadline_seconds + NAME_MARGIN_SECONDS
     config: Object = {
         "protocol": PROTOCOL,
         "job": {
@@ -146,7 +148,7 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
             "uid": metadata.uid,
             "attempt": context.number,
         },
-        "workers": {"count": workers, "port": TENSORFLOW_PORT, "nameDeadlineSeconds": NAME_DEADLINE_SECONDS},
+        "workers": {"count": workers, "port": TENSORFLOW_PORT, "nameDeadlineSeconds": name_deadline},
         "source": {"path": "/headrace/source", "entrypoint": spec.entrypoint},
         "parameters": dict(spec.parameters),
         "progressPort": PROGRESS_PORT,

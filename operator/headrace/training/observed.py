@@ -167,6 +167,7 @@ class Observed:
     source: Source | None  # None: no such ConfigMap, or the script is in the image
     live: Live | None = None
     strangers: tuple[Pod, ...] = ()  # of an earlier TrainingJob of the same name
+    refusal: str = ""  # why the Job controller could not make pods of the current attempt, where some are missing
 
     def job(self, name: str) -> Job | None:
         """The Job of that name, if it is there."""

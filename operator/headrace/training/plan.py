@@ -23,6 +23,7 @@ from headrace.api.trainingjob import (
     TrainingJobStatus,
     Worker,
 )
+from headrace.kube.errors import Refused
 from headrace.kube.plan import Delete, Event, EventType, Plan
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, SERVICES, TRAININGJOBS
 from headrace.settings import Settings
@@ -48,7 +49,7 @@ from headrace.training.job import (
     render_service,
     render_source,
 )
-from headrace.training.observed import Job, Live, Observed, Pod, ended_at
+from headrace.training.observed import Job, Observed, Pod, ended_at
 from headrace.training.record import Record
 from headrace.training.release import release
 from headrace.training.sidecars import HINT as SIDECAR_HINT
@@ -59,6 +60,8 @@ from headrace.training.status import finish_status, take_live, take_record
 POLL_RUNNING = 5.0
 POLL_WAITING = 2.0
 POLL_ENDING = 1.0
+# The Job controller makes pods at once; after this long something keeps it from it.
+PODS_MADE_WITHIN = timedelta(seconds=3)
 PREPARE_REASONS = {
     "Preparing": Reason.PREPARING,
     "Exporting": Reason.EXPORTING,
@@ -123,6 +126,17 @@ class _Draft:
 
     plan: Plan
     status: TrainingJobStatus | None = None
+
+
+def after_refusal(job: TrainingJob, refusal: Refused, now: datetime, settings: Settings) -> Plan:
+    """The next pass after the API server did not take an object of the attempt that was to begin."""
+    problem = Problem(FailureClass.CONFIG, Reason.REFUSED, str(refusal)[:768])
+    if refusal.for_good:
+        draft = _fail_to_begin(job, Cause(problem.failure_class, problem.reason, problem.message, now), now)
+    else:
+        draft = _wait_to_begin(job, problem, now)
+    assert draft.status is not None
+    return replace(draft.plan, status=finish_status(job, _with_run_url(draft.status, settings), now))
 
 
 def _plan(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
@@ -351,7 +365,7 @@ def _during_an_attempt(job: TrainingJob, observed: Observed, start: Start, now: 
         return _Draft(Plan(requeue_after=POLL_RUNNING), queued) if not job.spec.suspend else _suspend(job, batch)
     if job.spec.suspend or batch.suspended or batch.deleting:
         return _suspend(job, batch)
-    return _active(job, batch, pods, observed.live, now)
+    return _active(job, batch, pods, observed, now)
 
 
 def _begin_again(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
@@ -362,6 +376,8 @@ def _begin_again(job: TrainingJob, observed: Observed, start: Start, now: dateti
     if problem := _source_problem(job, observed) or start.problem:
         return _wait_to_begin(job, problem, now)
     assert job.status.attempt is not None
+    if job.status.reason == Reason.REFUSED:  # which it is until it is taken
+        return _create(job, observed, start, settings)
     message = f"attempt {job.status.attempt.number} begins"
     begun = job.status.model_copy(
         update={
@@ -481,7 +497,8 @@ def _take_chief_record(status: TrainingJobStatus, pods: tuple[Pod, ...]) -> Trai
     return take_record(status, chief.record) if chief is not None and chief.record is not None else status
 
 
-def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | None, now: datetime) -> _Draft:
+def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Observed, now: datetime) -> _Draft:
+    live = observed.live
     status = job.status.model_copy(update={"workers": tuple(_worker(pod) for pod in pods)})
     status = _take_image(status, pods)
     if lost := next((pod for pod in pods if is_lost(pod, now)), None):
@@ -490,7 +507,7 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | No
         return _stop(job, batch, message, Event(EventType.WARNING, Reason.NODE_LOST, message))
     if stayed := overstayed(pods, now):
         return _stop_sidecars(job.model_copy(update={"status": status}), batch, stayed)
-    if waiting := waiting_for(pods, now):
+    if waiting := waiting_for(pods, now) or _missing(job, batch, pods, observed.refusal, now):
         return _waiting(job.model_copy(update={"status": status}), batch, pods, waiting, now)
     chief = next((pod for pod in pods if pod.index == 0), None)
     if chief is None or not chief.node:
@@ -515,6 +532,16 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], live: Live | No
     requeue = POLL_RUNNING if state == State.RUNNING and live is not None else POLL_WAITING
     status = status.model_copy(update={"state": state, "reason": reason, "message": message})
     return _Draft(Plan(requeue_after=requeue), status)
+
+
+def _missing(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], refusal: str, now: datetime) -> Waiting | None:
+    """The Job controller could not make all the pods, and says so in an Event only."""
+    wanted = job.spec.strategy.workers
+    if len(pods) >= wanted or batch.started_at is None or now < batch.started_at + PODS_MADE_WITHIN:
+        return None
+    said = refusal or "the Job controller does not say why"
+    message = f"{len(pods)} of {wanted} pods of Job {batch.name} were made: {said}"
+    return Waiting(FailureClass.CONFIG, Reason.PODS_REFUSED, message, "")
 
 
 def _what_goes_on(pods: tuple[Pod, ...]) -> str:
@@ -546,7 +573,8 @@ def _waiting(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], waiting: Waiti
     until = (since + timedelta(seconds=job.spec.start_deadline_seconds)).strftime("%H:%M:%S")
     message = f"{waiting.message[:700]}; waits until {until} UTC{'; ' + hint if hint else ''}"
     status = job.status.model_copy(update={"state": state, "reason": waiting.reason, "message": message[:1024]})
-    event = Event(EventType.WARNING, waiting.reason, f"pod {waiting.pod}: {waiting.message[:700]}")
+    about = f"pod {waiting.pod}: " if waiting.pod else ""
+    event = Event(EventType.WARNING, waiting.reason, f"{about}{waiting.message[:700]}")
     events = _unless_told(job.status, status, event)
     return _Draft(Plan(events=events, requeue_after=min(POLL_RUNNING, max(left, 0.5))), status)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -10,28 +11,32 @@ from typing import Any
 
 import aiohttp
 
-from headrace.api.trainingjob import FailureClass, State, TrainingJob
+from headrace.api.trainingjob import FailureClass, State, TrainingJob, to_status_dict
 from headrace.clock import utc_now
 from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import NotOurs
+from headrace.kube.errors import NotOurs, Refused
 from headrace.kube.keys import Key
+from headrace.kube.ownership import is_owned
 from headrace.kube.plan import Plan
-from headrace.kube.resources import CONFIGMAPS, JOBS, PODS, TRAININGJOBS, Object
+from headrace.kube.resources import CONFIGMAPS, EVENTS, JOBS, PODS, TRAININGJOBS, Object
 from headrace.labels import TRAINING_JOB, TRAINING_JOB_UID
 from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
 from headrace.tracking.errors import TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
-from headrace.training.finish import finish, refused
+from headrace.training.finish import end_run, finish, is_run_open, refused
 from headrace.training.job import PROGRESS_PORT, attempt_name, source_name
-from headrace.training.observed import Live, Observed, Pod, Source, read_job, read_live, read_pod, read_source
-from headrace.training.plan import POLL_ENDING, POLL_RUNNING, POLL_WAITING, Problem, Start, plan
+from headrace.training.observed import Job, Live, Observed, Pod, Source, read_job, read_live, read_pod, read_source
+from headrace.training.plan import POLL_ENDING, POLL_RUNNING, POLL_WAITING, Problem, Start, after_refusal, plan
 from headrace.training.release import release
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status
 
+log = logging.getLogger(__name__)
+
 TENANT_CONFIGMAP = "headrace-tenant"
+POLL_UNTOLD = 30.0
 MAX_PROGRESS_BYTES = 64 * 1024
 
 
@@ -64,11 +69,15 @@ class TrainingReconciler:
             return await self._finish(job, live, observed, now)
         start = await self._start(job, observed)
         planned = plan(job, observed, start, now, self._settings)
+        if is_run_open(job.status) and planned.status is not None:
+            planned = await self._end_run(job, planned)
         return await self._apply(job, live, planned, now)
 
     async def _apply(self, job: TrainingJob, live: Object, planned: Plan, now: datetime) -> float | None:
         try:
             return await apply(planned, self._client, TRAININGJOBS, live)
+        except Refused as error:
+            return await apply(after_refusal(job, error, now, self._settings), self._client, TRAININGJOBS, live)
         except NotOurs as error:
             fresh = await self._client.get(TRAININGJOBS, job.metadata.namespace, job.metadata.name)
             if fresh is None or fresh["metadata"]["uid"] != job.metadata.uid:
@@ -93,10 +102,23 @@ class TrainingReconciler:
         return Observed(
             jobs=jobs,
             pods=ours,
+            refusal=await self._refusal(job, jobs, ours),
             source=await self._source(job),
             live=await self._progress(job, ours),
             strangers=strangers,
         )
+
+    async def _refusal(self, job: TrainingJob, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> str:
+        """What the Job controller's last Event says of pods that it could not make; read where some are missing."""
+        attempt = job.status.attempt
+        batch = next((found for found in jobs if attempt is not None and found.name == attempt.job), None)
+        there = sum(attempt is not None and pod.attempt == attempt.number for pod in pods)
+        if batch is None or batch.complete or batch.failed or batch.suspended or there >= job.spec.strategy.workers:
+            return ""
+        fields = f"involvedObject.uid={batch.uid},reason=FailedCreate"
+        events = await self._client.list(EVENTS, job.metadata.namespace, fields=fields)
+        latest = max(events, key=lambda event: event.get("lastTimestamp") or "", default={})
+        return str(latest.get("message") or "")
 
     async def _source(self, job: TrainingJob) -> Source | None:
         """The pinned copy of the script, or before there is one the user's ConfigMap."""
@@ -105,7 +127,8 @@ class TrainingReconciler:
             return None
         if job.status.source is not None:
             pinned = await self._client.get(CONFIGMAPS, job.metadata.namespace, source_name(job.metadata.name))
-            if pinned is not None:
+            # An earlier job of the same name may have left one that the garbage collector has not come to.
+            if pinned is not None and is_owned(pinned, job.metadata.uid):
                 return read_source(pinned)
         found = await self._client.get(CONFIGMAPS, job.metadata.namespace, reference.name)
         return read_source(found) if found is not None else None
@@ -168,6 +191,18 @@ class TrainingReconciler:
         status = finish_status(job, verdict.status, now)
         done = Plan(status=status, patches=patches, events=(verdict.event,), requeue_after=POLL_ENDING)
         return await apply(done, self._client, TRAININGJOBS, live)
+
+    async def _end_run(self, job: TrainingJob, planned: Plan) -> Plan:
+        """The job has failed for good, and its run may say RUNNING: the launcher does not always live to end it."""
+        if self._ledger is None:
+            return planned
+        try:
+            ended = await end_run(job.status, self._ledger)
+        except TrackingError as error:
+            log.info("%s/%s: its run is still to be ended: %s", job.metadata.namespace, job.metadata.name, error)
+            again = POLL_UNTOLD if planned.requeue_after is None else min(planned.requeue_after, POLL_UNTOLD)
+            return replace(planned, requeue_after=again)
+        return replace(planned, status=to_status_dict(ended))
 
     async def _wait_for_tracking(
         self, job: TrainingJob, live: Object, *, patches_of: Plan, error: TrackingError, now: datetime

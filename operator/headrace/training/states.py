@@ -11,13 +11,15 @@ FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED})
 
 
 class Reason:
-    """Reasons of states, conditions and failures. CamelCase, documented in docs/reference/failures.md."""
+    """Reasons of states, conditions and failures. CamelCase; docs/reference/failures.md has those of failures."""
 
     ACCEPTED = "Accepted"
     SOURCE_NOT_FOUND = "SourceNotFound"
     ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
     NAME_IN_USE = "NameInUse"
     WAITING_FOR_PODS = "WaitingForPods"
+    REFUSED = "Refused"
+    PODS_REFUSED = "PodsRefused"
     WAITING_FOR_QUOTA = "WaitingForQuota"
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL = "ImagePull"

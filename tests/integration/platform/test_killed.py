@@ -38,7 +38,7 @@ from headrace.kube.resources import (
     Resource,
 )
 from headrace.serving.owners import PromotionOwners
-from headrace.serving.promises import OUTCOME_TAG
+from headrace.serving.promises import ROLLOUT_TAG
 from headrace.serving.reconcile import ServingReconciler
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger, model_name
@@ -339,7 +339,7 @@ async def roll_out_and_promote(servers: Servers, namespace: str, die_after: int 
     assert model.aliases == {"candidate": "2", "champion": "2"}, tale
     assert [write[-1] for write in way.writes() if "registered-models/alias champion" in write] == ["1", "2"], tale
     assert model.tags[f"{PROMOTION_TAG_PREFIX}champion"] == f"{namespace}/{NAME}", tale
-    told = [(await mlflow.get_model_version(way.model, version)).tags.get(OUTCOME_TAG) for version in ("1", "2")]
+    told = [(await mlflow.get_model_version(way.model, version)).tags.get(ROLLOUT_TAG) for version in ("1", "2")]
     assert told == [None, "Promoted"], tale
     kinds = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS)
     objects = {("Service", NAME), ("HTTPRoute", NAME), *((kind.kind, revision) for kind in kinds)}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from headrace.api.modelservice import ModelService
 from headrace.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES
 from headrace.rollout.machine import APPLY_GRACE
-from headrace.serving.observed import Observed, Owned, Trouble
+from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
 from headrace.serving.plan import RETRY_ANNOTATION, plan
 from headrace.serving.revision import Artifact, revision_name
 from serving_builders import NOW, UID, artifact, model_service, serving_pod
@@ -37,6 +37,8 @@ class Cluster:
         self.deleted = []
         self.lose_writes_after_status = False
         self.conflict = ""
+        self.refusal = None
+        self.missing_pods = {}
 
     def revision(self, version):
         return revision_name(self.service, artifact(version))
@@ -72,6 +74,8 @@ class Cluster:
             weights=self.weights,
             route_conflict=self.conflict,
             route_accepted=True,
+            refusal=self.refusal,
+            missing_pods=self.missing_pods,
         )
 
     def step(self, seconds=1):
@@ -169,6 +173,51 @@ def test_nothing_is_stable_before_all_of_its_pods_are_ready():
         cluster.step()
 
     assert (cluster.status.stable, cluster.status.reason) == (None, "WaitingForPods")
+
+
+def test_what_the_api_server_does_not_take_is_told_once_and_tried_again():
+    cluster = Cluster()
+    cluster.refusal = refused("PATCH of Deployment: 422 Invalid: must be an integer", for_good=True)
+    cluster.unready.add(cluster.revision(1))
+
+    first, second, third = cluster.step(), cluster.step(), cluster.step()
+
+    assert (cluster.status.phase, cluster.status.reason) == ("Failed", "Refused")
+    assert "must be an integer" in cluster.status.message
+    assert [event.reason for event in first.events] == ["Refused"]
+    assert (second.events, third.events, third.status) == ((), (), second.status)
+    assert DEPLOYMENTS in [kind for kind, _ in third.applies]
+
+
+def test_pods_that_cannot_be_made_are_told_with_their_controllers_words():
+    cluster = Cluster()
+    revision = cluster.revision(1)
+    conditions = [{"type": "ReplicaFailure", "status": "True", "message": "pods are forbidden: exceeded quota"}]
+    cluster.missing_pods = {revision: read_missing_pods({"status": {"conditions": conditions}})}
+    cluster.unready.add(revision)
+
+    cluster.step()
+
+    assert (cluster.status.phase, cluster.status.reason) == ("Pending", "PodsRefused")
+    assert "exceeded quota" in cluster.status.message
+
+
+def test_a_deployment_whose_pods_can_be_made_is_no_trouble():
+    conditions = [{"type": "ReplicaFailure", "status": "False", "message": ""}]
+
+    assert read_missing_pods({"status": {"conditions": conditions}}) is read_missing_pods({}) is None
+
+
+def test_a_canary_that_waits_for_its_pods_says_what_keeps_them():
+    cluster = stable().serve(2)
+    cluster.unready.add(cluster.revision(2))
+    cluster.missing_pods = {cluster.revision(2): Trouble("Config", "PodsRefused", "exceeded quota", "", "")}
+
+    cluster.step()
+    cluster.step()
+
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "Preparing")
+    assert "exceeded quota" in cluster.status.message
 
 
 def test_a_revision_is_a_deployment_a_service_a_budget_and_a_record():
@@ -314,6 +363,23 @@ def test_a_version_that_is_newer_than_the_canary_supersedes_it_and_gets_its_own_
 
     assert cluster.status.canary.revision == cluster.revision(3)
     assert cluster.status.rollout.step == 0
+
+
+def test_something_newer_waits_while_the_canary_alone_answers():
+    cluster = stable().serve(2)
+    while (cluster.weights or {}).get(cluster.revision(2)) != 50:
+        cluster.step()
+    cluster.unready.add(cluster.revision(1))
+    cluster.step()
+    cluster.serve(3)
+
+    kept = [(cluster.step(), cluster.weights)[1] for _ in range(5)]
+    cluster.until("Stable")
+
+    assert kept == [{cluster.revision(1): 50, cluster.revision(2): 50}] * 5
+    assert cluster.status.stable.revision == cluster.revision(2)
+    cluster.until("Canarying")
+    assert cluster.status.canary.revision == cluster.revision(3)
 
 
 def test_a_canary_is_watched_while_the_registry_is_away():

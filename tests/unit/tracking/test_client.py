@@ -8,11 +8,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from headrace.kube.errors import LeaseLost
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import AlreadyExists, NotFound, TrackingError, TrackingForbidden, TrackingUnavailable
 
 
-def answer(status, body, call=lambda client: client.current_user(), password="secret-password"):
+def answer(status, body, call=lambda client: client.current_user(), password="secret-password", may_write=lambda: True):
     """Calls a server that answers with this; returns the result and the requests that it got."""
     seen = []
 
@@ -32,7 +33,8 @@ def answer(status, body, call=lambda client: client.current_user(), password="se
         port = runner.addresses[0][1]
         try:
             async with aiohttp.ClientSession() as session:
-                return await call(MlflowClient(f"http://127.0.0.1:{port}/", "operator", password, session)), seen
+                client = MlflowClient(f"http://127.0.0.1:{port}/", "operator", password, session, may_write)
+                return await call(client), seen
         finally:
             await runner.cleanup()
 
@@ -143,3 +145,24 @@ def test_a_search_of_models_reads_all_pages_with_their_aliases():
 def test_a_value_that_would_change_the_filter_is_not_sent(value):
     with pytest.raises(ValueError, match="quote"):
         answer(200, {}, lambda client: client.search_runs("1", "headrace.uid", value))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda client: client.set_alias("team-a.text", "champion", "2"),
+        lambda client: client.create_model_version("team-a.text", "s3://a/b", "r1", {}),
+        lambda client: client.set_tag("r1", "headrace.gate", "passed"),
+    ],
+)
+def test_who_does_not_hold_the_lease_writes_nothing(write):
+    with pytest.raises(LeaseLost):
+        answer(200, {}, write, may_write=lambda: False)
+
+
+def test_who_does_not_hold_the_lease_may_still_ask():
+    found, seen = answer(
+        200, {"runs": []}, lambda client: client.search_runs("1", "headrace.uid", "uid"), may_write=lambda: False
+    )
+
+    assert (found, [request.method for request in seen]) == ([], ["POST"])

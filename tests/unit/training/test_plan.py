@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 
 from headrace.api.common import FailureClass
+from headrace.kube.errors import Forbidden, Invalid, Refused
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, PODS, SERVICES, TRAININGJOBS
 from headrace.training.observed import Live, Observed, Source
-from headrace.training.plan import Problem, Start, plan
+from headrace.training.plan import Problem, Start, after_refusal, plan
 from headrace.training.record import Progress
 from training_builders import (
     NOW,
@@ -189,6 +190,46 @@ def test_an_attempt_whose_job_was_not_made_begins_when_what_was_missing_is_there
 
     assert kinds(planned) == [NETWORKPOLICIES, CONFIGMAPS, SERVICES, JOBS]
     assert (planned.status["reason"], planned.status["run"]["experimentID"]) == ("WaitingForPods", "7")
+
+
+def test_what_the_api_server_will_never_take_ends_the_job_and_says_why():
+    refusal = Refused(Invalid("POST of Job: 422 Invalid: must be an integer", status=422))
+
+    planned = after_refusal(training_job(begun()), refusal, NOW, SETTINGS)
+
+    assert (planned.status["state"], planned.status["reason"]) == ("Failed", "Refused")
+    assert (planned.status["failure"]["class"], planned.status.get("attemptsCounted", 0)) == ("Config", 0)
+    assert "must be an integer" in planned.status["message"]
+
+
+def test_what_the_api_server_does_not_take_now_is_tried_again_until_the_start_deadline():
+    refusal = Refused(Forbidden("POST of Job: 403 Forbidden: exceeded quota", status=403))
+
+    first = after_refusal(training_job(begun()), refusal, NOW, SETTINGS)
+    again = look(training_job(first.status), NOTHING, now=NOW + 2 * SECOND)
+    second = after_refusal(training_job(again.status), refusal, NOW + 2 * SECOND, SETTINGS)
+    too_late = after_refusal(training_job(second.status), refusal, NOW + 601 * SECOND, SETTINGS)
+
+    assert (first.status["state"], first.status["reason"]) == ("Pending", "Refused")
+    assert "exceeded quota" in first.status["message"]
+    assert JOBS in kinds(again)
+    assert first.status == again.status == second.status
+    assert (len(first.events), second.events) == (1, ())
+    assert (too_late.status["state"], too_late.status["failure"]["reason"]) == ("Failed", "Refused")
+
+
+def test_pods_that_the_job_controller_cannot_make_are_told_with_its_words_and_waited_for_until_the_start_deadline():
+    batch = batch_job(startTime=stamp(NOW))
+    observed = Observed((batch,), (pod(0),), None, refusal='error looking up service account "nobody"')
+
+    early = look(training_job(under_way()), observed, now=NOW + 2 * SECOND)
+    waiting = look(training_job(under_way()), observed, now=NOW + 4 * SECOND)
+    too_late = look(training_job(under_way()), observed, now=NOW + 601 * SECOND)
+
+    assert early.status["reason"] != "PodsRefused"
+    assert (waiting.status["state"], waiting.status["reason"]) == ("Starting", "PodsRefused")
+    assert '1 of 2 pods of Job text-1 were made: error looking up service account "nobody"' in waiting.status["message"]
+    assert (too_late.status["state"], too_late.status["failure"]["class"]) == ("Failed", "Config")
 
 
 def test_an_attempt_that_is_suspended_before_its_job_was_made_makes_none():
