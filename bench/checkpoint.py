@@ -1,12 +1,14 @@
-"""What checkpoints and tracking cost a training: the text generator trained with Headrace's hooks and without, in
-pairs.
+"""What checkpoints, tracking and progress cost a training: the text generator trained by the launcher and by plain
+Python, in pairs.
 
-    python bench/checkpoint.py [--pairs=3] [--epochs=2] [--json]
+    python bench/checkpoint.py [--pairs=5] [--epochs=10] [--json]
 
 A pair is two runs of examples/text-generator/train.py right after each other, in changing order: one by plain Python,
-one by `python -m headrace_trainer.child` with checkpoints (at least five), all messages read from the pipe. Compared
-is the time inside of `fit`. The result is the median over the pairs; CPU time is given as well, which other loads on
-the machine disturb less.
+one by `python -m headrace_trainer` as in a pod, with checkpoints (at least five) uploaded to a real S3 store, its run
+in a real MLflow, and /progress asked every 5 s as the operator does. Compared is the time inside of `fit`; the CPU
+time of the second is that of `fit` and of the launcher together. The result is the median over the pairs. MLflow and
+the store run on the same cores here, which slows `fit` down beside what is measured. The default of --epochs is the
+example's own.
 """
 
 from __future__ import annotations
@@ -18,16 +20,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
+import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import boto3
+
+from headrace_local import platform, ports
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "text-generator"
 CHECKPOINTS = 5
 LIMIT_SECONDS = 1800
+PROGRESS_SECONDS = 5.0
+BUCKET = "bench"
 
-# Runs the script given as its first argument with a clock around `fit`, outside of whatever is around it already.
+# Runs the example's script with a clock around `fit`, outside of whatever is around it already.
 TIMED = """
 import os, runpy, sys, time
 import keras
@@ -40,52 +50,136 @@ def fit(*args, **kwargs):
         with open(os.environ["BENCH_RESULT"], "w") as file:
             file.write(f"{time.perf_counter() - wall} {time.process_time() - cpu}")
 keras.Model.fit = fit
-script, sys.argv = sys.argv[1], sys.argv[1:]
-runpy.run_path(script, run_name="__main__")
+sys.argv[0] = os.environ["BENCH_SCRIPT"]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One run: seconds inside of `fit`, and how many checkpoints and messages it made."""
+    """One run: seconds inside of `fit`, and of CPU; how many checkpoints were kept and how many values logged."""
 
     wall: float
     cpu: float
     checkpoints: int = 0
-    messages: int = 0
+    values: int = 0
 
 
-def run(directory: Path, epochs: int, checkpoint_seconds: float | None) -> Timing:
-    """Trains once; `checkpoint_seconds` None is plain Python."""
-    result = directory / "seconds"
-    environment = {**os.environ, "BENCH_RESULT": str(result), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "0"}
-    script = [str(directory / "timed.py"), str(EXAMPLE / "train.py")]
-    arguments = [f"--data={directory / 'corpus.npz'}", f"--epochs={epochs}"]
-    if checkpoint_seconds is None:
-        output = directory / "plain.log"
-        _finish(_start([sys.executable, *script, *arguments], environment, output), output)
-        return _timing(result, [])
-    receive, send = os.pipe()
-    environment |= {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "runtimes" / "trainer"), os.environ.get("PYTHONPATH")])),
-        "HEADRACE_CHILD_FD": str(send),
-        "HEADRACE_CHECKPOINT_INTERVAL": str(checkpoint_seconds),
-    }
-    messages: list[str] = []
-    with tempfile.TemporaryDirectory(dir=directory) as checkpoints, os.fdopen(receive) as pipe:
-        environment["HEADRACE_CHECKPOINT_DIR"] = checkpoints
-        command = [sys.executable, "-m", "headrace_trainer.child", *script, *arguments]
-        output = directory / "hooked.log"
-        process = _start(command, environment, output, send)
-        os.close(send)
-        reader = threading.Thread(target=lambda: messages.extend(json.loads(line)["type"] for line in pipe))
-        reader.start()
-        _finish(process, output)
-        reader.join()
-    return _timing(result, messages)
+@dataclass(frozen=True)
+class Servers:
+    """What a training pod reaches: MLflow with an experiment, and a store with a bucket."""
+
+    mlflow: str
+    experiment: str
+    store: str
+
+    def call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST to MLflow's REST API as its administrator."""
+        passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
+        passwords.add_password(None, self.mlflow, *platform.ADMIN, is_authenticated=True)
+        opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(passwords))
+        url, headers = f"{self.mlflow}/api/2.0/mlflow/{path}", {"Content-Type": "application/json"}
+        with opener.open(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=30) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
 
 
-def _start(command: list[str], environment: dict[str, str], output: Path, *descriptors: int) -> subprocess.Popen[bytes]:
+@dataclass(frozen=True)
+class Bench:
+    directory: Path
+    epochs: int
+    servers: Servers
+
+    def plain(self) -> Timing:
+        """Trains by plain Python."""
+        output = self.directory / "plain.log"
+        arguments = [f"--data={self._corpus}", f"--epochs={self.epochs}"]
+        command = [sys.executable, str(self.directory / "timed.py"), *arguments]
+        _finish(_start(command, self._environment(), output), output)
+        return Timing(*self._seconds())
+
+    def launched(self, number: int, checkpoint_seconds: float) -> Timing:
+        """Trains by the launcher; `number` makes it a job of its own."""
+        port, uid = ports.free(1)[0], f"uid-{number}"
+        config = {
+            "protocol": 1,
+            "job": {"namespace": "bench", "name": f"job-{number}", "uid": uid, "attempt": 1},
+            "workers": {"count": 1},
+            "source": {"path": str(self.directory), "entrypoint": "timed.py"},
+            "parameters": {"data": str(self._corpus), "epochs": self.epochs},
+            "datasets": [],
+            "storage": {"endpoint": self.servers.store, "region": platform.REGION},
+            "tracking": {
+                "url": self.servers.mlflow,
+                "experiment": "bench",
+                "experimentId": self.servers.experiment,
+            },
+            "checkpoint": {"uri": f"s3://{BUCKET}/jobs/{uid}", "intervalSeconds": checkpoint_seconds, "keep": 100},
+            "progressPort": port,
+        }
+        with tempfile.TemporaryDirectory(dir=self.directory) as work:
+            environment = self._environment() | {
+                "PYTHONPATH": str(ROOT / "runtimes" / "trainer"),
+                "HEADRACE_CONFIG": json.dumps(config),
+                "HEADRACE_WORK_DIR": work,
+                "HEADRACE_TERMINATION_LOG": f"{work}/termination-log",
+                "HEADRACE_BIND": "127.0.0.1",
+                "AWS_ACCESS_KEY_ID": platform.ROOT[0],
+                "AWS_SECRET_ACCESS_KEY": platform.ROOT[1],
+                "MLFLOW_TRACKING_USERNAME": platform.ADMIN[0],
+                "MLFLOW_TRACKING_PASSWORD": platform.ADMIN[1],
+            }
+            output = self.directory / "launched.log"
+            process = _start([sys.executable, "-m", "headrace_trainer"], environment, output)
+            launcher = _watch(process, port)
+            _finish(process, output)
+        wall, cpu = self._seconds()
+        return Timing(wall, cpu + launcher, self._checkpoints(uid), self._values(uid))
+
+    @property
+    def _corpus(self) -> Path:
+        return self.directory / "corpus.npz"
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "BENCH_RESULT": str(self.directory / "seconds"),
+            "BENCH_SCRIPT": str(EXAMPLE / "train.py"),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONHASHSEED": "0",
+        }
+
+    def _seconds(self) -> tuple[float, float]:
+        wall, cpu = map(float, (self.directory / "seconds").read_text().split())
+        return wall, cpu
+
+    def _checkpoints(self, uid: str) -> int:
+        found = _s3(self.servers.store).list_objects_v2(Bucket=BUCKET, Prefix=f"jobs/{uid}/")
+        return sum(item["Key"].endswith("/manifest.json") for item in found.get("Contents", []))
+
+    def _values(self, uid: str) -> int:
+        """Values that the job's run has: a step for each, as nothing is logged twice."""
+        (run,) = self.servers.call(
+            "runs/search",
+            {"experiment_ids": [self.servers.experiment], "filter": f"tags.\"headrace.uid\" = '{uid}'"},
+        )["runs"]
+        if run["info"]["status"] != "FINISHED":
+            raise SystemExit(f"the run of {uid} is {run['info']['status']}")
+        return len(run["data"]["metrics"])
+
+
+def _s3(url: str) -> Any:
+    key, secret = platform.ROOT
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name=platform.REGION,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+    )
+
+
+def _start(command: list[str], environment: dict[str, str], output: Path) -> subprocess.Popen[bytes]:
     with output.open("wb") as file:
         return subprocess.Popen(
             command,
@@ -93,13 +187,43 @@ def _start(command: list[str], environment: dict[str, str], output: Path, *descr
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            pass_fds=descriptors,
+            start_new_session=True,
         )
 
 
-def _timing(result: Path, messages: list[str]) -> Timing:
-    wall, cpu = map(float, result.read_text().split())
-    return Timing(wall, cpu, messages.count("checkpoint"), len(messages))
+def _watch(process: subprocess.Popen[bytes], port: int) -> float:
+    """Ask /progress as the operator does, until the launcher ends; its own seconds of CPU from when training began."""
+    before, cpu, asked = None, 0.0, 0.0
+    while process.poll() is None:
+        cpu = _cpu_seconds(process.pid, cpu)
+        if time.monotonic() >= asked + (PROGRESS_SECONDS if before is not None else 0.2):
+            asked = time.monotonic()
+            if before is None and _state(port) == "Training":
+                before = cpu
+            elif before is not None:
+                _state(port)
+        time.sleep(0.1)
+    return cpu - (before or 0.0)
+
+
+def _state(port: int) -> str:
+    """Empty while the launcher does not listen yet, and when it does not any more."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/progress", timeout=2) as answer:
+            return str(json.loads(answer.read())["state"])
+    except OSError:
+        return ""
+
+
+def _cpu_seconds(pid: int, last: float) -> float:
+    """User and system time of this one process, as proc(5) has it; what it was last once the process is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return last
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else last
 
 
 def _finish(process: subprocess.Popen[bytes], output: Path) -> None:
@@ -111,10 +235,40 @@ def _finish(process: subprocess.Popen[bytes], output: Path) -> None:
         raise SystemExit(f"the training ended with code {code}:\n{output.read_text(errors='replace')[-2000:]}")
 
 
+def compare(bench: Bench, pairs: int) -> dict[str, Any]:
+    """The result, as it is printed."""
+    # Not counted: it fills caches, and tells how often to save.
+    interval = bench.plain().wall / (CHECKPOINTS + 2)
+    wall, cpu = [], []
+    for pair in range(pairs):
+        if pair % 2:
+            plain, launched = bench.plain(), bench.launched(pair, interval)
+        else:
+            launched, plain = bench.launched(pair, interval), bench.plain()
+        wall.append(launched.wall / plain.wall - 1)
+        cpu.append(launched.cpu / plain.cpu - 1)
+        print(
+            f"pair {pair + 1}: plain {plain.wall:.2f} s ({plain.cpu:.2f} s CPU), launched {launched.wall:.2f} s "
+            f"({launched.cpu:.2f} s CPU), {launched.checkpoints} checkpoints, {launched.values} metrics",
+            flush=True,
+        )
+        if launched.checkpoints < CHECKPOINTS:
+            raise SystemExit(f"{launched.checkpoints} checkpoints are too few to compare: train for more --epochs")
+    return {
+        "overhead_fraction": round(statistics.median(wall), 4),
+        "overhead_fraction_of_pairs": [round(value, 4) for value in wall],
+        "cpu_overhead_fraction": round(statistics.median(cpu), 4),
+        "cpu_overhead_fraction_of_pairs": [round(value, 4) for value in cpu],
+        "checkpoints": launched.checkpoints,
+        "pairs": pairs,
+        "epochs": bench.epochs,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -122,32 +276,19 @@ def main() -> None:
         (directory / "timed.py").write_text(TIMED)
         prepare = [sys.executable, str(EXAMPLE / "prepare.py"), f"--output={directory / 'corpus.npz'}"]
         subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
-        # Not counted: it fills caches, and tells how often to save.
-        warm_up = run(directory, arguments.epochs, None)
-        interval = warm_up.wall / (CHECKPOINTS + 2)
-        wall, cpu, hooked = [], [], warm_up
-        for pair in range(arguments.pairs):
-            order = (None, interval) if pair % 2 else (interval, None)
-            timings = {seconds: run(directory, arguments.epochs, seconds) for seconds in order}
-            plain, hooked = timings[None], timings[interval]
-            wall.append(hooked.wall / plain.wall - 1)
-            cpu.append(hooked.cpu / plain.cpu - 1)
-            print(
-                f"pair {pair + 1}: plain {plain.wall:.2f} s ({plain.cpu:.2f} s CPU), hooked {hooked.wall:.2f} s "
-                f"({hooked.cpu:.2f} s CPU), {hooked.checkpoints} checkpoints, {hooked.messages} messages",
-                flush=True,
-            )
-            if hooked.checkpoints < CHECKPOINTS:
-                raise SystemExit(f"{hooked.checkpoints} checkpoints are too few to compare: train for more --epochs")
-    result = {
-        "overhead_fraction": round(statistics.median(wall), 4),
-        "overhead_fraction_of_pairs": [round(value, 4) for value in wall],
-        "cpu_overhead_fraction": round(statistics.median(cpu), 4),
-        "checkpoints": hooked.checkpoints,
-        "messages": hooked.messages,
-        "pairs": arguments.pairs,
-        "epochs": arguments.epochs,
-    }
+        for folder in ("store", "mlflow"):
+            (directory / folder).mkdir()
+        store_port, mlflow_port = ports.free(2)
+        with (
+            platform.store(directory / "store", store_port) as store,
+            platform.mlflow(directory / "mlflow", mlflow_port, store),
+        ):
+            _s3(store).create_bucket(Bucket=BUCKET)
+            url = f"http://127.0.0.1:{mlflow_port}"
+            location = {"name": "bench", "artifact_location": f"s3://{BUCKET}/mlflow"}
+            made = Servers(url, "", store).call("experiments/create", location)
+            bench = Bench(directory, arguments.epochs, Servers(url, made["experiment_id"], store))
+            result = compare(bench, arguments.pairs)
     print(json.dumps(result) if arguments.json else result)
 
 

@@ -13,7 +13,6 @@ UID = "6f1c0000-0000-0000-0000-000000000001"
 
 SETTINGS = Settings(
     operator_namespace="headrace-system",
-    identity="operator-0",
     namespaces=(),
     trainer_image="headrace/trainer:1",
     image_pull_policy="IfNotPresent",

@@ -36,7 +36,6 @@ class Settings:
     """One operator's configuration. `namespaces` empty means all of them."""
 
     operator_namespace: str
-    identity: str
     namespaces: tuple[str, ...]
     trainer_image: str
     image_pull_policy: str
@@ -71,7 +70,6 @@ class Settings:
             raise SettingsError(f"HEADRACE_HEALTH_PORT must be a port number, not {port!r}")
         return Settings(
             operator_namespace=env["HEADRACE_OPERATOR_NAMESPACE"],
-            identity=env.get("POD_NAME") or "headrace-operator",
             namespaces=namespaces(env),
             trainer_image=env["HEADRACE_TRAINER_IMAGE"],
             image_pull_policy=env.get("HEADRACE_IMAGE_PULL_POLICY", "IfNotPresent"),

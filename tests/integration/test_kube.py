@@ -267,20 +267,6 @@ def test_killed_after_write_k_the_next_pass_completes_the_plan(with_client, name
     with_client(use)
 
 
-def test_after_a_status_that_has_to_settle_the_acts_wait_for_the_next_pass(with_client, namespace):
-    async def use(client):
-        owner = await client.create(WIDGETS, widget(namespace))
-        acts = ((CONFIGMAPS, configmap(namespace, "created", owner)),)
-        plan = Plan(status={"phase": "Intent"}, creates=acts, requeue_after=7.0, status_first=False)
-        assert await apply(plan, client, WIDGETS, owner) == 0.0
-        assert await client.get(CONFIGMAPS, namespace, "created") is None
-        live = await client.get(WIDGETS, namespace, "w")
-        assert await apply(plan, client, WIDGETS, live) == 7.0
-        assert await client.get(CONFIGMAPS, namespace, "created") is not None
-
-    with_client(use)
-
-
 def test_a_plan_made_from_an_older_object_does_nothing(with_client, namespace):
     async def use(client):
         owner, plan = await everything(client, namespace)

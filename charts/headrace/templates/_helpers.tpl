@@ -135,9 +135,6 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
   value: {{ join "," .Values.watchNamespaces | quote }}
 - name: HEADRACE_OPERATOR_NAMESPACE
   value: {{ .Release.Namespace }}
-- name: POD_NAME
-  valueFrom:
-    fieldRef: {fieldPath: metadata.name}
 - name: HEADRACE_TRAINER_IMAGE
   value: {{ include "headrace.image" (dict "root" . "name" "trainer") }}
 - name: HEADRACE_LOADER_IMAGE
@@ -170,11 +167,15 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- define "headrace.operatorRules" -}}
 - apiGroups: [headrace.dev]
   resources: [trainingjobs, modelservices]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch]
 # ttlSecondsAfterFinished.
 - apiGroups: [headrace.dev]
   resources: [trainingjobs]
   verbs: [delete]
+# An annotation that asks for another try is taken off when it is granted.
+- apiGroups: [headrace.dev]
+  resources: [modelservices]
+  verbs: [patch]
 - apiGroups: [headrace.dev]
   resources: [trainingjobs/status, modelservices/status]
   verbs: [update]

@@ -17,8 +17,6 @@ from headrace.kube.ownership import is_owned
 from headrace.kube.plan import Plan
 from headrace.kube.resources import Object, Resource
 
-NEXT_PASS_SECONDS = 0.0
-
 
 async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Object) -> float | None:
     """Carry out the plan for `owner`, the object it was made for, as it was read; seconds until the next look.
@@ -28,8 +26,6 @@ async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Objec
     """
     if plan.status is not None and plan.status != owner.get("status"):
         owner = await client.patch_status(resource, owner, plan.status)
-        if not plan.status_first:
-            return NEXT_PASS_SECONDS
     uid = owner["metadata"]["uid"]
     for kind, wanted in plan.creates:
         await _create(client, kind, wanted, uid)

@@ -51,8 +51,6 @@ class Plan:
     applies        objects that are kept as they are given here (server-side apply)
     events         recorded last, when everything before them is done
     requeue_after  seconds until the next look; None: when something changes
-    status_first   True: after a changed status was written, the acts follow in the same pass. False: they wait for
-                   the next pass, which plans them again from the status that was written
     """
 
     status: Object | None = None
@@ -62,4 +60,3 @@ class Plan:
     deletes: tuple[Delete, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
-    status_first: bool = True

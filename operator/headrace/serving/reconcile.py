@@ -15,7 +15,7 @@ import aiohttp
 from headrace.api.meta import Condition, ConditionStatus
 from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase, to_status_dict
 from headrace.clock import utc_now
-from headrace.kube.apply import NEXT_PASS_SECONDS, apply
+from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import KindNotFound, NotOurs, Refused
 from headrace.kube.keys import Key
@@ -97,8 +97,7 @@ class ServingReconciler:
             # Before the status is written: else each pass would write what it plans, and then that it cannot do it.
             await self._must_be_free(planned, observed, service.metadata.uid)
             again = await apply(planned, self._client, MODELSERVICES, live)
-            if again != NEXT_PASS_SECONDS:
-                self._refusals.pop(key, None)
+            self._refusals.pop(key, None)
         except Refused as error:
             # The next pass tells it.
             self._refusals[key] = refused(str(error), for_good=error.for_good)

@@ -76,13 +76,14 @@ class TrainingReconciler:
     async def _apply(self, job: TrainingJob, live: Object, planned: Plan, now: datetime) -> float | None:
         try:
             return await apply(planned, self._client, TRAININGJOBS, live)
-        except Refused as error:
-            return await apply(after_refusal(job, error, now, self._settings), self._client, TRAININGJOBS, live)
-        except NotOurs as error:
+        except (Refused, NotOurs) as error:
+            # The plan's status has been written by then.
             fresh = await self._client.get(TRAININGJOBS, job.metadata.namespace, job.metadata.name)
             if fresh is None or fresh["metadata"]["uid"] != job.metadata.uid:
                 return 0.0
             job = TrainingJob.model_validate(fresh)
+            if isinstance(error, Refused):
+                return await apply(after_refusal(job, error, now, self._settings), self._client, TRAININGJOBS, fresh)
             waiting = job.status.model_copy(
                 update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": str(error)}
             )

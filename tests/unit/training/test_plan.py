@@ -64,7 +64,6 @@ def test_the_first_pass_writes_the_attempt_and_creates_its_objects():
     assert planned.status["attempt"]["number"] == 1
     assert planned.status["attempt"]["job"] == "text-1"
     assert kinds(planned) == [NETWORKPOLICIES, CONFIGMAPS, SERVICES, JOBS]
-    assert planned.status_first
 
 
 def test_a_job_s_pods_are_reached_by_each_other_and_for_progress_by_the_operator():
@@ -372,7 +371,6 @@ def test_a_failure_that_counts_restarts_after_a_wait():
 def test_pods_are_released_only_together_with_the_status_that_holds_their_record():
     planned = look(training_job(under_way()), Observed((batch_job(conditions=FAILED),), failed_pods(), None))
 
-    assert planned.status_first
     assert {patch.resource for patch in planned.patches} == {PODS}
     assert planned.patches[0].patch["metadata"]["finalizers"] == ["batch.kubernetes.io/job-tracking"]
 
