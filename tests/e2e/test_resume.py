@@ -68,6 +68,19 @@ def test_it_ends_with_the_loss_of_one_that_was_never_interrupted(trained):
     assert trained["interrupted"]["progress"]["step"] == trained["undisturbed"]["progress"]["step"] == 200
 
 
+@pytest.mark.parametrize("key", ["loss", "epoch/loss"])
+def test_its_run_has_every_value_of_one_that_was_never_interrupted_once(tenant, trained, key):
+    histories = []
+    for name in ("undisturbed", "interrupted"):
+        query = f"run_id={trained[name]['run']['id']}&metric_key={key}&max_results=25000"
+        found = tenant.mlflow(f"metrics/get-history?{query}")["metrics"]
+        histories.append(sorted((int(metric.get("step", 0)), metric["value"]) for metric in found))
+
+    undisturbed, interrupted = histories
+    assert [step for step, _ in interrupted] == [step for step, _ in undisturbed]
+    assert [value for _, value in interrupted] == pytest.approx([value for _, value in undisturbed], rel=1e-6)
+
+
 def test_of_two_workers_one_killed_stops_the_other_and_both_resume_as_one_model(trained):
     status = trained["two-workers"]
 

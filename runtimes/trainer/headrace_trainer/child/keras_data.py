@@ -78,7 +78,13 @@ class DataOrder:
         assert run.resumed is not None
         position = run.resumed.position
         rewind = _Rewind(iterator, run, run.resumed.state["numBatches"])
-        rewind.replay_epochs(position.epoch - run.resumed.state["firstEpoch"])
+        epochs = position.epoch - run.resumed.state["firstEpoch"]
+        if run.resumed.state.get("dataEnded"):
+            # To ask for one more batch of data whose size is not known draws random numbers: the checkpoint has them.
+            rewind.replay_epochs(epochs + 1)
+            self._resume(run)
+            return
+        rewind.replay_epochs(epochs)
         waiting = True
         for begin, end, batches in _enumerate_iterator(iterator):
             if begin < position.batches:

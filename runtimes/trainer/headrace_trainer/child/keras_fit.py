@@ -38,6 +38,12 @@ class Fits:
         assert self._recorder is not None
         self._recorder.resume()
 
+    def logs_passed_over(self, model: Any) -> dict[str, float]:
+        """The logs of a resumed epoch of which no step was left to train."""
+        if self._recorder is None or self._run is None or self._run.model is not model:
+            return {}
+        return self._recorder.logs_passed_over()
+
     def fit(self, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         """Runs or skips one fit; the result is its History."""
         model = arguments.arguments["self"]

@@ -35,6 +35,7 @@ def install(session: Session) -> None:
     if session.settings.workers > 1:
         keras_workers.install()
     _wrap_fit(fits)
+    _wrap_epoch_logs(fits)
     _wrap_evaluate(session, fits)
     _wrap_predict()
     _wrap_train_on_batch(session, fits)
@@ -60,6 +61,17 @@ def _wrap_fit(fits: Fits) -> None:
         return fits.fit(original, _bind(signature, *args, **kwargs))
 
     TensorFlowTrainer.fit = fit
+
+
+def _wrap_epoch_logs(fits: Fits) -> None:
+    """An epoch that was interrupted after its last step has no step to take its logs from when it is resumed."""
+    original = TensorFlowTrainer._get_metrics_result_or_logs
+
+    @functools.wraps(original)
+    def get_metrics_result_or_logs(self: Any, logs: Any) -> Any:
+        return original(self, logs or fits.logs_passed_over(self))
+
+    TensorFlowTrainer._get_metrics_result_or_logs = get_metrics_result_or_logs
 
 
 class _LastLogs(keras.callbacks.Callback):  # type: ignore[misc]

@@ -12,6 +12,7 @@ taken between two steps: so batches do not come as callbacks here, but right aft
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,8 +30,8 @@ from headrace_trainer.child.session import FitRun, Session
 _LOGGED_STEPS = 500
 _PROGRESS_SECONDS = 0.5
 _REPLAY_STEPS = 2
-# A process that is to stop trains one step more, to have something to compare after the resume, where that is short.
-_SHORT_STEP_SECONDS = 1.0
+# How long the end of the process waits for a copy that is being made.
+_COPY_SECONDS = 5.0
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -45,10 +46,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._first_epoch: int | None = None
         self._epoch_began_at = 0
         self._batches = 0
+        self._data_ended = False
         self._total: int | None = None
         self._last_progress = 0.0
         self._last_snapshot = time.monotonic()
         self._pending: Snapshot | None = None
+        # `_pending` is also of the thread that ends the process.
+        self._changing = threading.Lock()
+        self._last_logs: Any = {}
+        self._logs_passed_over: dict[str, float] = {}
         self._replay: Replay | None = None
         self._next_vote = 1
         self._step_ended_at = 0.0
@@ -79,13 +85,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._epoch_began_at = position.step - position.batches
             # Keras' own way to begin at another epoch; 0 would be its "not set".
             self.model._initial_epoch = position.epoch or None
-        self._session.stop.training_begins()
+        self._session.stop.training_begins(self._hand_over)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._first_epoch is None:
             self._first_epoch = epoch
         self._epoch = epoch
         self._batches = 0
+        self._data_ended = False
         if not self._step_ended_at:
             self._exit_if_asked()
 
@@ -97,6 +104,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if snapshot.position.batches == 0:
             # Taken after the epoch before had ended; this one begins with empty metrics.
             self.model.reset_metrics()
+        else:
+            self._last_logs = self._logs_passed_over = snapshot.state.get("logs", {})
         self._batches = snapshot.position.batches
         self._run.resumed = None
         expected = dict(snapshot.replay)
@@ -107,9 +116,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._send_resume(snapshot.position, self._replay.verdict_so_far())
         self._resumed_from = snapshot.position
 
+    def logs_passed_over(self) -> dict[str, float]:
+        """What the last step of a resumed epoch had returned, where no step of it was left to train; once."""
+        logs, self._logs_passed_over = self._logs_passed_over, {}
+        return logs
+
     def after_train_batch(self, callbacks: Any, batch: int, logs: Any) -> None:
         """A step has ended; `callbacks` may still be busy with it."""
         before = self._step
+        self._last_logs, self._logs_passed_over = logs, {}
         self._batches = batch + 1 if not self.params["steps"] else min(batch + 1, self.params["steps"])
         step = self._step
         now = time.monotonic()
@@ -135,6 +150,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._take(self._here, {})
 
     def on_test_begin(self, logs: Any = None) -> None:
+        self._data_ended = True
         # A validation changes no weight, but it uses the metrics' variables.
         if self._session.writer is not None and self._workers == 1:
             self._metrics_before_test = keras_state.copy_metrics(self.model)
@@ -152,6 +168,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._send("epoch", _numbers(logs))
         self._epoch_began_at = self._step
         self._batches = 0
+        self._data_ended = False
         self._epoch = epoch + 1
         self._run.steps = self._step
         self._run.epochs_ended = epoch + 1 - (self._first_epoch or 0)
@@ -198,35 +215,54 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         return at_end and (self._workers > 1 or not self._session.stop.is_requested)
 
     def _take(self, position: Position, overriding: Arrays) -> None:
-        """Copies everything to memory; it is written when the steps after it are known, too."""
+        """Copies everything to memory; it is written when the steps after it are known, too. One that is to stop
+        trains a step more for that, and where none comes in time goes without.
+        """
         self._last_snapshot = time.monotonic()
         if self._session.settings.checkpoint_directory is None:
             return self._exit_if_asked()
-        # On every worker, although one of them writes: reading a metric takes all.
-        arrays = keras_state.copy_variables(self.model) | overriding
-        state = {
-            "callbacks": keras_state.callback_states(self._others, arrays),
-            "numBatches": self._run.iterator._num_batches,
-            "firstEpoch": self._first_epoch,
-        }
-        number = self._session.steps_of_finished_fits + self._run.index + position.step
-        self._pending = Snapshot(number, position, between_fits=False, state=state, arrays=arrays)
-        if self._step_seconds > _SHORT_STEP_SECONDS:
-            self._exit_if_asked()
+        with self._changing:
+            if self._session.stop.is_leaving:
+                return None
+            # On every worker, although one of them writes: reading a metric takes all.
+            arrays = keras_state.copy_variables(self.model) | overriding
+            state = {
+                "callbacks": keras_state.callback_states(self._others, arrays),
+                "numBatches": self._run.iterator._num_batches,
+                "firstEpoch": self._first_epoch,
+                "dataEnded": self._data_ended,
+                "logs": _numbers(self._last_logs) if position.batches else {},
+            }
+            number = self._session.steps_of_finished_fits + self._run.index + position.step
+            self._pending = Snapshot(number, position, between_fits=False, state=state, arrays=arrays)
         return None
 
     def _complete_pending(self, step: int, metrics: Mapping[str, float]) -> None:
-        if self._pending is not None:
+        with self._changing:
+            if self._pending is None:
+                return
             self._pending.replay[step] = dict(metrics)
-            if len(self._pending.replay) >= _REPLAY_STEPS or (self._session.stop.is_requested and self._workers == 1):
-                self._submit()
+            is_complete = len(self._pending.replay) >= _REPLAY_STEPS
+        if is_complete or (self._session.stop.is_requested and self._workers == 1):
+            self._submit()
 
     def _submit(self) -> None:
-        if self._pending is not None and self._session.writer is not None:
-            self._session.writer.submit(self._pending, self._run.index)
-        self._pending = None
+        self._hand_over()
         if self._session.stop.is_requested:
             self._session.stop.exit_now()
+
+    def _hand_over(self) -> None:
+        """Gives the pending snapshot to the writer, once, although the thread that ends the process does that, too. A
+        copy that waits for other workers may never be there.
+        """
+        if not self._changing.acquire(timeout=_COPY_SECONDS):
+            return
+        try:
+            pending, self._pending = self._pending, None
+            if pending is not None and self._session.writer is not None:
+                self._session.writer.submit(pending, self._run.index)
+        finally:
+            self._changing.release()
 
     def _exit_if_asked(self) -> None:
         if self._session.stop.is_requested and self._workers == 1:

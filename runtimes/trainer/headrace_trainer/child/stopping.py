@@ -1,8 +1,8 @@
 """SIGTERM: a checkpoint of where the training is, and the end of the process with exit code 75 within about a second.
 
 A signal handler cannot save: it may run between an optimizer step and the count of it. It raises a flag that the
-training looks at after each step; where no step comes in time (a long validation, a slow step), the process ends with
-what has been written by then.
+training looks at after each step; where no step comes in time (a long validation, a slow step, data that has to be
+waited for), the process ends with the last checkpoint that it has in memory, or has written by then.
 """
 
 from __future__ import annotations
@@ -23,25 +23,35 @@ class Stop:
     def __init__(self, finish: Callable[[], None]) -> None:
         """`finish` writes and flushes whatever is under way."""
         self.is_requested = False
+        self.is_leaving = False
         self._finish = finish
         self._training = False
+        self._save: Callable[[], None] | None = None
 
     def install(self) -> None:
         """Takes SIGTERM; to be called again whenever a library may have taken it."""
         signal.signal(signal.SIGTERM, self._on_signal)
 
-    def training_begins(self) -> None:
-        """From here on the training looks at `is_requested`."""
+    def training_begins(self, save: Callable[[], None]) -> None:
+        """From here on the training looks at `is_requested`. `save` hands over what is in memory only; it is called
+        in any thread.
+        """
+        self._save = save
         self._training = True
 
     def training_ends(self) -> None:
         """Outside of a fit nothing is lost by an end at once."""
         self._training = False
+        self._save = None
         if self.is_requested:
             self.exit_now()
 
     def exit_now(self) -> None:
         """Ends the process; no code of the script runs any more."""
+        self.is_leaving = True
+        save = self._save
+        if save is not None:
+            save()
         self._finish()
         os._exit(EXIT_CODE)
 

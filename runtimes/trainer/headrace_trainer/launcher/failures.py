@@ -175,7 +175,7 @@ def export_failed(problems: list[str]) -> Failure:
 
 
 def terminated(message: str) -> Failure:
-    """SIGTERM from outside: nobody's fault here."""
+    """SIGTERM from outside, or a later attempt has taken over: nobody's fault here."""
     return Failure(Reason.TERMINATED, message, "The next attempt goes on from the last checkpoint.")
 
 

@@ -442,6 +442,8 @@ class Launcher:
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         if self._uploader is not None:
+            if self._tracker is not None:
+                self._tracker.leave_unsent(checkpoint.folder)
             base = self._report.metrics.base_of(checkpoint.fit)
             self._uploader.submit(Upload(checkpoint, base, self._report.progress.steps_per_epoch))
 

@@ -43,6 +43,7 @@ class Run:
     experiment_id: str
     artifact_uri: str
     logged: Mapping[str, int]
+    tags: Mapping[str, str]
 
 
 class MLflow:
@@ -69,6 +70,10 @@ class MLflow:
         )
         runs = found.get("runs") or []
         return _run(runs[0]) if runs else None
+
+    def get_run(self, run_id: str) -> Run:
+        """The run as it is now."""
+        return _run(self._request("GET", "runs/get?" + urllib.parse.urlencode({"run_id": run_id}), None)["run"])
 
     def create_run(self, experiment_id: str, name: str, time: int, tags: Mapping[str, str]) -> Run:
         """A new run, RUNNING."""
@@ -144,9 +149,10 @@ def _answer(status: int, text: bytes) -> dict[str, Any]:
 
 
 def _run(data: Mapping[str, Any]) -> Run:
-    info = data["info"]
-    logged = {m["key"]: int(m.get("step", 0)) for m in data.get("data", {}).get("metrics", ())}
-    return Run(info["run_id"], info["experiment_id"], info["artifact_uri"], logged)
+    info, content = data["info"], data.get("data", {})
+    logged = {m["key"]: int(m.get("step", 0)) for m in content.get("metrics", ())}
+    tags = {tag["key"]: tag["value"] for tag in content.get("tags", ())}
+    return Run(info["run_id"], info["experiment_id"], info["artifact_uri"], logged, tags)
 
 
 def _pairs(values: Mapping[str, str], longest: int) -> list[dict[str, str]]:

@@ -46,6 +46,7 @@ def prepare(
         tracker.start()
     stored = None if checkpoints is None else _resume(settings, checkpoints)
     if stored is not None and tracker is not None:
+        tracker.take_unsent(settings.paths.resume)
         _write_previous_steps(settings, stored, tracker)
     for dataset in config.datasets:
         if store is None:

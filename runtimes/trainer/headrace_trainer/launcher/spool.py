@@ -55,6 +55,14 @@ class Spool:
                 lines.append(line)
             return Batch(tuple(Metric(*json.loads(line)) for line in lines), self._taken + sum(map(len, lines)))
 
+    def copy(self, most: int) -> tuple[bytes, bool]:
+        """The lines from the front, at most `most` bytes of them, and whether that is all; they stay."""
+        with self._lock:
+            self._file.seek(self._taken)
+            data = self._file.read(min(most, self._end - self._taken))
+            is_all = self._taken + len(data) == self._end
+        return (data if is_all else data[: data.rfind(b"\n") + 1]), is_all
+
     def take(self, batch: Batch) -> None:
         """The batch has arrived where it was to go."""
         with self._lock:

@@ -3,8 +3,9 @@ launcher alone.
 
 Metrics wait in a spool on disk and go in batches from one thread, with the times at which they were measured; MLflow
 may be away for as long as it takes. No (key, step) is logged twice: what the run has already is read once, when it is
-found, and left out when steps are trained again. A resent batch is harmless, since MLflow keeps one of two equal
-metrics.
+found, and left out when steps are trained again (`logged`). A resent batch is harmless, since MLflow keeps one of two
+equal metrics. What waits goes with each checkpoint (`unsent`), so that it outlives the pod. An attempt that a later one
+has followed writes nothing more (`fence`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace_trainer.launcher import unsent
 from headrace_trainer.launcher.config import Job, Scalar, Tracking
-from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.failures import Failed, Failure, Reason, terminated
+from headrace_trainer.launcher.fence import ATTEMPT_TAG, Fence, Superseded
 from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.logged import Logged
 from headrace_trainer.launcher.metrics import Metric
 from headrace_trainer.launcher.mlflow import METRICS_PER_BATCH, MLflow, Refused, Rejected, Run, Unavailable
 from headrace_trainer.launcher.spool import Spool
 
 UID_TAG = "headrace.uid"
+_NO_GRANT = "The namespace's MLflow user needs EDIT on the experiment: run `headrace tenant add` again."
+_UNKNOWN_USER = (
+    "MLflow's user name and password come with the S3 keys: name the namespace's Secret (headrace-storage) in "
+    "spec.storage.secretRef; if it is named, run `headrace tenant add` again."
+)
 _FLUSH_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _LEAST_BATCH = 50
@@ -47,13 +56,15 @@ class Tracker:
         self._job = job
         self._parameters = {name: v if isinstance(v, str) else json.dumps(v) for name, v in parameters.items()}
         self._client = client
+        self._fence = Fence(client, job.attempt)
         self._spool = Spool(spool)
         self._changed = threading.Condition()
         self._tags: dict[str, str] = {}
         self._end: End | None = None
-        self._logged: dict[str, int] = {}
+        self._logged: Logged | None = None
         self._batch_size = METRICS_PER_BATCH
         self._problem: Unavailable | Refused | None = None
+        self._superseded: Superseded | None = None
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self.run: Run | None = None
 
@@ -69,19 +80,30 @@ class Tracker:
 
     def start(self) -> None:
         """Find or make the run. MLflow may be away, then it is tried later; raises Failed (TrackingForbidden) where
-        it refuses.
+        it refuses, and (Terminated) where a later attempt has the run: then nothing here is of use to anybody.
         """
         try:
             self._open()
         except Unavailable as error:
             self._note(error)
+        except Superseded as error:
+            raise Failed(terminated(str(error))) from error
         except (Refused, Rejected) as error:
             raise Failed(self._forbidden(error)) from error
         self._thread.start()
 
     def log(self, metrics: list[Metric]) -> None:
         """Have the metrics logged in the end."""
-        self._spool.append(metrics)
+        if self._superseded is None:
+            self._spool.append(metrics)
+
+    def leave_unsent(self, checkpoint: Path) -> None:
+        """Put what MLflow has not taken yet into a checkpoint's folder, for an attempt that goes on from there."""
+        unsent.write(self._spool, checkpoint)
+
+    def take_unsent(self, checkpoint: Path) -> None:
+        """Have logged what an earlier attempt has left in the checkpoint that this one goes on from."""
+        self.log(unsent.read(checkpoint))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Have the run tagged in the end."""
@@ -90,9 +112,11 @@ class Tracker:
             self._changed.notify_all()
 
     def await_run(self, seconds: float) -> Run:
-        """The run, once there is one. Raises Failed (Tracking…)."""
+        """The run, once there is one. Raises Failed (Tracking…, and Terminated where a later attempt has it)."""
         with self._changed:
-            self._changed.wait_for(lambda: self.run is not None, seconds)
+            self._changed.wait_for(lambda: self.run is not None or self._superseded is not None, seconds)
+        if self._superseded is not None:
+            raise Failed(terminated(str(self._superseded)))
         if self.run is None:
             raise Failed(self._failure(f"no run could be made within {seconds:.0f} s"))
         return self.run
@@ -123,19 +147,21 @@ class Tracker:
             "headrace.namespace": self._job.namespace,
             "headrace.name": self._job.name,
             UID_TAG: self._job.uid,
-            "headrace.attempt": str(self._job.attempt),
+            ATTEMPT_TAG: str(self._job.attempt),
         }
         if run is None:
             now = time.time_ns() // 1_000_000
             run = self._client.create_run(self._tracking.experiment_id, self._job.name, now, tags)
         else:
+            self._fence.check(run)
             self._client.update_run(run.id, "RUNNING", None)
             self._client.set_tags(run.id, tags)
+            self._fence.take()
         try:
             self._client.log_params(run.id, self._parameters)
         except Rejected as error:
             log(f"MLflow does not take the parameters: {error}")
-        self._logged = dict(run.logged)
+        self._logged = Logged(self._client, run)
         with self._changed:
             self.run = run
             self._changed.notify_all()
@@ -146,6 +172,12 @@ class Tracker:
             try:
                 if self._send_all():
                     return
+            except Superseded as error:
+                log(str(error))
+                with self._changed:
+                    self._superseded = error
+                    self._changed.notify_all()
+                return
             except (Unavailable, Refused) as error:
                 self._note(error)
                 # A server that is slow rather than away would never take a batch for which a call is too short.
@@ -170,16 +202,18 @@ class Tracker:
         if run is None:
             return False
         while not self._spool.is_empty:
+            logged = self._look(run)
             batch = self._spool.front(self._batch_size)
-            fresh = [m for m in batch.metrics if m.step > self._logged.get(m.key, -1)]
+            fresh = [metric for metric in batch.metrics if not logged.has(metric)]
             self._send(run, _without_repeats(fresh))
-            for metric in fresh:
-                self._logged[metric.key] = max(metric.step, self._logged.get(metric.key, -1))
+            logged.add(fresh)
             self._spool.take(batch)
             self._note(None)
             self._batch_size = min(self._batch_size * 2, METRICS_PER_BATCH)
         with self._changed:
             tags, end = dict(self._tags), self._end
+        if tags or end is not None:
+            self._look(run)
         if tags:
             self._client.set_tags(run.id, tags)
             with self._changed:
@@ -189,6 +223,13 @@ class Tracker:
         if end.status is not None:
             self._client.update_run(run.id, end.status, end.time)
         return self._spool.is_empty
+
+    def _look(self, run: Run) -> Logged:
+        """What the run has, after a look at whether it is still this attempt's."""
+        now = self._fence.look(run)
+        if now is not None or self._logged is None:
+            self._logged = Logged(self._client, now or run)
+        return self._logged
 
     def _send(self, run: Run, metrics: list[Metric]) -> None:
         """One batch; what MLflow rejects is found by halving, and left out with a line in the log."""
@@ -224,7 +265,7 @@ class Tracker:
         return Failure(
             Reason.TRACKING_FORBIDDEN,
             f"{self._tracking.url}: experiment {self._tracking.experiment or self._tracking.experiment_id}: {problem}",
-            "The namespace's MLflow user needs EDIT on the experiment: run `headrace tenant add` again.",
+            _UNKNOWN_USER if str(problem).startswith("401") else _NO_GRANT,
         )
 
 

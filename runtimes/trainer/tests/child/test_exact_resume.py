@@ -147,6 +147,61 @@ def test_a_script_with_entropy_of_its_own_resumes_and_says_that_it_is_not_exact(
     assert second.of_type("step")[-1]["step"] == 80
 
 
+@pytest.fixture(scope="module")
+def undisturbed(start_child, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What `stops_itself.py` comes to without a stop, by the arguments that say what it trains."""
+    known: dict[tuple[str, ...], tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+
+    def run(*arguments: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        if arguments not in known:
+            result = tmp_path_factory.mktemp("undisturbed") / "result.json"
+            child = start_child("stops_itself.py", f"--result={result}", *arguments, seed=3)
+            assert child.wait() == 0, child.stderr[-3000:]
+            known[arguments] = json.loads(result.read_text()), child.of_type("epoch")
+        return known[arguments]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("place", "trains"),
+    [
+        ("last-batch", ()),
+        ("last-batch", ("--validate=yes",)),
+        ("last-batch", ("--validate=yes", "--kind=own-logs")),
+        ("last-batch", ("--validate=yes", "--kind=unsized")),
+        ("validation", ("--validate=yes",)),
+        ("validation", ("--validate=yes", "--kind=unsized")),
+        ("epoch-end", ("--validate=yes",)),
+    ],
+)
+def test_one_that_is_stopped_at_the_end_of_an_epoch_ends_like_one_that_was_not(
+    place: str, trains: tuple[str, ...], undisturbed, start_child, tmp_path: Path
+) -> None:
+    expected, expected_epochs = undisturbed(*trains)
+    stopped = start_child("stops_itself.py", f"--at={place}", *trains, checkpoint_dir=tmp_path / "1", seed=3)
+    assert stopped.wait() == 75, stopped.stderr[-3000:]
+    checkpoint = newest_checkpoint(tmp_path / "1")
+    result = tmp_path / "result.json"
+    resumed = start_child("stops_itself.py", f"--result={result}", *trains, resume_dir=checkpoint, seed=3)
+    assert resumed.wait() == 0, resumed.stderr[-3000:]
+
+    assert checkpoint.name == "ckpt-00000008"
+    epochs = {m["epoch"]: m["metrics"] for m in expected_epochs}
+    told = [*stopped.of_type("epoch"), *resumed.of_type("epoch")]
+    assert {m["epoch"] for m in told} == epochs.keys()
+    for message in told:
+        assert message["metrics"] == pytest.approx(epochs[message["epoch"]], abs=1e-6), message
+    found = json.loads(result.read_text())
+    assert found["epochs"] == expected["epochs"]
+    assert found["history"].keys() == expected["history"].keys()
+    for name, values in expected["history"].items():
+        assert found["history"][name] == pytest.approx(values, abs=1e-6), name
+    assert found["best"] == pytest.approx(expected["best"], abs=1e-6)
+    for weights, expected_weights in zip(found["weights"], expected["weights"], strict=True):
+        np.testing.assert_allclose(weights, expected_weights, atol=1e-6)
+
+
 @pytest.mark.parametrize(("place", "step"), [("last-batch", 8), ("epoch-end", 8)])
 def test_one_that_is_stopped_at_the_end_of_an_epoch_can_still_tell_whether_its_resume_is_exact(
     place: str, step: int, start_child, tmp_path: Path
@@ -160,11 +215,21 @@ def test_one_that_is_stopped_at_the_end_of_an_epoch_can_still_tell_whether_its_r
     assert (verdict["step"], verdict["exact"]) == (step, True), verdict
 
 
-def test_where_steps_are_slow_nothing_is_waited_for_before_the_checkpoint_is_written(
-    start_child, tmp_path: Path
+@pytest.mark.parametrize(
+    ("place", "stall", "step"),
+    [
+        ("slow-step", "none", 4),
+        ("mid-epoch", "batch-begin", 4),
+        ("last-batch", "epoch-begin", 8),
+        ("epoch-end", "epoch-begin", 8),
+    ],
+)
+def test_where_no_further_step_comes_the_checkpoint_is_written_without_one(
+    place: str, stall: str, step: int, start_child, tmp_path: Path
 ) -> None:
-    stopped = start_child("stops_itself.py", "--at=slow-step", checkpoint_dir=tmp_path / "1", seed=3)
+    stopped = start_child("stops_itself.py", f"--at={place}", f"--stall={stall}", checkpoint_dir=tmp_path, seed=3)
     assert stopped.wait() == 75, stopped.stderr[-3000:]
 
-    assert stopped.of_type("checkpoint")[-1]["step"] == 4
+    assert [m["step"] for m in stopped.of_type("checkpoint")] == [step]
     assert stopped.messages[-1]["type"] == "checkpoint"
+    assert [folder.name for folder in tmp_path.glob("ckpt-*")] == [f"ckpt-{step:08d}"]

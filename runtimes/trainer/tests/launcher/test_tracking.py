@@ -59,6 +59,81 @@ def test_attempts_share_a_run_and_no_step_is_logged_twice(launch, mlflow, tracki
     assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "loss")] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+def test_an_attempt_that_was_cut_off_and_trains_on_writes_nothing_once_a_later_one_is_there(launch, mlflow, tracking):
+    cut_off = launch(LOGS, config={"tracking": tracking})
+    wait_until(lambda: (cut_off.progress.get("step") or 0) > 20, 60, "the script trains")
+    follows = launch(
+        "from standin_child import *\ntrain(400, start=10, pause=0.02)", config={"tracking": tracking}, attempt=2
+    )
+    assert follows.wait() == 0, follows.log
+    (cut_off.work / "enough").touch()
+    assert cut_off.wait() == 0, cut_off.log
+
+    [run] = mlflow.runs(tracking["experimentId"])
+    steps = [m["step"] for m in mlflow.history(run["info"]["run_id"], "loss")]
+    assert sorted(steps) == list(range(1, 401))  # in the order of time the faster of the two may be ahead
+    assert "attempt 2 writes the run now" in cut_off.log
+    assert (run["info"]["status"], tags_of(run)["headrace.attempt"]) == ("FINISHED", "2")
+
+
+def made_by_attempt(mlflow, tracking, attempt, **metrics):
+    """The run as an attempt has left it; `metrics` are the steps that it has logged of each key."""
+    tags = [{"key": "headrace.uid", "value": "uid-1"}, {"key": "headrace.attempt", "value": str(attempt)}]
+    body = {"experiment_id": tracking["experimentId"], "run_name": "job", "start_time": 1, "tags": tags}
+    run_id = mlflow.call("POST", "runs/create", body)["run"]["info"]["run_id"]
+    values = [{"key": k, "value": 1 / n, "timestamp": n, "step": n} for k, steps in metrics.items() for n in steps]
+    mlflow.call("POST", "runs/log-batch", {"run_id": run_id, "metrics": values})
+    return run_id
+
+
+def test_an_attempt_that_finds_a_later_one_at_its_start_trains_nothing_and_leaves_the_run_alone(
+    launch, mlflow, tracking
+):
+    made_by_attempt(mlflow, tracking, 2)
+    late = launch("raise SystemError('started')", config={"tracking": tracking}, attempt=1)
+    assert late.wait() == 6, late.log
+
+    assert "attempt 2 writes the run now" in late.record["message"]
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert tags_of(run) == {"headrace.uid": "uid-1", "headrace.attempt": "2"} | {
+        key: value for key, value in tags_of(run).items() if key.startswith("mlflow.")
+    }
+    assert run["info"]["status"] == "RUNNING"
+
+
+def test_an_attempt_that_finds_a_later_one_when_mlflow_is_back_delivers_nothing(launch, mlflow, tracking, s3):
+    bucket = s3.bucket()
+    storage = {"endpoint": s3.endpoint, "region": "us-east-1"}
+    config = {"tracking": tracking, "storage": storage, "output": {"formats": ["ONNX"]}}
+    made_by_attempt(mlflow, tracking, 2)
+    mlflow.stop()
+    try:
+        late = launch(LOGS + "export('ONNX')", config=config, attempt=1)
+        wait_until(lambda: late.progress.get("step"), 60, "it trains without a run")
+    finally:
+        mlflow.start()
+        mlflow.await_up()
+    wait_until(lambda: "attempt 2 writes the run now" in late.log, 60, "it finds the later attempt")
+    (late.work / "enough").touch()
+    assert late.wait() == 6, late.log
+
+    assert "attempt 2 writes the run now" in late.record["message"]
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert (tags_of(run)["headrace.attempt"], run["info"]["status"]) == ("2", "RUNNING")
+    assert not run["data"].get("metrics")
+    assert not s3.keys(bucket)
+
+
+def test_a_step_that_was_never_logged_is_logged_although_later_ones_were(launch, mlflow, tracking):
+    run_id = made_by_attempt(mlflow, tracking, 1, loss=[1, 2, 6, 7])
+    second = launch("from standin_child import *\ntrain(9)", config={"tracking": tracking}, attempt=2)
+    assert second.wait() == 0, second.log
+
+    history = mlflow.history(run_id, "loss")
+    assert sorted(m["step"] for m in history) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert {m["step"] for m in history if m["timestamp"] < 10} == {1, 2, 6, 7}  # what was there is kept
+
+
 def test_an_interrupted_run_stays_running(launch, mlflow, tracking):
     launched = launch("from standin_child import *\ntrain(1000, pause=0.1)", config={"tracking": tracking})
     wait_until(lambda: (launched.progress.get("step") or 0) > 3, 40, "the script trains")
