@@ -40,15 +40,14 @@ def pod(tenant: Tenant, job: str, index: int) -> str:
 def trained(tenant: Tenant) -> dict[str, Object]:
     """Three jobs of one script, at the same time: left alone; its pod deleted; of two workers one deleted by force."""
     tenant.script("resume", SCRIPT)
-    tenant.train("undisturbed", **TRAINING)
     tenant.train("interrupted", **TRAINING)
+    tenant.train("two-workers", **TRAINING, **PAIR)
+    tenant.train("undisturbed", **TRAINING)
     tenant.wait("trainingjob", "interrupted", has_checkpoint)
     tenant.kubectl("delete", pod(tenant, "interrupted", 0), "--wait=false")
-    found = {name: tenant.finished(name, 400) for name in ("undisturbed", "interrupted")}
-    tenant.train("two-workers", **TRAINING, **PAIR)
     tenant.wait("trainingjob", "two-workers", has_checkpoint)
     tenant.kubectl("delete", pod(tenant, "two-workers", 1), "--wait=false", "--force", "--grace-period=0")
-    return found | {"two-workers": tenant.finished("two-workers", 400)}
+    return {name: tenant.finished(name, 400) for name in ("undisturbed", "interrupted", "two-workers")}
 
 
 def test_an_interrupted_job_resumes_exactly_and_counts_nothing(trained):
