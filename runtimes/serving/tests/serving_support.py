@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Reply:
 
 
 @dataclass(kw_only=True)
-class Server:
+class Server(ABC):
     """A running server; `url` is that of HTTP, and below it readiness and predictions have these paths."""
 
     process: subprocess.Popen[bytes]
@@ -84,8 +85,9 @@ class Server:
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
 
+    @abstractmethod
     def metrics_text(self) -> str:
-        raise NotImplementedError
+        """What the server says of itself to Prometheus."""
 
     def is_ready(self) -> bool:
         try:
