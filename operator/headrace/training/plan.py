@@ -537,10 +537,11 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Obser
 def _missing(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], refusal: str, now: datetime) -> Waiting | None:
     """The Job controller could not make all the pods, and says so in an Event only."""
     wanted = job.spec.strategy.workers
-    if len(pods) >= wanted or batch.started_at is None or now < batch.started_at + PODS_MADE_WITHIN:
+    # A pod that was there and is gone is another matter: that fails the Job.
+    is_late = batch.started_at is not None and now >= batch.started_at + PODS_MADE_WITHIN
+    if not refusal or len(pods) >= wanted or not is_late:
         return None
-    said = refusal or "the Job controller does not say why"
-    message = f"{len(pods)} of {wanted} pods of Job {batch.name} were made: {said}"
+    message = f"{len(pods)} of {wanted} pods of Job {batch.name} were made: {refusal}"
     return Waiting(FailureClass.CONFIG, Reason.PODS_REFUSED, message, "")
 
 
