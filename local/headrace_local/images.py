@@ -61,6 +61,21 @@ class Secrets:
             texts={"pip_index": index} if index else {},
         )
 
+    @property
+    def flags(self) -> list[str]:
+        """What a builder is told on its command line, where everybody can read: buildctl and docker take the same."""
+        files = [f"--secret=id={key},src={file}" for key, file in self.files.items()]
+        return files + [f"--secret=id={key},env={_variable(key)}" for key in self.texts]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What it finds in its environment."""
+        return {_variable(key): text for key, text in self.texts.items()}
+
+
+def _variable(key: str) -> str:
+    return f"HEADRACE_SECRET_{key.upper()}"
+
 
 def recipes() -> dict[str, Recipe]:
     """The project's images by their short name: operator, and each folder of runtimes/ with a Dockerfile; for a builder
@@ -134,16 +149,14 @@ class Builder:
             f"--output=type=image,name={name},compression=uncompressed,unpack=true",
         ]
         command += [f"--opt=build-arg:{key}={value}" for key, value in (build_args or {}).items()]
-        command += [f"--secret=id={key},src={file}" for key, file in secrets.files.items()]
-        variables = {f"HEADRACE_SECRET_{key.upper()}": text for key, text in secrets.texts.items()}
-        command += [f"--secret=id={key},env=HEADRACE_SECRET_{key.upper()}" for key in secrets.texts]
+        command += secrets.flags
         run_long(
             command,
             what=f"building {name}",
             timeout=_BUILD_TIMEOUT,
             report=self._report,
             describe=_current_step,
-            environment=variables,
+            environment=secrets.variables,
         )
         return name
 

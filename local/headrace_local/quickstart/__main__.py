@@ -16,7 +16,7 @@ from headrace_local.instance import Instance
 from headrace_local.quickstart import kind, platform, serving, traffic, training
 from headrace_local.quickstart.kind import KindTarget
 from headrace_local.quickstart.report import Report
-from headrace_local.quickstart.targets import DEFAULT_INSTANCE, ContextTarget, LocalTarget, Target
+from headrace_local.quickstart.targets import DEFAULT_INSTANCE, ContextTarget, LocalTarget, Target, down_command
 
 _INTERRUPTED = 130
 
@@ -225,11 +225,7 @@ def _go_on(args: argparse.Namespace) -> str:
         return "The same command goes on."
     if args.context is not None:
         return "What was made is still there. The same command goes on from it."
-    name = "" if args.name == DEFAULT_INSTANCE else f" --name {args.name}"
-    return (
-        "What was made is still there. The same command goes on from it; "
-        f"`scripts/quickstart --down{name}` takes it away."
-    )
+    return f"What was made is still there. The same command goes on from it; `{down_command(args.name)}` takes it away."
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from headrace_local.binaries import GATEWAY_API
 from headrace_local.errors import LocalClusterError
 from headrace_local.images import Secrets
 from headrace_local.quickstart.report import Report
-from headrace_local.quickstart.targets import DEFAULT_INSTANCE, ContextTarget
+from headrace_local.quickstart.targets import ContextTarget, down_command
 from headrace_local.shell import run, run_long
 
 PROGRAMS = ("kind", "kubectl", "docker")
@@ -49,8 +49,7 @@ class KindTarget(ContextTarget):
         super().__init__(f"kind-{cluster_name(name)}", stack, _kubeconfig(name))
 
     def clean_up(self) -> str:
-        name = "" if self._name == DEFAULT_INSTANCE else f" --name {self._name}"
-        return f"scripts/quickstart --down{name}   # takes the cluster away"
+        return f"{down_command(self._name)}   # takes the cluster away"
 
 
 def cluster_name(name: str) -> str:
@@ -85,14 +84,12 @@ def make(name: str, report: Report) -> None:
 def build(name: str, shorts: tuple[str, ...], report: Report) -> None:
     """The project's images, built by Docker and loaded into the node."""
     secrets = Secrets.of_host()
-    variables = {f"HEADRACE_SECRET_{key.upper()}": text for key, text in secrets.texts.items()}
-    flags = [f"--secret=id={key},src={file}" for key, file in secrets.files.items()]
-    flags += [f"--secret=id={key},env=HEADRACE_SECRET_{key.upper()}" for key in secrets.texts]
     known = images.recipes()
     for short in shorts:
         recipe, image = known[short], images.name_of(short)
-        command = ["docker", "build", f"--tag={image}", f"--file={recipe.dockerfile}", *flags, str(recipe.context)]
-        _long(command, f"building {image}", _BUILD_SECONDS, report, variables | {"DOCKER_BUILDKIT": "1"})
+        command = ["docker", "build", f"--tag={image}", f"--file={recipe.dockerfile}"]
+        command += [*secrets.flags, str(recipe.context)]
+        _long(command, f"building {image}", _BUILD_SECONDS, report, secrets.variables | {"DOCKER_BUILDKIT": "1"})
         report(f"built {image}")
     load = ["kind", "load", "docker-image", f"--name={cluster_name(name)}", *map(images.name_of, shorts)]
     _long(load, "loading the images into kind's node", _LOAD_SECONDS, report)

@@ -26,6 +26,8 @@ from headrace_local.shell import run
 _TOOLS = Path(sys.executable).parent
 _FORWARD_SECONDS = 30.0
 
+DEFAULT_INSTANCE = "quickstart"
+
 
 class Target(Protocol):
     """A cluster."""
@@ -59,6 +61,11 @@ def find(target: Target, *arguments: str) -> dict[str, Any] | None:
     """An object, or None where there is none."""
     text = target.kubectl("get", *arguments, "--ignore-not-found", "-o", "json")
     return json.loads(text) if text.strip() else None
+
+
+def down_command(name: str) -> str:
+    """What takes the cluster of this name away."""
+    return "scripts/quickstart --down" + ("" if name == DEFAULT_INSTANCE else f" --name {name}")
 
 
 def _tool(name: str) -> str:
@@ -98,11 +105,7 @@ class LocalTarget:
         return ""
 
     def clean_up(self) -> str:
-        name = "" if self.instance.name == DEFAULT_INSTANCE else f" --name {self.instance.name}"
-        return f"scripts/quickstart --down{name}   # takes the cluster away, with its images"
-
-
-DEFAULT_INSTANCE = "quickstart"
+        return f"{down_command(self.instance.name)}   # takes the cluster away, with its images"
 
 
 class ContextTarget:

@@ -26,6 +26,7 @@ APPLY_GRACE = timedelta(seconds=4)
 # What pods get at least from the moment that an operator is there (again).
 RETURN_GRACE = timedelta(minutes=2)
 MAX_BASELINES = 64
+STABLE_UNAVAILABLE = "StableUnavailable"
 ALL = 100
 
 
@@ -84,13 +85,18 @@ def canary_replicas(rollout: RolloutStatus, spec: Rollout, full: int) -> int:
     return replicas_for(_next_weight(rollout, spec), full)
 
 
+def alone_answers(rollout: RolloutStatus, stable_ready: int, canary_ready: int) -> bool:
+    """Only the canary has ready pods for the requests that it gets."""
+    return stable_ready == 0 and canary_ready > 0 and rollout.desired_weight > 0
+
+
 def advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
     """One look."""
     outcome = _advance(rollout, spec, full, look)
-    stranded = look.stable_ready == 0 and look.canary_ready > 0 and rollout.desired_weight > 0
-    if outcome.decision is Decision.ROLL_BACK and stranded:
+    alone = alone_answers(rollout, look.stable_ready, look.canary_ready)
+    if outcome.decision is Decision.ROLL_BACK and alone:
         message = f"{outcome.reason}, but no pod of the stable revision is ready to take over: {outcome.message}"
-        return Outcome(Decision.GO_ON, outcome.rollout, "StableUnavailable", message)
+        return Outcome(Decision.GO_ON, outcome.rollout, STABLE_UNAVAILABLE, message)
     return outcome
 
 

@@ -86,7 +86,7 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
     if status.stable is None:
         return _first(service, status, target, observed, now)
     if status.canary is not None and status.canary.revision != target.revision:
-        return _roll_on(service, status, observed, now) if _alone_answers(status) else _supersede(status, now)
+        return _roll_on(service, status, observed, now) if _waits_its_turn(status) else _supersede(status, now)
     if target.revision == status.stable.revision:
         return _steady(service, status, target, observed)
     if status.canary is None:
@@ -94,15 +94,14 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
     return _roll_on(service, status, observed, now)
 
 
-def _alone_answers(status: ModelServiceStatus) -> bool:
-    """The canary is good as far as anybody knows, and stable has no ready pod: something newer waits for its turn. (A
-    canary that is to be turned back and cannot be does not hold up what may be its mend.)
+def _waits_its_turn(status: ModelServiceStatus) -> bool:
+    """The canary is good as far as anybody knows, and it alone answers: something newer waits. (A canary that is to be
+    turned back and cannot be does not hold up what may be its mend.)
     """
-    assert status.stable is not None
-    assert status.canary is not None
-    has_requests = status.rollout is not None and status.rollout.desired_weight > 0
-    stranded = status.stable.ready_replicas == 0 and status.canary.ready_replicas > 0
-    return has_requests and stranded and status.reason != "StableUnavailable"
+    stable, canary, rollout = status.stable, status.canary, status.rollout
+    if stable is None or canary is None or rollout is None or status.reason == machine.STABLE_UNAVAILABLE:
+        return False
+    return machine.alone_answers(rollout, stable.ready_replicas, canary.ready_replicas)
 
 
 def _target(service: ModelService, observed: Observed) -> Revision | None:

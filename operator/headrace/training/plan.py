@@ -107,6 +107,10 @@ class Start:
 def plan(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> Plan:
     """The next pass. `start` matters only when an attempt begins."""
     draft = _plan(job, observed, start, now, settings)
+    return _finished(job, draft, now, settings)
+
+
+def _finished(job: TrainingJob, draft: _Draft, now: datetime, settings: Settings) -> Plan:
     if draft.status is None:
         return draft.plan
     return replace(draft.plan, status=finish_status(job, _with_run_url(draft.status, settings), now))
@@ -135,8 +139,7 @@ def after_refusal(job: TrainingJob, refusal: Refused, now: datetime, settings: S
         draft = _fail_to_begin(job, Cause(problem.failure_class, problem.reason, problem.message, now), now)
     else:
         draft = _wait_to_begin(job, problem, now)
-    assert draft.status is not None
-    return replace(draft.plan, status=finish_status(job, _with_run_url(draft.status, settings), now))
+    return _finished(job, draft, now, settings)
 
 
 def _plan(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
