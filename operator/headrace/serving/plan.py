@@ -48,8 +48,10 @@ POLL_ROLLOUT = 1.0
 POLL_WAITING = 2.0
 POLL_STEADY = 15.0
 MAX_HISTORY = 20
+MAX_NAMED = 5  # pods in a message
 MAX_LINE, MAX_WORD = 1024, 128  # the bounds of these texts in the schema
 RETRY_ANNOTATION = "headrace.dev/retry"
+PODS_MISSING = "PodsMissing"
 
 
 def plan(service: ModelService, observed: Observed, now: datetime, settings: Settings) -> Plan:
@@ -88,7 +90,7 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
     if status.canary is not None and status.canary.revision != target.revision:
         return _roll_on(service, status, observed, now) if _waits_its_turn(status) else _supersede(status, now)
     if target.revision == status.stable.revision:
-        return _steady(service, status, target, observed)
+        return _steady(service, status, target, observed, now)
     if status.canary is None:
         return _consider(service, status, target, now)
     return _roll_on(service, status, observed, now)
@@ -127,24 +129,15 @@ def _without_target(status: ModelServiceStatus, observed: Observed) -> _Draft:
 def _first(
     service: ModelService, status: ModelServiceStatus, target: Revision, observed: Observed, now: datetime
 ) -> _Draft:
-    """The first revision takes no steps: when it is ready it is stable."""
+    """The first revision takes no steps: with its first ready pod it is stable, and what is missing is said."""
     replicas = service.spec.scaling.replicas
     pods = observed.pods_of(target.revision)
     ready = sum(pod.takes_requests(now) for pod in pods)
     coming = target.model_copy(update={"replicas": replicas, "ready_replicas": ready})
-    if ready >= replicas:
-        stable = status.model_copy(
-            update={
-                "phase": Phase.STABLE,
-                "reason": "Serving",
-                "message": _serving(target),
-                "stable": coming,
-                "canary": None,
-                "failure": None,
-                "promotion": _promise(service, status, target),
-            }
-        )
-        return _Draft(stable, POLL_WAITING, (Event(EventType.NORMAL, "Serving", _serving(target)),))
+    if ready > 0:
+        first = status.model_copy(update={"stable": coming, "canary": None})
+        settled = _steady(service, first, coming, observed, now)
+        return replace(settled, requeue=POLL_WAITING, events=(Event(EventType.NORMAL, "Serving", _serving(target)),))
     trouble = _worst(observed, target.revision)
     waiting = status.model_copy(
         update={
@@ -160,24 +153,44 @@ def _first(
     return _Draft(waiting, POLL_WAITING, events)
 
 
-def _steady(service: ModelService, status: ModelServiceStatus, target: Revision, observed: Observed) -> _Draft:
+def _steady(
+    service: ModelService, status: ModelServiceStatus, target: Revision, observed: Observed, now: datetime
+) -> _Draft:
     assert status.stable is not None
     stable = status.stable.model_copy(
         update={"replicas": service.spec.scaling.replicas, "model": target.model, "uri": target.uri}
     )
     trouble = _worst(observed, stable.revision)
-    degraded = trouble is not None and (stable.ready_replicas < stable.replicas or trouble is observed.refusal)
+    short = stable.ready_replicas < stable.replicas
+    reason, message = "Serving", _serving(stable)
+    if short:
+        reason = trouble.reason if trouble else PODS_MISSING
+        message = _shortfall(stable, observed, now, trouble)
+    elif trouble is not None and trouble is observed.refusal:
+        reason, message = trouble.reason, _sentence(trouble)
     settled = status.model_copy(
         update={
             "phase": Phase.STABLE,
-            "reason": trouble.reason if trouble and degraded else "Serving",
-            "message": _sentence(trouble) if trouble and degraded else _serving(stable),
+            "reason": reason,
+            "message": message,
             "stable": stable,
-            "failure": _failure(trouble) if trouble and degraded else None,
+            "failure": _failure(trouble) if trouble and reason == trouble.reason else None,
             "promotion": _promise_anew(service, status, stable),
         }
     )
-    return _Draft(settled, POLL_WAITING if stable.ready_replicas < stable.replicas else POLL_STEADY)
+    return _Draft(settled, POLL_WAITING if short else POLL_STEADY)
+
+
+def _shortfall(stable: Revision, observed: Observed, now: datetime, trouble: Trouble | None) -> str:
+    """How many pods of the revision are missing, which, and why."""
+    names = [pod.name for pod in observed.pods_of(stable.revision) if not pod.takes_requests(now)]
+    unmade = stable.replicas - len(observed.pods_of(stable.revision))
+    missing = [", ".join(names[:MAX_NAMED])] if names else []
+    missing += [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
+    missing += [f"{unmade} not made yet"] if unmade > 0 else []
+    count = f"{_serving(stable)} with {stable.ready_replicas} of {stable.replicas} pods"
+    waits = f"; waits for {' and '.join(missing)}" if missing else ""
+    return f"{count}{waits}" + (f": {_sentence(trouble)}" if trouble else "")
 
 
 def _consider(service: ModelService, status: ModelServiceStatus, target: Revision, now: datetime) -> _Draft:

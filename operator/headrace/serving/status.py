@@ -100,7 +100,7 @@ def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Obs
         message = f"HTTPRoute {observed.route_conflict} has this host and path already: choose another spec.route.path"
         return False, "RouteConflict", message
     if status.stable is None:
-        return None, "NotYet", "there is no route before the first revision is ready"
+        return None, "NotYet", "there is no route before the first pod is ready"
     if observed.route_accepted is None:
         return None, "Pending", "the gateway has not answered yet"
     if not observed.route_accepted:

@@ -32,6 +32,7 @@ class Cluster:
         self.deployed = {}
         self.troubles = {}
         self.unready = set()
+        self.pod_troubles, self.unready_pods = {}, set()  # by pod
         self.settings = SETTINGS
         self.planned = None
         self.deleted = []
@@ -59,7 +60,10 @@ class Cluster:
     def observe(self):
         pods = tuple(
             serving_pod(
-                f"{name}-{index}", name, self.troubles.get(name), **({"ready": False} if name in self.unready else {})
+                f"{name}-{index}",
+                name,
+                self.troubles.get(name) or self.pod_troubles.get(f"{name}-{index}"),
+                **({"ready": False} if {name, f"{name}-{index}"} & (self.unready | self.unready_pods) else {}),
             )
             for (kind, name), obj in self.objects.items()
             if kind == DEPLOYMENTS
@@ -166,13 +170,60 @@ def test_an_alias_that_is_named_later_is_promised_once():
     assert cluster.status.promotion == kept
 
 
-def test_nothing_is_stable_before_all_of_its_pods_are_ready():
+def test_nothing_is_stable_before_a_pod_is_ready():
     cluster = Cluster()
     cluster.unready = {cluster.revision(1)}
     for _ in range(5):
         cluster.step()
 
     assert (cluster.status.stable, cluster.status.reason) == (None, "WaitingForPods")
+
+
+def condition(cluster, kind):
+    return {c.type: c for c in cluster.status.conditions}[kind]
+
+
+def test_the_first_revision_serves_with_its_first_ready_pod_and_names_those_that_are_missing():
+    cluster = Cluster(model_service(scaling={"replicas": 3}))
+    cluster.step()
+    third = f"{cluster.revision(1)}-2"
+    cluster.pod_troubles = {third: Trouble("Scheduling", "Unschedulable", "0/1 nodes are available", third, "")}
+
+    cluster.step()
+
+    assert cluster.weights == {cluster.revision(1): 100}
+    assert cluster.names(SERVICES) == {cluster.revision(1), "text"}
+    assert (cluster.status.phase, cluster.status.columns.ready) == ("Stable", "True")
+    assert (condition(cluster, "Ready").status, condition(cluster, "Degraded").status) == ("True", "True")
+    assert cluster.status.reason == condition(cluster, "Degraded").reason == "Unschedulable"
+    assert "2 of 3 pods" in cluster.status.message
+    assert third in cluster.status.message
+
+
+def test_a_pod_that_is_missing_for_no_known_reason_is_named_too():
+    cluster = Cluster(model_service(scaling={"replicas": 3}))
+    cluster.step()
+    third = f"{cluster.revision(1)}-2"
+    cluster.unready_pods = {third}
+
+    cluster.step()
+
+    assert cluster.status.reason == "PodsMissing"
+    assert third in cluster.status.message
+    cluster.unready_pods = set()
+    cluster.step()
+    assert (cluster.status.reason, condition(cluster, "Degraded").status) == ("Serving", "False")
+
+
+def test_a_first_revision_that_is_asked_for_more_pods_while_it_starts_serves_with_those_it_has():
+    cluster = Cluster(model_service(scaling={"replicas": 1}))
+    cluster.step()
+    cluster.change(scaling={"replicas": 4})
+
+    cluster.step()
+
+    assert cluster.status.phase == "Stable"
+    assert "3 not made yet" in cluster.status.message
 
 
 def test_what_the_api_server_does_not_take_is_told_once_and_tried_again():
