@@ -30,8 +30,8 @@ from headrace.kube.resources import (
     Object,
     Resource,
 )
-from headrace.serving.plan import RETRY_ANNOTATION
 from headrace.serving.reconcile import ServingReconciler
+from headrace.serving.target import RETRY_ANNOTATION
 from headrace_local import binaries
 from training_builders import SETTINGS
 

@@ -82,6 +82,8 @@ class Observed:
     watched_since: datetime | None = None  # since when this operator is the one that acts
     refusal: Trouble | None = None  # the API server did not take an object of the last pass
     missing_pods: Mapping[str, Trouble] = field(default_factory=dict)  # by revision whose pods cannot be made
+    promoted: Artifact | None = None  # where the promotion alias points; asked for before anything is stable
+    rolled_back: Mapping[Artifact, str] = field(default_factory=dict)  # the reason in the tags of their versions
 
     def pods_of(self, revision: str) -> tuple[ServingPod, ...]:
         """The pods of one revision that are not on their way out."""

@@ -22,7 +22,6 @@ from headrace.api.modelservice import (
     RolloutOutcome,
     RolloutRecord,
     RolloutStatus,
-    ServedModel,
 )
 from headrace.kube.plan import Delete, Event, EventType, Patch, Plan
 from headrace.kube.resources import (
@@ -40,8 +39,10 @@ from headrace.rollout.machine import APPLY_GRACE, Decision, Look
 from headrace.rollout.route import render_route
 from headrace.serving import revision as render
 from headrace.serving.observed import Observed, Trouble
-from headrace.serving.revision import Artifact, revision_name
 from headrace.serving.status import finish_status
+from headrace.serving.target import RETRY_ANNOTATION, Refusal, Registry, artifact_of, is_asked_for, wanted
+from headrace.serving.target import called as _called
+from headrace.serving.target import identity as _identity
 from headrace.settings import Settings
 
 POLL_ROLLOUT = 1.0
@@ -49,8 +50,7 @@ POLL_WAITING = 2.0
 POLL_STEADY = 15.0
 MAX_HISTORY = 20
 MAX_NAMED = 5  # pods in a message
-MAX_LINE, MAX_WORD = 1024, 128  # the bounds of these texts in the schema
-RETRY_ANNOTATION = "headrace.dev/retry"
+MAX_LINE = 1024  # the bound of this text in the schema
 PODS_MISSING = "PodsMissing"
 
 
@@ -80,17 +80,19 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
     status = _refreshed(service, observed, now)
     if status.phase is Phase.ROLLING_BACK and status.rollout is not None:
         return _rolling_back(service, status, observed, now)
-    target = _target(service, observed)
+    aim = wanted(service, status, Registry(observed.artifact, observed.promoted, observed.rolled_back))
+    target = aim.revision
     if target is None and status.stable is not None and status.canary is not None:
         return _roll_on(service, status, observed, now)  # a canary is watched also while the registry is away
     if target is None:
-        return _without_target(status, observed)
+        return _without_target(status, observed, aim.refusal)
     if status.stable is None:
         return _first(service, status, target, observed, now)
     if status.canary is not None and status.canary.revision != target.revision:
         return _roll_on(service, status, observed, now) if _waits_its_turn(status) else _supersede(status, now)
     if target.revision == status.stable.revision:
-        return _steady(service, status, target, observed, now)
+        settled = _steady(service, status, target, observed, now)
+        return settled if aim.refusal is None else _stays(settled, aim.refusal, status)
     if status.canary is None:
         return _consider(service, status, target, now)
     return _roll_on(service, status, observed, now)
@@ -106,19 +108,11 @@ def _waits_its_turn(status: ModelServiceStatus) -> bool:
     return machine.alone_answers(rollout, stable.ready_replicas, canary.ready_replicas)
 
 
-def _target(service: ModelService, observed: Observed) -> Revision | None:
-    artifact = observed.artifact
-    if artifact is None:
-        return None
-    model = ServedModel(name=artifact.model, version=artifact.version) if artifact.version else None
-    return Revision(
-        revision=revision_name(service, artifact), digest=artifact.digest or None, uri=artifact.uri, model=model
-    )
-
-
-def _without_target(status: ModelServiceStatus, observed: Observed) -> _Draft:
-    """The model cannot be resolved now: what serves goes on serving."""
+def _without_target(status: ModelServiceStatus, observed: Observed, refusal: Refusal | None) -> _Draft:
+    """The model cannot be resolved now, or is not to be served: what serves goes on serving."""
     reason, message = observed.artifact_problem or ("ModelNotResolved", "the model has not been resolved yet")
+    if refusal is not None:
+        reason, message = refusal.reason, refusal.message
     phase = Phase.PENDING if status.stable is None else status.phase or Phase.STABLE
     waiting = status.model_copy(update={"phase": phase, "reason": reason, "message": message})
     told = status.reason == reason and status.message == message
@@ -135,7 +129,10 @@ def _first(
     ready = sum(pod.takes_requests(now) for pod in pods)
     coming = target.model_copy(update={"replicas": replicas, "ready_replicas": ready})
     if ready > 0:
-        first = status.model_copy(update={"stable": coming, "canary": None})
+        outcomes = status.pending_outcomes
+        if artifact_of(target) in observed.rolled_back:  # somebody asked for it all the same
+            outcomes = _tell(status, coming, RolloutOutcome.PROMOTED, "Serving")
+        first = status.model_copy(update={"stable": coming, "canary": None, "pending_outcomes": outcomes})
         settled = _steady(service, first, coming, observed, now)
         return replace(settled, requeue=POLL_WAITING, events=(Event(EventType.NORMAL, "Serving", _serving(target)),))
     trouble = _worst(observed, target.revision)
@@ -181,6 +178,23 @@ def _steady(
     return _Draft(settled, POLL_WAITING if short else POLL_STEADY)
 
 
+def _stays(settled: _Draft, refusal: Refusal, before: ModelServiceStatus) -> _Draft:
+    """What is stable serves; phase and reason are about what was turned back, the message about both."""
+    status, stable = settled.status, settled.status.stable
+    short = stable is not None and stable.ready_replicas < stable.replicas
+    stays = status.model_copy(
+        update={
+            "phase": Phase.ROLLED_BACK,
+            "reason": refusal.reason,
+            "message": f"{refusal.message}; {status.message}" if short else refusal.message,
+            "failure": before.failure,
+        }
+    )
+    told = before.reason == refusal.reason
+    events = () if told else (Event(EventType.WARNING, refusal.reason, refusal.message),)
+    return _Draft(stays, settled.requeue, events)
+
+
 def _shortfall(stable: Revision, observed: Observed, now: datetime, trouble: Trouble | None) -> str:
     """How many pods of the revision are missing, which, and why."""
     names = [pod.name for pod in observed.pods_of(stable.revision) if not pod.takes_requests(now)]
@@ -194,16 +208,7 @@ def _shortfall(stable: Revision, observed: Observed, now: datetime, trouble: Tro
 
 
 def _consider(service: ModelService, status: ModelServiceStatus, target: Revision, now: datetime) -> _Draft:
-    """Something new to serve: a rollout, unless this very thing was rejected before and nobody asks again."""
-    rejected = next((entry for entry in status.rejected if _is_same(entry, target)), None)
-    asked = service.metadata.annotations.get(RETRY_ANNOTATION, "")
-    if rejected is not None and asked not in _names_of(target):
-        message = f"{_called(target)} was rolled back before ({rejected.reason}): {rejected.message}"
-        hint = f"to try it again: kubectl annotate msvc {service.metadata.name} {RETRY_ANNOTATION}={_called(target)}"
-        stays = status.model_copy(
-            update={"phase": Phase.ROLLED_BACK, "reason": rejected.reason, "message": f"{message}; {hint}"}
-        )
-        return _Draft(stays, POLL_STEADY)
+    """Something new to serve: a rollout."""
     rollout_id = f"{target.revision}-{int(now.timestamp())}"
     rollout = machine.begin(rollout_id, service.spec.rollout, now)
     kept = tuple(entry for entry in status.rejected if entry.digest != _identity(target))
@@ -374,8 +379,8 @@ def _refreshed(service: ModelService, observed: Observed, now: datetime) -> Mode
 
 def _answered_retry(service: ModelService, status: ModelServiceStatus) -> tuple[Patch, ...]:
     """A wish to try again is taken off when it is granted: left there, it would be granted again and again."""
-    asked = service.metadata.annotations.get(RETRY_ANNOTATION, "")
-    if status.rollout is None or status.canary is None or asked not in _names_of(status.canary):
+    granted = status.canary if status.rollout is not None else status.stable
+    if granted is None or not is_asked_for(service, granted):
         return ()
     meta = service.metadata
     gone: Object = {"metadata": {"uid": meta.uid, "annotations": {RETRY_ANNOTATION: None}}}
@@ -407,11 +412,14 @@ def _promise_anew(service: ModelService, status: ModelServiceStatus, stable: Rev
 def _tell(
     status: ModelServiceStatus, revision: Revision, outcome: RolloutOutcome, reason: str
 ) -> tuple[PendingOutcome, ...]:
-    """What is pending is about the stable revision's model: version 1 of another model is another version 1."""
+    """What is pending is about the stable revision's model: version 1 of another model is another version 1. That the
+    bytes that serve were turned back with another spec says nothing about them.
+    """
     if revision.model is None or revision.model.version is None:
         return status.pending_outcomes
     version, same_model = revision.model.version, _model_name(status.stable) == revision.model.name
-    if not same_model and outcome is not RolloutOutcome.PROMOTED:
+    serves = status.stable is not None and _identity(status.stable) == _identity(revision)
+    if outcome is not RolloutOutcome.PROMOTED and (serves or not same_model):
         return status.pending_outcomes
     others = tuple(entry for entry in status.pending_outcomes if same_model and entry.version != version)
     return (*others, PendingOutcome(version=version, outcome=outcome, reason=reason))[-MAX_HISTORY:]
@@ -465,26 +473,8 @@ def _sentence(trouble: Trouble) -> str:
     return f"{trouble.message}; {trouble.hint}" if trouble.hint else trouble.message
 
 
-def _called(revision: Revision) -> str:
-    return revision.model.version if revision.model and revision.model.version else revision.revision
-
-
-def _identity(revision: Revision) -> str:
-    """What was rejected: the bytes, or where they lie."""
-    return (revision.digest or revision.uri or "")[:MAX_WORD]
-
-
-def _is_same(entry: RejectedDigest, target: Revision) -> bool:
-    """The same bytes under the same spec: more memory may be what a rejected model needed."""
-    return entry.digest == _identity(target) and entry.revision in (None, target.revision)
-
-
 def _model_name(revision: Revision | None) -> str | None:
     return revision.model.name if revision is not None and revision.model is not None else None
-
-
-def _names_of(revision: Revision) -> set[str]:
-    return {_called(revision), revision.digest or "", revision.revision} - {""}
 
 
 def _serving(revision: Revision) -> str:
@@ -504,7 +494,7 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
     for revision in revisions:
         template = observed.templates.get(revision.revision)
         if template is None:
-            artifact = _artifact_of(revision)
+            artifact = artifact_of(revision)
             template = render.render_template(service, revision.revision, artifact, settings)
             creates.append((CONTROLLERREVISIONS, render.render_record(service, revision.revision, template)))
         templates[revision.revision] = template
@@ -539,15 +529,6 @@ def _is_wanted(
     if resource == HTTPROUTES:
         return name == service.metadata.name and _has_route(service, observed)
     return name in names
-
-
-def _artifact_of(revision: Revision) -> Artifact:
-    return Artifact(
-        uri=revision.uri or "",
-        digest=revision.digest or "",
-        model=revision.model.name or "" if revision.model else "",
-        version=revision.model.version or "" if revision.model else "",
-    )
 
 
 def _has_route(service: ModelService, observed: Observed) -> bool:

@@ -8,9 +8,7 @@ from headrace.api.modelservice import ModelService, ModelServiceStatus
 from headrace.kube.plan import Event, EventType
 from headrace.tracking.errors import NotFound
 from headrace.tracking.ledger import Ledger
-
-ROLLOUT_TAG = "headrace.rollout"
-REASON_TAG = "headrace.rollout.reason"
+from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG
 
 
 def has_promises(status: ModelServiceStatus) -> bool:
@@ -28,11 +26,7 @@ async def keep(service: ModelService, ledger: Ledger) -> tuple[ModelServiceStatu
     if promotion is not None and promotion.pending_version is not None:
         owner = f"{service.metadata.namespace}/{service.metadata.name}"
         await ledger.claim_alias(name, promotion.alias, owner)
-        expected = promotion.expected_version
-        if expected is None:  # the first time: wherever the alias is, it is taken over from there
-            current = await ledger.resolve(name, promotion.alias)
-            expected = current.version if current else None
-        await ledger.move_alias(name, promotion.alias, promotion.pending_version, expected)
+        await ledger.move_alias(name, promotion.alias, promotion.pending_version, promotion.expected_version)
         message = f"alias {promotion.alias} of {name} points at version {promotion.pending_version}"
         events = (Event(EventType.NORMAL, "AliasMoved", message),)
         promotion = promotion.model_copy(

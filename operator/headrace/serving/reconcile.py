@@ -38,9 +38,8 @@ from headrace.rollout.counters import Counters
 from headrace.serving import promises
 from headrace.serving.observed import Observed, Owned, ServingPod, Trouble, read_missing_pods, read_pod, refused
 from headrace.serving.plan import POLL_WAITING, plan
-from headrace.serving.resolve import NotResolved, resolve
+from headrace.serving.resolve import find_models
 from headrace.serving.rest import Rests, is_at_rest
-from headrace.serving.revision import Artifact
 from headrace.serving.rivals import called, rivals, service_of
 from headrace.serving.scrape import Scraper
 from headrace.serving.status import finish_status
@@ -114,7 +113,7 @@ class ServingReconciler:
     async def _observe(self, service: ModelService) -> Observed:
         namespace = service.metadata.namespace
         labels = f"{MODEL_SERVICE_UID}={service.metadata.uid}"
-        artifact, problem = await self._artifact(service)
+        models = await find_models(service, self._client, self._ledger, self._mlflow)
         pods = tuple(read_pod(obj) for obj in await self._client.list(PODS, namespace, labels))
         templates: dict[str, Object] = {}
         owned: list[Owned] = []
@@ -140,8 +139,10 @@ class ServingReconciler:
             self._rests.end(service_of(rival))
         accepted, message = _acceptance(route)
         return Observed(
-            artifact=artifact,
-            artifact_problem=problem,
+            artifact=models.source,
+            artifact_problem=models.problem,
+            promoted=models.promoted,
+            rolled_back=models.rolled_back,
             pods=pods,
             templates=templates,
             owned=tuple(owned),
@@ -166,14 +167,6 @@ class ServingReconciler:
         except KindNotFound:
             return False, []
         return True, found
-
-    async def _artifact(self, service: ModelService) -> tuple[Artifact | None, tuple[str, str] | None]:
-        try:
-            return await resolve(service, self._client, self._ledger, self._mlflow), None
-        except NotResolved as error:
-            return None, (error.reason, str(error))
-        except TrackingError as error:
-            return None, (error.reason, str(error))
 
     async def _counters(self, service: ModelService, pods: tuple[ServingPod, ...]) -> dict[str, Counters]:
         """Read only while a rollout asks for it."""

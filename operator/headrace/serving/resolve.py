@@ -5,15 +5,22 @@ The operator asks the registry with its own credential, by polling; it never rea
 
 from __future__ import annotations
 
-from headrace.api.modelservice import ModelService
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headrace.api.modelservice import ModelService, RolloutOutcome
+from headrace.api.scalars import REASON_PATTERN
 from headrace.api.trainingjob import State, TrainingJob
 from headrace.kube.client import KubeClient
 from headrace.kube.resources import TRAININGJOBS
 from headrace.serving.revision import Artifact
 from headrace.tracking.client import MlflowClient
-from headrace.tracking.errors import NotFound
+from headrace.tracking.errors import NotFound, TrackingError
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import ModelVersion
+from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG, ModelVersion
+
+MAX_REASON = 128  # the bound of a reason in the schema
 
 
 class NotResolved(Exception):
@@ -24,25 +31,69 @@ class NotResolved(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True)
+class Resolved:
+    """An artifact, and the reason in the registry's tag where that says that its version was rolled back."""
+
+    artifact: Artifact
+    rolled_back: str | None = None
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a service may have to serve; without `source` there is a `problem`: reason and message."""
+
+    source: Artifact | None
+    problem: tuple[str, str] | None = None
+    promoted: Artifact | None = None
+    rolled_back: Mapping[Artifact, str] = field(default_factory=dict)  # the reason in the tags of their versions
+
+
+async def find_models(
+    service: ModelService, kube: KubeClient, ledger: Ledger | None, mlflow: MlflowClient | None
+) -> Models:
+    """Where the source and, before anything is stable, the promotion alias point."""
+    source, promoted, problem = None, None, None
+    try:
+        source = await resolve(service, kube, ledger, mlflow)
+    except (NotResolved, TrackingError) as error:
+        problem = (error.reason, str(error))
+    if service.status.stable is None:
+        try:
+            promoted = await resolve_promoted(service, source.artifact if source is not None else None, ledger)
+        except (NotResolved, TrackingError) as error:
+            # What was promoted goes first: without knowing it, nothing is served.
+            source, problem = None, (error.reason, str(error))
+    found = [resolved for resolved in (source, promoted) if resolved is not None]
+    tags = {each.artifact: each.rolled_back for each in found if each.rolled_back is not None}
+    return Models(
+        source=source.artifact if source is not None else None,
+        problem=problem,
+        promoted=promoted.artifact if promoted is not None else None,
+        rolled_back=tags,
+    )
+
+
 async def resolve(
     service: ModelService, kube: KubeClient, ledger: Ledger | None, mlflow: MlflowClient | None
-) -> Artifact:
-    """The artifact. Raises NotResolved, or a TrackingError where MLflow is away or refuses."""
+) -> Resolved:
+    """What spec.model means. Raises NotResolved, or a TrackingError where MLflow is away or refuses."""
     model = service.spec.model
     if model.uri is not None:
-        return Artifact(uri=model.uri.rstrip("/"))
+        return Resolved(Artifact(uri=model.uri.rstrip("/")))
     if model.training_job is not None:
-        return await of_training_job(service.metadata.namespace, model.training_job.name, kube)
+        found = await of_training_job(service.metadata.namespace, model.training_job.name, kube)
+        return await _with_tag(found, service, mlflow)
     assert model.registry is not None
     if ledger is None or mlflow is None:
         raise NotResolved("TrackingNotConfigured", "spec.model.registry is set, but this installation has no MLflow")
     name = model_name(service.metadata.namespace, model.registry.name)
     if model.registry.alias is not None:
-        found = await ledger.resolve(name, model.registry.alias)
-        if found is None:
+        version = await ledger.resolve(name, model.registry.alias)
+        if version is None:
             message = f"model {name} has no alias {model.registry.alias!r}; a TrainingJob with output.alias sets it"
             raise NotResolved("AliasNotFound", message)
-        return _registered(found)
+        return _registered(version)
     assert model.registry.version is not None
     try:
         return _registered(await mlflow.get_model_version(name, model.registry.version))
@@ -50,11 +101,44 @@ async def resolve(
         raise NotResolved("VersionNotFound", f"model {name} has no version {model.registry.version}") from error
 
 
-def _registered(version: ModelVersion) -> Artifact:
+async def resolve_promoted(service: ModelService, source: Artifact | None, ledger: Ledger | None) -> Resolved | None:
+    """Where the promotion alias points. Raises as `resolve` does."""
+    promotion, registry = service.spec.rollout.promotion, service.spec.model.registry
+    if promotion is None or ledger is None:
+        return None
+    name = source.model if source is not None else ""
+    if registry is not None:
+        name = model_name(service.metadata.namespace, registry.name)
+    found = await ledger.resolve(name, promotion.alias) if name else None
+    return _registered(found) if found is not None else None
+
+
+async def _with_tag(artifact: Artifact, service: ModelService, mlflow: MlflowClient | None) -> Resolved:
+    """The registry is asked only about what the service neither serves nor tries."""
+    known = {revision.digest for revision in (service.status.stable, service.status.canary) if revision is not None}
+    if mlflow is None or artifact.digest in known:
+        return Resolved(artifact)
+    try:
+        return Resolved(artifact, _rolled_back(await mlflow.get_model_version(artifact.model, artifact.version)))
+    except NotFound:  # the TrainingJob knows its model all the same
+        return Resolved(artifact)
+
+
+def _registered(version: ModelVersion) -> Resolved:
     if not version.digest:
         message = f"version {version.version} of model {version.model} has no digest: Headrace did not register it"
         raise NotResolved("DigestMissing", message)
-    return Artifact(version.source.rstrip("/"), version.digest, version.model, version.version)
+    artifact = Artifact(version.source.rstrip("/"), version.digest, version.model, version.version)
+    return Resolved(artifact, _rolled_back(version))
+
+
+def _rolled_back(version: ModelVersion) -> str | None:
+    """A tag may hold anything; a reason in status is one CamelCase word."""
+    if version.tags.get(ROLLOUT_TAG) != RolloutOutcome.ROLLED_BACK:
+        return None
+    reason = version.tags.get(REASON_TAG, "")
+    fits = len(reason) <= MAX_REASON and re.fullmatch(REASON_PATTERN, reason)
+    return reason if fits else RolloutOutcome.ROLLED_BACK.value
 
 
 async def of_training_job(namespace: str, name: str, kube: KubeClient) -> Artifact:

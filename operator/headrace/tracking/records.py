@@ -120,6 +120,8 @@ NAMESPACE_TAG = "headrace.namespace"
 GATE_TAG = "headrace.gate"
 OUTCOME_TAG = "headrace.outcome"
 PROMOTION_TAG_PREFIX = "headrace.promotion."
+ROLLOUT_TAG = "headrace.rollout"
+REASON_TAG = "headrace.rollout.reason"
 
 
 def _tags(found: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -38,11 +38,10 @@ from headrace.kube.resources import (
     Resource,
 )
 from headrace.serving.owners import PromotionOwners
-from headrace.serving.promises import ROLLOUT_TAG
 from headrace.serving.reconcile import ServingReconciler
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import DIGEST_TAG, PROMOTION_TAG_PREFIX, UID_TAG
+from headrace.tracking.records import DIGEST_TAG, PROMOTION_TAG_PREFIX, ROLLOUT_TAG, UID_TAG
 from headrace.training.reconcile import TrainingReconciler
 from headrace_local import binaries
 from headrace_local.controlplane import ControlPlane

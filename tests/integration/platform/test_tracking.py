@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 
+from headrace.api.modelservice import ModelService
+from headrace.kube.client import KubeClient
+from headrace.serving.resolve import Models, find_models
 from headrace.tracking import client as client_module
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import (
@@ -28,7 +31,7 @@ from headrace.tracking.errors import (
     VersionMismatch,
 )
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import DIGEST_TAG, UID_TAG, ModelVersion, RunStatus
+from headrace.tracking.records import DIGEST_TAG, REASON_TAG, ROLLOUT_TAG, UID_TAG, ModelVersion, RunStatus
 
 from .conftest import ADMIN, Mlflow
 
@@ -339,3 +342,28 @@ def test_a_server_that_hangs_is_unavailable_within_the_time_limit(
         mlflow.process.resume()
     monkeypatch.undo()
     assert act(mlflow.url, lambda client: client.current_user()) == ADMIN[0]
+
+
+def test_a_service_without_status_finds_what_was_promoted_and_that_the_source_was_rolled_back(
+    mlflow_url: str, namespace: str
+) -> None:
+    spec = {
+        "model": {"registry": {"name": "text", "alias": "candidate"}},
+        "runtime": {"name": "onnxruntime"},
+        "rollout": {"promotion": {"alias": "champion"}},
+    }
+    service = ModelService.model_validate({"metadata": {"name": "text", "namespace": namespace}, "spec": spec})
+
+    async def scenario(client: DyingClient) -> Models:
+        ledger, model = await _two_versions(client, namespace), f"{namespace}.text"
+        await ledger.move_alias(model, "champion", "1", expected=None)
+        await ledger.point_alias(model, "candidate", "2")
+        await ledger.tag_version(model, "2", {ROLLOUT_TAG: "RolledBack", REASON_TAG: "AnalysisFailed"})
+        return await find_models(service, KubeClient.__new__(KubeClient), ledger, client)
+
+    found = act(mlflow_url, scenario)
+
+    assert found.promoted is not None
+    assert found.source is not None
+    assert (found.promoted.version, found.source.version) == ("1", "2")
+    assert found.rolled_back == {found.source: "AnalysisFailed"}

@@ -12,8 +12,9 @@ from headrace.api.modelservice import ModelService
 from headrace.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES
 from headrace.rollout.machine import APPLY_GRACE
 from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
-from headrace.serving.plan import RETRY_ANNOTATION, plan
+from headrace.serving.plan import plan
 from headrace.serving.revision import Artifact, revision_name
+from headrace.serving.target import RETRY_ANNOTATION
 from serving_builders import NOW, UID, artifact, model_service, serving_pod
 from training_builders import SETTINGS
 
@@ -28,6 +29,7 @@ class Cluster:
         self.now = NOW
         self.artifact: Artifact | None = artifact(1)
         self.problem = None
+        self.promoted, self.rolled_back = None, {}
         self.objects = {}
         self.deployed = {}
         self.troubles = {}
@@ -72,6 +74,8 @@ class Cluster:
         return Observed(
             artifact=self.artifact,
             artifact_problem=self.problem,
+            promoted=self.promoted,
+            rolled_back=self.rolled_back,
             pods=pods,
             templates={n: o["data"]["template"] for (k, n), o in self.objects.items() if k == CONTROLLERREVISIONS},
             owned=tuple(Owned(k, n, f"uid-{n}", "") for k, n in self.objects),
@@ -373,14 +377,88 @@ def test_a_retry_is_granted_once():
     assert RETRY_ANNOTATION not in cluster.service.metadata.annotations
 
 
-def test_a_rejected_model_is_tried_again_when_the_spec_changed():
+def test_a_changed_spec_reaches_what_is_stable_first_and_then_what_was_rejected_with_the_old_one():
     """Out of memory, says the hint, raise the limit: that is something that changed."""
     cluster = rejected()
     cluster.change(resources={"limits": {"memory": "8Gi"}})
 
     cluster.step()
+    assert cluster.status.canary.revision == cluster.revision(1)
+    cluster.until("Stable")
+    assert cluster.status.stable.revision == cluster.revision(1)
 
-    assert cluster.status.phase == "Canarying"
+    cluster.until("Canarying", passes=3)
+    assert cluster.status.canary.revision == cluster.revision(2)
+
+
+def test_a_changed_spec_that_is_turned_back_says_nothing_about_the_version_that_serves():
+    cluster = stable()
+    cluster.change(resources={"limits": {"memory": "1Mi"}})
+    cluster.step()
+    cluster.troubles[cluster.revision(1)] = OOM
+
+    cluster.until("RolledBack")
+
+    assert [entry.revision for entry in cluster.status.rejected] == [cluster.revision(1)]
+    assert cluster.status.pending_outcomes == ()
+
+
+def restored(service=None):
+    """Deleted and applied again after version 2 was rolled back."""
+    promotes = {"steps": [{"weight": 10, "hold": "30s"}], "promotion": {"alias": "champion"}}
+    cluster = Cluster(service or model_service(rollout=promotes)).serve(2)
+    cluster.rolled_back = {artifact(2): "AnalysisFailed"}
+    return cluster
+
+
+def test_a_service_that_lost_its_status_serves_what_was_promoted_and_says_why_not_the_source():
+    cluster = restored()
+    cluster.promoted = artifact(1)
+
+    for _ in range(5):
+        planned = cluster.step()
+
+    assert cluster.weights == {cluster.revision(1): 100}
+    assert cluster.status.promotion.pending_version == "1"
+    assert (cluster.status.phase, cluster.status.reason) == ("RolledBack", "AnalysisFailed")
+    assert cluster.status.columns.ready == "True"
+    assert f"{RETRY_ANNOTATION}=2" in cluster.status.message
+    assert planned.events == ()
+
+
+def test_a_new_version_at_the_source_is_a_canary_beside_what_was_promoted():
+    cluster = restored().serve(3)
+    cluster.promoted = artifact(1)
+
+    cluster.until("Canarying")
+
+    assert (cluster.status.stable.revision, cluster.status.canary.revision) == (
+        cluster.revision(1),
+        cluster.revision(3),
+    )
+
+
+def test_what_was_rolled_back_is_served_to_nobody_where_nothing_was_promoted():
+    cluster = restored()
+
+    for _ in range(3):
+        cluster.step()
+
+    assert (cluster.status.phase, cluster.status.reason) == ("Pending", "AnalysisFailed")
+    assert cluster.objects == {}
+
+
+def test_what_was_rolled_back_is_the_first_revision_when_somebody_asks_and_its_tag_is_corrected():
+    cluster = restored()
+    cluster.annotate("2")
+
+    cluster.until("Stable")
+
+    assert cluster.status.stable.revision == cluster.revision(2)
+    assert RETRY_ANNOTATION not in cluster.service.metadata.annotations
+    assert [(told.version, told.outcome) for told in cluster.status.pending_outcomes] == [("2", "Promoted")]
+    cluster.step()
+    assert cluster.status.phase == "Stable"
 
 
 def rejected():

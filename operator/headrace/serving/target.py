@@ -1,0 +1,144 @@
+"""What a service should serve (pure): one function of its spec, of what the registry says, and of its status.
+
+Status may be lost: a service is deleted and applied again, or restored. The registry then still tells what served
+(the promotion alias) and what was turned back (the versions' tags). Status, where it is there, knows more: which spec a
+model was turned back with. How the service gets there, by which steps, is `plan`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headrace.api.modelservice import ModelService, ModelServiceStatus, RejectedDigest, Revision, ServedModel
+from headrace.serving.revision import Artifact, revision_name
+
+RETRY_ANNOTATION = "headrace.dev/retry"
+_MAX_WORD = 128  # the bound of an identity in the schema
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What is known of the models that a service may serve.
+
+    `rolled_back` gives the reason in the tag of each version that says that it was rolled back.
+    """
+
+    source: Artifact | None = None  # what spec.model means; None: it cannot be told now
+    promoted: Artifact | None = None  # where the promotion alias points; asked for before anything is stable
+    rolled_back: Mapping[Artifact, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why what was asked for is not served."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """`revision` None: there is nothing that can be served now."""
+
+    revision: Revision | None
+    refusal: Refusal | None = None
+
+
+def wanted(service: ModelService, status: ModelServiceStatus, registry: Registry) -> Target:
+    """The revision to serve, and why it is not what spec.model names, where it is not."""
+    if status.stable is None:
+        return _first(service, status, registry)
+    if registry.source is None:
+        return Target(None)
+    stable, ours = status.stable, _revision(service, registry.source)
+    if ours.revision == stable.revision or _is_tried(status, ours) or is_asked_for(service, ours):
+        return Target(ours)
+    refusal = _refusal(service, status, registry, ours)
+    before = _rejected(status, ours)
+    if refusal is None and before is None:
+        return Target(ours)
+    # It was turned back. A changed spec is for what is stable first, then for what was turned back with the old one.
+    kept = _revision(service, artifact_of(stable))
+    if kept.revision != stable.revision and not _is_rejected(status, kept):
+        return Target(kept)
+    return Target(ours) if refusal is None else Target(stable, refusal)
+
+
+def _first(service: ModelService, status: ModelServiceStatus, registry: Registry) -> Target:
+    """Nobody has looked at a first revision beside another: it is the one that was promoted, where one was."""
+    artifact = registry.promoted or registry.source
+    if artifact is None:
+        return Target(None)
+    first = _revision(service, artifact)
+    if _is_tried(status, first) or is_asked_for(service, first):
+        return Target(first)
+    refusal = _refusal(service, status, registry, first)
+    return Target(first) if refusal is None else Target(None, refusal)
+
+
+def is_asked_for(service: ModelService, revision: Revision) -> bool:
+    """Whether the retry annotation names it: by its version, digest or name."""
+    names = {called(revision), revision.digest or "", revision.revision} - {""}
+    return service.metadata.annotations.get(RETRY_ANNOTATION, "") in names
+
+
+def artifact_of(revision: Revision) -> Artifact:
+    """The artifact that a revision in status was made of."""
+    return Artifact(
+        uri=revision.uri or "",
+        digest=revision.digest or "",
+        model=revision.model.name or "" if revision.model else "",
+        version=revision.model.version or "" if revision.model else "",
+    )
+
+
+def identity(revision: Revision) -> str:
+    """What is rejected: the bytes, or where they lie."""
+    return (revision.digest or revision.uri or "")[:_MAX_WORD]
+
+
+def called(revision: Revision) -> str:
+    """Its version, else its name."""
+    return revision.model.version if revision.model and revision.model.version else revision.revision
+
+
+def _revision(service: ModelService, artifact: Artifact) -> Revision:
+    model = ServedModel(name=artifact.model, version=artifact.version) if artifact.version else None
+    name = revision_name(service, artifact)
+    return Revision(revision=name, digest=artifact.digest or None, uri=artifact.uri, model=model)
+
+
+def _is_tried(status: ModelServiceStatus, revision: Revision) -> bool:
+    """What is being tried is judged by its own rollout, and not by the one before."""
+    return status.canary is not None and status.canary.revision == revision.revision
+
+
+def _rejected(status: ModelServiceStatus, revision: Revision) -> RejectedDigest | None:
+    return next((entry for entry in status.rejected if entry.digest == identity(revision)), None)
+
+
+def _is_rejected(status: ModelServiceStatus, revision: Revision) -> bool:
+    """The same bytes under the same spec: more memory may be what a rejected model needed."""
+    entry = _rejected(status, revision)
+    return entry is not None and entry.revision in (None, revision.revision)
+
+
+def _refusal(
+    service: ModelService, status: ModelServiceStatus, registry: Registry, revision: Revision
+) -> Refusal | None:
+    entry = _rejected(status, revision)
+    hint = f"to try it again: kubectl annotate msvc {service.metadata.name} {RETRY_ANNOTATION}={called(revision)}"
+    if entry is not None:
+        if not _is_rejected(status, revision):
+            return None
+        message = f"{called(revision)} was rolled back before ({entry.reason}): {entry.message}"
+        return Refusal(entry.reason, f"{message}; {hint}")
+    # The stable revision's own bytes are good; a tag on them speaks of an earlier try.
+    is_stables = status.stable is not None and identity(status.stable) == identity(revision)
+    reason = registry.rolled_back.get(artifact_of(revision))
+    if reason is None or is_stables:
+        return None
+    message = f"{called(revision)} was rolled back before ({reason}), says its tag headrace.rollout in the registry"
+    elsewhere = "" if status.stable is not None else "; or let the alias point at another version"
+    return Refusal(reason, f"{message}; {hint}{elsewhere}")

@@ -1,0 +1,92 @@
+"""What the registry says about the models of a service; it is a stand-in here, the real one is in tests/integration."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from headrace.serving.resolve import find_models
+from headrace.tracking.errors import NotFound, TrackingUnavailable
+from headrace.tracking.records import DIGEST_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
+from serving_builders import artifact, model_service
+
+PROMOTES = {"promotion": {"alias": "champion"}}
+
+
+def version(number, **tags):
+    found = artifact(number)
+    return ModelVersion(found.model, found.version, found.uri, tags={DIGEST_TAG: found.digest} | tags)
+
+
+ROLLED_BACK = {ROLLOUT_TAG: "RolledBack", REASON_TAG: "AnalysisFailed"}
+
+
+@dataclass
+class Registry:
+    """Where aliases point; `away` names one that cannot be read."""
+
+    aliases: dict[str, ModelVersion] = field(default_factory=dict)
+    away: str = ""
+
+    async def resolve(self, model, alias):
+        if alias == self.away:
+            raise TrackingUnavailable("MLflow does not answer")
+        return self.aliases.get(alias)
+
+    async def get_model_version(self, model, number):
+        for found in self.aliases.values():
+            if found.version == number:
+                return found
+        raise NotFound(number)
+
+
+def find(service, registry):
+    return asyncio.run(find_models(service, None, registry, registry))
+
+
+def test_before_anything_is_stable_the_promotion_alias_is_read_too():
+    registry = Registry({"candidate": version(8, **ROLLED_BACK), "champion": version(7)})
+
+    found = find(model_service(rollout=PROMOTES), registry)
+
+    assert (found.source, found.promoted) == (artifact(8), artifact(7))
+    assert found.rolled_back == {artifact(8): "AnalysisFailed"}
+
+
+def test_what_was_promoted_is_not_asked_for_once_something_is_stable():
+    stable = {"revision": "text-1", "digest": artifact(7).digest}
+
+    found = find(model_service({"stable": stable}, rollout=PROMOTES), Registry({"candidate": version(7)}, "champion"))
+
+    assert (found.source, found.promoted, found.problem) == (artifact(7), None, None)
+
+
+def test_a_first_revision_waits_while_nobody_can_tell_what_was_promoted():
+    found = find(model_service(rollout=PROMOTES), Registry({"candidate": version(8)}, away="champion"))
+
+    assert (found.source, found.promoted) == (None, None)
+    assert found.problem[0] == "TrackingUnavailable"
+
+
+def test_what_was_promoted_is_known_where_the_source_alias_is_gone():
+    found = find(model_service(rollout=PROMOTES), Registry({"champion": version(7)}))
+
+    assert (found.source, found.promoted, found.problem[0]) == (None, artifact(7), "AliasNotFound")
+
+
+@pytest.mark.parametrize("reason", ["", "no word", "x" * 129])
+def test_a_reason_that_status_cannot_hold_is_called_rolled_back(reason):
+    tags = {ROLLOUT_TAG: "RolledBack", REASON_TAG: reason}
+
+    found = find(
+        model_service(model={"registry": {"name": "text", "version": "8"}}), Registry({"a": version(8, **tags)})
+    )
+
+    assert found.rolled_back == {artifact(8): "RolledBack"}
+
+
+@pytest.mark.parametrize("outcome", ["Promoted", "Superseded", ""])
+def test_other_outcomes_refuse_nothing(outcome):
+    found = find(model_service(), Registry({"candidate": version(8, **{ROLLOUT_TAG: outcome})}))
+
+    assert found.rolled_back == {}
