@@ -47,6 +47,7 @@ class Settings:
     tensorflow_serving_image: str = ""
     gateway_metrics_url: str = ""
     network_policies: bool = True
+    image_pull_secrets: tuple[str, ...] = ()  # names of Secrets in each namespace, for the pods that are made there
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:
@@ -81,9 +82,14 @@ class Settings:
             tensorflow_serving_image=env.get("HEADRACE_TENSORFLOW_SERVING_IMAGE", ""),
             gateway_metrics_url=env.get("HEADRACE_GATEWAY_METRICS_URL", ""),
             network_policies=env.get("HEADRACE_NETWORK_POLICIES", "true") == "true",
+            image_pull_secrets=_names(env.get("HEADRACE_IMAGE_PULL_SECRETS", "")),
         )
 
 
 def namespaces(env: Mapping[str, str]) -> tuple[str, ...]:
     """The namespaces that are served; none given: all of them."""
-    return tuple(name.strip() for name in env.get("HEADRACE_NAMESPACES", "").split(",") if name.strip())
+    return _names(env.get("HEADRACE_NAMESPACES", ""))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -140,8 +140,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def trainer(cluster: Cluster) -> Path:
-    """Somebody who may write TrainingJobs and nothing else."""
-    rules = ["--verb=create,get,update,patch", "--resource=trainingjobs.headrace.dev"]
+    """Somebody who may write our resources and nothing else."""
+    rules = ["--verb=create,get,update,patch", "--resource=trainingjobs.headrace.dev,modelservices.headrace.dev"]
     cluster.kubectl("create", "role", "jobs-only", "-n", TEAM, *rules)
     cluster.kubectl("create", "rolebinding", "jobs-only", "-n", TEAM, "--role=jobs-only", "--user=trainer")
     return cluster.plane.kubeconfig_for("trainer")
@@ -205,29 +205,63 @@ def test_every_pod_of_the_release_meets_the_restricted_standard(cluster: Cluster
         cluster.kubectl("label", "namespace", NAMESPACE, f"{label}-")
 
 
-@pytest.mark.parametrize(
-    ("pod", "words"),
-    [
-        ({"serviceAccount": "admin"}, "use spec.serviceAccountName"),
-        ({"ephemeralContainers": [{"name": "shell"}]}, "cannot start with ephemeral containers"),
-        ({"securityContext": {"windowsOptions": {"hostProcess": True}}}, "hostProcess"),
-        ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "cannot be Unconfined"),
-        ({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, "sysctls"),
-        (
-            {"containers": [{"name": "trainer", "securityContext": {"appArmorProfile": {"type": "Unconfined"}}}]},
-            "cannot be Unconfined",
-        ),
-        (
-            {"initContainers": [{"name": "x", "securityContext": {"windowsOptions": {"hostProcess": True}}}]},
-            "hostProcess",
-        ),
-        ({"hostNetwork": True}, "node's network"),
-        ({"volumes": [{"name": "root", "hostPath": {"path": "/"}}]}, "cannot mount a folder of its node"),
-        ({"containers": [{"name": "trainer", "securityContext": {"privileged": True}}]}, "cannot be privileged"),
-    ],
-)
+REACHES_FOR_THE_NODE: list[tuple[Object, str]] = [
+    ({"serviceAccount": "admin"}, "use spec.serviceAccountName"),
+    ({"ephemeralContainers": [{"name": "shell"}]}, "cannot start with ephemeral containers"),
+    ({"securityContext": {"windowsOptions": {"hostProcess": True}}}, "hostProcess"),
+    ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "cannot be Unconfined"),
+    ({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, "sysctls"),
+    (
+        {"containers": [{"name": "trainer", "securityContext": {"appArmorProfile": {"type": "Unconfined"}}}]},
+        "cannot be Unconfined",
+    ),
+    (
+        {"initContainers": [{"name": "x", "securityContext": {"windowsOptions": {"hostProcess": True}}}]},
+        "hostProcess",
+    ),
+    ({"hostNetwork": True}, "node's network"),
+    ({"volumes": [{"name": "root", "hostPath": {"path": "/"}}]}, "cannot mount a folder of its node"),
+    ({"containers": [{"name": "trainer", "securityContext": {"privileged": True}}]}, "cannot be privileged"),
+]
+
+
+@pytest.mark.parametrize(("pod", "words"), REACHES_FOR_THE_NODE)
 def test_pod_template_that_reaches_for_the_node_is_refused(pod: Object, words: str, cluster: Cluster) -> None:
     assert words in cluster.refusal(job(pod=pod))
+
+
+@pytest.mark.parametrize(("pod", "words"), REACHES_FOR_THE_NODE)
+def test_a_services_pod_template_that_reaches_for_the_node_is_refused(
+    pod: Object, words: str, cluster: Cluster
+) -> None:
+    assert words in cluster.refusal(service({}, podTemplate={"spec": pod}))
+
+
+def test_a_services_pod_template_that_comes_to_reach_for_the_node_is_refused(cluster: Cluster) -> None:
+    """It may be changed, unlike a job's."""
+    cluster.kubectl("create", "-f", "-", stdin=service({}, name="changes"))
+    for pod, words in REACHES_FOR_THE_NODE:
+        patch = json.dumps({"spec": {"podTemplate": {"spec": pod}}})
+        code, output = cluster.kubectl("patch", "modelservice", "changes", "-n", TEAM, "--type=merge", "--patch", patch)
+        assert code != 0, f"accepted: {pod}"
+        assert words in output
+
+
+def test_a_services_harmless_pod_template_is_accepted(cluster: Cluster) -> None:
+    pod = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "tolerations": [{"key": "serving", "operator": "Exists"}],
+        "securityContext": {"fsGroup": 7},
+        "containers": [{"name": "server", "env": [{"name": "A", "value": "b"}]}],
+    }
+    asked = service({}, serviceAccountName="server", podTemplate={"spec": pod})
+    code, output = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=asked)
+    assert code == 0, output
+
+
+def test_author_of_a_service_needs_the_rights_to_its_pods_too(cluster: Cluster, trainer: Path) -> None:
+    refusal = cluster.refusal(service({}, serviceAccountName="server"), user=trainer)
+    assert "may not create pods" in refusal
 
 
 def test_harmless_pod_template_is_accepted(cluster: Cluster) -> None:
@@ -268,12 +302,13 @@ def test_training_job_can_be_suspended_and_labelled(cluster: Cluster) -> None:
     assert code == 0, output
 
 
-def service(route: Object) -> Object:
+def service(route: Object, *, name: str = "text", **spec: Any) -> Object:
     return {
         "apiVersion": "headrace.dev/v1alpha1",
         "kind": "ModelService",
-        "metadata": {"name": "text", "namespace": TEAM},
-        "spec": {
+        "metadata": {"name": name, "namespace": TEAM},
+        "spec": spec
+        | {
             "model": {"uri": f"s3://{TEAM}/text"},
             "runtime": {"name": "onnxruntime"},
             "route": {"parentRefs": [{"name": "headrace", "namespace": NAMESPACE}], **route},

@@ -243,6 +243,42 @@ def test_pods_that_cannot_be_made_are_told_with_their_controllers_words(drive):
     drive(scenario)
 
 
+def test_a_namespace_with_a_quota_on_limits_takes_the_pods(drive):
+    """There is no LimitRange that gives a container what it does not ask for: each has to."""
+
+    async def scenario(bench: Bench) -> None:
+        hard = {"limits.cpu": "4", "limits.memory": "4Gi", "requests.cpu": "2", "requests.memory": "2Gi"}
+        quota = {"metadata": {"name": "limits", "namespace": bench.namespace}, "spec": {"hard": hard}}
+        await bench.client.create(RESOURCE_QUOTAS, quota)
+        await bench.train(1)
+        await bench.create(resources={"limits": {"cpu": "500m", "memory": "256Mi"}})
+
+        status = await bench.until(is_stable)
+
+        assert status["columns"]["ready"] == "True"
+
+    drive(scenario)
+
+
+def test_the_scale_subresource_shows_the_stable_revision_also_while_a_canary_runs(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        await bench.create(scaling={"replicas": 2})
+        await bench.until(is_stable)
+        await bench.train(2)
+        status = await bench.until(in_phase("Promoting"))
+        assert len(await bench.client.list(PODS, bench.namespace)) > 2
+
+        live = await bench.client.get(MODELSERVICES, bench.namespace, "text/scale")  # the subresource
+        selected = await bench.client.list(PODS, bench.namespace, live["status"]["selector"])
+
+        assert (live["spec"]["replicas"], live["status"]["replicas"]) == (2, 2)
+        revisions = {pod["metadata"]["labels"]["headrace.dev/revision"] for pod in selected}
+        assert revisions == {status["stable"]["revision"]}
+
+    drive(scenario)
+
+
 def test_the_first_revision_becomes_stable_and_a_new_version_takes_over_in_steps(drive):
     async def scenario(bench: Bench) -> None:
         await bench.train(1)

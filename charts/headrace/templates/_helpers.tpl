@@ -149,6 +149,8 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- end }}
 - name: HEADRACE_NETWORK_POLICIES
   value: {{ .Values.networkPolicy.enabled | quote }}
+- name: HEADRACE_IMAGE_PULL_SECRETS
+  value: {{ join "," .Values.image.pullSecrets | quote }}
 - name: HEADRACE_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 - name: HEADRACE_S3_ENDPOINT

@@ -6,6 +6,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+from pydantic import Field
+
 from headrace.api.base import ATOMIC, SET, Model, Rule, Schema, list_map, matching
 from headrace.api.common import Resources, Storage
 from headrace.api.kind import Column, Kind, Scale, dns_name
@@ -26,6 +28,7 @@ from headrace.api.modelservice_status import (
     ServiceColumns,
     Verdict,
 )
+from headrace.api.podtemplate import ServingPodTemplate
 from headrace.api.scalars import (
     S3URI,
     Alias,
@@ -327,8 +330,25 @@ class ModelServiceSpec(Model):
         Storage | None,
         Schema("Credentials for the object store, read-only. Absent: the identity of the service account."),
     ] = None
+    service_account_name: Annotated[
+        Subdomain | None, Schema("The service account that the pods run as. Absent: the namespace's default.")
+    ] = None
     runtime: Annotated[Runtime, Schema("The server.")]
-    resources: Annotated[Resources, Schema("Compute resources of each pod's server.")] = Resources()
+    resources: Annotated[
+        Resources,
+        Schema(
+            "Compute resources of each pod's server. The init container that fetches the model gets the same of cpu, "
+            "memory and ephemeral-storage."
+        ),
+    ] = Resources()
+    pod_template: Annotated[
+        ServingPodTemplate,
+        Schema(
+            "Anything else of a pod: metadata and spec of a PodTemplateSpec, laid over what Headrace makes (pull "
+            "secrets, node selectors, tolerations, affinity, priority class, environment, volumes, side containers). A "
+            "change is a rollout. Host namespaces, hostPath, host ports and privilege are refused."
+        ),
+    ] = Field(default_factory=dict)
     scaling: Annotated[Scaling, Schema("How many pods serve.")] = Scaling()
     rollout: Annotated[Rollout, Schema("How a new version gets the traffic.")] = Rollout()
     route: Annotated[Route | None, Schema("Where the model can be reached. Absent: in the cluster only.")] = None

@@ -162,8 +162,10 @@ class ModelServiceStatus(Model):
         tuple[Condition, ...], Schema("The latest observations, by type.", maxItems=16, **list_map("type"))
     ] = ()
     url: Annotated[Line | None, Schema("Where the model answers.")] = None
-    replicas: Annotated[Count, Schema("Pods of all revisions; read by the scale subresource.")] = 0
-    selector: Annotated[Line | None, Schema("Label selector of the pods; read by the scale subresource.")] = None
+    replicas: Annotated[Count, Schema("Pods of the stable revision; read by the scale subresource.")] = 0
+    selector: Annotated[
+        Line | None, Schema("Label selector of the stable revision's pods; read by the scale subresource.")
+    ] = None
     stable: Annotated[Revision | None, Schema("The revision that serves.")] = None
     canary: Annotated[Revision | None, Schema("The revision that is being tried.")] = None
     rollout: Annotated[RolloutStatus | None, Schema("The rollout under way.")] = None

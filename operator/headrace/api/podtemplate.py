@@ -7,6 +7,7 @@ field changes, that the author may create pods) is left to the chart's Validatin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from headrace.api.base import Rule, Schema, list_map
@@ -36,107 +37,137 @@ def _named_list(description: str, item: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "type": "array", "maxItems": 32, "items": item} | list_map("name")
 
 
-_CONTAINER_SECURITY = _island(
-    "Security settings of the container.",
-    {
-        "privileged": _refused_flag("Refused when true.", "a training container cannot be privileged"),
-        "allowPrivilegeEscalation": _refused_flag(
-            "Refused when true.", "a training container cannot gain privileges: leave allowPrivilegeEscalation out"
-        ),
-        "procMount": {
-            "description": "Refused unless Default.",
-            "type": "string",
-            "maxLength": 32,
-            "x-kubernetes-validations": [Rule("self == 'Default'", "only procMount Default is allowed").as_schema()],
-        },
-        "capabilities": _island(
-            "Linux capabilities.",
-            {
-                "add": {
-                    "description": "Refused unless empty.",
-                    "type": "array",
-                    "maxItems": 64,
-                    "items": {"description": "A capability.", "type": "string", "maxLength": 64},
-                    "x-kubernetes-list-type": "atomic",
-                    "x-kubernetes-validations": [
-                        Rule("size(self) == 0", "a training container cannot add capabilities").as_schema()
-                    ],
-                }
+def _container_security(what: str) -> dict[str, Any]:
+    return _island(
+        "Security settings of the container.",
+        {
+            "privileged": _refused_flag("Refused when true.", f"a {what} container cannot be privileged"),
+            "allowPrivilegeEscalation": _refused_flag(
+                "Refused when true.", f"a {what} container cannot gain privileges: leave allowPrivilegeEscalation out"
+            ),
+            "procMount": {
+                "description": "Refused unless Default.",
+                "type": "string",
+                "maxLength": 32,
+                "x-kubernetes-validations": [
+                    Rule("self == 'Default'", "only procMount Default is allowed").as_schema()
+                ],
             },
-        ),
-    },
-)
-
-_PORT = {
-    "type": "object",
-    "description": "A port.",
-    "x-kubernetes-preserve-unknown-fields": True,
-    "properties": {
-        "hostPort": {
-            "description": "Refused unless 0.",
-            "type": "integer",
-            "format": "int32",
-            "minimum": 0,
-            "maximum": 65535,
-            "x-kubernetes-validations": [
-                Rule("self == 0", "a training pod cannot take a port of its node").as_schema()
-            ],
-        }
-    },
-}
+            "capabilities": _island(
+                "Linux capabilities.",
+                {
+                    "add": {
+                        "description": "Refused unless empty.",
+                        "type": "array",
+                        "maxItems": 64,
+                        "items": {"description": "A capability.", "type": "string", "maxLength": 64},
+                        "x-kubernetes-list-type": "atomic",
+                        "x-kubernetes-validations": [
+                            Rule("size(self) == 0", f"a {what} container cannot add capabilities").as_schema()
+                        ],
+                    }
+                },
+            ),
+        },
+    )
 
 
-def _containers(description: str) -> dict[str, Any]:
+def _port(what: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": "A port.",
+        "x-kubernetes-preserve-unknown-fields": True,
+        "properties": {
+            "hostPort": {
+                "description": "Refused unless 0.",
+                "type": "integer",
+                "format": "int32",
+                "minimum": 0,
+                "maximum": 65535,
+                "x-kubernetes-validations": [
+                    Rule("self == 0", f"a {what} pod cannot take a port of its node").as_schema()
+                ],
+            }
+        },
+    }
+
+
+def _containers(what: str, description: str) -> dict[str, Any]:
     ports = {
         "description": "Ports of the container.",
         "type": "array",
         "maxItems": 32,
-        "items": _PORT,
+        "items": _port(what),
         "x-kubernetes-list-type": "atomic",
     }
-    return _named_list(description, _island("A container.", {"securityContext": _CONTAINER_SECURITY, "ports": ports}))
+    return _named_list(
+        description, _island("A container.", {"securityContext": _container_security(what), "ports": ports})
+    )
 
 
-_VOLUMES = _named_list(
-    "Volumes of the pod, merged by name.",
-    _island(
-        "A volume.",
-        {"hostPath": {"description": "Refused."} | _OPEN},
+def _volumes(what: str, instead: str) -> dict[str, Any]:
+    return _named_list(
+        "Volumes of the pod, merged by name.",
+        _island(
+            "A volume.",
+            {"hostPath": {"description": "Refused."} | _OPEN},
+            **{
+                "x-kubernetes-validations": [
+                    _absent(
+                        "hostPath",
+                        f"a {what} pod cannot mount a folder of its node: use {instead}",
+                    )
+                ]
+            },
+        ),
+    )
+
+
+def _spec(what: str, containers: str, instead: str, refused: Mapping[str, str]) -> dict[str, Any]:
+    return _island(
+        "Fields of a PodSpec.",
+        {
+            "hostNetwork": _refused_flag("Refused when true.", f"a {what} pod cannot use its node's network"),
+            "hostPID": _refused_flag("Refused when true.", f"a {what} pod cannot see its node's processes"),
+            "hostIPC": _refused_flag("Refused when true.", f"a {what} pod cannot use its node's IPC"),
+            "nodeName": {"description": "Refused.", "type": "string", "maxLength": 253},
+            "serviceAccountName": {"description": "Refused.", "type": "string", "maxLength": 253},
+            "serviceAccount": {"description": "Refused.", "type": "string", "maxLength": 253},
+            "restartPolicy": {"description": "Refused.", "type": "string", "maxLength": 32},
+            "volumes": _volumes(what, instead),
+            "containers": _containers(what, f"Containers, merged by name. {containers}"),
+            "initContainers": _containers(what, "Init containers, merged by name."),
+        },
         **{
             "x-kubernetes-validations": [
-                _absent(
-                    "hostPath",
-                    "a training pod cannot mount a folder of its node: use a PersistentVolumeClaim or datasets",
-                )
+                _absent("nodeName", "a pod with a nodeName goes past the scheduler: use nodeSelector or affinity"),
+                *(_absent(field, message) for field, message in refused.items()),
             ]
         },
+    )
+
+
+def _template(what: str, containers: str, instead: str, refused: Mapping[str, str]) -> Schema:
+    return Schema(**_OPEN, properties={"spec": _spec(what, containers, instead, refused)})
+
+
+_ACCOUNT = {"serviceAccountName": "use spec.serviceAccountName", "serviceAccount": "use spec.serviceAccountName"}
+
+TrainingPodTemplate = Annotated[
+    dict[str, Any],
+    _template(
+        "training",
+        "The training container is called trainer.",
+        "a PersistentVolumeClaim or datasets",
+        _ACCOUNT | {"restartPolicy": "use spec.restartPolicy"},
     ),
-)
-
-_SPEC = _island(
-    "Fields of a PodSpec.",
-    {
-        "hostNetwork": _refused_flag("Refused when true.", "a training pod cannot use its node's network"),
-        "hostPID": _refused_flag("Refused when true.", "a training pod cannot see its node's processes"),
-        "hostIPC": _refused_flag("Refused when true.", "a training pod cannot use its node's IPC"),
-        "nodeName": {"description": "Refused.", "type": "string", "maxLength": 253},
-        "serviceAccountName": {"description": "Refused.", "type": "string", "maxLength": 253},
-        "serviceAccount": {"description": "Refused.", "type": "string", "maxLength": 253},
-        "restartPolicy": {"description": "Refused.", "type": "string", "maxLength": 32},
-        "volumes": _VOLUMES,
-        "containers": _containers("Containers, merged by name. The training container is called trainer."),
-        "initContainers": _containers("Init containers, merged by name."),
-    },
-    **{
-        "x-kubernetes-validations": [
-            _absent("nodeName", "a pod with a nodeName goes past the scheduler: use nodeSelector or affinity"),
-            _absent("serviceAccountName", "use spec.serviceAccountName"),
-            _absent("serviceAccount", "use spec.serviceAccountName"),
-            _absent("restartPolicy", "use spec.restartPolicy"),
-        ]
-    },
-)
-
-POD_TEMPLATE = Schema(**_OPEN, properties={"spec": _SPEC})
-
-PodTemplate = Annotated[dict[str, Any], POD_TEMPLATE]
+]
+ServingPodTemplate = Annotated[
+    dict[str, Any],
+    _template(
+        "serving",
+        "The server is called server; the init container that fetches the model is called loader.",
+        "a PersistentVolumeClaim",
+        _ACCOUNT | {"restartPolicy": "serving pods are always started again: leave restartPolicy out"},
+    ),
+]

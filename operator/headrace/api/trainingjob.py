@@ -16,7 +16,7 @@ from headrace.api.base import SET, Model, Rule, Schema, list_map, matching
 from headrace.api.common import Failure, FailureClass, Resources, SecretReference, Storage
 from headrace.api.kind import Column, Kind, dns_name
 from headrace.api.meta import Condition, ConditionStatus, ObjectMeta
-from headrace.api.podtemplate import PodTemplate
+from headrace.api.podtemplate import TrainingPodTemplate
 from headrace.api.scalars import (
     DECIMAL_PATTERN,
     S3URI,
@@ -314,7 +314,7 @@ class TrainingJobSpec(Model):
     strategy: Annotated[Strategy, Schema("How the training is spread over workers.")] = Strategy()
     resources: Annotated[Resources, Schema("Compute resources of each worker.")] = Resources()
     pod_template: Annotated[
-        PodTemplate,
+        TrainingPodTemplate,
         Schema(
             "Anything else of a pod: metadata and spec of a PodTemplateSpec, laid over what Headrace makes (node "
             "selectors, tolerations, volumes, environment, side containers). Host namespaces, hostPath, host ports and "

@@ -10,10 +10,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from headrace.api.common import Resources
 from headrace.api.modelservice import ModelService
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import MODELSERVICES, Object
 from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
+from headrace.overlay import overlay
 from headrace.podsecurity import container_security, pod_security
 from headrace.serving.runtimes import DRAIN_SECONDS, MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
 from headrace.settings import Settings
@@ -22,6 +24,7 @@ POD_GRACE_SECONDS = DRAIN_SECONDS + SERVER_GRACE_SECONDS + 5
 SERVER = "server"
 LOADER = "loader"
 _REQUEST_PORTS = ("http", "grpc")
+_LOADER_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ def revision_name(service: ModelService, artifact: Artifact) -> str:
     for name, part in parts.items():
         if part is not None and (set_fields := part.model_dump(mode="json", by_alias=True, exclude_defaults=True)):
             wish[name] = set_fields
+    if spec.service_account_name:
+        wish["serviceAccountName"] = spec.service_account_name
+    if spec.pod_template:
+        wish["podTemplate"] = spec.pod_template
     text = json.dumps(wish, sort_keys=True)
     return f"{service.metadata.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -99,7 +106,7 @@ def render_deployment(service: ModelService, revision: str, template: Object, re
 
 def render_service(service: ModelService, name: str, revision: str, template: Object) -> Object:
     """A Service that answers with the pods of one revision, on each port of its server that takes requests."""
-    (server,) = template["spec"]["containers"]
+    server = next(container for container in template["spec"]["containers"] if container["name"] == SERVER)
     ports = [
         {"name": port["name"], "port": port["containerPort"], "targetPort": port["name"]}
         for port in server["ports"]
@@ -155,18 +162,40 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
     }
     if spec.storage is not None:
         loader["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
-    return {
-        "metadata": {"labels": labels(service, revision), "annotations": dict(server.annotations)},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
-            "securityContext": pod_security(),
-            "initContainers": [loader],
-            "containers": [_container(service, server, settings)],
-            "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *server.volumes],
-        },
+    if resources := _loader_resources(spec.resources):
+        loader["resources"] = resources
+    pod: Object = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
+        "securityContext": pod_security(),
+        "initContainers": [loader],
+        "containers": [_container(service, server, settings)],
+        "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *server.volumes],
     }
+    if settings.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    if spec.service_account_name:
+        pod["serviceAccountName"] = spec.service_account_name
+    template: Object = overlay(
+        {
+            "metadata": {"labels": {}, "annotations": dict(server.annotations)},
+            "spec": pod,
+        },
+        spec.pod_template,
+    )
+    # Set after the user's overlay: the selectors rest on them.
+    template["metadata"]["labels"] |= labels(service, revision)
+    return template
+
+
+def _loader_resources(server: Resources) -> Object:
+    """As the server's, which a quota and a LimitRange have to take too. The loader has ended when the server starts, so
+    a pod asks for no more by it. Devices are the server's alone.
+    """
+    given = server.model_dump(mode="json")
+    shared = {kind: {name: value[name] for name in _LOADER_RESOURCES if name in value} for kind, value in given.items()}
+    return {kind: value for kind, value in shared.items() if value}
 
 
 def _container(service: ModelService, server: Server, settings: Settings) -> Object:

@@ -15,7 +15,7 @@ from headrace.api.modelservice import (
     to_status_dict,
 )
 from headrace.kube.resources import Object
-from headrace.labels import MODEL_SERVICE_UID
+from headrace.labels import MODEL_SERVICE_UID, REVISION
 from headrace.rollout.route import HTTP_PORT, route_path
 from headrace.serving.observed import Observed
 from headrace.serving.runtimes import model_path
@@ -23,15 +23,16 @@ from headrace.serving.runtimes import model_path
 
 def finish_status(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> Object:
     """The status as it is written; every text cut to its bound."""
-    revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
+    # What spec.scaling.replicas speaks of; before anything is stable, what is going to be.
+    scaled = status.stable or status.canary
     complete = status.model_copy(
         update={
             "observed_generation": service.metadata.generation,
             "conditions": _conditions(service, status, observed, now),
             "columns": _columns(service, status, observed),
             "url": _url(service),
-            "replicas": sum(len(observed.pods_of(revision.revision)) for revision in revisions),
-            "selector": f"{MODEL_SERVICE_UID}={service.metadata.uid}",
+            "replicas": len(observed.pods_of(scaled.revision)) if scaled is not None else 0,
+            "selector": f"{MODEL_SERVICE_UID}={service.metadata.uid},{REVISION}={scaled.revision}" if scaled else None,
         }
     )
     return to_status_dict(complete)

@@ -20,11 +20,11 @@ from headrace.labels import (
     TRAINING_JOB,
     TRAINING_JOB_UID,
 )
+from headrace.overlay import overlay
 from headrace.podsecurity import container_security, pod_security
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
-from headrace.training.overlay import overlay
 
 PROTOCOL = 1
 TENSORFLOW_PORT = 2222
@@ -228,6 +228,8 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
     }
     if spec.storage is not None:
         container["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
+    if settings.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if spec.service_account_name:
         pod["serviceAccountName"] = spec.service_account_name
     return {"metadata": {}, "spec": pod}

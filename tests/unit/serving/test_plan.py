@@ -562,6 +562,20 @@ def replace_status(service, **fields):
     return service.model_copy(update={"status": service.status.model_copy(update=fields)})
 
 
+def test_the_scale_subresource_speaks_of_the_stable_revision_alone():
+    """Else an autoscaler would count the canary's pods, and raise spec.scaling.replicas by a rollout."""
+    cluster = Cluster(model_service(scaling={"replicas": 4})).until("Stable").serve(2)
+    seen = set()
+    while (cluster.weights or {}).get(cluster.revision(2)) != 50:
+        cluster.step()
+        seen.add((cluster.status.replicas, cluster.status.selector))
+
+    uid = f"headrace.dev/modelservice-uid={UID}"
+    assert seen == {(4, f"{uid},headrace.dev/revision={cluster.revision(1)}")}
+    cluster.until("Stable")
+    assert cluster.status.selector == f"{uid},headrace.dev/revision={cluster.revision(2)}"
+
+
 # --- objects ----------------------------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,8 @@ def test_what_changes_no_pod_changes_no_name(spec):
     [
         {"resources": {"limits": {"memory": "1Gi"}}},
         {"storage": {"secretRef": {"name": "other"}}},
+        {"serviceAccountName": "server"},
+        {"podTemplate": {"spec": {"nodeSelector": {"pool": "serving"}}}},
     ],
 )
 def test_what_changes_the_pods_changes_the_name(spec):
@@ -113,3 +115,74 @@ def test_the_url_in_status_is_where_the_server_answers(runtime, path):
     status = finish_status(model_service(runtime={"name": runtime}), ModelServiceStatus(), NOTHING_SEEN, NOW)
 
     assert status["url"] == f"http://text.example.com/team-a/text{path}"
+
+
+def rendered(**spec):
+    return render_template(model_service(**spec), "text-1", artifact(1), SETTINGS)
+
+
+def test_pods_are_placed_pulled_and_named_by_the_pod_template():
+    asked = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "serving"},
+        "tolerations": [{"key": "serving", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "priorityClassName": "high",
+    }
+    extra = [{"name": "server", "env": [{"name": "LOG", "value": "$(HOME)"}]}, {"name": "side", "image": "side:1"}]
+
+    template = rendered(serviceAccountName="server", podTemplate={"spec": asked | {"containers": extra}})
+
+    pod = template["spec"]
+    assert {name: pod[name] for name in asked} == asked
+    assert pod["serviceAccountName"] == "server"
+    server, side = pod["containers"]
+    assert server["image"] == SETTINGS.onnxruntime_image
+    assert server["env"] == [{"name": "LOG", "value": "$(HOME)"}]
+    assert side == {"name": "side", "image": "side:1"}
+    service = render_service(model_service(), "text", "text-1", template)
+    assert [port["name"] for port in service["spec"]["ports"]] == ["http"]
+
+
+def test_a_pod_template_takes_no_label_that_the_selectors_rest_on():
+    mine = {"labels": {"team": "a", "headrace.dev/revision": "other", "app.kubernetes.io/managed-by": "me"}}
+
+    labels = rendered(podTemplate={"metadata": mine})["metadata"]["labels"]
+
+    assert labels == rendered()["metadata"]["labels"] | {"team": "a"}
+
+
+def test_without_the_new_fields_a_template_has_none_of_them():
+    assert rendered().keys() == {"metadata", "spec"}
+    assert not {"serviceAccountName", "imagePullSecrets", "nodeSelector"} & rendered()["spec"].keys()
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, None),
+        ({"limits": {"cpu": "1", "memory": "1Gi"}}, {"limits": {"cpu": "1", "memory": "1Gi"}}),
+        (
+            {"limits": {"memory": "1Gi", "nvidia.com/gpu": 1}, "requests": {"cpu": "100m", "memory": "1Gi"}},
+            {"limits": {"memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "1Gi"}},
+        ),
+        ({"limits": {"nvidia.com/gpu": 1}}, None),
+    ],
+)
+def test_the_loader_asks_for_what_the_server_asks_for_but_no_device(asked, expected):
+    """A namespace with a quota on limits takes no pod of which one container has none."""
+    (loader,) = rendered(resources=asked)["spec"]["initContainers"]
+
+    assert loader.get("resources") == expected
+
+
+def test_the_releases_pull_secrets_are_asked_for_beside_the_services_own():
+    settings = replace(SETTINGS, image_pull_secrets=("registry",))
+    own = model_service(podTemplate={"spec": {"imagePullSecrets": [{"name": "mine"}]}})
+
+    pods = [render_template(service, "text-1", artifact(1), settings)["spec"] for service in (model_service(), own)]
+
+    assert [[entry["name"] for entry in pod["imagePullSecrets"]] for pod in pods] == [
+        ["registry"],
+        ["registry", "mine"],
+    ]
