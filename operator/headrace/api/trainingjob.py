@@ -329,13 +329,14 @@ class TrainingJobSpec(Model):
     output: Annotated[Output | None, Schema("The model that comes out. Absent: none is exported.")] = None
     restart_policy: Annotated[RestartPolicy, Schema("What happens after an attempt failed.")] = RestartPolicy()
     start_deadline_seconds: Annotated[
-        int,
+        int | None,
         Schema(
-            "Seconds that an attempt waits for its pods (no node fits, image not to be had) before the job fails.",
+            "Seconds that an attempt waits for its pods before the job fails. Absent: as long as it takes while no "
+            "node fits or a quota is full, 600 for what is wrong (image not to be had, a Secret is missing).",
             minimum=1,
             maximum=604800,
         ),
-    ] = 600
+    ] = None
     active_deadline_seconds: Annotated[
         int | None,
         Schema(

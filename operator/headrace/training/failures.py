@@ -91,7 +91,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Why pods have not started. `hopeless` ends the attempt at once, otherwise at startDeadlineSeconds."""
+    """Why pods have not started. `hopeless` ends the attempt at once, otherwise at its start deadline."""
 
     failure_class: FailureClass
     reason: str

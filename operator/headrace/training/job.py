@@ -24,13 +24,12 @@ from headrace.overlay import overlay
 from headrace.podsecurity import container_security, pod_security
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
+from headrace.training.deadline import name_deadline
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 
 PROTOCOL = 1
 TENSORFLOW_PORT = 2222
 PROGRESS_PORT = 9400
-# A worker waits for its peers' names for longer than the operator waits for their pods: the operator can tell why.
-NAME_MARGIN_SECONDS = 60
 GRACE_SECONDS = 30
 LAUNCHER_GRACE_SECONDS = 25  # for the checkpoint and its upload, within the pod's grace
 
@@ -139,7 +138,6 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
     spec, metadata = job.spec, job.metadata
     name = attempt_name(metadata.name, context.number)
     workers = spec.strategy.workers
-    name_deadline = spec.start_deadline_seconds + NAME_MARGIN_SECONDS
     config: Object = {
         "protocol": PROTOCOL,
         "job": {
@@ -148,7 +146,7 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
             "uid": metadata.uid,
             "attempt": context.number,
         },
-        "workers": {"count": workers, "port": TENSORFLOW_PORT, "nameDeadlineSeconds": name_deadline},
+        "workers": {"count": workers, "port": TENSORFLOW_PORT, "nameDeadlineSeconds": name_deadline(spec)},
         "source": {"path": "/headrace/source", "entrypoint": spec.entrypoint},
         "parameters": dict(spec.parameters),
         "progressPort": PROGRESS_PORT,

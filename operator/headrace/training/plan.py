@@ -29,6 +29,7 @@ from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, SERVICES,
 from headrace.settings import Settings
 from headrace.tracking.ledger import model_name
 from headrace.training import attempt as attempts
+from headrace.training.deadline import start_deadline
 from headrace.training.failures import (
     HINTS,
     Cause,
@@ -227,9 +228,10 @@ def _source_problem(job: TrainingJob, observed: Observed) -> Problem | None:
 
 
 def _wait_to_begin(job: TrainingJob, problem: Problem, now: datetime) -> _Draft:
-    """What is missing may be made a moment after the job: it is waited for until startDeadlineSeconds."""
+    """What is missing may be made a moment after the job: it is waited for until the start deadline."""
     waited = (now - _waits_since(job, now)).total_seconds()
-    if not problem.patient and waited > job.spec.start_deadline_seconds:
+    limit = start_deadline(job.spec, problem.failure_class, problem.message)
+    if not problem.patient and limit is not None and waited > limit:
         return _fail_to_begin(job, Cause(problem.failure_class, problem.reason, problem.message, now), now)
     hint = HINTS.get(problem.reason, "")
     message = f"{problem.message}; {hint}" if hint else problem.message
@@ -565,17 +567,19 @@ def _stop_sidecars(job: TrainingJob, batch: Job, pod: Pod) -> _Draft:
 
 
 def _waiting(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], waiting: Waiting, now: datetime) -> _Draft:
-    """Pods that cannot start: until startDeadlineSeconds, or not at all where waiting helps nobody."""
+    """Pods that cannot start: until the start deadline where there is one, or not at all where waiting helps nobody."""
     assert job.status.attempt is not None
     since = max(filter(None, (batch.started_at, job.status.attempt.started_at)), default=now)
-    left = job.spec.start_deadline_seconds - (now - since).total_seconds()
+    limit = start_deadline(job.spec, waiting.failure_class, waiting.message)
+    ends = since + timedelta(seconds=limit) if limit is not None else None
+    left = (ends - now).total_seconds() if ends is not None else POLL_RUNNING
     if waiting.hopeless or left <= 0:
         cause = Cause(waiting.failure_class, waiting.reason, waiting.message, now, waiting.pod)
         return _failed(job, pods, cause, batch, now)
     state = State.QUEUED if waiting.failure_class is FailureClass.SCHEDULING else State.STARTING
     hint = HINTS.get(waiting.reason, "")
-    until = (since + timedelta(seconds=job.spec.start_deadline_seconds)).strftime("%H:%M:%S")
-    message = f"{waiting.message[:700]}; waits until {until} UTC{'; ' + hint if hint else ''}"
+    until = f"until {ends:%H:%M:%S} UTC" if ends is not None else "as long as it takes"
+    message = f"{waiting.message[:700]}; waits {until}{'; ' + hint if hint else ''}"
     status = job.status.model_copy(update={"state": state, "reason": waiting.reason, "message": message[:1024]})
     about = f"pod {waiting.pod}: " if waiting.pod else ""
     event = Event(EventType.WARNING, waiting.reason, f"{about}{waiting.message[:700]}")

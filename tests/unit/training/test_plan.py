@@ -8,8 +8,9 @@ import pytest
 from headrace.api.common import FailureClass
 from headrace.kube.errors import Forbidden, Invalid, Refused
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, PODS, SERVICES, TRAININGJOBS
+from headrace.training.job import AttemptContext, launcher_config
 from headrace.training.observed import Live, Observed, Source
-from headrace.training.plan import Problem, Start, after_refusal, plan
+from headrace.training.plan import POLL_RUNNING, Problem, Start, after_refusal, plan
 from headrace.training.record import Progress
 from training_builders import (
     NOW,
@@ -204,10 +205,12 @@ def test_what_the_api_server_will_never_take_ends_the_job_and_says_why():
 def test_what_the_api_server_does_not_take_now_is_tried_again_until_the_start_deadline():
     refusal = Refused(Forbidden("POST of Job: 403 Forbidden: exceeded quota", status=403))
 
-    first = after_refusal(training_job(begun()), refusal, NOW, SETTINGS)
-    again = look(training_job(first.status), NOTHING, now=NOW + 2 * SECOND)
-    second = after_refusal(training_job(again.status), refusal, NOW + 2 * SECOND, SETTINGS)
-    too_late = after_refusal(training_job(second.status), refusal, NOW + 601 * SECOND, SETTINGS)
+    first = after_refusal(training_job(begun(), startDeadlineSeconds=600), refusal, NOW, SETTINGS)
+    again = look(training_job(first.status, startDeadlineSeconds=600), NOTHING, now=NOW + 2 * SECOND)
+    second = after_refusal(training_job(again.status, startDeadlineSeconds=600), refusal, NOW + 2 * SECOND, SETTINGS)
+    too_late = after_refusal(
+        training_job(second.status, startDeadlineSeconds=600), refusal, NOW + 601 * SECOND, SETTINGS
+    )
 
     assert (first.status["state"], first.status["reason"]) == ("Pending", "Refused")
     assert "exceeded quota" in first.status["message"]
@@ -320,13 +323,55 @@ def test_pods_that_no_node_fits_queue_and_fail_at_the_start_deadline():
     stuck = pod(0, "Pending", node="", conditions=(unschedulable("0/1: Insufficient nvidia.com/gpu"),))
     observed = Observed((batch_job(),), (stuck,), None)
 
-    waiting = look(training_job(under_way()), observed)
-    too_late = look(training_job(under_way()), observed, now=NOW + timedelta(seconds=601))
+    waiting = look(training_job(under_way(), startDeadlineSeconds=600), observed)
+    too_late = look(training_job(under_way(), startDeadlineSeconds=600), observed, now=NOW + timedelta(seconds=601))
 
     assert (waiting.status["state"], waiting.status["reason"]) == ("Queued", "Unschedulable")
     assert "nvidia.com/gpu" in waiting.status["message"]
     assert (too_late.status["state"], too_late.status["failure"]["class"]) == ("Failed", "Scheduling")
     assert [delete.name for delete in too_late.deletes] == ["text-1"]
+
+
+def test_without_a_start_deadline_a_job_waits_for_room_as_long_as_it_takes():
+    stuck = pod(0, "Pending", node="", conditions=(unschedulable("0/1: Insufficient nvidia.com/gpu"),))
+
+    planned = look(training_job(under_way()), Observed((batch_job(),), (stuck,), None), now=NOW + timedelta(days=30))
+
+    assert (planned.status["state"], planned.status["reason"]) == ("Queued", "Unschedulable")
+    assert "Insufficient nvidia.com/gpu; waits as long as it takes" in planned.status["message"]
+    assert planned.requeue_after == POLL_RUNNING
+
+
+@pytest.mark.parametrize("words", ["exceeded quota: gpus, requested: 1, used: 8, limited: 8"])
+def test_without_a_start_deadline_a_job_waits_for_its_quota_as_long_as_it_takes(words):
+    month = NOW + timedelta(days=30)
+    refusal = Refused(Forbidden(f"POST of Job: 403 Forbidden: {words}", status=403))
+    observed = Observed((batch_job(startTime=stamp(NOW)),), (pod(0),), None, refusal=f"pods are forbidden: {words}")
+
+    refused = after_refusal(training_job(begun()), refusal, month, SETTINGS)
+    unmade = look(training_job(under_way()), observed, now=month)
+
+    assert (refused.status["state"], refused.status["reason"]) == ("Pending", "Refused")
+    assert (unmade.status["state"], unmade.status["reason"]) == ("Starting", "PodsRefused")
+
+
+def test_without_a_start_deadline_what_is_wrong_ends_a_job_in_ten_minutes():
+    observed = Observed((batch_job(),), (pod(0, "Pending", waiting=("ImagePullBackOff", "not found")),), None)
+
+    early = look(training_job(under_way()), observed, now=NOW + 599 * SECOND)
+    too_late = look(training_job(under_way()), observed, now=NOW + 601 * SECOND)
+
+    assert (early.status["state"], early.status["reason"]) == ("Starting", "ImagePull")
+    assert (too_late.status["state"], too_late.status["failure"]["class"]) == ("Failed", "Image")
+
+
+def test_workers_wait_for_the_names_of_peers_for_which_there_is_no_room_yet():
+    def waits(**spec):
+        return launcher_config(training_job(**spec), AttemptContext(1, "image"), SETTINGS)["workers"][
+            "nameDeadlineSeconds"
+        ]
+
+    assert (waits(startDeadlineSeconds=600), waits()) == (660, 86460)
 
 
 def test_what_pods_wait_for_is_an_event_once():

@@ -1,0 +1,31 @@
+"""How long an attempt waits for its pods (pure).
+
+A cluster or a quota that is full has room again without anybody's doing anything about the job, so the job waits for it
+as long as it takes. What is wrong, such as an image's name, is mended in minutes or not at all.
+"""
+
+from __future__ import annotations
+
+from headrace.api.common import FailureClass
+from headrace.api.trainingjob import TrainingJobSpec
+
+# For what is wrong, where spec.startDeadlineSeconds says nothing.
+REPAIR_SECONDS = 600
+# How long a worker then waits for the names of peers for which there is no room yet.
+ROOM_SECONDS = 86400
+# A worker waits for its peers' names for longer than the operator waits for their pods: the operator can tell why.
+_NAME_MARGIN_SECONDS = 60
+_QUOTA_IS_FULL = "exceeded quota"  # the words of the API server
+
+
+def start_deadline(spec: TrainingJobSpec, failure_class: FailureClass, message: str) -> int | None:
+    """Seconds until what keeps the pods from starting ends the job; None: it waits as long as it takes."""
+    if spec.start_deadline_seconds is not None:
+        return spec.start_deadline_seconds
+    waits_for_room = failure_class is FailureClass.SCHEDULING or _QUOTA_IS_FULL in message
+    return None if waits_for_room else REPAIR_SECONDS
+
+
+def name_deadline(spec: TrainingJobSpec) -> int:
+    """Seconds that a worker waits for its peers' names."""
+    return (spec.start_deadline_seconds or ROOM_SECONDS) + _NAME_MARGIN_SECONDS
