@@ -197,6 +197,7 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "2000Mi"}}},
         "spec.resources.requests: Forbidden: a request cannot be larger than the limit",
     ),
+    "labels that are none": ({"spec.podTemplate.metadata": {"labels": ["a"]}}, "must be of type object"),
     "host network": ({"spec.podTemplate.spec": {"hostNetwork": True}}, "cannot use its node's network"),
     "host processes": ({"spec.podTemplate.spec": {"hostPID": True}}, "cannot see its node's processes"),
     "host IPC": ({"spec.podTemplate.spec": {"hostIPC": True}}, "cannot use its node's IPC"),
@@ -361,6 +362,12 @@ REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
         "spec.route.hostnames[0]: Forbidden: must be a hostname such as text.example.com, without a port",
     ),
     "field that is not built": ({"spec.rollout.onFailure": "Pause"}, 'unknown field "spec.rollout.onFailure"'),
+}
+# What a podTemplate may not ask for is the same for both kinds.
+REFUSED_SERVICES |= {
+    name: ({"spec.podTemplate": {"spec": patch["spec.podTemplate.spec"]}}, words.replace("training", "serving"))
+    for name, (patch, words) in REFUSED_JOBS.items()
+    if "spec.podTemplate.spec" in patch
 }
 
 

@@ -147,8 +147,17 @@ def _spec(what: str, containers: str, instead: str, refused: Mapping[str, str]) 
     )
 
 
+_TEXTS = {
+    "description": "Texts by name.",
+    "type": "object",
+    "maxProperties": 64,
+    "additionalProperties": {"description": "A text.", "type": "string", "maxLength": 16384},
+}
+
+
 def _template(what: str, containers: str, instead: str, refused: Mapping[str, str]) -> Schema:
-    return Schema(**_OPEN, properties={"spec": _spec(what, containers, instead, refused)})
+    metadata = _island("Labels and annotations of the pod.", {"labels": _TEXTS, "annotations": _TEXTS})
+    return Schema(**_OPEN, properties={"metadata": metadata, "spec": _spec(what, containers, instead, refused)})
 
 
 _ACCOUNT = {"serviceAccountName": "use spec.serviceAccountName", "serviceAccount": "use spec.serviceAccountName"}

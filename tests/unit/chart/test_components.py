@@ -33,6 +33,12 @@ def test_operator_understands_what_it_is_told(render) -> None:
     assert settings.tracking.url == "http://headrace-mlflow.headrace-system.svc:5000"
 
 
+def test_operator_asks_for_the_releases_pull_secrets_where_it_makes_pods(render) -> None:
+    settings = Settings.from_environment(operator_environment(render("image.pullSecrets={registry,mirror}")))
+    assert settings.image_pull_secrets == ("registry", "mirror")
+    assert Settings.from_environment(operator_environment(render())).image_pull_secrets == ()
+
+
 def test_external_servers_replace_the_built_in_ones(render) -> None:
     objects = render(
         "mlflow.enabled=false",

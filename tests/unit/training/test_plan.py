@@ -115,6 +115,14 @@ def test_the_pod_runs_without_privilege_and_without_a_token():
     assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
 
 
+def test_the_pods_ask_for_the_releases_pull_secrets():
+    settings = replace(SETTINGS, image_pull_secrets=("registry",))
+
+    job = created(plan(training_job(), NOTHING, Start(), NOW, settings), JOBS)
+
+    assert job["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+
+
 def test_the_users_pod_template_adds_to_the_trainer_and_cannot_take_the_bookkeeping_away():
     overlay = {
         "metadata": {"labels": {"team": "a", "headrace.dev/attempt": "9"}, "finalizers": []},
