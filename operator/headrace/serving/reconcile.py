@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 import aiohttp
 
@@ -47,7 +49,8 @@ from headrace.serving.status import finish_status
 from headrace.settings import Settings
 from headrace.tracking.aliases import Aliases
 from headrace.tracking.client import MlflowClient
-from headrace.tracking.errors import TrackingError
+from headrace.tracking.errors import TrackingError, TrackingUnavailable
+from headrace.tracking.inflight import InFlight, StillWaiting
 from headrace.tracking.ledger import Ledger
 
 UNTOLD = "RegistryUpdated"  # the condition that is there, and False, while the registry is to be told something
@@ -78,6 +81,18 @@ class ServingReconciler:
         self._since = now()
         self._refusals: dict[Key, Trouble] = {}
         self._rests = Rests(client, Aliases(mlflow) if mlflow is not None else None)
+        self._resolving: InFlight[Key, Artifact] = InFlight()
+        self._telling: InFlight[Key, None] = InFlight()
+        self._rolling_out: set[Key] = set()
+
+    def is_urgent(self, key: Key) -> bool:
+        """Whether requests are on a canary: its looks, and its way back, come before everything else."""
+        return key in self._rolling_out
+
+    async def close(self) -> None:
+        """End what is under way with MLflow."""
+        for under_way in (self._resolving, self._telling, self._rests):
+            await under_way.close()
 
     async def reconcile(self, key: Key, cause: Cause = Cause.WOKEN) -> float | None:
         """Seconds until the next look."""
@@ -87,8 +102,12 @@ class ServingReconciler:
         live = await self._client.get(MODELSERVICES, key.namespace, key.name)
         if live is None:
             self._refusals.pop(key, None)
+            self._rolling_out.discard(key)
+            await self._resolving.forget(key)
+            await self._telling.forget(key)
             return None
         service = ModelService.model_validate(live)
+        self._note_urgency(key, service.status)
         if service.metadata.deletion_timestamp is not None:
             return None
         observed = replace(await self._observe(service), refusal=self._refusals.get(key))
@@ -104,10 +123,17 @@ class ServingReconciler:
             return POLL_WAITING
         except NotOurs as error:
             return await self._say(service, observed, "NameInUse", str(error))
-        await self._tell_registry(key)
+        with suppress(StillWaiting):  # it goes on, and the next pass sees to it
+            await self._telling.result(key, partial(self._tell_registry, key))
         if observed.artifact is not None and is_at_rest(service, live.get("status"), observed, planned):
             return await self._rests.begin(key, service.spec.model, observed.artifact, self._now())
         return again
+
+    def _note_urgency(self, key: Key, status: ModelServiceStatus) -> None:
+        if status.rollout is not None:
+            self._rolling_out.add(key)
+        else:
+            self._rolling_out.discard(key)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -168,11 +194,18 @@ class ServingReconciler:
         return True, found
 
     async def _artifact(self, service: ModelService) -> tuple[Artifact | None, tuple[str, str] | None]:
+        """What the service's model is, or why that cannot be told now. No pass waits for MLflow longer than a moment:
+        a canary is watched, and turned back, while it does not answer.
+        """
+        key = Key(MODELSERVICES, service.metadata.namespace, service.metadata.name)
+        asked = partial(resolve, service, self._client, self._ledger, self._mlflow)
         try:
-            return await resolve(service, self._client, self._ledger, self._mlflow), None
-        except NotResolved as error:
-            return None, (error.reason, str(error))
-        except TrackingError as error:
+            return await self._resolving.result(
+                key, asked, about=(service.metadata.uid, service.metadata.generation)
+            ), None
+        except StillWaiting:
+            return None, (TrackingUnavailable.reason, "MLflow has not answered yet which version is meant")
+        except (NotResolved, TrackingError) as error:
             return None, (error.reason, str(error))
 
     async def _counters(self, service: ModelService, pods: tuple[ServingPod, ...]) -> dict[str, Counters]:
