@@ -166,8 +166,9 @@ class Check(Model):
     metric: Annotated[
         CheckMetric,
         Schema(
-            "SuccessRate: share of requests without a server error; client errors (4xx) count as far as the stable "
-            "revision has clearly fewer in the same window. LatencyP50, P95, P99: a quantile of the latency."
+            "SuccessRate: share of requests without a server error; client errors (4xx) and answers with a NaN or an "
+            "infinity count as far as the stable revision has clearly fewer in the same window. LatencyP50, P95, P99: "
+            "a quantile of the latency."
         ),
     ]
     min: Annotated[

@@ -79,6 +79,7 @@ class Baseline(Model):
     requests: Annotated[Count, Schema("Requests answered.")] = 0
     errors: Annotated[Count, Schema("Requests answered with a server error.")] = 0
     rejections: Annotated[Count, Schema("Requests answered with a client error.")] = 0
+    nonfinite: Annotated[Count, Schema("Answers with a NaN or an infinity in them.")] = 0
     buckets: Annotated[Line, Schema("Cumulative latency histogram: upper bound in seconds, colon, count.")] = ""
 
 
