@@ -13,6 +13,7 @@ from headrace.api.meta import ObjectMeta
 from headrace.api.modelservice_status import (
     Baseline,
     CheckStatus,
+    Interruption,
     ModelServiceStatus,
     PendingOutcome,
     Phase,
@@ -44,6 +45,7 @@ __all__ = [
     "Check",
     "CheckMetric",
     "CheckStatus",
+    "Interruption",
     "ModelService",
     "ModelServiceSpec",
     "ModelServiceStatus",

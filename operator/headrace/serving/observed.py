@@ -34,6 +34,11 @@ class Trouble:
     exit_code: int | None = None
     final: bool = False  # trying again cannot help
 
+    @property
+    def is_platforms(self) -> bool:
+        """No fault of the model: no node, image, Secret or quota for the pod, a store that is away."""
+        return not self.final and self.failure_class in ("Scheduling", "Image", "Config", "Storage")
+
 
 @dataclass(frozen=True)
 class ServingPod:
@@ -46,6 +51,9 @@ class ServingPod:
     ready_since: datetime | None
     going: bool
     trouble: Trouble | None
+    created: datetime | None = None
+    disrupted: bool = False  # it is being taken from outside: deleted, evicted, preempted, lost with its node
+    ended: bool = False
     metrics: tuple[int, str] = (METRICS_PORT, "/metrics")  # port and path of its counters
 
     def takes_requests(self, now: datetime) -> bool:
@@ -87,6 +95,18 @@ class Observed:
         """The pods of one revision that are not on their way out."""
         return tuple(pod for pod in self.pods if pod.revision == revision and not pod.going)
 
+    def is_disrupted(self, revision: str) -> bool:
+        """Whether a pod of the revision is being taken from outside."""
+        return any(pod.revision == revision and pod.disrupted and not pod.ended for pod in self.pods)
+
+    def is_replaced(self, revision: str, since: datetime) -> bool:
+        """Whether no pod is left of those that the revision had then; a pod's age is known to the second."""
+        then = since.replace(microsecond=0)
+        return not any(
+            pod.revision == revision and not pod.disrupted and (pod.created is None or pod.created < then)
+            for pod in self.pods
+        )
+
     def counters_of(self, revision: str) -> dict[str, Counters]:
         """The counters of a revision's pods, those that are going included."""
         names = {pod.name for pod in self.pods if pod.revision == revision}
@@ -114,6 +134,7 @@ def read_pod(obj: Object) -> ServingPod:
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ready = conditions.get("Ready") or {}
+    disrupted = _is_disrupted(meta, conditions)
     return ServingPod(
         name=meta["name"],
         revision=(meta.get("labels") or {}).get(REVISION, ""),
@@ -121,9 +142,24 @@ def read_pod(obj: Object) -> ServingPod:
         ready=ready.get("status") == "True",
         ready_since=parse_time(ready.get("lastTransitionTime")),
         going=bool(meta.get("deletionTimestamp")),
-        trouble=_trouble(meta["name"], status, conditions),
+        trouble=None if disrupted else _trouble(meta["name"], status, conditions),
+        created=parse_time(meta.get("creationTimestamp")),
+        disrupted=disrupted,
+        ended=status.get("phase") in ("Succeeded", "Failed"),
         metrics=_metrics(meta.get("annotations") or {}),
     )
+
+
+def _is_disrupted(meta: Object, conditions: Mapping[str, Object]) -> bool:
+    """A deletion tells it, or the condition DisruptionTarget (eviction, preemption, a node's shutdown). Where a node
+    does not answer any more, its pods are said not to be ready by a controller that does not know of their containers.
+    """
+
+    def is_(kind: str, value: str) -> bool:
+        return (conditions.get(kind) or {}).get("status") == value
+
+    lost = is_("Ready", "False") and is_("ContainersReady", "True")
+    return bool(meta.get("deletionTimestamp")) or is_("DisruptionTarget", "True") or lost
 
 
 def _metrics(annotations: Mapping[str, str]) -> tuple[int, str]:

@@ -36,7 +36,7 @@ from headrace.kube.resources import (
     Resource,
 )
 from headrace.rollout import machine
-from headrace.rollout.machine import APPLY_GRACE, Decision, Look
+from headrace.rollout.machine import APPLY_GRACE, CANARY_UNAVAILABLE, Decision, Look, Outcome, Problem
 from headrace.rollout.route import render_route
 from headrace.serving import revision as render
 from headrace.serving.observed import Observed, Trouble
@@ -222,7 +222,9 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
         gateway=observed.gateway,
         watched_since=observed.watched_since,
         routed=_is_routed(service, status, observed),
-        problem=(trouble.reason, _sentence(trouble)) if trouble and trouble.final else None,
+        problem=_problem(trouble),
+        disrupted=observed.is_disrupted(status.canary.revision),
+        replaced=observed.is_replaced(status.canary.revision, rollout.since or now),
     )
     outcome = machine.advance(rollout, spec, full, look)
     if outcome.decision is Decision.PROMOTE:
@@ -239,9 +241,18 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
             "rollout": outcome.rollout,
         }
     )
-    stepped = outcome.rollout.desired_weight != rollout.desired_weight
-    message = f"step {outcome.rollout.step}: {outcome.rollout.desired_weight}% to {_called(canary)}"
-    return _Draft(going_on, POLL_ROLLOUT, (Event(EventType.NORMAL, "RolloutStep", message),) if stepped else ())
+    return _Draft(going_on, POLL_ROLLOUT, _told_of_weight(rollout, outcome, canary))
+
+
+def _told_of_weight(rollout: RolloutStatus, outcome: Outcome, canary: Revision) -> tuple[Event, ...]:
+    """A weight that changed."""
+    weight = outcome.rollout.desired_weight
+    if weight == rollout.desired_weight:
+        return ()
+    if outcome.rollout.interruption is not None:
+        return (Event(EventType.WARNING, CANARY_UNAVAILABLE, f"0% to {_called(canary)}: {outcome.message}"),)
+    message = f"step {outcome.rollout.step}: {weight}% to {_called(canary)}"
+    return (Event(EventType.NORMAL, "RolloutStep", message),)
 
 
 def _promote(service: ModelService, status: ModelServiceStatus, rollout: RolloutStatus, now: datetime) -> _Draft:
@@ -432,6 +443,12 @@ def _worst(observed: Observed, revision: str) -> Trouble | None:
     )
     troubles = [trouble for trouble in found if trouble is not None]
     return min(troubles, key=lambda trouble: not trouble.final, default=None)
+
+
+def _problem(trouble: Trouble | None) -> Problem | None:
+    if trouble is None:
+        return None
+    return Problem(trouble.reason, _sentence(trouble), is_final=trouble.final, is_platforms=trouble.is_platforms)
 
 
 def _failure(trouble: Trouble) -> Failure:

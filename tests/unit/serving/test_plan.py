@@ -32,6 +32,7 @@ class Cluster:
         self.deployed = {}
         self.troubles = {}
         self.unready = set()
+        self.pods = {}  # by revision, in place of those that its Deployment asks for
         self.settings = SETTINGS
         self.planned = None
         self.deleted = []
@@ -62,9 +63,10 @@ class Cluster:
                 f"{name}-{index}", name, self.troubles.get(name), **({"ready": False} if name in self.unready else {})
             )
             for (kind, name), obj in self.objects.items()
-            if kind == DEPLOYMENTS
+            if kind == DEPLOYMENTS and name not in self.pods
             for index in range(obj["spec"]["replicas"])
         )
+        pods += tuple(pod for replaced in self.pods.values() for pod in replaced)
         return Observed(
             artifact=self.artifact,
             artifact_problem=self.problem,
@@ -216,7 +218,7 @@ def test_a_canary_that_waits_for_its_pods_says_what_keeps_them():
     cluster.step()
     cluster.step()
 
-    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "Preparing")
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "PodsRefused")
     assert "exceeded quota" in cluster.status.message
 
 
@@ -287,6 +289,49 @@ def test_a_canary_with_a_final_problem_is_taken_back_and_not_tried_again():
     assert cluster.names(DEPLOYMENTS) == {cluster.revision(1)}
     assert (cluster.status.phase, cluster.status.reason) == ("RolledBack", "OutOfMemory")
     assert f"{RETRY_ANNOTATION}=2" in cluster.status.message
+
+
+def at_its_first_weight():
+    cluster = Cluster(model_service(scaling={"replicas": 1})).until("Stable").serve(2)
+    while not (cluster.weights or {}).get(cluster.revision(2)):
+        cluster.step()
+    return cluster
+
+
+def test_a_canary_whose_only_pod_is_deleted_waits_for_the_next_one_and_goes_on():
+    cluster = at_its_first_weight()
+    canary = cluster.revision(2)
+    cluster.pods[canary] = (serving_pod("old", canary, going=True, disrupted=True),)
+
+    told = cluster.step()
+
+    assert cluster.weights == {cluster.revision(1): 100}
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "CanaryUnavailable")
+    assert cluster.status.columns.canary == "2 0% 1/2"
+    assert [(event.type, event.reason) for event in told.events] == [("Warning", "CanaryUnavailable")]
+    cluster.pods[canary] = (serving_pod("new", canary, created=cluster.now),)
+    cluster.step()
+    assert cluster.weights == {cluster.revision(1): 90, canary: 10}
+
+    cluster.until("Stable")
+    assert cluster.status.stable.revision == canary
+    assert (cluster.status.rejected, cluster.status.failure) == ((), None)
+
+
+def test_a_canary_out_of_memory_says_so_and_not_that_its_endpoints_are_lost():
+    """It is unready before the kubelet has started it again: then it is known for good."""
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = replace(OOM, final=False)
+    cluster.step()
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "CanaryUnavailable")
+    assert "raise resources.limits.memory" in cluster.status.message
+
+    cluster.step(seconds=30)
+
+    rejected, record = cluster.status.rejected[-1], cluster.until("RolledBack").status.history[-1]
+    assert {cluster.status.reason, rejected.reason, record.reason} == {"OutOfMemory"}
+    assert "used too much" in rejected.message
+    assert cluster.status.failure.reason == "OutOfMemory"
 
 
 @pytest.mark.parametrize("name", ["version", "digest", "revision"])
