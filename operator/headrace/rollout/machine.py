@@ -23,9 +23,9 @@ from math import ceil
 from headrace.api.modelservice import Analysis, CheckStatus, Interruption, NoData, Rollout, RolloutStatus, Verdict
 from headrace.rollout.analysis import baseline_of, judge, window, with_unseen
 from headrace.rollout.counters import Counters
+from headrace.rollout.propagation import THROTTLE, apply_grace
 
-# Traefik applies a change at most 2 s after the one before (up to 1.9 s were seen).
-APPLY_GRACE = timedelta(seconds=4)
+APPLY_GRACE = apply_grace(THROTTLE)
 # What pods get at least from the moment that an operator is there (again).
 RETURN_GRACE = timedelta(minutes=2)
 # What a canary that lost its last ready pod by itself gets to have one again, and how often it may need it.
@@ -66,6 +66,8 @@ class Look:
     stable: Mapping[str, Counters]
     gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
     routed: bool = True  # the route carries the desired weight
+    unprogrammed: tuple[str, str] | None = None  # reason and message: why the gateway does not carry the route
+    apply_grace: timedelta = APPLY_GRACE
     problem: Problem | None = None
     disrupted: bool = False  # a pod of the canary is being taken from outside
     replaced: bool = False  # no pod is left of those that the canary had when the step began
@@ -189,8 +191,11 @@ def _apply(rollout: RolloutStatus, look: Look) -> Outcome:
     if not look.routed:  # an operator that was killed may have promised the weight and not written it
         late = rollout.model_copy(update={"since": look.now})
         return Outcome(Decision.GO_ON, late, "Applying", message)
+    if look.unprogrammed is not None:
+        reason, why = look.unprogrammed
+        return Outcome(Decision.GO_ON, rollout.model_copy(update={"since": look.now}), reason, f"{message}: {why}")
     since = rollout.since or look.now
-    if look.now < since + APPLY_GRACE:
+    if look.now < since + look.apply_grace:
         return Outcome(Decision.GO_ON, rollout, "Applying", message)
     applied = rollout.model_copy(
         update={"applied_weight": rollout.desired_weight, "applied_at": look.now, "looked_at": look.now}
@@ -201,6 +206,8 @@ def _apply(rollout: RolloutStatus, look: Look) -> Outcome:
 
 def _promote(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
     """It has all requests; until all of its pods are ready the stable ones are the way back."""
+    if look.unprogrammed is not None:
+        return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     if (waits := _wait_for_pods(rollout, spec, ALL, full, look, "WaitingForPods")) is not None:
         return waits
     return Outcome(Decision.PROMOTE, rollout, "Promoted", "every step passed")
@@ -232,6 +239,8 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
         failed = next((check for check in rollout.checks if check.failures > analysis.failure_limit), None)
         if failed is not None:
             return Outcome(Decision.ROLL_BACK, rollout, "AnalysisFailed", f"{failed.name}: {failed.message}")
+    if look.unprogrammed is not None:  # no time in which the requests do not come as they should is part of a hold
+        return Outcome(Decision.GO_ON, rollout.model_copy(update={"applied_at": look.now}), *look.unprogrammed)
     ends = applied_at + _hold_of(rollout, spec)
     if look.now < ends:
         return Outcome(Decision.GO_ON, rollout, "Holding", f"until {ends:%H:%M:%S} UTC at least")
@@ -276,6 +285,8 @@ def _lacks_data(check: CheckStatus) -> bool:
 
 
 def _next_step(rollout: RolloutStatus, spec: Rollout, full: int, look: Look, waiting: str) -> Outcome:
+    if look.unprogrammed is not None:
+        return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     weight = _next_weight(rollout, spec)
     if (waits := _wait_for_pods(rollout, spec, weight, full, look, waiting)) is not None:
         return waits

@@ -12,11 +12,12 @@ from headrace.api.scalars import REASON_PATTERN, parse_time
 from headrace.kube.resources import Object, Resource
 from headrace.labels import REVISION
 from headrace.rollout.counters import Counters
+from headrace.rollout.propagation import THROTTLE, settle_time
 from headrace.serving.revision import Artifact
 from headrace.serving.runtimes import METRICS_PORT, SCRAPE_PATH, SCRAPE_PORT
 
 # A pod that has just become ready may not be known to the gateway yet.
-SETTLE = timedelta(seconds=2)
+SETTLE = settle_time(THROTTLE)
 CRASH_RESTARTS = 2
 _MAX_MESSAGE = 700
 
@@ -54,11 +55,14 @@ class ServingPod:
     created: datetime | None = None
     disrupted: bool = False  # it is being taken from outside: deleted, evicted, preempted, lost with its node
     ended: bool = False
+    settles_in: timedelta = SETTLE
     metrics: tuple[int, str] = (METRICS_PORT, "/metrics")  # port and path of its counters
 
     def takes_requests(self, now: datetime) -> bool:
         """Ready for long enough that the gateway knows it."""
-        return self.ready and not self.going and self.ready_since is not None and now >= self.ready_since + SETTLE
+        if not self.ready or self.going or self.ready_since is None:
+            return False
+        return now >= self.ready_since + self.settles_in
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,12 @@ class Observed:
     counters: Mapping[str, Counters] = field(default_factory=dict)  # by pod
     gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
     gateway_api: bool = True  # whether the cluster knows HTTPRoutes
+    gateway_throttle: timedelta = THROTTLE  # how long the gateway collects changes
     weights: Mapping[str, int] | None = None  # by Service, in the live HTTPRoute; None: there is none
     route_conflict: str = ""  # NAMESPACE/NAME of the route that was there first
     route_accepted: bool | None = None
     route_message: str = ""
+    route_behind: str = ""  # which condition speaks of an earlier generation of the route; empty: none does
     watched_since: datetime | None = None  # since when this operator is the one that acts
     refusal: Trouble | None = None  # the API server did not take an object of the last pass
     missing_pods: Mapping[str, Trouble] = field(default_factory=dict)  # by revision whose pods cannot be made
@@ -129,8 +135,8 @@ def read_missing_pods(deployment: Object) -> Trouble | None:
     return Trouble("Config", "PodsRefused", str(failed.get("message") or "")[:_MAX_MESSAGE], "", "", hint)
 
 
-def read_pod(obj: Object) -> ServingPod:
-    """A serving pod from its JSON."""
+def read_pod(obj: Object, throttle: timedelta = THROTTLE) -> ServingPod:
+    """A serving pod from its JSON; `throttle` is its gateway's."""
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ready = conditions.get("Ready") or {}
@@ -146,6 +152,7 @@ def read_pod(obj: Object) -> ServingPod:
         created=parse_time(meta.get("creationTimestamp")),
         disrupted=disrupted,
         ended=status.get("phase") in ("Succeeded", "Failed"),
+        settles_in=settle_time(throttle),
         metrics=_metrics(meta.get("annotations") or {}),
     )
 

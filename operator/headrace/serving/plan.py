@@ -36,7 +36,8 @@ from headrace.kube.resources import (
     Resource,
 )
 from headrace.rollout import machine
-from headrace.rollout.machine import APPLY_GRACE, CANARY_UNAVAILABLE, Decision, Look, Outcome, Problem
+from headrace.rollout.machine import CANARY_UNAVAILABLE, Decision, Look, Outcome, Problem
+from headrace.rollout.propagation import apply_grace
 from headrace.rollout.route import render_route
 from headrace.serving import revision as render
 from headrace.serving.observed import Observed, Trouble
@@ -222,6 +223,8 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
         gateway=observed.gateway,
         watched_since=observed.watched_since,
         routed=_is_routed(service, status, observed),
+        unprogrammed=_unprogrammed(service, observed),
+        apply_grace=apply_grace(observed.gateway_throttle),
         problem=_problem(trouble),
         disrupted=observed.is_disrupted(status.canary.revision),
         replaced=observed.is_replaced(status.canary.revision, rollout.since or now),
@@ -312,12 +315,13 @@ def _roll_back(
 def _rolling_back(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> _Draft:
     """The canary's pods stay until the route has been seen without them for a grace."""
     assert status.rollout is not None
-    since = status.rollout.since or now
-    if not _is_routed(service, status, observed):
+    gone_at = (status.rollout.since or now) + apply_grace(observed.gateway_throttle)
+    # A gateway that is behind still sends what an earlier route says; one that refuses the newest has let go.
+    if not _is_routed(service, status, observed) or observed.route_behind:
         late = status.rollout.model_copy(update={"since": now})
         return _Draft(status.model_copy(update={"rollout": late}), POLL_ROLLOUT)
-    if now < since + APPLY_GRACE:
-        return _Draft(status, max((since + APPLY_GRACE - now).total_seconds(), 0.1))
+    if now < gone_at:
+        return _Draft(status, max((gone_at - now).total_seconds(), 0.1))
     superseded = status.reason == "Superseded"
     outcome = RolloutOutcome.SUPERSEDED if superseded else RolloutOutcome.ROLLED_BACK
     history = status.history
@@ -563,6 +567,17 @@ def _is_routed(service: ModelService, status: ModelServiceStatus, observed: Obse
     if not _has_route(service, observed):
         return True
     return observed.weights == {name: weight for name, weight in _backends(status) if weight > 0}
+
+
+def _unprogrammed(service: ModelService, observed: Observed) -> tuple[str, str] | None:
+    """Why the gateway does not carry the route as it is now: reason and message."""
+    if not _has_route(service, observed):
+        return None
+    if observed.route_accepted is False:
+        return "RouteRefused", f"the gateway refuses the route: {observed.route_message}"
+    if observed.route_accepted is None:
+        return "RoutePending", "no gateway has answered for the route: Accepted is not there"
+    return ("Applying", observed.route_behind) if observed.route_behind else None
 
 
 def _backends(status: ModelServiceStatus) -> tuple[tuple[str, int], ...]:

@@ -350,6 +350,59 @@ def test_a_weight_that_the_route_does_not_carry_is_not_counted_as_applied():
     assert walk.look(seconds=1).rollout.applied_weight == 10
 
 
+REFUSED = ("RouteRefused", "ResolvedRefs: no such Service")
+
+
+@pytest.mark.parametrize("stage", ["Preparing", "Applying", "Holding"])
+def test_a_route_that_the_gateway_does_not_carry_walks_no_steps_and_rejects_nothing(stage):
+    walk = Walk(spec(10, 50))
+    walk.until(stage, ready=0 if stage == "Preparing" else FULL)
+    weight = walk.rollout.desired_weight
+
+    for _ in range(50):
+        outcome = walk.look(seconds=60, unprogrammed=REFUSED)
+
+    assert (outcome.decision, outcome.reason, walk.rollout.desired_weight) == (Decision.GO_ON, "RouteRefused", weight)
+    assert "ResolvedRefs: no such Service" in outcome.message
+    assert walk.until("Applying", seconds=1).decision is Decision.GO_ON
+
+
+def test_a_hold_begins_anew_when_the_route_is_carried_again():
+    walk = Walk(spec(10))
+    walk.until("Holding")
+    walk.look(seconds=29, unprogrammed=REFUSED)
+    again = walk.now
+    walk.until("Applying")
+
+    assert walk.now - again >= timedelta(seconds=30)
+
+
+def test_a_bad_canary_is_turned_back_though_the_gateway_is_behind():
+    walk = Walk(spec(10, failureLimit=0))
+    walk.until("Holding")
+
+    assert walk.look(seconds=10, errors=50, unprogrammed=REFUSED).reason == "AnalysisFailed"
+
+
+def test_nothing_is_promoted_before_the_gateway_carries_it():
+    walk = Walk(Rollout())
+    while walk.rollout.applied_weight < 100:
+        walk.look()
+
+    assert walk.look(unprogrammed=REFUSED).decision is Decision.GO_ON
+    assert walk.look().decision is Decision.PROMOTE
+
+
+def test_a_slow_gateway_has_the_time_that_it_takes():
+    walk = Walk(spec(10))
+    walk.until("Applying")
+    slow = {"apply_grace": timedelta(seconds=20)}
+    walk.look(routed=False, **slow)
+
+    assert walk.look(seconds=19, **slow).rollout.applied_weight == 0
+    assert walk.look(seconds=1, **slow).rollout.applied_weight == 10
+
+
 def test_steps_that_are_taken_out_meanwhile_promote_nothing_that_did_not_have_all_requests():
     walk = Walk(spec(10, 50))
     while walk.rollout.applied_weight < 50:

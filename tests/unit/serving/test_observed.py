@@ -37,6 +37,15 @@ def test_a_pod_takes_requests_when_it_has_been_ready_for_a_while():
     assert not pod(ready_at=NOW, deletionTimestamp="2030-01-01T12:00:00Z").takes_requests(NOW + timedelta(hours=1))
 
 
+def test_a_slow_gateway_knows_of_a_pod_later():
+    stamp = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    status = {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": stamp}]}
+    ready = read_pod({"metadata": {"name": "p"}, "status": status}, timedelta(seconds=10))
+
+    assert not ready.takes_requests(NOW + timedelta(seconds=9))
+    assert ready.takes_requests(NOW + timedelta(seconds=10))
+
+
 @pytest.mark.parametrize(
     ("statuses", "expected"),
     [

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from headrace.api.modelservice import ModelService
 from headrace.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES
 from headrace.rollout.machine import APPLY_GRACE
+from headrace.rollout.propagation import THROTTLE
 from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
 from headrace.serving.plan import RETRY_ANNOTATION, plan
 from headrace.serving.revision import Artifact, revision_name
@@ -32,6 +33,8 @@ class Cluster:
         self.deployed = {}
         self.troubles = {}
         self.unready = set()
+        self.accepted, self.behind = True, ""
+        self.throttle = THROTTLE
         self.pods = {}  # by revision, in place of those that its Deployment asks for
         self.settings = SETTINGS
         self.planned = None
@@ -75,7 +78,10 @@ class Cluster:
             owned=tuple(Owned(k, n, f"uid-{n}", "") for k, n in self.objects),
             weights=self.weights,
             route_conflict=self.conflict,
-            route_accepted=True,
+            route_accepted=self.accepted,
+            route_message="" if self.accepted else "ResolvedRefs: no such Service",
+            route_behind=self.behind,
+            gateway_throttle=self.throttle,
             refusal=self.refusal,
             missing_pods=self.missing_pods,
         )
@@ -457,6 +463,53 @@ def test_a_rollback_that_was_promised_and_not_written_keeps_the_pods_until_the_r
     assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
     cluster.step(seconds=APPLY_GRACE.total_seconds() - 1)
     assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+    cluster.until("RolledBack", passes=2)
+
+
+@pytest.mark.parametrize(("accepted", "reason"), [(False, "RouteRefused"), (None, "RoutePending")])
+def test_a_route_that_no_gateway_carries_walks_no_steps_and_the_model_is_not_rejected(accepted, reason):
+    cluster = at_its_first_weight()
+    cluster.accepted = accepted
+    for _ in range(20):
+        cluster.step(seconds=60)
+
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", reason)
+    assert "ResolvedRefs: no such Service" in cluster.status.message or accepted is None
+    assert cluster.weights[cluster.revision(2)] == 10
+    cluster.accepted = True
+    assert cluster.until("Stable").status.stable.revision == cluster.revision(2)
+
+
+def test_pods_stay_while_the_gateway_is_behind_the_route_that_takes_their_weight():
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.behind = "Accepted is of generation 2 of the route, and this is generation 3"
+    for _ in range(20):
+        cluster.step(seconds=60)
+    assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+
+    cluster.behind = ""
+    cluster.until("RolledBack", passes=10)
+
+
+def test_pods_go_when_the_gateway_has_refused_the_route_that_takes_their_weight():
+    """There is nothing more to wait for: what it refuses it does not serve."""
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.accepted = False
+
+    cluster.until("RolledBack", passes=10)
+
+
+def test_pods_stay_for_as_long_as_the_gateway_collects_changes():
+    cluster = at_its_first_weight()
+    cluster.throttle = timedelta(seconds=10)
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.step()
+    for _ in range(19):
+        cluster.step()
+        assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+
     cluster.until("RolledBack", passes=2)
 
 
