@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+
+from headrace.api.scalars import parse_duration
+from headrace.rollout.propagation import THROTTLE
 
 
 class SettingsError(Exception):
@@ -47,6 +51,7 @@ class Settings:
     tensorflow_serving_image: str = ""
     gateway_metrics_url: str = ""
     network_policies: bool = True
+    gateway_throttle: timedelta = THROTTLE
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:
@@ -68,6 +73,10 @@ class Settings:
         port = env.get("HEADRACE_HEALTH_PORT", "8080")
         if not port.isdigit():
             raise SettingsError(f"HEADRACE_HEALTH_PORT must be a port number, not {port!r}")
+        try:
+            throttle = parse_duration(env.get("HEADRACE_GATEWAY_THROTTLE") or THROTTLE)
+        except ValueError as error:
+            raise SettingsError(f"HEADRACE_GATEWAY_THROTTLE: {error}") from error
         return Settings(
             operator_namespace=env["HEADRACE_OPERATOR_NAMESPACE"],
             namespaces=namespaces(env),
@@ -81,6 +90,7 @@ class Settings:
             tensorflow_serving_image=env.get("HEADRACE_TENSORFLOW_SERVING_IMAGE", ""),
             gateway_metrics_url=env.get("HEADRACE_GATEWAY_METRICS_URL", ""),
             network_policies=env.get("HEADRACE_NETWORK_POLICIES", "true") == "true",
+            gateway_throttle=throttle,
         )
 
 

@@ -56,6 +56,7 @@ class Bench:
         self.namespace = namespace
         self.now = datetime.now(UTC)
         self.broken: set[str] = set()  # revisions whose pods run out of memory
+        self.gateway_refuses = False
 
     # -- what the user does --------------------------------------------------------------------------------------------
 
@@ -113,6 +114,20 @@ class Bench:
                     PODS, self.namespace, pod["metadata"]["name"], {"status": status}, "status"
                 )
 
+    async def gateway(self) -> None:
+        """What a controller of Gateways answers: it has taken up the newest generation of each route."""
+        references = ("False", "BackendNotFound") if self.gateway_refuses else ("True", "ResolvedRefs")
+        for route in await self.client.list(HTTPROUTES, self.namespace):
+            meta = route["metadata"]
+            common = {"observedGeneration": meta["generation"], "lastTransitionTime": meta["creationTimestamp"]}
+            conditions = [
+                {"type": kind, "status": value, "reason": reason, "message": f"{kind} is {value}"} | common
+                for kind, value, reason in (("Accepted", "True", "Accepted"), ("ResolvedRefs", *references))
+            ]
+            parent = {"controllerName": "example.com/gateway", "parentRef": ROUTE["parentRefs"][0]}
+            status = {"parents": [parent | {"conditions": conditions}]}
+            await self.client.merge_patch(HTTPROUTES, self.namespace, meta["name"], {"status": status}, "status")
+
     def _ready(self) -> Status:
         since = (self.now - timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
         condition = {"type": "Ready", "status": "True", "lastTransitionTime": since}
@@ -137,6 +152,7 @@ class Bench:
         self.now += timedelta(seconds=seconds)
         await self.operator(client).reconcile(Key(MODELSERVICES, self.namespace, name))
         await self.kubelet()
+        await self.gateway()
         return await self.status(name)
 
     def operator(self, client: KubeClient | None = None) -> ServingReconciler:
@@ -314,6 +330,57 @@ def test_a_canary_that_breaks_is_taken_back_and_tried_again_once_when_somebody_a
         await bench.until(in_phase("RolledBack"))
         for _ in range(3):
             assert (await bench.look())["phase"] == "RolledBack"
+
+    drive(scenario)
+
+
+async def at_half(bench: Bench) -> str:
+    """Version 2 has half of the requests; its revision."""
+    await bench.train(1)
+    await bench.create(scaling={"replicas": 1})
+    await bench.until(is_stable)
+    await bench.train(2)
+    status = await bench.until(lambda status: (status.get("rollout") or {}).get("appliedWeight") == 50)
+    return str(status["canary"]["revision"])
+
+
+async def delete_pods(bench: Bench, revision: str) -> None:
+    for pod in await bench.client.list(PODS, bench.namespace, f"headrace.dev/revision={revision}"):
+        await bench.client.delete(PODS, bench.namespace, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+
+
+def test_a_canary_whose_only_pod_is_deleted_goes_on_with_the_next_one(drive):
+    async def scenario(bench: Bench) -> None:
+        canary = await at_half(bench)
+        await delete_pods(bench, canary)
+
+        bench.now += timedelta(seconds=1)
+        await bench.operator().reconcile(Key(MODELSERVICES, bench.namespace, "text"))
+        status = await bench.status()
+        assert (status["phase"], status["reason"]) == ("Canarying", "CanaryUnavailable")
+        assert canary not in await bench.weights()
+
+        status = await bench.until(serves(2))
+        assert status["stable"]["revision"] == canary
+        assert "rejected" not in status
+
+    drive(scenario)
+
+
+def test_a_route_that_the_gateway_refuses_walks_no_steps_until_it_does_not(drive):
+    async def scenario(bench: Bench) -> None:
+        canary = await at_half(bench)
+        bench.gateway_refuses = True
+        await bench.until(lambda status: status.get("reason") == "RouteRefused")
+        for _ in range(10):
+            status = await bench.look(seconds=60)
+
+        assert (status["phase"], status["reason"]) == ("Canarying", "RouteRefused")
+        assert "ResolvedRefs is False" in status["message"]
+        bench.gateway_refuses = False
+        status = await bench.until(serves(2))
+        assert status["stable"]["revision"] == canary
+        assert "rejected" not in status
 
     drive(scenario)
 

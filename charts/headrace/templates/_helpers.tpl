@@ -147,6 +147,8 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - name: HEADRACE_GATEWAY_METRICS_URL
   value: http://{{ include "headrace.name" . }}-gateway-metrics.{{ .Release.Namespace }}.svc:9100/metrics
 {{- end }}
+- name: HEADRACE_GATEWAY_THROTTLE
+  value: {{ .Values.gateway.throttle }}
 - name: HEADRACE_NETWORK_POLICIES
   value: {{ .Values.networkPolicy.enabled | quote }}
 - name: HEADRACE_IMAGE_PULL_POLICY

@@ -36,7 +36,8 @@ from headrace.kube.resources import (
     Resource,
 )
 from headrace.rollout import machine
-from headrace.rollout.machine import APPLY_GRACE, Decision, Look
+from headrace.rollout.machine import CANARY_UNAVAILABLE, Decision, Look, Outcome, Problem
+from headrace.rollout.propagation import apply_grace
 from headrace.rollout.route import render_route
 from headrace.serving import revision as render
 from headrace.serving.observed import Observed, Trouble
@@ -222,7 +223,11 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
         gateway=observed.gateway,
         watched_since=observed.watched_since,
         routed=_is_routed(service, status, observed),
-        problem=(trouble.reason, _sentence(trouble)) if trouble and trouble.final else None,
+        unprogrammed=_unprogrammed(service, observed),
+        apply_grace=apply_grace(observed.gateway_throttle),
+        problem=_problem(trouble),
+        disrupted=observed.is_disrupted(status.canary.revision),
+        replaced=observed.is_replaced(status.canary.revision, rollout.since or now),
     )
     outcome = machine.advance(rollout, spec, full, look)
     if outcome.decision is Decision.PROMOTE:
@@ -239,9 +244,18 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
             "rollout": outcome.rollout,
         }
     )
-    stepped = outcome.rollout.desired_weight != rollout.desired_weight
-    message = f"step {outcome.rollout.step}: {outcome.rollout.desired_weight}% to {_called(canary)}"
-    return _Draft(going_on, POLL_ROLLOUT, (Event(EventType.NORMAL, "RolloutStep", message),) if stepped else ())
+    return _Draft(going_on, POLL_ROLLOUT, _told_of_weight(rollout, outcome, canary))
+
+
+def _told_of_weight(rollout: RolloutStatus, outcome: Outcome, canary: Revision) -> tuple[Event, ...]:
+    """A weight that changed."""
+    weight = outcome.rollout.desired_weight
+    if weight == rollout.desired_weight:
+        return ()
+    if outcome.rollout.interruption is not None:
+        return (Event(EventType.WARNING, CANARY_UNAVAILABLE, f"0% to {_called(canary)}: {outcome.message}"),)
+    message = f"step {outcome.rollout.step}: {weight}% to {_called(canary)}"
+    return (Event(EventType.NORMAL, "RolloutStep", message),)
 
 
 def _promote(service: ModelService, status: ModelServiceStatus, rollout: RolloutStatus, now: datetime) -> _Draft:
@@ -301,12 +315,13 @@ def _roll_back(
 def _rolling_back(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> _Draft:
     """The canary's pods stay until the route has been seen without them for a grace."""
     assert status.rollout is not None
-    since = status.rollout.since or now
-    if not _is_routed(service, status, observed):
+    gone_at = (status.rollout.since or now) + apply_grace(observed.gateway_throttle)
+    # A gateway that is behind still sends what an earlier route says; one that refuses the newest has let go.
+    if not _is_routed(service, status, observed) or observed.route_behind:
         late = status.rollout.model_copy(update={"since": now})
         return _Draft(status.model_copy(update={"rollout": late}), POLL_ROLLOUT)
-    if now < since + APPLY_GRACE:
-        return _Draft(status, max((since + APPLY_GRACE - now).total_seconds(), 0.1))
+    if now < gone_at:
+        return _Draft(status, max((gone_at - now).total_seconds(), 0.1))
     superseded = status.reason == "Superseded"
     outcome = RolloutOutcome.SUPERSEDED if superseded else RolloutOutcome.ROLLED_BACK
     history = status.history
@@ -434,6 +449,12 @@ def _worst(observed: Observed, revision: str) -> Trouble | None:
     return min(troubles, key=lambda trouble: not trouble.final, default=None)
 
 
+def _problem(trouble: Trouble | None) -> Problem | None:
+    if trouble is None:
+        return None
+    return Problem(trouble.reason, _sentence(trouble), is_final=trouble.final, is_platforms=trouble.is_platforms)
+
+
 def _failure(trouble: Trouble) -> Failure:
     known = {member.value: member for member in FailureClass}
     return Failure(
@@ -546,6 +567,17 @@ def _is_routed(service: ModelService, status: ModelServiceStatus, observed: Obse
     if not _has_route(service, observed):
         return True
     return observed.weights == {name: weight for name, weight in _backends(status) if weight > 0}
+
+
+def _unprogrammed(service: ModelService, observed: Observed) -> tuple[str, str] | None:
+    """Why the gateway does not carry the route as it is now: reason and message."""
+    if not _has_route(service, observed):
+        return None
+    if observed.route_accepted is False:
+        return "RouteRefused", f"the gateway refuses the route: {observed.route_message}"
+    if observed.route_accepted is None:
+        return "RoutePending", "no gateway has answered for the route: Accepted is not there"
+    return ("Applying", observed.route_behind) if observed.route_behind else None
 
 
 def _backends(status: ModelServiceStatus) -> tuple[tuple[str, int], ...]:

@@ -37,6 +37,7 @@ from headrace.kube.resources import (
 )
 from headrace.labels import MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.rollout.counters import Counters
+from headrace.rollout.route import acceptance, behind
 from headrace.serving import promises
 from headrace.serving.observed import Observed, Owned, ServingPod, Trouble, read_missing_pods, read_pod, refused
 from headrace.serving.plan import POLL_WAITING, plan
@@ -141,7 +142,8 @@ class ServingReconciler:
         namespace = service.metadata.namespace
         labels = f"{MODEL_SERVICE_UID}={service.metadata.uid}"
         artifact, problem = await self._artifact(service)
-        pods = tuple(read_pod(obj) for obj in await self._client.list(PODS, namespace, labels))
+        throttle = self._settings.gateway_throttle
+        pods = tuple(read_pod(obj, throttle) for obj in await self._client.list(PODS, namespace, labels))
         templates: dict[str, Object] = {}
         owned: list[Owned] = []
         missing: dict[str, Trouble] = {}
@@ -164,7 +166,7 @@ class ServingReconciler:
         for rival in below:
             # It has to give way, and no event tells it: it is this service that changed.
             self._rests.end(service_of(rival))
-        accepted, message = _acceptance(route)
+        accepted, message = acceptance(route)
         return Observed(
             artifact=artifact,
             artifact_problem=problem,
@@ -174,10 +176,12 @@ class ServingReconciler:
             counters=await self._counters(service, pods),
             gateway=await self._gateway_counters(service),
             gateway_api=gateway_api,
+            gateway_throttle=throttle,
             weights=_weights(route),
             route_conflict=called(above[0]) if above else "",
             route_accepted=accepted,
             route_message=message,
+            route_behind=behind(route),
             watched_since=self._since,
             missing_pods=missing,
         )
@@ -281,18 +285,6 @@ class ServingReconciler:
 
     async def _write(self, status: ModelServiceStatus, live: Object, events: tuple[Event, ...]) -> None:
         await apply(Plan(status=to_status_dict(status), events=events), self._client, MODELSERVICES, live)
-
-
-def _acceptance(route: Object | None) -> tuple[bool | None, str]:
-    """What the gateways say of the route: every parent has to accept it and resolve its references."""
-    parents = ((route or {}).get("status") or {}).get("parents") or []
-    if not parents:
-        return None, ""
-    for parent in parents:
-        for condition in parent.get("conditions") or ():
-            if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] == "False":
-                return False, f"{condition['type']}: {condition.get('message', '')}"
-    return True, ""
 
 
 def _weights(route: Object | None) -> dict[str, int] | None:

@@ -15,10 +15,10 @@ from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import MODELSERVICES, Object
 from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.podsecurity import container_security, pod_security
-from headrace.serving.runtimes import DRAIN_SECONDS, MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
+from headrace.rollout.propagation import drain_seconds
+from headrace.serving.runtimes import MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
 from headrace.settings import Settings
 
-POD_GRACE_SECONDS = DRAIN_SECONDS + SERVER_GRACE_SECONDS + 5
 SERVER = "server"
 LOADER = "loader"
 _REQUEST_PORTS = ("http", "grpc")
@@ -160,7 +160,7 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
+            "terminationGracePeriodSeconds": drain_seconds(settings.gateway_throttle) + SERVER_GRACE_SECONDS + 5,
             "securityContext": pod_security(),
             "initContainers": [loader],
             "containers": [_container(service, server, settings)],

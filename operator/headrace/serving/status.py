@@ -105,7 +105,7 @@ def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Obs
         return None, "Pending", "the gateway has not answered yet"
     if not observed.route_accepted:
         return False, "RouteRefused", observed.route_message or "the gateway refuses the route"
-    return True, "Accepted", ""
+    return True, "Accepted", observed.route_behind
 
 
 def _columns(service: ModelService, status: ModelServiceStatus, observed: Observed) -> ServiceColumns:

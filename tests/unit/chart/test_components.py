@@ -1,11 +1,12 @@
 """What the chart's parts are told: the operator, MLflow, the S3 store and the gateway."""
 
 import base64
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from headrace.settings import Settings
+from headrace.settings import Settings, SettingsError
 from headrace_local.platform import mlflow_environment
 
 
@@ -48,6 +49,19 @@ def test_external_servers_replace_the_built_in_ones(render) -> None:
     assert env["HEADRACE_MLFLOW_URL"] == "https://mlflow.example.com"
     assert env["HEADRACE_MLFLOW_PASSWORD"] == ("mlflow-operator", "password")
     assert env["HEADRACE_S3_ENDPOINT"] == "https://s3.example.com"
+
+
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_operator_waits_for_the_gateway_as_long_as_that_collects_changes(enabled, render) -> None:
+    """Also for a gateway that the chart does not bring."""
+    objects = render("gateway.throttle=10s", f"gateway.enabled={enabled}")
+    assert Settings.from_environment(operator_environment(objects)).gateway_throttle == timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("value", ["fast", "10", "-1s"])
+def test_a_throttle_that_is_no_duration_is_refused_and_named(value, render) -> None:
+    with pytest.raises(SettingsError, match="HEADRACE_GATEWAY_THROTTLE"):
+        Settings.from_environment(operator_environment(render()) | {"HEADRACE_GATEWAY_THROTTLE": value})
 
 
 def test_operator_without_any_tracking_is_told_none(render) -> None:

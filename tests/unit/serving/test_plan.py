@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from headrace.api.modelservice import ModelService
 from headrace.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES
 from headrace.rollout.machine import APPLY_GRACE
+from headrace.rollout.propagation import THROTTLE
 from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
 from headrace.serving.plan import RETRY_ANNOTATION, plan
 from headrace.serving.revision import Artifact, revision_name
@@ -32,6 +33,9 @@ class Cluster:
         self.deployed = {}
         self.troubles = {}
         self.unready = set()
+        self.accepted, self.behind = True, ""
+        self.throttle = THROTTLE
+        self.pods = {}  # by revision, in place of those that its Deployment asks for
         self.settings = SETTINGS
         self.planned = None
         self.deleted = []
@@ -62,9 +66,10 @@ class Cluster:
                 f"{name}-{index}", name, self.troubles.get(name), **({"ready": False} if name in self.unready else {})
             )
             for (kind, name), obj in self.objects.items()
-            if kind == DEPLOYMENTS
+            if kind == DEPLOYMENTS and name not in self.pods
             for index in range(obj["spec"]["replicas"])
         )
+        pods += tuple(pod for replaced in self.pods.values() for pod in replaced)
         return Observed(
             artifact=self.artifact,
             artifact_problem=self.problem,
@@ -73,7 +78,10 @@ class Cluster:
             owned=tuple(Owned(k, n, f"uid-{n}", "") for k, n in self.objects),
             weights=self.weights,
             route_conflict=self.conflict,
-            route_accepted=True,
+            route_accepted=self.accepted,
+            route_message="" if self.accepted else "ResolvedRefs: no such Service",
+            route_behind=self.behind,
+            gateway_throttle=self.throttle,
             refusal=self.refusal,
             missing_pods=self.missing_pods,
         )
@@ -216,7 +224,7 @@ def test_a_canary_that_waits_for_its_pods_says_what_keeps_them():
     cluster.step()
     cluster.step()
 
-    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "Preparing")
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "PodsRefused")
     assert "exceeded quota" in cluster.status.message
 
 
@@ -287,6 +295,52 @@ def test_a_canary_with_a_final_problem_is_taken_back_and_not_tried_again():
     assert cluster.names(DEPLOYMENTS) == {cluster.revision(1)}
     assert (cluster.status.phase, cluster.status.reason) == ("RolledBack", "OutOfMemory")
     assert f"{RETRY_ANNOTATION}=2" in cluster.status.message
+
+
+def at_its_first_weight():
+    cluster = Cluster(model_service(scaling={"replicas": 1})).until("Stable").serve(2)
+    while not (cluster.weights or {}).get(cluster.revision(2)):
+        cluster.step()
+    return cluster
+
+
+def test_a_canary_whose_only_pod_is_deleted_waits_for_the_next_one_and_goes_on():
+    cluster = at_its_first_weight()
+    canary = cluster.revision(2)
+    cluster.pods[canary] = (serving_pod("old", canary, going=True, disrupted=True),)
+
+    told = cluster.step()
+
+    assert cluster.weights == {cluster.revision(1): 100}
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "CanaryUnavailable")
+    assert cluster.status.columns.canary == "2 0% 1/2"
+    assert cluster.status.message == (
+        "0 of 1 pods are ready for 10%, for they were taken from outside; the canary gets no requests meanwhile"
+    )
+    assert [(event.type, event.reason) for event in told.events] == [("Warning", "CanaryUnavailable")]
+    cluster.pods[canary] = (serving_pod("new", canary, created=cluster.now),)
+    cluster.step()
+    assert cluster.weights == {cluster.revision(1): 90, canary: 10}
+
+    cluster.until("Stable")
+    assert cluster.status.stable.revision == canary
+    assert (cluster.status.rejected, cluster.status.failure) == ((), None)
+
+
+def test_a_canary_out_of_memory_says_so_and_not_that_its_endpoints_are_lost():
+    """It is unready before the kubelet has started it again: then it is known for good."""
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = replace(OOM, final=False)
+    cluster.step()
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "CanaryUnavailable")
+    assert "raise resources.limits.memory" in cluster.status.message
+
+    cluster.step(seconds=30)
+
+    rejected, record = cluster.status.rejected[-1], cluster.until("RolledBack").status.history[-1]
+    assert {cluster.status.reason, rejected.reason, record.reason} == {"OutOfMemory"}
+    assert "used too much" in rejected.message
+    assert cluster.status.failure.reason == "OutOfMemory"
 
 
 @pytest.mark.parametrize("name", ["version", "digest", "revision"])
@@ -412,6 +466,53 @@ def test_a_rollback_that_was_promised_and_not_written_keeps_the_pods_until_the_r
     assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
     cluster.step(seconds=APPLY_GRACE.total_seconds() - 1)
     assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+    cluster.until("RolledBack", passes=2)
+
+
+@pytest.mark.parametrize(("accepted", "reason"), [(False, "RouteRefused"), (None, "RoutePending")])
+def test_a_route_that_no_gateway_carries_walks_no_steps_and_the_model_is_not_rejected(accepted, reason):
+    cluster = at_its_first_weight()
+    cluster.accepted = accepted
+    for _ in range(20):
+        cluster.step(seconds=60)
+
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", reason)
+    assert "ResolvedRefs: no such Service" in cluster.status.message or accepted is None
+    assert cluster.weights[cluster.revision(2)] == 10
+    cluster.accepted = True
+    assert cluster.until("Stable").status.stable.revision == cluster.revision(2)
+
+
+def test_pods_stay_while_the_gateway_is_behind_the_route_that_takes_their_weight():
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.behind = "Accepted is of generation 2 of the route, and this is generation 3"
+    for _ in range(20):
+        cluster.step(seconds=60)
+    assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+
+    cluster.behind = ""
+    cluster.until("RolledBack", passes=10)
+
+
+def test_pods_go_when_the_gateway_has_refused_the_route_that_takes_their_weight():
+    """There is nothing more to wait for: what it refuses it does not serve."""
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.accepted = False
+
+    cluster.until("RolledBack", passes=10)
+
+
+def test_pods_stay_for_as_long_as_the_gateway_collects_changes():
+    cluster = at_its_first_weight()
+    cluster.throttle = timedelta(seconds=10)
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.step()
+    for _ in range(19):
+        cluster.step()
+        assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+
     cluster.until("RolledBack", passes=2)
 
 
