@@ -1,12 +1,14 @@
 """What the chart's parts are told: the operator, MLflow, the S3 store and the gateway."""
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
 
 from headrace.settings import Settings
 from headrace_local.platform import mlflow_environment
+from kubelet import started
 
 
 def decoded(secret):
@@ -228,3 +230,32 @@ def test_network_lets_in_headraces_pods_of_every_namespace(render) -> None:
             "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "headrace"}},
         } in rule["from"]
         assert {"namespaceSelector": {}} not in rule["from"]
+
+
+def processes(objects):
+    """Every process of the release as it starts, with the variables that come from Secrets."""
+    pods = [item["spec"]["template"]["spec"] for item in objects if item["kind"] in ("Deployment", "Job")]
+    pods += [item["spec"] for item in objects if item["kind"] == "Pod"]
+    for container in (container for pod in pods for container in pod["containers"]):
+        secrets = {item["name"]: "secret" for item in container.get("env", ()) if "valueFrom" in item}
+        yield started(container, secrets)
+
+
+def values_with(text):
+    yield f"s3.region={text}"
+    yield f"mlflow.publicUrl=https://mlflow.example.com/{text}"
+    yield f"images.trainer=registry/{text}"
+
+
+def external_values_with(text):
+    yield from ("mlflow.enabled=false", "s3.enabled=false", "mlflow.existingSecret=mlflow")
+    yield f"mlflow.url=https://mlflow.example.com/{text}"
+    yield f"s3.endpoint=https://s3.example.com/{text}"
+
+
+@pytest.mark.parametrize("text", ["$(HEADRACE_MLFLOW_PASSWORD)", "$(AWS_SECRET_ACCESS_KEY)", "a$$b"])
+@pytest.mark.parametrize("values", [values_with, external_values_with])
+def test_a_reference_in_a_value_reaches_the_processes_like_any_other_text(values, text, render) -> None:
+    plain = json.dumps(list(processes(render(*values("plain")))))
+
+    assert list(processes(render(*values(text)))) == json.loads(plain.replace("plain", text))
