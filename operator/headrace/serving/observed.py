@@ -77,6 +77,7 @@ class Observed:
     gateway_api: bool = True  # whether the cluster knows HTTPRoutes
     weights: Mapping[str, int] | None = None  # by Service, in the live HTTPRoute; None: there is none
     route_conflict: str = ""  # NAMESPACE/NAME of the route that was there first
+    route_kept: Object | None = None  # its own, where only what is newly asked for is somebody else's
     route_accepted: bool | None = None
     route_message: str = ""
     watched_since: datetime | None = None  # since when this operator is the one that acts

@@ -37,7 +37,7 @@ from headrace.kube.resources import (
 )
 from headrace.rollout import machine
 from headrace.rollout.machine import APPLY_GRACE, Decision, Look
-from headrace.rollout.route import render_route
+from headrace.rollout.route import divide_anew, render_route
 from headrace.serving import revision as render
 from headrace.serving.observed import Observed, Trouble
 from headrace.serving.revision import Artifact, revision_name
@@ -506,7 +506,7 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
         applies.append((SERVICES, render.render_service(service, service.metadata.name, stable, templates[stable])))
         names.add(service.metadata.name)
         if _has_route(service, observed):
-            applies.append((HTTPROUTES, _route(service, status)))
+            applies.append((HTTPROUTES, _route(service, status, observed)))
     deletes = tuple(
         Delete(owned.resource, service.metadata.namespace, owned.name, owned.uid)
         for owned in observed.owned
@@ -538,7 +538,9 @@ def _artifact_of(revision: Revision) -> Artifact:
 
 
 def _has_route(service: ModelService, observed: Observed) -> bool:
-    return service.spec.route is not None and observed.gateway_api and not observed.route_conflict
+    """Where somebody else has what it asks for, it keeps the route that it has, if that is nobody else's."""
+    free = not observed.route_conflict or observed.route_kept is not None
+    return service.spec.route is not None and observed.gateway_api and free
 
 
 def _is_routed(service: ModelService, status: ModelServiceStatus, observed: Observed) -> bool:
@@ -556,7 +558,10 @@ def _backends(status: ModelServiceStatus) -> tuple[tuple[str, int], ...]:
     return ((status.stable.revision, machine.ALL - share), (status.canary.revision, share))
 
 
-def _route(service: ModelService, status: ModelServiceStatus) -> Object:
+def _route(service: ModelService, status: ModelServiceStatus, observed: Observed) -> Object:
     assert status.stable is not None
     labels = render.labels(service, status.stable.revision)
-    return render_route(service, render.metadata(service, service.metadata.name, labels), _backends(status))
+    metadata = render.metadata(service, service.metadata.name, labels)
+    if observed.route_kept is not None:
+        return divide_anew(observed.route_kept, metadata, _backends(status))
+    return render_route(service, metadata, _backends(status))

@@ -134,8 +134,8 @@ class ServingReconciler:
                     templates[meta["name"]] = obj["data"]["template"]
                 if resource == HTTPROUTES:
                     route = obj
-        above, below = rivals(service, route, routes)
-        for rival in below:
+        others = rivals(service, route, routes)
+        for rival in others.yielding:
             # It has to give way, and no event tells it: it is this service that changed.
             self._rests.end(service_of(rival))
         accepted, message = _acceptance(route)
@@ -149,7 +149,8 @@ class ServingReconciler:
             gateway=await self._gateway_counters(service),
             gateway_api=gateway_api,
             weights=_weights(route),
-            route_conflict=called(above[0]) if above else "",
+            route_conflict=called(others.refusing[0]) if others.refusing else "",
+            route_kept=route if others.refusing and not others.outranking else None,
             route_accepted=accepted,
             route_message=message,
             watched_since=self._since,

@@ -14,7 +14,7 @@ from headrace.rollout.machine import APPLY_GRACE
 from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
 from headrace.serving.plan import RETRY_ANNOTATION, plan
 from headrace.serving.revision import Artifact, revision_name
-from serving_builders import NOW, UID, artifact, model_service, serving_pod
+from serving_builders import NOW, ROUTE, UID, artifact, model_service, serving_pod
 from training_builders import SETTINGS
 
 OOM = Trouble("OOM", "OutOfMemory", "used too much", "pod", "server", "raise resources.limits.memory", 137, True)
@@ -37,6 +37,7 @@ class Cluster:
         self.deleted = []
         self.lose_writes_after_status = False
         self.conflict = ""
+        self.keeps_its_route = False
         self.refusal = None
         self.missing_pods = {}
 
@@ -73,6 +74,7 @@ class Cluster:
             owned=tuple(Owned(k, n, f"uid-{n}", "") for k, n in self.objects),
             weights=self.weights,
             route_conflict=self.conflict,
+            route_kept=self.objects.get((HTTPROUTES, "text")) if self.keeps_its_route else None,
             route_accepted=True,
             refusal=self.refusal,
             missing_pods=self.missing_pods,
@@ -462,6 +464,23 @@ def test_a_route_that_somebody_else_has_is_not_written_and_said():
     condition = {c.type: c for c in cluster.status.conditions}["RouteAccepted"]
     assert (condition.status, condition.reason) == ("False", "RouteConflict")
     assert "team-b/other" in condition.message
+
+
+def test_a_service_that_asks_for_somebody_elses_host_keeps_the_route_that_it_has_and_rolls_on():
+    cluster = stable()
+    before = cluster.objects[HTTPROUTES, "text"]["spec"]
+    cluster.change(route=ROUTE | {"hostnames": ["shop.example.com"]})
+    cluster.conflict, cluster.keeps_its_route = "shop/shop", True
+
+    cluster.serve(2).until("Canarying").until("Stable")
+    cluster.step()
+
+    after = cluster.objects[HTTPROUTES, "text"]["spec"]
+    assert (after["hostnames"], after["rules"][0]["matches"]) == (before["hostnames"], before["rules"][0]["matches"])
+    assert cluster.weights == {cluster.revision(2): 100}
+    condition = {c.type: c for c in cluster.status.conditions}["RouteAccepted"]
+    assert (condition.status, condition.reason) == ("False", "RouteConflict")
+    assert "shop/shop" in condition.message
 
 
 def test_without_gateway_api_the_route_is_left_out_and_the_condition_says_what_to_install():
