@@ -1,8 +1,8 @@
 """Text in a pod's containers that arrives as it was written (pure).
 
 The kubelet expands `$(NAME)` in `command`, `args` and the `value` of `env`: to a variable of the container, those that
-come from Secrets too; `$$` becomes `$`, and a `$` before a letter outside of ASCII breaks that letter. Nowhere else in
-a pod: a probe's or a hook's command, an annotation and a file are not expanded.
+come from Secrets too; and `$$` becomes `$`. Nowhere else in a pod: a probe's or a hook's command, an annotation and a
+file are not expanded.
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Container
 """
 
