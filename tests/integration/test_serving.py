@@ -24,6 +24,7 @@ from headrace.kube.resources import (
     HTTPROUTES,
     MODELSERVICES,
     NAMESPACES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
@@ -39,7 +40,7 @@ from training_builders import SETTINGS
 IMAGES = replace(
     SETTINGS, tracking=None, storage=None, loader_image="headrace/loader:1", onnxruntime_image="headrace/o:1"
 )
-KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES)
+KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)
 ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}], "hostnames": ["text.example.com"]}
 PASSES = 60
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
@@ -270,6 +271,7 @@ def test_the_first_revision_becomes_stable_and_a_new_version_takes_over_in_steps
         assert await bench.objects() == {
             *((kind.kind, second) for kind in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS)),
             ("Service", "text"),
+            ("NetworkPolicy", "text.serving"),
             ("HTTPRoute", "text"),
         }
         assert [record["outcome"] for record in status["history"]] == ["Promoted"]

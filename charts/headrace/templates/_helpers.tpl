@@ -95,6 +95,13 @@ spec:
 {{- . | toString | replace "$" "$$" | quote -}}
 {{- end -}}
 
+{{/* Labels as KEY=VALUE, comma-separated. */}}
+{{- define "headrace.labelList" -}}
+{{- $pairs := list -}}
+{{- range $key, $value := . }}{{ $pairs = append $pairs (printf "%s=%s" $key $value) }}{{ end -}}
+{{- join "," $pairs -}}
+{{- end -}}
+
 {{- define "headrace.mlflowUrl" -}}
 {{- if .Values.mlflow.enabled -}}
 http://{{ include "headrace.name" . }}-mlflow.{{ .Release.Namespace }}.svc:5000
@@ -154,6 +161,10 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- end }}
 - name: HEADRACE_NETWORK_POLICIES
   value: {{ .Values.networkPolicy.enabled | quote }}
+- name: HEADRACE_SERVING_POLICIES
+  value: {{ .Values.networkPolicy.serving.enabled | quote }}
+- name: HEADRACE_MODEL_CLIENTS
+  value: {{ include "headrace.asWritten" (include "headrace.labelList" .Values.networkPolicy.serving.namespaceLabels) }}
 - name: HEADRACE_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 - name: HEADRACE_S3_ENDPOINT
@@ -203,10 +214,10 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create]
-# Who may reach a job's pods.
+# Who may reach a job's pods, and a service's.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, create]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [get, list, create, patch]

@@ -30,6 +30,7 @@ from headrace.kube.resources import (
     DEPLOYMENTS,
     HTTPROUTES,
     MODELSERVICES,
+    NETWORKPOLICIES,
     PDBS,
     SERVICES,
     Object,
@@ -39,6 +40,7 @@ from headrace.rollout import machine
 from headrace.rollout.machine import APPLY_GRACE, Decision, Look
 from headrace.rollout.route import divide_anew, render_route
 from headrace.serving import revision as render
+from headrace.serving.network import policy_name, render_network_policy
 from headrace.serving.observed import Observed, Trouble
 from headrace.serving.revision import Artifact, revision_name
 from headrace.serving.status import finish_status
@@ -486,6 +488,10 @@ def _serving(revision: Revision) -> str:
 def _objects(service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings) -> Plan:
     creates: list[tuple[Resource, Object]] = []
     applies: list[tuple[Resource, Object]] = []
+    if _has_policy(settings):
+        policy = render_network_policy(service, settings)
+        if policy["spec"] != observed.policy:
+            applies.append((NETWORKPOLICIES, policy))
     templates: dict[str, Object] = {}
     revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
     for revision in revisions:
@@ -510,7 +516,7 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
     deletes = tuple(
         Delete(owned.resource, service.metadata.namespace, owned.name, owned.uid)
         for owned in observed.owned
-        if not _is_wanted(owned.resource, owned.name, names, service, status, observed)
+        if not _is_wanted(owned.resource, owned.name, names, service, observed, settings)
     )
     return Plan(creates=tuple(creates), applies=tuple(applies), deletes=deletes)
 
@@ -520,12 +526,18 @@ def _is_wanted(
     name: str,
     names: set[str],
     service: ModelService,
-    status: ModelServiceStatus,
     observed: Observed,
+    settings: Settings,
 ) -> bool:
     if resource == HTTPROUTES:
         return name == service.metadata.name and _has_route(service, observed)
+    if resource == NETWORKPOLICIES:
+        return name == policy_name(service.metadata.name) and _has_policy(settings)
     return name in names
+
+
+def _has_policy(settings: Settings) -> bool:
+    return settings.network_policies and settings.serving_policies
 
 
 def _artifact_of(revision: Revision) -> Artifact:

@@ -27,6 +27,7 @@ from headrace.kube.resources import (
     DEPLOYMENTS,
     HTTPROUTES,
     MODELSERVICES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
@@ -120,9 +121,10 @@ class ServingReconciler:
         templates: dict[str, Object] = {}
         owned: list[Owned] = []
         missing: dict[str, Trouble] = {}
+        policy: Object | None = None
         route: Object | None = None
         gateway_api, routes = await self._routes(service)
-        for resource in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES):
+        for resource in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES):
             found = routes if resource == HTTPROUTES else await self._client.list(resource, namespace, labels)
             for obj in found:
                 if not is_owned(obj, service.metadata.uid):
@@ -133,6 +135,8 @@ class ServingReconciler:
                     missing[owned[-1].revision] = trouble
                 if resource == CONTROLLERREVISIONS:
                     templates[meta["name"]] = obj["data"]["template"]
+                if resource == NETWORKPOLICIES:
+                    policy = obj["spec"]
                 if resource == HTTPROUTES:
                     route = obj
         others = rivals(service, route, routes)
@@ -149,6 +153,7 @@ class ServingReconciler:
             counters=await self._counters(service, pods),
             gateway=await self._gateway_counters(service, route, routes),
             gateway_api=gateway_api,
+            policy=policy,
             weights=_weights(route),
             route_conflict=called(others.refusing[0]) if others.refusing else "",
             route_kept=route if others.refusing and not others.outranking else None,

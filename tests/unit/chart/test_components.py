@@ -29,6 +29,7 @@ def test_operator_understands_what_it_is_told(render) -> None:
     assert settings.onnxruntime_image == "headrace/onnxruntime:0.1.0"
     assert settings.tensorflow_serving_image == "headrace/tensorflow-serving:0.1.0"
     assert settings.health_port == 8080
+    assert settings.model_clients == {"headrace.dev/model-client": "true"}
     assert settings.storage is not None
     assert settings.storage.endpoint == "http://headrace-s3.headrace-system.svc:7070"
     assert settings.tracking is not None

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.api.modelservice import ModelService
-from headrace.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES
+from headrace.kube.resources import (
+    CONTROLLERREVISIONS,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    MODELSERVICES,
+    NETWORKPOLICIES,
+    PDBS,
+    SERVICES,
+)
 from headrace.rollout.machine import APPLY_GRACE
 from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
 from headrace.serving.plan import RETRY_ANNOTATION, plan
@@ -49,6 +57,10 @@ class Cluster:
         return self.service.status
 
     @property
+    def policy(self):
+        return self.objects.get((NETWORKPOLICIES, "text.serving"))
+
+    @property
     def weights(self):
         route = self.objects.get((HTTPROUTES, "text"))
         return (
@@ -72,6 +84,7 @@ class Cluster:
             pods=pods,
             templates={n: o["data"]["template"] for (k, n), o in self.objects.items() if k == CONTROLLERREVISIONS},
             owned=tuple(Owned(k, n, f"uid-{n}", "") for k, n in self.objects),
+            policy=self.policy["spec"] if self.policy else None,
             weights=self.weights,
             route_conflict=self.conflict,
             route_kept=self.objects.get((HTTPROUTES, "text")) if self.keeps_its_route else None,
@@ -466,6 +479,36 @@ def test_a_route_that_somebody_else_has_is_not_written_and_said():
     assert "team-b/other" in condition.message
 
 
+def test_a_services_pods_are_reached_by_its_namespace_the_platform_and_who_may_reach_models():
+    """A canary is judged by what its pods count: a stranger's requests would be a vote."""
+    cluster = Cluster(
+        model_service(route=ROUTE | {"parentRefs": [{"name": "own"}, {"name": "g", "namespace": "edge"}]})
+    )
+    cluster.settings = replace(SETTINGS, model_clients={"headrace.dev/model-client": "true"})
+
+    cluster.step()
+
+    (rule,) = cluster.policy["spec"]["ingress"]
+    named, labelled = (peer["namespaceSelector"] for peer in rule["from"])
+    assert named["matchExpressions"][0]["values"] == ["edge", "headrace-system", "team-a"]
+    assert labelled == {"matchLabels": {"headrace.dev/model-client": "true"}}
+    pods = cluster.observe().templates[cluster.revision(1)]["metadata"]["labels"]
+    assert cluster.policy["spec"]["podSelector"]["matchLabels"].items() <= pods.items()
+
+
+def test_a_policy_is_written_when_it_differs_and_goes_where_the_installation_wants_none():
+    cluster = stable()
+    assert NETWORKPOLICIES not in {kind for kind, _ in cluster.step().applies}
+    cluster.policy["spec"]["ingress"] = []
+    assert NETWORKPOLICIES in {kind for kind, _ in cluster.step().applies}
+
+    cluster.settings = replace(SETTINGS, serving_policies=False)
+    cluster.step()
+
+    assert cluster.policy is None
+    assert cluster.names(SERVICES) == {cluster.revision(1), "text"}
+
+
 def test_a_service_that_asks_for_somebody_elses_host_keeps_the_route_that_it_has_and_rolls_on():
     cluster = stable()
     before = cluster.objects[HTTPROUTES, "text"]["spec"]
@@ -571,6 +614,7 @@ def test_whatever_happens_weights_sum_to_100_and_nothing_goes_that_had_weight(ha
         DEPLOYMENTS,
         SERVICES,
         PDBS,
+        NETWORKPOLICIES,
         HTTPROUTES,
         MODELSERVICES,
     }
