@@ -16,6 +16,7 @@ from headrace.kube.resources import (
     HTTPROUTES,
     JOBS,
     MODELSERVICES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
@@ -39,7 +40,7 @@ PRIMARIES: Mapping[Resource, str] = {TRAININGJOBS: TRAINING_JOB, MODELSERVICES: 
 WATCHES = (
     Watch(TRAININGJOBS),
     Watch(MODELSERVICES),
-    *(Watch(kind, MANAGED_SELECTOR) for kind in (JOBS, PODS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES)),
+    *(Watch(kind, MANAGED_SELECTOR) for kind in (JOBS, PODS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from headrace.api.scalars import parse_duration
 from headrace.rollout.propagation import THROTTLE
@@ -52,6 +53,8 @@ class Settings:
     gateway_metrics_url: str = ""
     network_policies: bool = True
     gateway_throttle: timedelta = THROTTLE
+    serving_policies: bool = True
+    model_clients: Mapping[str, str] = field(default_factory=dict)  # labels of namespaces that may reach models
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:
@@ -63,6 +66,8 @@ class Settings:
         if env.get("HEADRACE_S3_ENDPOINT") or env.get("HEADRACE_S3_REGION"):
             storage = StorageSettings(env.get("HEADRACE_S3_ENDPOINT", ""), env.get("HEADRACE_S3_REGION", "us-east-1"))
         tracking = None
+        for name in ("HEADRACE_MLFLOW_URL", "HEADRACE_MLFLOW_PUBLIC_URL", "HEADRACE_S3_ENDPOINT"):
+            _has_no_credentials(env, name)
         if url := env.get("HEADRACE_MLFLOW_URL"):
             tracking = TrackingSettings(
                 url=url.rstrip("/"),
@@ -91,9 +96,25 @@ class Settings:
             gateway_metrics_url=env.get("HEADRACE_GATEWAY_METRICS_URL", ""),
             network_policies=env.get("HEADRACE_NETWORK_POLICIES", "true") == "true",
             gateway_throttle=throttle,
+            serving_policies=env.get("HEADRACE_SERVING_POLICIES", "true") == "true",
+            model_clients=_labels(env, "HEADRACE_MODEL_CLIENTS"),
         )
 
 
 def namespaces(env: Mapping[str, str]) -> tuple[str, ...]:
     """The namespaces that are served; none given: all of them."""
     return tuple(name.strip() for name in env.get("HEADRACE_NAMESPACES", "").split(",") if name.strip())
+
+
+def _has_no_credentials(env: Mapping[str, str], name: str) -> None:
+    """URLs reach pods, statuses and Events, which tenants may read."""
+    if "@" in urlsplit(env.get(name, "")).netloc:
+        raise SettingsError(f"{name} has a user or a password in it: credentials belong into a Secret")
+
+
+def _labels(env: Mapping[str, str], name: str) -> dict[str, str]:
+    """KEY=VALUE, comma-separated."""
+    pairs = [text.strip().partition("=") for text in env.get(name, "").split(",") if text.strip()]
+    if any(not key or not equals for key, equals, _ in pairs):
+        raise SettingsError(f"{name} must be labels such as key=value,key=value, not {env[name]!r}")
+    return {key: value for key, _, value in pairs}

@@ -25,7 +25,16 @@ import aiohttp
 import pytest
 
 from headrace.kube.client import KubeClient
-from headrace.kube.resources import DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES, Resource
+from headrace.kube.resources import (
+    DEPLOYMENTS,
+    HTTPROUTES,
+    MODELSERVICES,
+    NETWORKPOLICIES,
+    PDBS,
+    SERVICES,
+    Resource,
+)
+from headrace.serving.network import policy_name
 from headrace.tracking.aliases import SLOT_SECONDS
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger
@@ -217,12 +226,14 @@ def test_a_moved_alias_is_noticed_in_time_and_by_its_service_alone(world: World,
     drive(scenario)
 
 
-@pytest.mark.parametrize("kind", [DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES], ids=lambda kind: kind.plural)
+@pytest.mark.parametrize(
+    "kind", [DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES], ids=lambda kind: kind.plural
+)
 def test_what_somebody_deletes_is_back_at_once(world: World, drive: Any, kind: Resource) -> None:
     async def scenario(kube: KubeClient, _: MlflowClient) -> None:
         service = "text-3"
         stable = (await status_of(kube, world.namespace, service))["stable"]["revision"]
-        name = service if kind == HTTPROUTES else stable
+        name = {HTTPROUTES: service, NETWORKPOLICIES: policy_name(service)}.get(kind, stable)
         old = await kube.get(kind, world.namespace, name)
         assert old is not None
         await kube.delete(kind, world.namespace, name, uid=old["metadata"]["uid"])

@@ -23,6 +23,8 @@ from headrace.kube.resources import (
     DEPLOYMENTS,
     HTTPROUTES,
     MODELSERVICES,
+    NAMESPACES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
@@ -38,7 +40,7 @@ from training_builders import SETTINGS
 IMAGES = replace(
     SETTINGS, tracking=None, storage=None, loader_image="headrace/loader:1", onnxruntime_image="headrace/o:1"
 )
-KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES)
+KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)
 ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}], "hostnames": ["text.example.com"]}
 PASSES = 60
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
@@ -286,6 +288,7 @@ def test_the_first_revision_becomes_stable_and_a_new_version_takes_over_in_steps
         assert await bench.objects() == {
             *((kind.kind, second) for kind in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS)),
             ("Service", "text"),
+            ("NetworkPolicy", "text.serving"),
             ("HTTPRoute", "text"),
         }
         assert [record["outcome"] for record in status["history"]] == ["Promoted"]
@@ -506,6 +509,40 @@ def test_the_second_of_two_services_with_one_host_and_path_gets_no_route_and_say
         assert f"{bench.namespace}/first" in said["message"]
         assert ("HTTPRoute", "first") in await bench.objects()
         assert ("HTTPRoute", "second") not in await bench.objects()
+
+    drive(scenario)
+
+
+def test_nobody_of_another_namespace_takes_a_hostname_from_the_service_that_has_it(drive):
+    async def scenario(shop: Bench) -> None:
+        other = {"metadata": {"name": f"{shop.namespace}-other"}}
+        await shop.client.create(NAMESPACES, other)
+        evil = Bench(shop.client, shop.http, other["metadata"]["name"])
+        mine = ROUTE | {"hostnames": ["shop.example.com"], "path": "/"}
+        theirs = ROUTE | {"hostnames": ["*.example.com"], "path": f"/{evil.namespace}/x"}
+        for bench in (shop, evil):
+            await bench.train(1)
+        # Older than the shop's, and for a place that is nobody else's.
+        await evil.create("changed", route={"parentRefs": ROUTE["parentRefs"]})
+        await evil.until(is_stable, "changed")
+        await asyncio.sleep(1)
+        await shop.create("shop", route=mine)
+        await shop.until(is_stable, "shop")
+
+        await evil.create("new", route=theirs)
+        await evil.client.merge_patch(MODELSERVICES, evil.namespace, "changed", {"spec": {"route": theirs}})
+        await evil.until(is_stable, "new")
+        for name in ("changed", "new", "changed", "new"):
+            status = await evil.look(name)
+            said = next(found for found in status["conditions"] if found["type"] == "RouteAccepted")
+            assert (said["status"], said["reason"]) == ("False", "RouteConflict"), name
+            assert f"{shop.namespace}/shop" in said["message"]
+            await shop.look("shop")
+
+        assert len(await shop.weights("shop")) == 1
+        assert await evil.weights("new") == {}
+        kept = await evil.client.get(HTTPROUTES, evil.namespace, "changed")
+        assert "hostnames" not in kept["spec"]
 
     drive(scenario)
 

@@ -48,13 +48,11 @@ def parse_metrics(text: str) -> Counters:
     return Counters(requests, errors, rejections, tuple(sorted(buckets.items())), nonfinite)
 
 
-def parse_gateway_metrics(text: str, namespace: str, service: str) -> Counters:
-    """What Traefik counted of the answers of one Service's pods, of those too that no pod ever gave (502, 504).
+def parse_gateway_metrics(text: str, backend: re.Pattern[str]) -> Counters:
+    """What Traefik counted of the answers of one backend's pods, of those too that no pod ever gave (502, 504).
 
-    Its Gateway provider calls a route's backend ROUTE-svc-NAMESPACE-SERVICE-INDEX@kubernetesgateway. A series that is
-    not there is a backend without a request.
+    `backend` matches its name (see `traefik`). A series that is not there is a backend without a request.
     """
-    backend = re.compile(".*-svc-" + re.escape(f"{namespace}-{service}") + "-[0-9]+@kubernetesgateway")
     requests = errors = rejections = 0
     for _, labels, count in _samples(text, ("traefik_service_requests_total{",)):
         if backend.fullmatch(labels.get("service", "")) is None:

@@ -26,7 +26,7 @@ def render_route(service: ModelService, metadata: Object, backends: tuple[tuple[
     parents = [parent.model_dump(by_alias=True, exclude_none=True) for parent in route.parent_refs]
     rule: Object = {
         "matches": [{"path": {"type": "PathPrefix", "value": path}}],
-        "backendRefs": [{"name": name, "port": HTTP_PORT, "weight": weight} for name, weight in backends if weight > 0],
+        "backendRefs": _backend_refs(backends),
     }
     if path != "/":
         rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
@@ -66,3 +66,18 @@ def _conditions(route: Object | None) -> Iterator[Object]:
         for condition in parent.get("conditions") or ():
             if condition["type"] in ("Accepted", "ResolvedRefs"):
                 yield condition
+
+
+def divide_anew(route: Object, metadata: Object, backends: tuple[tuple[str, int], ...]) -> Object:
+    """A route of ours as it is in the cluster, with these backends: its hosts and paths stay what they are."""
+    rules = [rule | {"backendRefs": _backend_refs(backends)} for rule in route["spec"]["rules"]]
+    return {
+        "apiVersion": route["apiVersion"],
+        "kind": route["kind"],
+        "metadata": metadata,
+        "spec": route["spec"] | {"rules": rules},
+    }
+
+
+def _backend_refs(backends: tuple[tuple[str, int], ...]) -> list[Object]:
+    return [{"name": name, "port": HTTP_PORT, "weight": weight} for name, weight in backends if weight > 0]

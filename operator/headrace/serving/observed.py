@@ -88,8 +88,10 @@ class Observed:
     gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
     gateway_api: bool = True  # whether the cluster knows HTTPRoutes
     gateway_throttle: timedelta = THROTTLE  # how long the gateway collects changes
+    policy: Object | None = None  # the live NetworkPolicy's spec
     weights: Mapping[str, int] | None = None  # by Service, in the live HTTPRoute; None: there is none
     route_conflict: str = ""  # NAMESPACE/NAME of the route that was there first
+    route_kept: Object | None = None  # its own, where only what is newly asked for is somebody else's
     route_accepted: bool | None = None
     route_message: str = ""
     route_behind: str = ""  # which condition speaks of an earlier generation of the route; empty: none does

@@ -30,6 +30,7 @@ from headrace.kube.resources import (
     DEPLOYMENTS,
     HTTPROUTES,
     MODELSERVICES,
+    NETWORKPOLICIES,
     PDBS,
     SERVICES,
     Object,
@@ -38,8 +39,9 @@ from headrace.kube.resources import (
 from headrace.rollout import machine
 from headrace.rollout.machine import CANARY_UNAVAILABLE, Decision, Look, Outcome, Problem
 from headrace.rollout.propagation import apply_grace
-from headrace.rollout.route import render_route
+from headrace.rollout.route import divide_anew, render_route
 from headrace.serving import revision as render
+from headrace.serving.network import policy_name, render_network_policy
 from headrace.serving.observed import Observed, Trouble
 from headrace.serving.revision import Artifact, revision_name
 from headrace.serving.status import finish_status
@@ -507,6 +509,10 @@ def _serving(revision: Revision) -> str:
 def _objects(service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings) -> Plan:
     creates: list[tuple[Resource, Object]] = []
     applies: list[tuple[Resource, Object]] = []
+    if _has_policy(settings):
+        policy = render_network_policy(service, settings)
+        if policy["spec"] != observed.policy:
+            applies.append((NETWORKPOLICIES, policy))
     templates: dict[str, Object] = {}
     revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
     for revision in revisions:
@@ -527,11 +533,11 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
         applies.append((SERVICES, render.render_service(service, service.metadata.name, stable, templates[stable])))
         names.add(service.metadata.name)
         if _has_route(service, observed):
-            applies.append((HTTPROUTES, _route(service, status)))
+            applies.append((HTTPROUTES, _route(service, status, observed)))
     deletes = tuple(
         Delete(owned.resource, service.metadata.namespace, owned.name, owned.uid)
         for owned in observed.owned
-        if not _is_wanted(owned.resource, owned.name, names, service, status, observed)
+        if not _is_wanted(owned.resource, owned.name, names, service, observed, settings)
     )
     return Plan(creates=tuple(creates), applies=tuple(applies), deletes=deletes)
 
@@ -541,12 +547,18 @@ def _is_wanted(
     name: str,
     names: set[str],
     service: ModelService,
-    status: ModelServiceStatus,
     observed: Observed,
+    settings: Settings,
 ) -> bool:
     if resource == HTTPROUTES:
         return name == service.metadata.name and _has_route(service, observed)
+    if resource == NETWORKPOLICIES:
+        return name == policy_name(service.metadata.name) and _has_policy(settings)
     return name in names
+
+
+def _has_policy(settings: Settings) -> bool:
+    return settings.network_policies and settings.serving_policies
 
 
 def _artifact_of(revision: Revision) -> Artifact:
@@ -559,7 +571,9 @@ def _artifact_of(revision: Revision) -> Artifact:
 
 
 def _has_route(service: ModelService, observed: Observed) -> bool:
-    return service.spec.route is not None and observed.gateway_api and not observed.route_conflict
+    """Where somebody else has what it asks for, it keeps the route that it has, if that is nobody else's."""
+    free = not observed.route_conflict or observed.route_kept is not None
+    return service.spec.route is not None and observed.gateway_api and free
 
 
 def _is_routed(service: ModelService, status: ModelServiceStatus, observed: Observed) -> bool:
@@ -588,7 +602,10 @@ def _backends(status: ModelServiceStatus) -> tuple[tuple[str, int], ...]:
     return ((status.stable.revision, machine.ALL - share), (status.canary.revision, share))
 
 
-def _route(service: ModelService, status: ModelServiceStatus) -> Object:
+def _route(service: ModelService, status: ModelServiceStatus, observed: Observed) -> Object:
     assert status.stable is not None
     labels = render.labels(service, status.stable.revision)
-    return render_route(service, render.metadata(service, service.metadata.name, labels), _backends(status))
+    metadata = render.metadata(service, service.metadata.name, labels)
+    if observed.route_kept is not None:
+        return divide_anew(observed.route_kept, metadata, _backends(status))
+    return render_route(service, metadata, _backends(status))

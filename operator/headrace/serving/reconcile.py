@@ -29,6 +29,7 @@ from headrace.kube.resources import (
     DEPLOYMENTS,
     HTTPROUTES,
     MODELSERVICES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
@@ -38,6 +39,7 @@ from headrace.kube.resources import (
 from headrace.labels import MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.rollout.counters import Counters
 from headrace.rollout.route import acceptance, behind
+from headrace.rollout.traefik import backend_pattern, is_alike
 from headrace.serving import promises
 from headrace.serving.observed import Observed, Owned, ServingPod, Trouble, read_missing_pods, read_pod, refused
 from headrace.serving.plan import POLL_WAITING, plan
@@ -147,9 +149,10 @@ class ServingReconciler:
         templates: dict[str, Object] = {}
         owned: list[Owned] = []
         missing: dict[str, Trouble] = {}
+        policy: Object | None = None
         route: Object | None = None
         gateway_api, routes = await self._routes(service)
-        for resource in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES):
+        for resource in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES):
             found = routes if resource == HTTPROUTES else await self._client.list(resource, namespace, labels)
             for obj in found:
                 if not is_owned(obj, service.metadata.uid):
@@ -160,10 +163,12 @@ class ServingReconciler:
                     missing[owned[-1].revision] = trouble
                 if resource == CONTROLLERREVISIONS:
                     templates[meta["name"]] = obj["data"]["template"]
+                if resource == NETWORKPOLICIES:
+                    policy = obj["spec"]
                 if resource == HTTPROUTES:
                     route = obj
-        above, below = rivals(service, route, routes)
-        for rival in below:
+        others = rivals(service, route, routes)
+        for rival in others.yielding:
             # It has to give way, and no event tells it: it is this service that changed.
             self._rests.end(service_of(rival))
         accepted, message = acceptance(route)
@@ -174,11 +179,13 @@ class ServingReconciler:
             templates=templates,
             owned=tuple(owned),
             counters=await self._counters(service, pods),
-            gateway=await self._gateway_counters(service),
+            gateway=await self._gateway_counters(service, route, routes),
             gateway_api=gateway_api,
             gateway_throttle=throttle,
+            policy=policy,
             weights=_weights(route),
-            route_conflict=called(above[0]) if above else "",
+            route_conflict=called(others.refusing[0]) if others.refusing else "",
+            route_kept=route if others.refusing and not others.outranking else None,
             route_accepted=accepted,
             route_message=message,
             route_behind=behind(route),
@@ -218,12 +225,20 @@ class ServingReconciler:
             return {}
         return await self._scraper.of_pods(pods)
 
-    async def _gateway_counters(self, service: ModelService) -> dict[str, Counters]:
+    async def _gateway_counters(
+        self, service: ModelService, route: Object | None, routes: Objects
+    ) -> dict[str, Counters]:
         """The canary's, from each instance of the gateway; of a gateway that is not the release's there are none."""
         status, analysis = service.status, service.spec.rollout.analysis
-        if status.rollout is None or status.canary is None or analysis is None or service.spec.route is None:
+        if status.rollout is None or status.canary is None or analysis is None or route is None:
             return {}
-        return await self._scraper.of_gateway(service.metadata.namespace, status.canary.revision)
+        backend = backend_pattern(route, status.canary.revision)
+        if twin := next((other for other in routes if other is not route and is_alike(other, backend)), None):
+            log.warning(
+                "%s: the gateway's counters are not read: HTTPRoute %s has the same ones", called(route), called(twin)
+            )
+            return {}
+        return await self._scraper.of_gateway(backend)
 
     async def _must_be_free(self, planned: Plan, observed: Observed, uid: str) -> None:
         """Raises NotOurs when a name that is needed for the first time belongs to somebody else."""

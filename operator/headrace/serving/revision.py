@@ -15,6 +15,7 @@ from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import MODELSERVICES, Object
 from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.podsecurity import container_security, pod_security
+from headrace.podtext import as_written
 from headrace.rollout.propagation import drain_seconds
 from headrace.serving.runtimes import MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
 from headrace.settings import Settings
@@ -155,17 +156,18 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
     }
     if spec.storage is not None:
         loader["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
+    pod: Object = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": drain_seconds(settings.gateway_throttle) + SERVER_GRACE_SECONDS + 5,
+        "securityContext": pod_security(),
+        "initContainers": [loader],
+        "containers": [_container(service, server, settings)],
+        "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *server.volumes],
+    }
     return {
         "metadata": {"labels": labels(service, revision), "annotations": dict(server.annotations)},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": drain_seconds(settings.gateway_throttle) + SERVER_GRACE_SECONDS + 5,
-            "securityContext": pod_security(),
-            "initContainers": [loader],
-            "containers": [_container(service, server, settings)],
-            "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *server.volumes],
-        },
+        "spec": as_written(pod),
     }
 
 

@@ -24,6 +24,7 @@ from headrace.tracking.records import (
     Run,
     RunStatus,
 )
+from headrace.tracking.redaction import redacted
 
 CALL_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
@@ -206,7 +207,7 @@ class MlflowClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        subject = f"MLflow at {self.url}: {method} of {what}"
+        subject = f"MLflow at {redacted(self.url)}: {method} of {what}"
         # Some questions are asked by POST.
         if method != "GET" and not path.endswith("/search") and not self._may_write():
             raise LeaseLost(f"{subject}: not sent, this process does not hold the lease")
@@ -247,7 +248,8 @@ def _parse(subject: str, answer: bytes) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise TrackingUnavailable(f"{subject}: the answer is not MLflow's: is the URL right? It begins {answer[:80]!r}")
+        begin = redacted(answer[:1000].decode(errors="replace"))[:80]
+        raise TrackingUnavailable(f"{subject}: the answer is not MLflow's: is the URL right? It begins {begin!r}")
     return parsed
 
 
@@ -259,7 +261,8 @@ def _error(subject: str, status: int, answer: bytes) -> TrackingError:
         # MLflow calls an alias that does not exist an invalid parameter.
         kind = NotFound
     hint = "" if code or status != 404 else " (not MLflow's answer: is the URL right?)"
-    said = " ".join(message.split())  # a database's errors have many lines, a condition's message one
+    # A database's errors have many lines, a condition's message one. Cut last: half of a URL is not known for one.
+    said = redacted(" ".join(message.split()))
     return kind(f"{subject}: {status} {code}: {said[:500]}".rstrip(": ") + hint)
 
 

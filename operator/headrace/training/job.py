@@ -21,6 +21,7 @@ from headrace.labels import (
     TRAINING_JOB_UID,
 )
 from headrace.podsecurity import container_security, pod_security
+from headrace.podtext import as_written
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
@@ -230,7 +231,7 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         container["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
     if spec.service_account_name:
         pod["serviceAccountName"] = spec.service_account_name
-    return {"metadata": {}, "spec": pod}
+    return {"metadata": {}, "spec": as_written(pod)}
 
 
 def _protect(template: Object, job: TrainingJob, number: int) -> None:

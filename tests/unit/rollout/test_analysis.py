@@ -20,6 +20,7 @@ from headrace.rollout.analysis import (
     with_unseen,
 )
 from headrace.rollout.counters import Counters, parse_gateway_metrics, parse_metrics
+from headrace.rollout.traefik import backend_pattern
 from headrace_onnxruntime.metrics import DURATION_BOUNDS, Metrics
 
 NOTHING = Window()
@@ -349,9 +350,15 @@ def test_tensorflow_servings_metrics_are_read():
     assert read.buckets == ((0.001, 3), (INFINITY, 7))
 
 
+GATEWAY_ROUTE = {
+    "metadata": {"namespace": "team-a", "name": "text"},
+    "spec": {"parentRefs": [{"namespace": "infra", "name": "headrace"}]},
+}
+
+
 def gateway_line(service, code, count):
     """One series as Traefik writes it."""
-    backend = f"httproute-team-a-text-gw-infra-headrace-ep-web-0-c97c346d-svc-team-a-{service}-0@kubernetesgateway"
+    backend = f"httproute-team-a-text-gw-infra-headrace-ep-web-0-0c3125c5-svc-team-a-{service}-0@kubernetesgateway"
     labels = f'code="{code}",method="POST",protocol="http",service="{backend}"'
     return f"traefik_service_requests_total{{{labels}}} {count}\n"
 
@@ -366,8 +373,8 @@ TRAEFIK = (
 
 
 def test_the_gateways_counters_of_one_revision_are_read():
-    assert parse_gateway_metrics(TRAEFIK, "team-a", "text-1") == Counters(97, 7, 3)
-    assert parse_gateway_metrics(TRAEFIK, "team-a", "text-9") == Counters()
+    assert parse_gateway_metrics(TRAEFIK, backend_pattern(GATEWAY_ROUTE, "text-1")) == Counters(97, 7, 3)
+    assert parse_gateway_metrics(TRAEFIK, backend_pattern(GATEWAY_ROUTE, "text-9")) == Counters()
 
 
 def test_what_no_pod_ever_saw_fails_a_canary():

@@ -9,13 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.api.modelservice import ModelService
-from headrace.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES
+from headrace.kube.resources import (
+    CONTROLLERREVISIONS,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    MODELSERVICES,
+    NETWORKPOLICIES,
+    PDBS,
+    SERVICES,
+)
 from headrace.rollout.machine import APPLY_GRACE
 from headrace.rollout.propagation import THROTTLE
 from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
 from headrace.serving.plan import RETRY_ANNOTATION, plan
 from headrace.serving.revision import Artifact, revision_name
-from serving_builders import NOW, UID, artifact, model_service, serving_pod
+from serving_builders import NOW, ROUTE, UID, artifact, model_service, serving_pod
 from training_builders import SETTINGS
 
 OOM = Trouble("OOM", "OutOfMemory", "used too much", "pod", "server", "raise resources.limits.memory", 137, True)
@@ -41,6 +49,7 @@ class Cluster:
         self.deleted = []
         self.lose_writes_after_status = False
         self.conflict = ""
+        self.keeps_its_route = False
         self.refusal = None
         self.missing_pods = {}
 
@@ -50,6 +59,10 @@ class Cluster:
     @property
     def status(self):
         return self.service.status
+
+    @property
+    def policy(self):
+        return self.objects.get((NETWORKPOLICIES, "text.serving"))
 
     @property
     def weights(self):
@@ -76,12 +89,14 @@ class Cluster:
             pods=pods,
             templates={n: o["data"]["template"] for (k, n), o in self.objects.items() if k == CONTROLLERREVISIONS},
             owned=tuple(Owned(k, n, f"uid-{n}", "") for k, n in self.objects),
+            policy=self.policy["spec"] if self.policy else None,
             weights=self.weights,
             route_conflict=self.conflict,
             route_accepted=self.accepted,
             route_message="" if self.accepted else "ResolvedRefs: no such Service",
             route_behind=self.behind,
             gateway_throttle=self.throttle,
+            route_kept=self.objects.get((HTTPROUTES, "text")) if self.keeps_its_route else None,
             refusal=self.refusal,
             missing_pods=self.missing_pods,
         )
@@ -565,6 +580,53 @@ def test_a_route_that_somebody_else_has_is_not_written_and_said():
     assert "team-b/other" in condition.message
 
 
+def test_a_services_pods_are_reached_by_its_namespace_the_platform_and_who_may_reach_models():
+    """A canary is judged by what its pods count: a stranger's requests would be a vote."""
+    cluster = Cluster(
+        model_service(route=ROUTE | {"parentRefs": [{"name": "own"}, {"name": "g", "namespace": "edge"}]})
+    )
+    cluster.settings = replace(SETTINGS, model_clients={"headrace.dev/model-client": "true"})
+
+    cluster.step()
+
+    (rule,) = cluster.policy["spec"]["ingress"]
+    named, labelled = (peer["namespaceSelector"] for peer in rule["from"])
+    assert named["matchExpressions"][0]["values"] == ["edge", "headrace-system", "team-a"]
+    assert labelled == {"matchLabels": {"headrace.dev/model-client": "true"}}
+    pods = cluster.observe().templates[cluster.revision(1)]["metadata"]["labels"]
+    assert cluster.policy["spec"]["podSelector"]["matchLabels"].items() <= pods.items()
+
+
+def test_a_policy_is_written_when_it_differs_and_goes_where_the_installation_wants_none():
+    cluster = stable()
+    assert NETWORKPOLICIES not in {kind for kind, _ in cluster.step().applies}
+    cluster.policy["spec"]["ingress"] = []
+    assert NETWORKPOLICIES in {kind for kind, _ in cluster.step().applies}
+
+    cluster.settings = replace(SETTINGS, serving_policies=False)
+    cluster.step()
+
+    assert cluster.policy is None
+    assert cluster.names(SERVICES) == {cluster.revision(1), "text"}
+
+
+def test_a_service_that_asks_for_somebody_elses_host_keeps_the_route_that_it_has_and_rolls_on():
+    cluster = stable()
+    before = cluster.objects[HTTPROUTES, "text"]["spec"]
+    cluster.change(route=ROUTE | {"hostnames": ["shop.example.com"]})
+    cluster.conflict, cluster.keeps_its_route = "shop/shop", True
+
+    cluster.serve(2).until("Canarying").until("Stable")
+    cluster.step()
+
+    after = cluster.objects[HTTPROUTES, "text"]["spec"]
+    assert (after["hostnames"], after["rules"][0]["matches"]) == (before["hostnames"], before["rules"][0]["matches"])
+    assert cluster.weights == {cluster.revision(2): 100}
+    condition = {c.type: c for c in cluster.status.conditions}["RouteAccepted"]
+    assert (condition.status, condition.reason) == ("False", "RouteConflict")
+    assert "shop/shop" in condition.message
+
+
 def test_without_gateway_api_the_route_is_left_out_and_the_condition_says_what_to_install():
     cluster = stable()
     observed = replace(cluster.observe(), gateway_api=False, weights=None)
@@ -653,6 +715,7 @@ def test_whatever_happens_weights_sum_to_100_and_nothing_goes_that_had_weight(ha
         DEPLOYMENTS,
         SERVICES,
         PDBS,
+        NETWORKPOLICIES,
         HTTPROUTES,
         MODELSERVICES,
     }

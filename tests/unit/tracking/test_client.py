@@ -196,3 +196,35 @@ def test_a_server_that_takes_calls_and_never_answers_is_not_waited_for_again_and
         assert [await client.current_user() for _ in range(2)] == ["operator", "operator"]
 
     serve(handle, scenario)
+
+
+LEAKS = [
+    "postgresql://mlflow:secret-password@db:5432/mlflow",
+    "postgresql://mlflow:secret-pa/ss@db/mlflow",
+    "connecting to postgresql://secret-password@db failed",
+    "x" * 470 + " postgresql://mlflow:secret-password@db:5432/mlflow",
+]
+
+
+@pytest.mark.parametrize("said", LEAKS)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_no_credentials_of_a_url_are_repeated_of_what_mlflow_says(status, said):
+    for body in ({"error_code": "INTERNAL_ERROR", "message": said}, said):
+        if status == 200 and not isinstance(body, str):
+            continue
+        with pytest.raises(TrackingError) as refused:
+            answer(status, body)
+        assert "secret" not in str(refused.value)
+        assert len(str(refused.value)) < 800
+
+
+def test_no_credentials_of_the_servers_own_url_are_told():
+    async def ask():
+        async with aiohttp.ClientSession() as session:
+            await MlflowClient("http://admin:secret-password@127.0.0.1:9/", "", "", session).current_user()
+
+    with pytest.raises(TrackingUnavailable) as refused:
+        asyncio.run(ask())
+
+    assert "secret-password" not in str(refused.value)
+    assert "http://***@127.0.0.1:9" in str(refused.value)
