@@ -16,14 +16,15 @@ from headrace.kube.resources import (
     HTTPROUTES,
     JOBS,
     MODELSERVICES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
     TRAININGJOBS,
     Resource,
 )
-from headrace.kube.runtime import Reconcile, identity, run
 from headrace.kube.runtime import Settings as RuntimeSettings
+from headrace.kube.runtime import identity, run
 from headrace.kube.shell import Watch
 from headrace.labels import MANAGED_SELECTOR, MODEL_SERVICE, TRAINING_JOB
 from headrace.serving.owners import PromotionOwners
@@ -39,7 +40,7 @@ PRIMARIES: Mapping[Resource, str] = {TRAININGJOBS: TRAINING_JOB, MODELSERVICES: 
 WATCHES = (
     Watch(TRAININGJOBS),
     Watch(MODELSERVICES),
-    *(Watch(kind, MANAGED_SELECTOR) for kind in (JOBS, PODS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES)),
+    *(Watch(kind, MANAGED_SELECTOR) for kind in (JOBS, PODS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)),
 )
 
 
@@ -51,19 +52,31 @@ async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
         mlflow = _mlflow(settings, http, lease.valid)
         ledger = Ledger(mlflow, PromotionOwners(client).has) if mlflow is not None else None
 
-        def reconcilers() -> Reconcile:
+        def reconcilers() -> BothKinds:
             training = TrainingReconciler(write, http, settings, ledger)
-            serving = ServingReconciler(write, http, settings, ledger, mlflow)
-
-            async def reconcile(key: Key, cause: Cause) -> float | None:
-                if key.resource == MODELSERVICES:
-                    return await serving.reconcile(key, cause)
-                return await training.reconcile(key)
-
-            return reconcile
+            return BothKinds(training, ServingReconciler(write, http, settings, ledger, mlflow))
 
         runtime = RuntimeSettings(namespaces=settings.namespaces, health_port=settings.health_port)
         await run(reconcilers, WATCHES, parent_of(PRIMARIES), client, lease, runtime)
+
+
+class BothKinds:
+    """A reconciler for each kind."""
+
+    def __init__(self, training: TrainingReconciler, serving: ServingReconciler) -> None:
+        self._training = training
+        self._serving = serving
+
+    async def reconcile(self, key: Key, cause: Cause) -> float | None:
+        if key.resource == MODELSERVICES:
+            return await self._serving.reconcile(key, cause)
+        return await self._training.reconcile(key)
+
+    def is_urgent(self, key: Key) -> bool:
+        return self._serving.is_urgent(key)
+
+    async def close(self) -> None:
+        await self._serving.close()
 
 
 def _mlflow(settings: Settings, http: aiohttp.ClientSession, may_write: Callable[[], bool]) -> MlflowClient | None:

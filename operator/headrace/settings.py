@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from headrace.api.scalars import parse_duration
+from headrace.rollout.propagation import THROTTLE
 
 
 class SettingsError(Exception):
@@ -47,6 +52,9 @@ class Settings:
     tensorflow_serving_image: str = ""
     gateway_metrics_url: str = ""
     network_policies: bool = True
+    gateway_throttle: timedelta = THROTTLE
+    serving_policies: bool = True
+    model_clients: Mapping[str, str] = field(default_factory=dict)  # labels of namespaces that may reach models
     image_pull_secrets: tuple[str, ...] = ()  # names of Secrets in each namespace, for the pods that are made there
 
     @staticmethod
@@ -59,6 +67,8 @@ class Settings:
         if env.get("HEADRACE_S3_ENDPOINT") or env.get("HEADRACE_S3_REGION"):
             storage = StorageSettings(env.get("HEADRACE_S3_ENDPOINT", ""), env.get("HEADRACE_S3_REGION", "us-east-1"))
         tracking = None
+        for name in ("HEADRACE_MLFLOW_URL", "HEADRACE_MLFLOW_PUBLIC_URL", "HEADRACE_S3_ENDPOINT"):
+            _has_no_credentials(env, name)
         if url := env.get("HEADRACE_MLFLOW_URL"):
             tracking = TrackingSettings(
                 url=url.rstrip("/"),
@@ -69,6 +79,10 @@ class Settings:
         port = env.get("HEADRACE_HEALTH_PORT", "8080")
         if not port.isdigit():
             raise SettingsError(f"HEADRACE_HEALTH_PORT must be a port number, not {port!r}")
+        try:
+            throttle = parse_duration(env.get("HEADRACE_GATEWAY_THROTTLE") or THROTTLE)
+        except ValueError as error:
+            raise SettingsError(f"HEADRACE_GATEWAY_THROTTLE: {error}") from error
         return Settings(
             operator_namespace=env["HEADRACE_OPERATOR_NAMESPACE"],
             namespaces=namespaces(env),
@@ -82,6 +96,9 @@ class Settings:
             tensorflow_serving_image=env.get("HEADRACE_TENSORFLOW_SERVING_IMAGE", ""),
             gateway_metrics_url=env.get("HEADRACE_GATEWAY_METRICS_URL", ""),
             network_policies=env.get("HEADRACE_NETWORK_POLICIES", "true") == "true",
+            gateway_throttle=throttle,
+            serving_policies=env.get("HEADRACE_SERVING_POLICIES", "true") == "true",
+            model_clients=_labels(env, "HEADRACE_MODEL_CLIENTS"),
             image_pull_secrets=_names(env.get("HEADRACE_IMAGE_PULL_SECRETS", "")),
         )
 
@@ -93,3 +110,17 @@ def namespaces(env: Mapping[str, str]) -> tuple[str, ...]:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _has_no_credentials(env: Mapping[str, str], name: str) -> None:
+    """URLs reach pods, statuses and Events, which tenants may read."""
+    if "@" in urlsplit(env.get(name, "")).netloc:
+        raise SettingsError(f"{name} has a user or a password in it: credentials belong into a Secret")
+
+
+def _labels(env: Mapping[str, str], name: str) -> dict[str, str]:
+    """KEY=VALUE, comma-separated."""
+    pairs = [text.strip().partition("=") for text in env.get(name, "").split(",") if text.strip()]
+    if any(not key or not equals for key, equals, _ in pairs):
+        raise SettingsError(f"{name} must be labels such as key=value,key=value, not {env[name]!r}")
+    return {key: value for key, _, value in pairs}

@@ -23,7 +23,8 @@ SIGNATURE = {
 }
 REQUEST = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}]}
 OWNED_KINDS = (
-    "jobs,pods,services,configmaps,deployments,replicasets,poddisruptionbudgets,controllerrevisions,httproutes"
+    "jobs,pods,services,configmaps,deployments,replicasets,poddisruptionbudgets,networkpolicies,controllerrevisions,"
+    "httproutes"
 )
 # Pauses after each batch, so that it can be deleted while it trains.
 SCRIPT = """

@@ -255,6 +255,14 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.evaluation.gates": [{"metric": "a", "min": "high"}]},
         'spec.evaluation.gates[0].min: Forbidden: must be a decimal in quotes, such as "0.99"',
     ),
+    "gate on a name that no run has": (
+        {"spec.evaluation.gates": [{"metric": "recall@5", "min": "0.2"}]},
+        "every other character is written as _ there (recall@5 is recall_5)",
+    ),
+    "gate on a path that MLflow refuses": (
+        {"spec.evaluation.gates": [{"metric": "a//b", "min": "0.2"}]},
+        "must be a name",
+    ),
     "gate without bounds": ({"spec.evaluation.gates": [{"metric": "a"}]}, "a gate needs min, max or both"),
     "gate that nothing passes": (
         {"spec.evaluation.gates": [{"metric": "a", "min": "0.9", "max": "0.10"}]},

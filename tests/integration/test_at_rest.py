@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,16 @@ import aiohttp
 import pytest
 
 from headrace.kube.client import KubeClient
-from headrace.kube.resources import DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES, Resource
+from headrace.kube.resources import (
+    DEPLOYMENTS,
+    HTTPROUTES,
+    MODELSERVICES,
+    NETWORKPOLICIES,
+    PDBS,
+    SERVICES,
+    Resource,
+)
+from headrace.serving.network import policy_name
 from headrace.tracking.aliases import SLOT_SECONDS
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger
@@ -41,17 +51,25 @@ ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]}
 
 
 class Relay:
-    """Hands requests on to MLflow and counts them; while it is `away` it refuses them."""
+    """Hands requests on to MLflow and counts them; while it is `away` it refuses them, while it is `hanging` it takes
+    them and never answers.
+    """
 
     def __init__(self, target: str) -> None:
         self.seen: Counter[str] = Counter()
         self.away = False
+        self.answers = threading.Event()
+        self.answers.set()
         relay = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 relay.seen[f"{self.command} {self.path.partition('?')[0]}"] += 1
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if not relay.answers.is_set():
+                    relay.answers.wait(60)
+                    self.close_connection = True
+                    return
                 status, answer = (503, b"away") if relay.away else relay.ask(self, target, body)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
@@ -75,6 +93,14 @@ class Relay:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        self.answers.clear()
+        try:
+            yield
+        finally:
+            self.answers.set()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -123,23 +149,27 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             yield world
 
 
+async def new_service(kube: KubeClient, mlflow: MlflowClient, namespace: str, name: str, **spec: Any) -> None:
+    """A model with two versions, and a service that follows its alias `candidate`, which is at the first."""
+    await Ledger(mlflow).ensure_model(namespace, name, "")
+    for version in (1, 2):
+        tags = {DIGEST_TAG: f"sha256:{version:064d}"}
+        await mlflow.create_model_version(f"{namespace}.{name}", f"s3://team/{name}/{version}", "", tags)
+    await mlflow.set_alias(f"{namespace}.{name}", "candidate", "1")
+    follows = {
+        "model": {"registry": {"name": name, "alias": "candidate"}},
+        "runtime": {"name": "onnxruntime"},
+        "route": ROUTE | {"path": f"/{name}"},
+    }
+    await kube.create(MODELSERVICES, {"metadata": {"name": name, "namespace": namespace}, "spec": follows | spec})
+
+
 async def make_services(world: World) -> None:
     """Services that follow an alias, stable and looked at once more."""
     async with KubeClient.session(world.plane.kubeconfig) as kube, aiohttp.ClientSession() as http:
         mlflow = MlflowClient(world.mlflow_url, *platform.ADMIN, http)
         for number in range(SERVICES_AT_REST):
-            name = f"text-{number}"
-            await Ledger(mlflow).ensure_model(world.namespace, name, "")
-            for version in (1, 2):
-                tags = {DIGEST_TAG: f"sha256:{version:064d}"}
-                await mlflow.create_model_version(f"{world.namespace}.{name}", f"s3://team/{name}/{version}", "", tags)
-            await mlflow.set_alias(f"{world.namespace}.{name}", "candidate", "1")
-            spec = {
-                "model": {"registry": {"name": name, "alias": "candidate"}},
-                "runtime": {"name": "onnxruntime"},
-                "route": ROUTE | {"path": f"/{name}"},
-            }
-            await kube.create(MODELSERVICES, {"metadata": {"name": name, "namespace": world.namespace}, "spec": spec})
+            await new_service(kube, mlflow, world.namespace, f"text-{number}")
 
         async def are_stable() -> bool:
             await asyncio.to_thread(world.plane.make_pods_ready, world.namespace)
@@ -196,12 +226,14 @@ def test_a_moved_alias_is_noticed_in_time_and_by_its_service_alone(world: World,
     drive(scenario)
 
 
-@pytest.mark.parametrize("kind", [DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES], ids=lambda kind: kind.plural)
+@pytest.mark.parametrize(
+    "kind", [DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES], ids=lambda kind: kind.plural
+)
 def test_what_somebody_deletes_is_back_at_once(world: World, drive: Any, kind: Resource) -> None:
     async def scenario(kube: KubeClient, _: MlflowClient) -> None:
         service = "text-3"
         stable = (await status_of(kube, world.namespace, service))["stable"]["revision"]
-        name = service if kind == HTTPROUTES else stable
+        name = {HTTPROUTES: service, NETWORKPOLICIES: policy_name(service)}.get(kind, stable)
         old = await kube.get(kind, world.namespace, name)
         assert old is not None
         await kube.delete(kind, world.namespace, name, uid=old["metadata"]["uid"])
@@ -235,6 +267,61 @@ def test_an_mlflow_that_is_away_is_told_and_so_is_its_return(world: World, drive
         await until(is_resolved, NOTICE_SECONDS + 5, "the model again")
 
     drive(scenario)
+
+
+def test_a_canary_is_turned_back_at_once_while_mlflow_takes_requests_and_answers_none(world: World, drive: Any) -> None:
+    name = "canary"
+
+    async def scenario(kube: KubeClient, mlflow: MlflowClient) -> None:
+        await new_service(kube, mlflow, world.namespace, name, rollout={"steps": [{"weight": 10, "hold": "1h"}]})
+
+        async def phase() -> str:
+            await asyncio.to_thread(world.plane.make_pods_ready, world.namespace)
+            live = await kube.get(MODELSERVICES, world.namespace, name)
+            return str(((live or {}).get("status") or {}).get("phase"))
+
+        async def is_stable() -> bool:
+            return await phase() == "Stable"
+
+        async def is_canarying() -> bool:
+            return await phase() == "Canarying"
+
+        async def is_over() -> bool:
+            return await phase() == "RolledBack"
+
+        async def is_turned_back() -> bool:
+            return bool((await status_of(kube, world.namespace, name)).get("rejected"))
+
+        await until(is_stable, 60, "a stable service")
+        await mlflow.set_alias(f"{world.namespace}.{name}", "candidate", "2")
+        await until(is_canarying, NOTICE_SECONDS + 15, "a canary")
+        revision = (await status_of(kube, world.namespace, name))["canary"]["revision"]
+        with world.relay.hanging():
+            await asyncio.sleep(2)  # all have asked by then, and wait
+            await kill_for_memory(world, revision)
+            failed = time.monotonic()
+            await until(is_turned_back, 30, "a rollback")
+            assert time.monotonic() - failed < 4
+        await until(is_over, 60, "the end of the rollback")
+
+        async def is_told() -> bool:
+            version = await mlflow.get_model_version(f"{world.namespace}.{name}", "2")
+            return version.tags.get("headrace.rollout") == "RolledBack"
+
+        await until(is_told, 60, "the outcome at the version")
+
+    drive(scenario)
+
+
+async def kill_for_memory(world: World, revision: str) -> None:
+    """Say of the revision's pods what a kubelet would whose container has gone over its limit twice."""
+    killed = {"exitCode": 137, "reason": "OOMKilled"}
+    server = {"name": "server", "image": "x", "imageID": "", "ready": False, "restartCount": 2, "started": False}
+    status = {"status": {"containerStatuses": [server | {"state": {"terminated": killed}}]}}
+    where, selector = ("--namespace", world.namespace), f"headrace.dev/revision={revision}"
+    kubectl = partial(asyncio.to_thread, world.plane.run_kubectl)
+    for pod in (await kubectl("get", "pods", *where, "--selector", selector, "--output=name")).split():
+        await kubectl("patch", pod, *where, "--subresource=status", "--patch", json.dumps(status))
 
 
 def test_a_service_that_takes_anothers_host_and_path_is_noticed_by_the_other(world: World, drive: Any) -> None:

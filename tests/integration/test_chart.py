@@ -187,7 +187,8 @@ def test_cluster_finds_no_mistake_in_the_policies(cluster: Cluster) -> None:
 
     assert eventually(checked)
     findings = {item["metadata"]["name"]: item["status"]["typeChecking"] for item in cluster.get(*ours)["items"]}
-    assert findings == {"headrace-authors": {}, "headrace-modelservices": {}, "headrace-trainingjobs": {}}
+    names = ("authors", "modelservices", "tenants", "trainingjobs")
+    assert findings == {f"headrace-{name}": {} for name in names}
 
 
 def test_every_pod_of_the_release_meets_the_restricted_standard(cluster: Cluster) -> None:
@@ -332,6 +333,32 @@ def test_a_path_of_another_namespace_is_refused(path: str, cluster: Cluster) -> 
 def test_a_path_of_ones_own_namespace_or_hostname_is_not(route: Object, cluster: Cluster) -> None:
     code, output = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=service(route))
 
+    assert code == 0, output
+
+
+def tenant(bucket: str) -> Object:
+    """What `headrace tenant add` writes into a namespace, and the operator believes."""
+    metadata = {"name": "headrace-tenant", "namespace": TEAM, "labels": {"headrace.dev/tenant": TEAM}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"bucket": bucket}}
+
+
+def test_nobody_of_a_namespace_says_whose_bucket_and_mlflow_user_it_has(cluster: Cluster, editor: Path) -> None:
+    said = "ask an administrator to run headrace tenant add team-a"
+    assert said in cluster.refusal(tenant("team-b"), user=editor)
+
+    code, output = cluster.kubectl("create", "-f", "-", stdin=tenant(TEAM))
+    assert code == 0, output
+    code, output = cluster.kubectl("replace", "-f", "-", user=editor, stdin=tenant("team-b"))
+    assert code != 0
+    assert said in output
+    code, output = cluster.kubectl("annotate", "configmap", "headrace-tenant", "-n", TEAM, "note=mine", user=editor)
+    assert code == 0, output
+    code, output = cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=tenant("team-a-2"))
+    assert code == 0, output
+    code, output = cluster.kubectl("delete", "configmap", "headrace-tenant", "-n", TEAM, user=editor)
+    assert code == 0, output
+    other = tenant("team-b") | {"metadata": {"name": "headrace-tenants", "namespace": TEAM}}
+    code, output = cluster.kubectl("create", "--dry-run=server", "-f", "-", user=editor, stdin=other)
     assert code == 0, output
 
 

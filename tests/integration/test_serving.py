@@ -23,6 +23,8 @@ from headrace.kube.resources import (
     DEPLOYMENTS,
     HTTPROUTES,
     MODELSERVICES,
+    NAMESPACES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
@@ -38,7 +40,7 @@ from training_builders import SETTINGS
 IMAGES = replace(
     SETTINGS, tracking=None, storage=None, loader_image="headrace/loader:1", onnxruntime_image="headrace/o:1"
 )
-KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES)
+KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)
 ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}], "hostnames": ["text.example.com"]}
 PASSES = 60
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
@@ -56,6 +58,8 @@ class Bench:
         self.namespace = namespace
         self.now = datetime.now(UTC)
         self.broken: set[str] = set()  # revisions whose pods run out of memory
+        self.gateway_refuses = False
+        self.settings = IMAGES
 
     # -- what the user does --------------------------------------------------------------------------------------------
 
@@ -113,6 +117,20 @@ class Bench:
                     PODS, self.namespace, pod["metadata"]["name"], {"status": status}, "status"
                 )
 
+    async def gateway(self) -> None:
+        """What a controller of Gateways answers: it has taken up the newest generation of each route."""
+        references = ("False", "BackendNotFound") if self.gateway_refuses else ("True", "ResolvedRefs")
+        for route in await self.client.list(HTTPROUTES, self.namespace):
+            meta = route["metadata"]
+            common = {"observedGeneration": meta["generation"], "lastTransitionTime": meta["creationTimestamp"]}
+            conditions = [
+                {"type": kind, "status": value, "reason": reason, "message": f"{kind} is {value}"} | common
+                for kind, value, reason in (("Accepted", "True", "Accepted"), ("ResolvedRefs", *references))
+            ]
+            parent = {"controllerName": "example.com/gateway", "parentRef": ROUTE["parentRefs"][0]}
+            status = {"parents": [parent | {"conditions": conditions}]}
+            await self.client.merge_patch(HTTPROUTES, self.namespace, meta["name"], {"status": status}, "status")
+
     def _ready(self) -> Status:
         since = (self.now - timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
         condition = {"type": "Ready", "status": "True", "lastTransitionTime": since}
@@ -137,10 +155,11 @@ class Bench:
         self.now += timedelta(seconds=seconds)
         await self.operator(client).reconcile(Key(MODELSERVICES, self.namespace, name))
         await self.kubelet()
+        await self.gateway()
         return await self.status(name)
 
     def operator(self, client: KubeClient | None = None) -> ServingReconciler:
-        return ServingReconciler(client or self.client, self.http, IMAGES, None, None, now=lambda: self.now)
+        return ServingReconciler(client or self.client, self.http, self.settings, None, None, now=lambda: self.now)
 
     async def until(self, condition: Callable[[Status], bool], name: str = "text") -> Status:
         for _ in range(PASSES):
@@ -305,6 +324,7 @@ def test_the_first_revision_becomes_stable_and_a_new_version_takes_over_in_steps
         assert await bench.objects() == {
             *((kind.kind, second) for kind in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS)),
             ("Service", "text"),
+            ("NetworkPolicy", "text.serving"),
             ("HTTPRoute", "text"),
         }
         assert [record["outcome"] for record in status["history"]] == ["Promoted"]
@@ -350,6 +370,73 @@ def test_a_canary_that_breaks_is_taken_back_and_tried_again_once_when_somebody_a
         await bench.until(in_phase("RolledBack"))
         for _ in range(3):
             assert (await bench.look())["phase"] == "RolledBack"
+
+    drive(scenario)
+
+
+async def at_half(bench: Bench) -> str:
+    """Version 2 has half of the requests; its revision."""
+    await bench.train(1)
+    await bench.create(scaling={"replicas": 1})
+    await bench.until(is_stable)
+    await bench.train(2)
+    status = await bench.until(lambda status: (status.get("rollout") or {}).get("appliedWeight") == 50)
+    return str(status["canary"]["revision"])
+
+
+async def delete_pods(bench: Bench, revision: str) -> None:
+    for pod in await bench.client.list(PODS, bench.namespace, f"headrace.dev/revision={revision}"):
+        await bench.client.delete(PODS, bench.namespace, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+
+
+def test_a_canary_whose_only_pod_is_deleted_goes_on_with_the_next_one(drive):
+    async def scenario(bench: Bench) -> None:
+        canary = await at_half(bench)
+        await delete_pods(bench, canary)
+
+        bench.now += timedelta(seconds=1)
+        await bench.operator().reconcile(Key(MODELSERVICES, bench.namespace, "text"))
+        status = await bench.status()
+        assert (status["phase"], status["reason"]) == ("Canarying", "CanaryUnavailable")
+        assert canary not in await bench.weights()
+
+        status = await bench.until(serves(2))
+        assert status["stable"]["revision"] == canary
+        assert "rejected" not in status
+
+    drive(scenario)
+
+
+def test_a_weight_counts_as_applied_when_a_slow_gateway_has_had_its_time(drive):
+    async def scenario(bench: Bench) -> None:
+        bench.settings = replace(IMAGES, gateway_throttle=timedelta(seconds=10))
+        await bench.train(1)
+        await bench.create(scaling={"replicas": 1})
+        await bench.until(is_stable)
+        await bench.train(2)
+        await bench.until(lambda status: (status.get("rollout") or {}).get("desiredWeight") == 50)
+        asked = bench.now
+        await bench.until(lambda status: (status.get("rollout") or {}).get("appliedWeight") == 50)
+
+        assert bench.now - asked >= timedelta(seconds=20)
+
+    drive(scenario)
+
+
+def test_a_route_that_the_gateway_refuses_walks_no_steps_until_it_does_not(drive):
+    async def scenario(bench: Bench) -> None:
+        canary = await at_half(bench)
+        bench.gateway_refuses = True
+        await bench.until(lambda status: status.get("reason") == "RouteRefused")
+        for _ in range(10):
+            status = await bench.look(seconds=60)
+
+        assert (status["phase"], status["reason"]) == ("Canarying", "RouteRefused")
+        assert "ResolvedRefs is False" in status["message"]
+        bench.gateway_refuses = False
+        status = await bench.until(serves(2))
+        assert status["stable"]["revision"] == canary
+        assert "rejected" not in status
 
     drive(scenario)
 
@@ -458,6 +545,40 @@ def test_the_second_of_two_services_with_one_host_and_path_gets_no_route_and_say
         assert f"{bench.namespace}/first" in said["message"]
         assert ("HTTPRoute", "first") in await bench.objects()
         assert ("HTTPRoute", "second") not in await bench.objects()
+
+    drive(scenario)
+
+
+def test_nobody_of_another_namespace_takes_a_hostname_from_the_service_that_has_it(drive):
+    async def scenario(shop: Bench) -> None:
+        other = {"metadata": {"name": f"{shop.namespace}-other"}}
+        await shop.client.create(NAMESPACES, other)
+        evil = Bench(shop.client, shop.http, other["metadata"]["name"])
+        mine = ROUTE | {"hostnames": ["shop.example.com"], "path": "/"}
+        theirs = ROUTE | {"hostnames": ["*.example.com"], "path": f"/{evil.namespace}/x"}
+        for bench in (shop, evil):
+            await bench.train(1)
+        # Older than the shop's, and for a place that is nobody else's.
+        await evil.create("changed", route={"parentRefs": ROUTE["parentRefs"]})
+        await evil.until(is_stable, "changed")
+        await asyncio.sleep(1)
+        await shop.create("shop", route=mine)
+        await shop.until(is_stable, "shop")
+
+        await evil.create("new", route=theirs)
+        await evil.client.merge_patch(MODELSERVICES, evil.namespace, "changed", {"spec": {"route": theirs}})
+        await evil.until(is_stable, "new")
+        for name in ("changed", "new", "changed", "new"):
+            status = await evil.look(name)
+            said = next(found for found in status["conditions"] if found["type"] == "RouteAccepted")
+            assert (said["status"], said["reason"]) == ("False", "RouteConflict"), name
+            assert f"{shop.namespace}/shop" in said["message"]
+            await shop.look("shop")
+
+        assert len(await shop.weights("shop")) == 1
+        assert await evil.weights("new") == {}
+        kept = await evil.client.get(HTTPROUTES, evil.namespace, "changed")
+        assert "hostnames" not in kept["spec"]
 
     drive(scenario)
 

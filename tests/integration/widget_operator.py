@@ -40,6 +40,31 @@ def plan(widget, requeue_after=None):
     return Plan(status=status, applies=((CONFIGMAPS, configmap),), events=events, requeue_after=requeue_after)
 
 
+class Widgets:
+    """The reconciler; nothing of it is urgent, and nothing goes on when it is closed."""
+
+    def __init__(self, client, write, tick):
+        self.client, self.write, self.tick = client, write, tick
+
+    async def reconcile(self, key, cause):
+        widget = await self.client.get(WIDGETS, key.namespace, key.name)
+        if widget is None:
+            live = await self.client.get(CONFIGMAPS, key.namespace, key.name)
+            if live is not None:
+                await self.write.delete(CONFIGMAPS, key.namespace, key.name, uid=live["metadata"]["uid"])
+            return None
+        pause = await apply(plan(widget, self.tick), self.write, WIDGETS, widget)
+        if self.tick:
+            await self.write.merge_patch(CONFIGMAPS, key.namespace, key.name, {"data": {"tick": f"{time.time():.3f}"}})
+        return pause
+
+    def is_urgent(self, key):
+        return False
+
+    async def close(self):
+        pass
+
+
 async def operate(arguments):
     async with KubeClient.session(arguments.kubeconfig, user_agent=f"operator-{arguments.name}") as client:
         lease = Lease(
@@ -54,20 +79,9 @@ async def operate(arguments):
         )
         write = client.guarded(lease.valid)
 
-        async def reconcile(key, _):
-            widget = await client.get(WIDGETS, key.namespace, key.name)
-            if widget is None:
-                live = await client.get(CONFIGMAPS, key.namespace, key.name)
-                if live is not None:
-                    await write.delete(CONFIGMAPS, key.namespace, key.name, uid=live["metadata"]["uid"])
-                return None
-            pause = await apply(plan(widget, arguments.tick), write, WIDGETS, widget)
-            if arguments.tick:
-                await write.merge_patch(CONFIGMAPS, key.namespace, key.name, {"data": {"tick": f"{time.time():.3f}"}})
-            return pause
-
         settings = Settings(sweep_seconds=arguments.sweep, health_host="127.0.0.1", health_port=arguments.health_port)
-        await run(lambda: reconcile, WATCHES, parent_of({WIDGETS: LABEL}), client, lease, settings)
+        widgets = Widgets(client, write, arguments.tick)
+        await run(lambda: widgets, WATCHES, parent_of({WIDGETS: LABEL}), client, lease, settings)
 
 
 def main():

@@ -90,6 +90,18 @@ spec:
 {{- get ($found.data | default dict) .key | default (randAlphaNum .length | b64enc) -}}
 {{- end -}}
 
+{{/* A text of the values for a container's env or command, where Kubernetes would expand $(NAME), Secrets' variables too. */}}
+{{- define "headrace.asWritten" -}}
+{{- . | toString | replace "$" "$$" | quote -}}
+{{- end -}}
+
+{{/* Labels as KEY=VALUE, comma-separated. */}}
+{{- define "headrace.labelList" -}}
+{{- $pairs := list -}}
+{{- range $key, $value := . }}{{ $pairs = append $pairs (printf "%s=%s" $key $value) }}{{ end -}}
+{{- join "," $pairs -}}
+{{- end -}}
+
 {{- define "headrace.mlflowUrl" -}}
 {{- if .Values.mlflow.enabled -}}
 http://{{ include "headrace.name" . }}-mlflow.{{ .Release.Namespace }}.svc:5000
@@ -136,32 +148,38 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - name: HEADRACE_OPERATOR_NAMESPACE
   value: {{ .Release.Namespace }}
 - name: HEADRACE_TRAINER_IMAGE
-  value: {{ include "headrace.image" (dict "root" . "name" "trainer") }}
+  value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "trainer")) }}
 - name: HEADRACE_LOADER_IMAGE
-  value: {{ include "headrace.image" (dict "root" . "name" "loader") }}
+  value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "loader")) }}
 - name: HEADRACE_ONNXRUNTIME_IMAGE
-  value: {{ include "headrace.image" (dict "root" . "name" "onnxruntime") }}
+  value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "onnxruntime")) }}
 - name: HEADRACE_TENSORFLOW_SERVING_IMAGE
-  value: {{ include "headrace.image" (dict "root" . "name" "tensorflow-serving") }}
+  value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "tensorflow-serving")) }}
 {{- if .Values.gateway.enabled }}
 - name: HEADRACE_GATEWAY_METRICS_URL
   value: http://{{ include "headrace.name" . }}-gateway-metrics.{{ .Release.Namespace }}.svc:9100/metrics
 {{- end }}
+- name: HEADRACE_GATEWAY_THROTTLE
+  value: {{ .Values.gateway.throttle }}
 - name: HEADRACE_NETWORK_POLICIES
   value: {{ .Values.networkPolicy.enabled | quote }}
 - name: HEADRACE_IMAGE_PULL_SECRETS
-  value: {{ join "," .Values.image.pullSecrets | quote }}
+  value: {{ include "headrace.asWritten" (join "," .Values.image.pullSecrets) }}
+- name: HEADRACE_SERVING_POLICIES
+  value: {{ .Values.networkPolicy.serving.enabled | quote }}
+- name: HEADRACE_MODEL_CLIENTS
+  value: {{ include "headrace.asWritten" (include "headrace.labelList" .Values.networkPolicy.serving.namespaceLabels) }}
 - name: HEADRACE_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 - name: HEADRACE_S3_ENDPOINT
-  value: {{ include "headrace.s3Endpoint" . | quote }}
+  value: {{ include "headrace.asWritten" (include "headrace.s3Endpoint" .) }}
 - name: HEADRACE_S3_REGION
-  value: {{ .Values.s3.region }}
+  value: {{ include "headrace.asWritten" .Values.s3.region }}
 {{- with include "headrace.mlflowUrl" . }}
 - name: HEADRACE_MLFLOW_URL
-  value: {{ . }}
+  value: {{ include "headrace.asWritten" . }}
 - name: HEADRACE_MLFLOW_PUBLIC_URL
-  value: {{ $.Values.mlflow.publicUrl | quote }}
+  value: {{ include "headrace.asWritten" $.Values.mlflow.publicUrl }}
 {{- end }}
 {{- end -}}
 
@@ -200,10 +218,10 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create]
-# Who may reach a job's pods.
+# Who may reach a job's pods, and a service's.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, create]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [get, list, create, patch]

@@ -15,6 +15,7 @@ from headrace.api.meta import ObjectMeta
 from headrace.api.modelservice_status import (
     Baseline,
     CheckStatus,
+    Interruption,
     ModelServiceStatus,
     PendingOutcome,
     Phase,
@@ -47,6 +48,7 @@ __all__ = [
     "Check",
     "CheckMetric",
     "CheckStatus",
+    "Interruption",
     "ModelService",
     "ModelServiceSpec",
     "ModelServiceStatus",
@@ -169,8 +171,9 @@ class Check(Model):
     metric: Annotated[
         CheckMetric,
         Schema(
-            "SuccessRate: share of requests without a server error; client errors (4xx) count as far as the stable "
-            "revision has clearly fewer in the same window. LatencyP50, P95, P99: a quantile of the latency."
+            "SuccessRate: share of requests without a server error; client errors (4xx) and answers with a NaN or an "
+            "infinity count as far as the stable revision has clearly fewer in the same window. LatencyP50, P95, P99: "
+            "a quantile of the latency."
         ),
     ]
     min: Annotated[

@@ -79,6 +79,7 @@ class Baseline(Model):
     requests: Annotated[Count, Schema("Requests answered.")] = 0
     errors: Annotated[Count, Schema("Requests answered with a server error.")] = 0
     rejections: Annotated[Count, Schema("Requests answered with a client error.")] = 0
+    nonfinite: Annotated[Count, Schema("Answers with a NaN or an infinity in them.")] = 0
     buckets: Annotated[Line, Schema("Cumulative latency histogram: upper bound in seconds, colon, count.")] = ""
 
 
@@ -88,6 +89,16 @@ class PendingOutcome(Model):
     version: Annotated[Word, Schema("The model version.")]
     outcome: Annotated[RolloutOutcome, Schema("How its rollout ended.")]
     reason: Annotated[Word, Schema("Why.")] = ""
+
+
+class Interruption(Model):
+    """The canary has no ready pod: it gets no requests until it has one."""
+
+    weight: Annotated[Weight, Schema("Percent of the requests that it had, and gets again.")]
+    since: Annotated[Time | None, Schema("When it lost its last ready pod.")] = None
+    disrupted: Annotated[
+        bool, Schema("Its pods were taken from outside: deleted, evicted, preempted, or lost with their node.")
+    ] = False
 
 
 class RolloutStatus(Model):
@@ -103,6 +114,9 @@ class RolloutStatus(Model):
     applied_at: Annotated[Time | None, Schema("When the data plane had the desired weight.")] = None
     looked_at: Annotated[Time | None, Schema("When the checks were made last.")] = None
     ready_by: Annotated[Time | None, Schema("When the canary's next pods have to be ready.")] = None
+    canary_requests: Annotated[Count, Schema("Requests of the canary that the last look counted.")] = 0
+    interruption: Annotated[Interruption | None, Schema("The canary has lost its last ready pod.")] = None
+    losses: Annotated[Count, Schema("Times that the canary lost its last ready pod, and nobody had taken it.")] = 0
     baselines: Annotated[
         tuple[Baseline, ...], Schema("Each pod's counters when the weight was applied.", maxItems=64, **list_map("pod"))
     ] = ()

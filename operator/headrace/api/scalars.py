@@ -15,7 +15,7 @@ DURATION_PATTERN = r"^([0-9]{1,5}(ms|s|m|h)){1,4}$"
 DECIMAL_PATTERN = r"^-?[0-9]{1,15}([.][0-9]{1,15})?$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-METRIC_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:/ -]*$"
+METRIC_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.: -]*(/[A-Za-z0-9_][A-Za-z0-9_.: -]*)*$"
 REASON_PATTERN = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -150,9 +150,16 @@ MetricName = Annotated[
     Schema(
         minLength=1,
         maxLength=128,
-        rules=(matching(METRIC_PATTERN, "must be letters, digits, _ . - : / and spaces, such as val_accuracy"),),
+        rules=(
+            matching(
+                METRIC_PATTERN,
+                "must be a name as it stands in the run: letters, digits, _ . - : / and spaces, such as val_accuracy; "
+                "every other character is written as _ there (recall@5 is recall_5)",
+            ),
+        ),
     ),
 ]
+"""A metric of a run. The launcher writes names by the same rule (launcher/metrics.py): what it writes can be named."""
 
 ImageReference = Annotated[
     str, Schema(maxLength=512, rules=(matching(r"^\S*$", "must be an image reference, without spaces"),))

@@ -12,10 +12,11 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from aiohttp import web
 
@@ -33,7 +34,19 @@ HEALTH_PORT = 8080
 # Without an answer about the lease for this long the process is not ready.
 READY_SECONDS = 60.0
 
-Reconcile = Callable[[Key, Cause], Awaitable[float | None]]
+
+class Reconciler(Protocol):
+    """What looks at keys while the lease is held."""
+
+    async def reconcile(self, key: Key, cause: Cause) -> float | None:
+        """Seconds until the next look, None: when something changes."""
+
+    def is_urgent(self, key: Key) -> bool:
+        """Whether its looks come before those of other keys."""
+
+    async def close(self) -> None:
+        """End what it has under way: the lease is gone."""
+
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +68,7 @@ def identity() -> str:
 
 
 async def run(
-    new_reconcile: Callable[[], Reconcile],
+    new_reconciler: Callable[[], Reconciler],
     watches: Sequence[Watch],
     parent_of: ParentOf,
     client: KubeClient,
@@ -64,10 +77,10 @@ async def run(
 ) -> None:
     """Run until SIGTERM or SIGINT; then stop the work, release the lease and return.
 
-    `new_reconcile` is called each time the lease is taken: what a reconcile remembers ends with the lease. It writes
+    `new_reconciler` is called each time the lease is taken: what a reconciler remembers ends with the lease. It writes
     through `client.guarded(lease.valid)`; `client` itself is only read with here.
     """
-    operator = _Operator(new_reconcile, watches, parent_of, client, lease, settings)
+    operator = _Operator(new_reconciler, watches, parent_of, client, lease, settings)
     loop = asyncio.get_running_loop()
     async with _health(operator.metrics, lease, settings):
         task = asyncio.ensure_future(lease.run(operator.work))
@@ -95,41 +108,46 @@ class _Operator:
 
     def __init__(
         self,
-        new_reconcile: Callable[[], Reconcile],
+        new_reconciler: Callable[[], Reconciler],
         watches: Sequence[Watch],
         parent_of: ParentOf,
         client: KubeClient,
         lease: Lease,
         settings: Settings,
     ) -> None:
-        self._new_reconcile = new_reconcile
+        self._new_reconciler = new_reconciler
         self._watches = tuple(watches)
         self._parent_of = parent_of
         self._client = client
         self._settings = settings
-        self._queue: KeyQueue[Key] = self._new_queue()
+        self._queue: KeyQueue[Key] | None = None
         self.metrics = Metrics()
         self.metrics.gauges = {
             "headrace_lease_held": ("1 when this process is the active one.", lambda: float(lease.valid())),
-            "headrace_queue_length": ("Keys that wait for a worker.", lambda: float(len(self._queue))),
+            "headrace_queue_length": ("Keys that wait for a worker.", lambda: float(len(self._queue or ()))),
         }
 
     async def work(self) -> None:
-        self._queue = self._new_queue()
+        reconciler = self._new_reconciler()
+        queue = self._queue = KeyQueue(
+            partial(self._handle, reconciler),
+            on_error=self._on_error,
+            workers=self._settings.workers,
+            is_urgent=reconciler.is_urgent,
+        )
         shell = Shell(self._client.credentials, self._watches, self._sink, namespaces=self._settings.namespaces)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._queue.run(), name="queue")
-            group.create_task(shell.run(), name="watches")
-            group.create_task(self._sweep_forever(), name="sweep")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(queue.run(), name="queue")
+                group.create_task(shell.run(), name="watches")
+                group.create_task(self._sweep_forever(), name="sweep")
+        finally:
+            await reconciler.close()
 
-    def _new_queue(self) -> KeyQueue[Key]:
-        handle = partial(self._handle, self._new_reconcile())
-        return KeyQueue(handle, on_error=self._on_error, workers=self._settings.workers)
-
-    async def _handle(self, reconcile: Reconcile, key: Key, cause: Cause) -> float | None:
+    async def _handle(self, reconciler: Reconciler, key: Key, cause: Cause) -> float | None:
         started = time.monotonic()
         try:
-            return await reconcile(key, cause)
+            return await reconciler.reconcile(key, cause)
         finally:
             self.metrics.reconciles[key.resource.kind] += 1
             self.metrics.seconds[key.resource.kind] += time.monotonic() - started
@@ -146,7 +164,7 @@ class _Operator:
 
     def _sink(self, resource: Resource, _: str | None, obj: Object) -> None:
         key = self._parent_of(resource, obj)
-        if key is not None:
+        if key is not None and self._queue is not None:
             self._queue.add(key)
 
     async def _sweep_forever(self) -> None:

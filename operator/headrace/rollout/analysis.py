@@ -4,8 +4,9 @@ Counters are read from the serving pods and counted from baselines kept in statu
 the operator's changes a verdict. A check gives no verdict before it has the samples that it asks for.
 
 A request that a pod answers with a client error (4xx, a rejection) may be the client's fault or the model's: a canary
-whose inputs changed rejects what stable accepts. Only what the canary rejects beyond stable's share counts, and only
-where chance does not explain the difference: a client that sends garbage to both turns no canary back.
+whose inputs changed rejects what stable accepts. The same holds of an answer with a NaN or an infinity in it. Only what
+the canary has of them beyond stable's share counts, and only where chance does not explain the difference: a client
+that sends garbage to both turns no canary back. While that is open, there are too few requests for a verdict.
 """
 
 from __future__ import annotations
@@ -13,16 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from math import sqrt
 
 from headrace.api.modelservice import Baseline, Check, CheckMetric, CheckStatus, Verdict
 from headrace.api.scalars import format_decimal
+from headrace.rollout.comparison import Difference, Share, compare, excess
 from headrace.rollout.counters import Counters
 
 QUANTILES = {CheckMetric.LATENCY_P50: 0.5, CheckMetric.LATENCY_P95: 0.95, CheckMetric.LATENCY_P99: 0.99}
 INFINITY = float("inf")
-# Standard errors by which the share of rejections has to differ: by chance it does so in 1 of 700 looks.
-SIGMAS = 3.0
 # What a baseline in status has room for: our servers' 58 buckets with counts of nine digits.
 MAX_BUCKETS_TEXT = 1024
 
@@ -36,6 +35,21 @@ class Window:
     rejections: int = 0
     buckets: Mapping[float, int] = field(default_factory=dict)
     unseen_errors: int = 0  # of the errors, those that only the gateway counted
+    nonfinite: int = 0  # of the answers, those with a NaN or an infinity in them
+
+    @property
+    def asked(self) -> int:
+        """All requests, rejected ones too."""
+        return self.requests + self.rejections
+
+    @property
+    def rejected(self) -> Share:
+        return Share(self.rejections, self.asked)
+
+    @property
+    def not_finite(self) -> Share:
+        answers = self.requests - self.errors
+        return Share(min(self.nonfinite, answers), answers)
 
     @property
     def success_rate(self) -> float:
@@ -56,6 +70,7 @@ def baseline_of(pod: str, counters: Counters) -> Baseline:
         requests=counters.requests,
         errors=counters.errors,
         rejections=counters.rejections,
+        nonfinite=counters.nonfinite,
         buckets=text if len(text) <= MAX_BUCKETS_TEXT else "",
     )
 
@@ -64,7 +79,7 @@ def counters_of(baseline: Baseline) -> Counters:
     """The counters in a baseline."""
     pairs = (part.split(":") for part in baseline.buckets.split(",") if part)
     buckets = tuple((float(bound), int(count)) for bound, count in pairs)
-    return Counters(baseline.requests, baseline.errors, baseline.rejections, buckets)
+    return Counters(baseline.requests, baseline.errors, baseline.rejections, buckets, baseline.nonfinite)
 
 
 def window(now: Mapping[str, Counters], baselines: Iterable[Baseline]) -> Window:
@@ -72,7 +87,7 @@ def window(now: Mapping[str, Counters], baselines: Iterable[Baseline]) -> Window
 
     A pod that restarted counts from zero. One without a baseline counts nothing: what it answered before is unknown.
     """
-    requests = errors = rejections = 0
+    requests = errors = rejections = nonfinite = 0
     buckets: dict[float, int] = {}
     for baseline in baselines:
         counters = now.get(baseline.pod)
@@ -84,12 +99,13 @@ def window(now: Mapping[str, Counters], baselines: Iterable[Baseline]) -> Window
         requests += counters.requests - start.requests
         errors += counters.errors - start.errors
         rejections += counters.rejections - start.rejections
+        nonfinite += counters.nonfinite - start.nonfinite
         earlier = dict(start.buckets)
         if start.requests and earlier.keys() != dict(counters.buckets).keys():
             continue  # a histogram with other bounds, or none, cannot be subtracted
         for bound, count in counters.buckets:
             buckets[bound] = buckets.get(bound, 0) + count - earlier.get(bound, 0)
-    return Window(requests, errors, rejections, buckets)
+    return Window(requests, errors, rejections, buckets, nonfinite=nonfinite)
 
 
 def _has_restarted(start: Counters, now: Counters) -> bool:
@@ -99,6 +115,7 @@ def _has_restarted(start: Counters, now: Counters) -> bool:
         now.errors < start.errors
         or now.requests - now.errors < start.requests - start.errors
         or now.rejections < start.rejections
+        or now.nonfinite < start.nonfinite
         or any(count < before.get(bound, 0) for bound, count in now.buckets)
     )
 
@@ -133,19 +150,6 @@ def quantile(buckets: Mapping[float, int], q: float) -> float | None:
     return low
 
 
-def excess_rejections(canary: Window, stable: Window) -> int:
-    """Requests that the canary rejected beyond stable's share of rejections; 0 where chance explains the difference."""
-    ours, theirs = canary.requests + canary.rejections, stable.requests + stable.rejections
-    if not ours or not theirs:
-        return 0
-    share = stable.rejections / theirs
-    pooled = (canary.rejections + stable.rejections) / (ours + theirs)
-    noise = sqrt(pooled * (1 - pooled) * (1 / ours + 1 / theirs))
-    if canary.rejections / ours - share <= SIGMAS * noise:
-        return 0
-    return round(canary.rejections - share * ours)
-
-
 def judge(check: Check, canary: Window, stable: Window, before: CheckStatus | None) -> CheckStatus:
     """One look at one check; failures add up over the rollout."""
     failures = before.failures if before else 0
@@ -174,24 +178,56 @@ class _Judgement:
     against: float | None = None
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """One thing that may be the client's fault: how often it happened on both sides, and what that says."""
+
+    words: str
+    canary: Share
+    stable: Share
+    difference: Difference
+
+    @property
+    def excess(self) -> int:
+        """What counts against the canary."""
+        return excess(self.canary, self.stable) if self.difference is Difference.WORSE else 0
+
+    @property
+    def question(self) -> str:
+        ours, theirs = self.canary, self.stable
+        return f"{ours.count} of {ours.total} {self.words}, of the stable revision's {theirs.count} of {theirs.total}"
+
+
 def _success_rate(check: Check, canary: Window, stable: Window) -> _Judgement:
-    """A rejection either counts against the canary or not at all, so that garbage hides no server errors."""
+    """What may be the client's fault either counts against the canary or not at all, so that it hides no errors."""
     least = check.min or Decimal(0)
-    compared = stable.requests + stable.rejections
-    comparable = compared >= check.min_requests
-    excess = excess_rejections(canary, stable) if comparable else 0
-    requests, errors = canary.requests + excess, canary.errors + excess
-    enough = requests >= check.min_requests
-    passed = requests - errors >= least * requests
-    if canary.rejections and not comparable and (passed or not enough):
-        return _too_few(check, compared, "stable revision, to compare rejections with")
+    comparable = stable.asked >= check.min_requests
+
+    def compared(words: str, ours: Share, theirs: Share) -> _Compared:
+        known = comparable or not ours.count
+        return _Compared(words, ours, theirs, compare(ours, theirs, float(1 - least)) if known else Difference.OPEN)
+
+    rejected = compared("requests were rejected", canary.rejected, stable.rejected)
+    not_finite = compared("answers had a NaN or an infinity in them", canary.not_finite, stable.not_finite)
+    requests = canary.requests + rejected.excess
+    errors = canary.errors + rejected.excess + not_finite.excess
+    enough, passed = requests >= check.min_requests, requests - errors >= least * requests
+    questions = [each.question for each in (rejected, not_finite) if each.difference is Difference.OPEN]
+    if questions and (passed or not enough):
+        if not comparable:
+            return _too_few(check, stable.asked, "stable revision, to compare with")
+        if canary.asked >= check.min_requests:
+            message = f"not enough requests to tell it from chance: {'; '.join(questions)}"
+            return _Judgement(Verdict.WAITING, message, canary.asked)
     if not enough:
         return _too_few(check, requests, "canary")
     rate = (requests - errors) / requests
     word = ">=" if passed else "<"
     message = f"success rate {_number(rate)} {word} {format_decimal(least)} of {requests} requests"
-    if excess:
-        message += f"; {excess} of them were rejected beyond the stable revision's share"
+    if rejected.excess:
+        message += f"; {rejected.excess} of them were rejected beyond the stable revision's share"
+    if not_finite.excess:
+        message += f"; {not_finite.excess} answers had a NaN or an infinity in them beyond the stable revision's share"
     if canary.unseen_errors:
         message += f"; {canary.unseen_errors} failed at the gateway and never reached a pod"
     verdict = Verdict.PASS if passed else Verdict.FAIL

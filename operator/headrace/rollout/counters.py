@@ -19,16 +19,18 @@ class Counters:
     errors: int = 0  # of these, with 5xx
     rejections: int = 0  # answered with 4xx
     buckets: tuple[tuple[float, int], ...] = ()
+    nonfinite: int = 0  # of the answers, those with a NaN or an infinity in them
 
 
 def parse_metrics(text: str) -> Counters:
     """The counters in a serving pod's metrics (Prometheus text format): our own servers' and TensorFlow Serving's.
 
-    Lines that are neither are passed over. TensorFlow Serving counts by gRPC status code and measures in microseconds
+    Lines that are neither are passed over. Both of our servers count answers with a NaN or an infinity in them; the
+    official TensorFlow Serving does not. TensorFlow Serving counts by gRPC status code and measures in microseconds
     (tensorflow_serving/servables/tensorflow/util.cc). It counts questions for its status as requests, too, and so every
     probe: answered predictions are those in its latencies, which have an API. REST and gRPC are added up.
     """
-    requests = errors = rejections = 0
+    requests = errors = rejections = nonfinite = 0
     buckets: dict[float, int] = {}
     for name, labels, count in _samples(text, _OURS):
         if name.startswith(_TENSORFLOW_LATENCY) and not labels.get("API"):
@@ -41,16 +43,16 @@ def parse_metrics(text: str) -> Counters:
             # Rounded, so that a baseline's text is short; nobody's bounds are that close to each other.
             bound = float(f"{bound * _SECONDS[name]:.6g}")
             buckets[bound] = buckets.get(bound, 0) + count
-    return Counters(requests, errors, rejections, tuple(sorted(buckets.items())))
+        elif name == _NONFINITE:
+            nonfinite += count
+    return Counters(requests, errors, rejections, tuple(sorted(buckets.items())), nonfinite)
 
 
-def parse_gateway_metrics(text: str, namespace: str, service: str) -> Counters:
-    """What Traefik counted of the answers of one Service's pods, of those too that no pod ever gave (502, 504).
+def parse_gateway_metrics(text: str, backend: re.Pattern[str]) -> Counters:
+    """What Traefik counted of the answers of one backend's pods, of those too that no pod ever gave (502, 504).
 
-    Its Gateway provider calls a route's backend ROUTE-svc-NAMESPACE-SERVICE-INDEX@kubernetesgateway. A series that is
-    not there is a backend without a request.
+    `backend` matches its name (see `traefik`). A series that is not there is a backend without a request.
     """
-    backend = re.compile(".*-svc-" + re.escape(f"{namespace}-{service}") + "-[0-9]+@kubernetesgateway")
     requests = errors = rejections = 0
     for _, labels, count in _samples(text, ("traefik_service_requests_total{",)):
         if backend.fullmatch(labels.get("service", "")) is None:
@@ -66,7 +68,7 @@ def _samples(text: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, dict[s
     """Name, labels and value of the lines that begin so. Time is linear in the text: anybody may have written it."""
     for line in text.splitlines():
         if line.startswith(prefixes) and len(line) <= _MAX_LINE and (sample := _SAMPLE.fullmatch(line)) is not None:
-            yield sample["name"], dict(_LABEL.findall(sample["labels"])), _count(sample["value"])
+            yield sample["name"], dict(_LABEL.findall(sample["labels"] or "")), _count(sample["value"])
 
 
 class _Outcome(Enum):
@@ -111,9 +113,10 @@ _CLIENTS_FAULT = frozenset(
         "UNIMPLEMENTED",
     )
 )
-_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<labels>[^}]*)\} (?P<value>\S+)")
+_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(?:^|,)([a-zA-Z_]{1,64})="([^"]*)"')
-_OURS = ("headrace_request", ":tensorflow:serving:request_")
+_NONFINITE = "headrace_nonfinite_outputs_total"
+_OURS = ("headrace_request", ":tensorflow:serving:request_", _NONFINITE)
 _MAX_LINE = 2048
 
 

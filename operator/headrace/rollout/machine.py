@@ -2,8 +2,11 @@
 
 A rollout is prepared (step 0), walks its steps (1 to n), and gets everything (step n+1). Pods come before the weight
 that needs them; a weight counts as applied a grace after it was seen in the route; a step ends when its hold is over
-and each check passes; missing data holds it. What pods cannot report (a crash, lost endpoints) ends it at once. Nothing
+and each check passes; missing data holds it. What pods cannot report (a crash) ends it at once. Nothing
 is given back to a stable revision that has no ready pod: whoever still gets answers keeps them, until it has.
+
+A canary without a ready pod gets no requests until it has one again, and then the step's weight and its hold anew.
+Where its pods were taken from outside that is nobody's fault; else it is turned back after a grace, or the third time.
 
 Where a rollout goes next is told by its weight and not by its step's number: the steps may be edited meanwhile, and
 the weight only rises all the same.
@@ -12,21 +15,25 @@ the weight only rises all the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil
 
-from headrace.api.modelservice import Analysis, CheckStatus, NoData, Rollout, RolloutStatus, Verdict
+from headrace.api.modelservice import Analysis, CheckStatus, Interruption, NoData, Rollout, RolloutStatus, Verdict
 from headrace.rollout.analysis import baseline_of, judge, window, with_unseen
 from headrace.rollout.counters import Counters
+from headrace.rollout.propagation import THROTTLE, apply_grace
 
-# Traefik applies a change at most 2 s after the one before (up to 1.9 s were seen).
-APPLY_GRACE = timedelta(seconds=4)
+APPLY_GRACE = apply_grace(THROTTLE)
 # What pods get at least from the moment that an operator is there (again).
 RETURN_GRACE = timedelta(minutes=2)
+# What a canary that lost its last ready pod by itself gets to have one again, and how often it may need it.
+LOSS_GRACE = timedelta(seconds=30)
+MAX_LOSSES = 2
 MAX_BASELINES = 64
 STABLE_UNAVAILABLE = "StableUnavailable"
+CANARY_UNAVAILABLE = "CanaryUnavailable"
 ALL = 100
 
 
@@ -36,6 +43,16 @@ class Decision(StrEnum):
     GO_ON = "GoOn"
     PROMOTE = "Promote"
     ROLL_BACK = "RollBack"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What keeps a pod of the canary from working."""
+
+    reason: str
+    message: str
+    is_final: bool = False  # waiting cannot help
+    is_platforms: bool = False  # no node, no image, no quota: no fault of the model
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,11 @@ class Look:
     stable: Mapping[str, Counters]
     gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
     routed: bool = True  # the route carries the desired weight
-    problem: tuple[str, str] | None = None  # reason and message of what ends it at once
+    unprogrammed: tuple[str, str] | None = None  # reason and message: why the gateway does not carry the route
+    apply_grace: timedelta = APPLY_GRACE
+    problem: Problem | None = None
+    disrupted: bool = False  # a pod of the canary is being taken from outside
+    replaced: bool = False  # no pod is left of those that the canary had when the step began
     watched_since: datetime | None = None  # the operator that looks was not there before
 
 
@@ -101,17 +122,64 @@ def advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Out
 
 
 def _advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
-    if look.problem is not None:
-        return Outcome(Decision.ROLL_BACK, rollout, *look.problem)
+    if look.problem is not None and look.problem.is_final:
+        return Outcome(Decision.ROLL_BACK, rollout, look.problem.reason, look.problem.message)
+    if rollout.interruption is not None:
+        return _wait_for_endpoints(rollout, rollout.interruption, spec, full, look)
     if rollout.desired_weight == 0:
         return _next_step(rollout, spec, full, look, "Preparing")
     if look.canary_ready == 0:
-        return Outcome(Decision.ROLL_BACK, rollout, "EndpointsLost", "no pod of the canary is ready any more")
+        return _interrupt(rollout, spec, full, look)
     if rollout.applied_weight != rollout.desired_weight:
         return _apply(rollout, look)
     if rollout.desired_weight == ALL:
         return _promote(rollout, spec, full, look)
+    if look.disrupted:
+        rollout = _without_gateway(rollout, look)
     return _hold(_with_late_pods(rollout, look), spec, full, look)
+
+
+def _interrupt(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
+    """All requests go back to stable for the while: a weight without endpoints fails its share."""
+    lost = Interruption(weight=rollout.desired_weight, since=look.now)
+    without = rollout.model_copy(
+        update={
+            "interruption": lost,
+            "desired_weight": 0,
+            "applied_weight": 0,
+            "applied_at": None,
+            "ready_by": look.now + max(spec.progress_deadline, LOSS_GRACE),
+        }
+    )
+    return _wait_for_endpoints(without, lost, spec, full, look)
+
+
+def _wait_for_endpoints(rollout: RolloutStatus, lost: Interruption, spec: Rollout, full: int, look: Look) -> Outcome:
+    """Then it gets the same weight again."""
+    lost = lost.model_copy(update={"disrupted": lost.disrupted or look.disrupted or look.replaced})
+    rollout = rollout.model_copy(update={"interruption": lost})
+    if look.canary_ready == 0 and not lost.disrupted and (outcome := _blame(rollout, lost, look)) is not None:
+        return outcome
+    if (waits := _wait_for_pods(rollout, spec, lost.weight, full, look, CANARY_UNAVAILABLE)) is not None:
+        cause = ", for they were taken from outside" if lost.disrupted else ""
+        return replace(waits, message=f"{waits.message}{cause}; the canary gets no requests meanwhile")
+    losses = rollout.losses + (not lost.disrupted)
+    return _step_to(lost.weight, rollout.model_copy(update={"interruption": None, "losses": losses}), spec, look)
+
+
+def _blame(rollout: RolloutStatus, lost: Interruption, look: Look) -> Outcome | None:
+    """The canary's end, when it lost its pods by itself for too long or too often."""
+    problem = look.problem
+    if problem is not None and problem.is_platforms:
+        return None
+    too_often = rollout.losses >= MAX_LOSSES
+    if not too_often and not _is_over((lost.since or look.now) + LOSS_GRACE, LOSS_GRACE, look):
+        return None
+    if problem is not None:
+        return Outcome(Decision.ROLL_BACK, rollout, problem.reason, problem.message)
+    how = f"{MAX_LOSSES + 1} times" if too_often else f"for {LOSS_GRACE.total_seconds():.0f} s"
+    message = f"no pod of the canary was ready {how}, and nobody had taken them"
+    return Outcome(Decision.ROLL_BACK, rollout, "EndpointsLost", message)
 
 
 def _apply(rollout: RolloutStatus, look: Look) -> Outcome:
@@ -119,8 +187,11 @@ def _apply(rollout: RolloutStatus, look: Look) -> Outcome:
     if not look.routed:  # an operator that was killed may have promised the weight and not written it
         late = rollout.model_copy(update={"since": look.now})
         return Outcome(Decision.GO_ON, late, "Applying", message)
+    if look.unprogrammed is not None:
+        reason, why = look.unprogrammed
+        return Outcome(Decision.GO_ON, rollout.model_copy(update={"since": look.now}), reason, f"{message}: {why}")
     since = rollout.since or look.now
-    if look.now < since + APPLY_GRACE:
+    if look.now < since + look.apply_grace:
         return Outcome(Decision.GO_ON, rollout, "Applying", message)
     applied = rollout.model_copy(
         update={"applied_weight": rollout.desired_weight, "applied_at": look.now, "looked_at": look.now}
@@ -131,6 +202,8 @@ def _apply(rollout: RolloutStatus, look: Look) -> Outcome:
 
 def _promote(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
     """It has all requests; until all of its pods are ready the stable ones are the way back."""
+    if look.unprogrammed is not None:
+        return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     if (waits := _wait_for_pods(rollout, spec, ALL, full, look, "WaitingForPods")) is not None:
         return waits
     return Outcome(Decision.PROMOTE, rollout, "Promoted", "every step passed")
@@ -146,6 +219,12 @@ def _with_late_pods(rollout: RolloutStatus, look: Look) -> RolloutStatus:
     return rollout.model_copy(update={"baselines": (*rollout.baselines, *late[:room])}) if late[:room] else rollout
 
 
+def _without_gateway(rollout: RolloutStatus, look: Look) -> RolloutStatus:
+    """What fails on its way to a pod that is being taken is no fault of the canary: it is counted anew from now."""
+    kept = tuple(baseline for baseline in rollout.baselines if baseline.pod not in look.gateway)
+    return rollout.model_copy(update={"baselines": kept})
+
+
 def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
     analysis, applied_at = spec.analysis, rollout.applied_at or look.now
     if look.canary_ready >= canary_replicas(rollout, spec, full):
@@ -156,6 +235,8 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
         failed = next((check for check in rollout.checks if check.failures > analysis.failure_limit), None)
         if failed is not None:
             return Outcome(Decision.ROLL_BACK, rollout, "AnalysisFailed", f"{failed.name}: {failed.message}")
+    if look.unprogrammed is not None:  # no time in which the requests do not come as they should is part of a hold
+        return Outcome(Decision.GO_ON, rollout.model_copy(update={"applied_at": look.now}), *look.unprogrammed)
     ends = applied_at + _hold_of(rollout, spec)
     if look.now < ends:
         return Outcome(Decision.GO_ON, rollout, "Holding", f"until {ends:%H:%M:%S} UTC at least")
@@ -184,11 +265,15 @@ def _open_check(rollout: RolloutStatus, analysis: Analysis, applied_at: datetime
 
 
 def _look_at_checks(rollout: RolloutStatus, analysis: Analysis, look: Look) -> RolloutStatus:
+    """The same evidence counts once: without new requests of the canary a check does not fail again."""
     stable = window(look.stable, rollout.baselines)
     canary = with_unseen(window(look.canary, rollout.baselines), window(look.gateway, rollout.baselines))
     before = {check.name: check for check in rollout.checks}
     checks = tuple(judge(check, canary, stable, before.get(check.name)) for check in analysis.checks)
-    return rollout.model_copy(update={"checks": checks, "looked_at": look.now})
+    if canary.asked <= rollout.canary_requests:
+        known = {name: check.failures for name, check in before.items()}
+        checks = tuple(check.model_copy(update={"failures": known.get(check.name, 0)}) for check in checks)
+    return rollout.model_copy(update={"checks": checks, "looked_at": look.now, "canary_requests": canary.asked})
 
 
 def _lacks_data(check: CheckStatus) -> bool:
@@ -196,9 +281,16 @@ def _lacks_data(check: CheckStatus) -> bool:
 
 
 def _next_step(rollout: RolloutStatus, spec: Rollout, full: int, look: Look, waiting: str) -> Outcome:
+    if look.unprogrammed is not None:
+        return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     weight = _next_weight(rollout, spec)
     if (waits := _wait_for_pods(rollout, spec, weight, full, look, waiting)) is not None:
         return waits
+    return _step_to(weight, rollout, spec, look)
+
+
+def _step_to(weight: int, rollout: RolloutStatus, spec: Rollout, look: Look) -> Outcome:
+    """A step begins: its hold, and what is counted in it."""
     stepped = rollout.model_copy(
         update={
             "step": sum(step.weight < weight for step in spec.steps) + 1,
@@ -208,6 +300,7 @@ def _next_step(rollout: RolloutStatus, spec: Rollout, full: int, look: Look, wai
             "applied_at": None,
             "looked_at": None,
             "ready_by": None,
+            "canary_requests": 0,
             "baselines": (),
             # Failures add up over the rollout; verdicts are a step's own.
             "checks": tuple(
@@ -222,22 +315,32 @@ def _next_step(rollout: RolloutStatus, spec: Rollout, full: int, look: Look, wai
 def _wait_for_pods(
     rollout: RolloutStatus, spec: Rollout, weight: int, full: int, look: Look, waiting: str
 ) -> Outcome | None:
-    """None when the pods for a weight are ready; a wait for them has a deadline."""
+    """None when the pods for a weight are ready. A wait for them has a deadline, which is nobody else's to use up."""
     needed = replicas_for(weight, full)
     if look.canary_ready >= needed:
         return None
     deadline = rollout.ready_by or look.now + spec.progress_deadline
     waits = rollout.model_copy(update={"ready_by": deadline})
     message = f"{look.canary_ready} of {needed} pods are ready for {weight}%"
-    # While no operator was there nobody made the pods: it is no fault of theirs.
-    watched_since = look.watched_since or look.now - RETURN_GRACE
-    if look.now >= max(deadline, watched_since + min(spec.progress_deadline, RETURN_GRACE)):
+    blocked = look.problem if look.problem is not None and look.problem.is_platforms else None
+    if blocked is not None or look.disrupted:
+        if look.now >= deadline - spec.progress_deadline / 2:  # what is mended in the end has time to start
+            waits = rollout.model_copy(update={"ready_by": look.now + spec.progress_deadline})
+        return Outcome(Decision.GO_ON, waits, blocked.reason if blocked else waiting, message)
+    if _is_over(deadline, spec.progress_deadline, look):
         return Outcome(Decision.ROLL_BACK, waits, "ProgressDeadlineExceeded", message)
     return Outcome(Decision.GO_ON, waits, waiting, message)
 
 
+def _is_over(deadline: datetime, patience: timedelta, look: Look) -> bool:
+    """While no operator was there nobody made the pods: it is no fault of theirs."""
+    watched_since = look.watched_since or look.now - RETURN_GRACE
+    return look.now >= max(deadline, watched_since + min(patience, RETURN_GRACE))
+
+
 def _next_weight(rollout: RolloutStatus, spec: Rollout) -> int:
-    return min((step.weight for step in spec.steps if step.weight > rollout.desired_weight), default=ALL)
+    reached = rollout.interruption.weight if rollout.interruption is not None else rollout.desired_weight
+    return min((step.weight for step in spec.steps if step.weight > reached), default=ALL)
 
 
 def _hold_of(rollout: RolloutStatus, spec: Rollout) -> timedelta:

@@ -1,6 +1,11 @@
-"""Renders the HTTPRoute of a ModelService (pure). Its rules are atomic lists: Headrace owns the whole object."""
+"""The HTTPRoute of a ModelService (pure): renders it, and reads what the gateways say of it.
+
+Its rules are atomic lists: Headrace owns the whole object.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from headrace.api.modelservice import ModelService, Route
 from headrace.kube.resources import Object
@@ -21,7 +26,7 @@ def render_route(service: ModelService, metadata: Object, backends: tuple[tuple[
     parents = [parent.model_dump(by_alias=True, exclude_none=True) for parent in route.parent_refs]
     rule: Object = {
         "matches": [{"path": {"type": "PathPrefix", "value": path}}],
-        "backendRefs": [{"name": name, "port": HTTP_PORT, "weight": weight} for name, weight in backends if weight > 0],
+        "backendRefs": _backend_refs(backends),
     }
     if path != "/":
         rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
@@ -35,3 +40,44 @@ def render_route(service: ModelService, metadata: Object, backends: tuple[tuple[
         "metadata": metadata,
         "spec": spec,
     }
+
+
+def acceptance(route: Object | None) -> tuple[bool | None, str]:
+    """What the gateways say of the route: every parent has to accept it and resolve its references."""
+    conditions = list(_conditions(route))
+    for condition in conditions:
+        if condition.get("status") == "False":
+            return False, f"{condition['type']}: {condition.get('message', '')}"
+    is_accepted = any((condition["type"], condition.get("status")) == ("Accepted", "True") for condition in conditions)
+    return (True if is_accepted else None), ""
+
+
+def behind(route: Object | None) -> str:
+    """Which condition speaks of an earlier generation, and of which: that gateway has not taken up the newest one."""
+    generation = (route or {}).get("metadata", {}).get("generation", 0)
+    for condition in _conditions(route):
+        if (seen := condition.get("observedGeneration", generation)) < generation:
+            return f"{condition['type']} is of generation {seen} of the route, and this is generation {generation}"
+    return ""
+
+
+def _conditions(route: Object | None) -> Iterator[Object]:
+    for parent in ((route or {}).get("status") or {}).get("parents") or ():
+        for condition in parent.get("conditions") or ():
+            if condition["type"] in ("Accepted", "ResolvedRefs"):
+                yield condition
+
+
+def divide_anew(route: Object, metadata: Object, backends: tuple[tuple[str, int], ...]) -> Object:
+    """A route of ours as it is in the cluster, with these backends: its hosts and paths stay what they are."""
+    rules = [rule | {"backendRefs": _backend_refs(backends)} for rule in route["spec"]["rules"]]
+    return {
+        "apiVersion": route["apiVersion"],
+        "kind": route["kind"],
+        "metadata": metadata,
+        "spec": route["spec"] | {"rules": rules},
+    }
+
+
+def _backend_refs(backends: tuple[tuple[str, int], ...]) -> list[Object]:
+    return [{"name": name, "port": HTTP_PORT, "weight": weight} for name, weight in backends if weight > 0]

@@ -12,11 +12,12 @@ from headrace.api.scalars import REASON_PATTERN, parse_time
 from headrace.kube.resources import Object, Resource
 from headrace.labels import REVISION
 from headrace.rollout.counters import Counters
+from headrace.rollout.propagation import THROTTLE, settle_time
 from headrace.serving.revision import Artifact
 from headrace.serving.runtimes import METRICS_PORT, SCRAPE_PATH, SCRAPE_PORT
 
 # A pod that has just become ready may not be known to the gateway yet.
-SETTLE = timedelta(seconds=2)
+SETTLE = settle_time(THROTTLE)
 CRASH_RESTARTS = 2
 _MAX_MESSAGE = 700
 
@@ -34,6 +35,11 @@ class Trouble:
     exit_code: int | None = None
     final: bool = False  # trying again cannot help
 
+    @property
+    def is_platforms(self) -> bool:
+        """No fault of the model: no node, image, Secret or quota for the pod, a store that is away."""
+        return not self.final and self.failure_class in ("Scheduling", "Image", "Config", "Storage")
+
 
 @dataclass(frozen=True)
 class ServingPod:
@@ -46,11 +52,17 @@ class ServingPod:
     ready_since: datetime | None
     going: bool
     trouble: Trouble | None
+    created: datetime | None = None
+    disrupted: bool = False  # it is being taken from outside: deleted, evicted, preempted, lost with its node
+    ended: bool = False
+    settles_in: timedelta = SETTLE
     metrics: tuple[int, str] = (METRICS_PORT, "/metrics")  # port and path of its counters
 
     def takes_requests(self, now: datetime) -> bool:
         """Ready for long enough that the gateway knows it."""
-        return self.ready and not self.going and self.ready_since is not None and now >= self.ready_since + SETTLE
+        if not self.ready or self.going or self.ready_since is None:
+            return False
+        return now >= self.ready_since + self.settles_in
 
 
 @dataclass(frozen=True)
@@ -75,10 +87,14 @@ class Observed:
     counters: Mapping[str, Counters] = field(default_factory=dict)  # by pod
     gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
     gateway_api: bool = True  # whether the cluster knows HTTPRoutes
+    gateway_throttle: timedelta = THROTTLE  # how long the gateway collects changes
+    policy: Object | None = None  # the live NetworkPolicy's spec
     weights: Mapping[str, int] | None = None  # by Service, in the live HTTPRoute; None: there is none
     route_conflict: str = ""  # NAMESPACE/NAME of the route that was there first
+    route_kept: Object | None = None  # its own, where only what is newly asked for is somebody else's
     route_accepted: bool | None = None
     route_message: str = ""
+    route_behind: str = ""  # which condition speaks of an earlier generation of the route; empty: none does
     watched_since: datetime | None = None  # since when this operator is the one that acts
     refusal: Trouble | None = None  # the API server did not take an object of the last pass
     missing_pods: Mapping[str, Trouble] = field(default_factory=dict)  # by revision whose pods cannot be made
@@ -88,6 +104,18 @@ class Observed:
     def pods_of(self, revision: str) -> tuple[ServingPod, ...]:
         """The pods of one revision that are not on their way out."""
         return tuple(pod for pod in self.pods if pod.revision == revision and not pod.going)
+
+    def is_disrupted(self, revision: str) -> bool:
+        """Whether a pod of the revision is being taken from outside."""
+        return any(pod.revision == revision and pod.disrupted and not pod.ended for pod in self.pods)
+
+    def is_replaced(self, revision: str, since: datetime) -> bool:
+        """Whether no pod is left of those that the revision had then; a pod's age is known to the second."""
+        then = since.replace(microsecond=0)
+        return not any(
+            pod.revision == revision and not pod.disrupted and (pod.created is None or pod.created < then)
+            for pod in self.pods
+        )
 
     def counters_of(self, revision: str) -> dict[str, Counters]:
         """The counters of a revision's pods, those that are going included."""
@@ -111,11 +139,12 @@ def read_missing_pods(deployment: Object) -> Trouble | None:
     return Trouble("Config", "PodsRefused", str(failed.get("message") or "")[:_MAX_MESSAGE], "", "", hint)
 
 
-def read_pod(obj: Object) -> ServingPod:
-    """A serving pod from its JSON."""
+def read_pod(obj: Object, throttle: timedelta = THROTTLE) -> ServingPod:
+    """A serving pod from its JSON; `throttle` is its gateway's."""
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ready = conditions.get("Ready") or {}
+    disrupted = _is_disrupted(meta, conditions)
     return ServingPod(
         name=meta["name"],
         revision=(meta.get("labels") or {}).get(REVISION, ""),
@@ -123,9 +152,25 @@ def read_pod(obj: Object) -> ServingPod:
         ready=ready.get("status") == "True",
         ready_since=parse_time(ready.get("lastTransitionTime")),
         going=bool(meta.get("deletionTimestamp")),
-        trouble=_trouble(meta["name"], status, conditions),
+        trouble=None if disrupted else _trouble(meta["name"], status, conditions),
+        created=parse_time(meta.get("creationTimestamp")),
+        disrupted=disrupted,
+        ended=status.get("phase") in ("Succeeded", "Failed"),
+        settles_in=settle_time(throttle),
         metrics=_metrics(meta.get("annotations") or {}),
     )
+
+
+def _is_disrupted(meta: Object, conditions: Mapping[str, Object]) -> bool:
+    """A deletion tells it, or the condition DisruptionTarget (eviction, preemption, a node's shutdown). Where a node
+    does not answer any more, its pods are said not to be ready by a controller that does not know of their containers.
+    """
+
+    def is_(kind: str, value: str) -> bool:
+        return (conditions.get(kind) or {}).get("status") == value
+
+    lost = is_("Ready", "False") and is_("ContainersReady", "True")
+    return bool(meta.get("deletionTimestamp")) or is_("DisruptionTarget", "True") or lost
 
 
 def _metrics(annotations: Mapping[str, str]) -> tuple[int, str]:

@@ -29,15 +29,18 @@ from headrace.kube.resources import (
     DEPLOYMENTS,
     HTTPROUTES,
     MODELSERVICES,
+    NETWORKPOLICIES,
     PDBS,
     SERVICES,
     Object,
     Resource,
 )
 from headrace.rollout import machine
-from headrace.rollout.machine import APPLY_GRACE, Decision, Look
-from headrace.rollout.route import render_route
+from headrace.rollout.machine import CANARY_UNAVAILABLE, Decision, Look, Outcome, Problem
+from headrace.rollout.propagation import apply_grace
+from headrace.rollout.route import divide_anew, render_route
 from headrace.serving import revision as render
+from headrace.serving.network import policy_name, render_network_policy
 from headrace.serving.observed import Observed, Trouble
 from headrace.serving.status import finish_status
 from headrace.serving.target import RETRY_ANNOTATION, Refusal, Registry, artifact_of, is_asked_for, wanted
@@ -240,7 +243,11 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
         gateway=observed.gateway,
         watched_since=observed.watched_since,
         routed=_is_routed(service, status, observed),
-        problem=(trouble.reason, _sentence(trouble)) if trouble and trouble.final else None,
+        unprogrammed=_unprogrammed(service, observed),
+        apply_grace=apply_grace(observed.gateway_throttle),
+        problem=_problem(trouble),
+        disrupted=observed.is_disrupted(status.canary.revision),
+        replaced=observed.is_replaced(status.canary.revision, rollout.since or now),
     )
     outcome = machine.advance(rollout, spec, full, look)
     if outcome.decision is Decision.PROMOTE:
@@ -257,9 +264,18 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
             "rollout": outcome.rollout,
         }
     )
-    stepped = outcome.rollout.desired_weight != rollout.desired_weight
-    message = f"step {outcome.rollout.step}: {outcome.rollout.desired_weight}% to {_called(canary)}"
-    return _Draft(going_on, POLL_ROLLOUT, (Event(EventType.NORMAL, "RolloutStep", message),) if stepped else ())
+    return _Draft(going_on, POLL_ROLLOUT, _told_of_weight(rollout, outcome, canary))
+
+
+def _told_of_weight(rollout: RolloutStatus, outcome: Outcome, canary: Revision) -> tuple[Event, ...]:
+    """A weight that changed."""
+    weight = outcome.rollout.desired_weight
+    if weight == rollout.desired_weight:
+        return ()
+    if outcome.rollout.interruption is not None:
+        return (Event(EventType.WARNING, CANARY_UNAVAILABLE, f"0% to {_called(canary)}: {outcome.message}"),)
+    message = f"step {outcome.rollout.step}: {weight}% to {_called(canary)}"
+    return (Event(EventType.NORMAL, "RolloutStep", message),)
 
 
 def _promote(service: ModelService, status: ModelServiceStatus, rollout: RolloutStatus, now: datetime) -> _Draft:
@@ -319,12 +335,13 @@ def _roll_back(
 def _rolling_back(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> _Draft:
     """The canary's pods stay until the route has been seen without them for a grace."""
     assert status.rollout is not None
-    since = status.rollout.since or now
-    if not _is_routed(service, status, observed):
+    gone_at = (status.rollout.since or now) + apply_grace(observed.gateway_throttle)
+    # A gateway that is behind still sends what an earlier route says; one that refuses the newest has let go.
+    if not _is_routed(service, status, observed) or observed.route_behind:
         late = status.rollout.model_copy(update={"since": now})
         return _Draft(status.model_copy(update={"rollout": late}), POLL_ROLLOUT)
-    if now < since + APPLY_GRACE:
-        return _Draft(status, max((since + APPLY_GRACE - now).total_seconds(), 0.1))
+    if now < gone_at:
+        return _Draft(status, max((gone_at - now).total_seconds(), 0.1))
     superseded = status.reason == "Superseded"
     outcome = RolloutOutcome.SUPERSEDED if superseded else RolloutOutcome.ROLLED_BACK
     history = status.history
@@ -455,6 +472,12 @@ def _worst(observed: Observed, revision: str) -> Trouble | None:
     return min(troubles, key=lambda trouble: not trouble.final, default=None)
 
 
+def _problem(trouble: Trouble | None) -> Problem | None:
+    if trouble is None:
+        return None
+    return Problem(trouble.reason, _sentence(trouble), is_final=trouble.final, is_platforms=trouble.is_platforms)
+
+
 def _failure(trouble: Trouble) -> Failure:
     known = {member.value: member for member in FailureClass}
     return Failure(
@@ -489,6 +512,10 @@ def _serving(revision: Revision) -> str:
 def _objects(service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings) -> Plan:
     creates: list[tuple[Resource, Object]] = []
     applies: list[tuple[Resource, Object]] = []
+    if _has_policy(settings):
+        policy = render_network_policy(service, settings)
+        if policy["spec"] != observed.policy:
+            applies.append((NETWORKPOLICIES, policy))
     templates: dict[str, Object] = {}
     revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
     for revision in revisions:
@@ -509,11 +536,11 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
         applies.append((SERVICES, render.render_service(service, service.metadata.name, stable, templates[stable])))
         names.add(service.metadata.name)
         if _has_route(service, observed):
-            applies.append((HTTPROUTES, _route(service, status)))
+            applies.append((HTTPROUTES, _route(service, status, observed)))
     deletes = tuple(
         Delete(owned.resource, service.metadata.namespace, owned.name, owned.uid)
         for owned in observed.owned
-        if not _is_wanted(owned.resource, owned.name, names, service, status, observed)
+        if not _is_wanted(owned.resource, owned.name, names, service, observed, settings)
     )
     return Plan(creates=tuple(creates), applies=tuple(applies), deletes=deletes)
 
@@ -523,16 +550,24 @@ def _is_wanted(
     name: str,
     names: set[str],
     service: ModelService,
-    status: ModelServiceStatus,
     observed: Observed,
+    settings: Settings,
 ) -> bool:
     if resource == HTTPROUTES:
         return name == service.metadata.name and _has_route(service, observed)
+    if resource == NETWORKPOLICIES:
+        return name == policy_name(service.metadata.name) and _has_policy(settings)
     return name in names
 
 
+def _has_policy(settings: Settings) -> bool:
+    return settings.network_policies and settings.serving_policies
+
+
 def _has_route(service: ModelService, observed: Observed) -> bool:
-    return service.spec.route is not None and observed.gateway_api and not observed.route_conflict
+    """Where somebody else has what it asks for, it keeps the route that it has, if that is nobody else's."""
+    free = not observed.route_conflict or observed.route_kept is not None
+    return service.spec.route is not None and observed.gateway_api and free
 
 
 def _is_routed(service: ModelService, status: ModelServiceStatus, observed: Observed) -> bool:
@@ -540,6 +575,17 @@ def _is_routed(service: ModelService, status: ModelServiceStatus, observed: Obse
     if not _has_route(service, observed):
         return True
     return observed.weights == {name: weight for name, weight in _backends(status) if weight > 0}
+
+
+def _unprogrammed(service: ModelService, observed: Observed) -> tuple[str, str] | None:
+    """Why the gateway does not carry the route as it is now: reason and message."""
+    if not _has_route(service, observed):
+        return None
+    if observed.route_accepted is False:
+        return "RouteRefused", f"the gateway refuses the route: {observed.route_message}"
+    if observed.route_accepted is None:
+        return "RoutePending", "no gateway has answered for the route: Accepted is not there"
+    return ("Applying", observed.route_behind) if observed.route_behind else None
 
 
 def _backends(status: ModelServiceStatus) -> tuple[tuple[str, int], ...]:
@@ -550,7 +596,10 @@ def _backends(status: ModelServiceStatus) -> tuple[tuple[str, int], ...]:
     return ((status.stable.revision, machine.ALL - share), (status.canary.revision, share))
 
 
-def _route(service: ModelService, status: ModelServiceStatus) -> Object:
+def _route(service: ModelService, status: ModelServiceStatus, observed: Observed) -> Object:
     assert status.stable is not None
     labels = render.labels(service, status.stable.revision)
-    return render_route(service, render.metadata(service, service.metadata.name, labels), _backends(status))
+    metadata = render.metadata(service, service.metadata.name, labels)
+    if observed.route_kept is not None:
+        return divide_anew(observed.route_kept, metadata, _backends(status))
+    return render_route(service, metadata, _backends(status))

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 import aiohttp
 
@@ -27,6 +29,7 @@ from headrace.kube.resources import (
     DEPLOYMENTS,
     HTTPROUTES,
     MODELSERVICES,
+    NETWORKPOLICIES,
     PDBS,
     PODS,
     SERVICES,
@@ -35,10 +38,12 @@ from headrace.kube.resources import (
 )
 from headrace.labels import MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.rollout.counters import Counters
+from headrace.rollout.route import acceptance, behind
+from headrace.rollout.traefik import backend_pattern, is_alike
 from headrace.serving import promises
 from headrace.serving.observed import Observed, Owned, ServingPod, Trouble, read_missing_pods, read_pod, refused
 from headrace.serving.plan import POLL_WAITING, plan
-from headrace.serving.resolve import find_models
+from headrace.serving.resolve import Models, find_models
 from headrace.serving.rest import Rests, is_at_rest
 from headrace.serving.rivals import called, rivals, service_of
 from headrace.serving.scrape import Scraper
@@ -46,7 +51,8 @@ from headrace.serving.status import finish_status
 from headrace.settings import Settings
 from headrace.tracking.aliases import Aliases
 from headrace.tracking.client import MlflowClient
-from headrace.tracking.errors import TrackingError
+from headrace.tracking.errors import TrackingError, TrackingUnavailable
+from headrace.tracking.inflight import InFlight, StillWaiting
 from headrace.tracking.ledger import Ledger
 
 UNTOLD = "RegistryUpdated"  # the condition that is there, and False, while the registry is to be told something
@@ -77,6 +83,18 @@ class ServingReconciler:
         self._since = now()
         self._refusals: dict[Key, Trouble] = {}
         self._rests = Rests(client, Aliases(mlflow) if mlflow is not None else None)
+        self._resolving: InFlight[Key, Models] = InFlight()
+        self._telling: InFlight[Key, None] = InFlight()
+        self._rolling_out: set[Key] = set()
+
+    def is_urgent(self, key: Key) -> bool:
+        """Whether requests are on a canary: its looks, and its way back, come before everything else."""
+        return key in self._rolling_out
+
+    async def close(self) -> None:
+        """End what is under way with MLflow."""
+        for under_way in (self._resolving, self._telling, self._rests):
+            await under_way.close()
 
     async def reconcile(self, key: Key, cause: Cause = Cause.WOKEN) -> float | None:
         """Seconds until the next look."""
@@ -86,8 +104,12 @@ class ServingReconciler:
         live = await self._client.get(MODELSERVICES, key.namespace, key.name)
         if live is None:
             self._refusals.pop(key, None)
+            self._rolling_out.discard(key)
+            await self._resolving.forget(key)
+            await self._telling.forget(key)
             return None
         service = ModelService.model_validate(live)
+        self._note_urgency(key, service.status)
         if service.metadata.deletion_timestamp is not None:
             return None
         observed = replace(await self._observe(service), refusal=self._refusals.get(key))
@@ -103,24 +125,33 @@ class ServingReconciler:
             return POLL_WAITING
         except NotOurs as error:
             return await self._say(service, observed, "NameInUse", str(error))
-        await self._tell_registry(key)
+        with suppress(StillWaiting):  # it goes on, and the next pass sees to it
+            await self._telling.result(key, partial(self._tell_registry, key))
         if observed.artifact is not None and is_at_rest(service, live.get("status"), observed, planned):
             return await self._rests.begin(key, service.spec.model, observed.artifact, self._now())
         return again
+
+    def _note_urgency(self, key: Key, status: ModelServiceStatus) -> None:
+        if status.rollout is not None:
+            self._rolling_out.add(key)
+        else:
+            self._rolling_out.discard(key)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
     async def _observe(self, service: ModelService) -> Observed:
         namespace = service.metadata.namespace
         labels = f"{MODEL_SERVICE_UID}={service.metadata.uid}"
-        models = await find_models(service, self._client, self._ledger, self._mlflow)
-        pods = tuple(read_pod(obj) for obj in await self._client.list(PODS, namespace, labels))
+        models = await self._models(service)
+        throttle = self._settings.gateway_throttle
+        pods = tuple(read_pod(obj, throttle) for obj in await self._client.list(PODS, namespace, labels))
         templates: dict[str, Object] = {}
         owned: list[Owned] = []
         missing: dict[str, Trouble] = {}
+        policy: Object | None = None
         route: Object | None = None
         gateway_api, routes = await self._routes(service)
-        for resource in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, HTTPROUTES):
+        for resource in (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES):
             found = routes if resource == HTTPROUTES else await self._client.list(resource, namespace, labels)
             for obj in found:
                 if not is_owned(obj, service.metadata.uid):
@@ -131,13 +162,15 @@ class ServingReconciler:
                     missing[owned[-1].revision] = trouble
                 if resource == CONTROLLERREVISIONS:
                     templates[meta["name"]] = obj["data"]["template"]
+                if resource == NETWORKPOLICIES:
+                    policy = obj["spec"]
                 if resource == HTTPROUTES:
                     route = obj
-        above, below = rivals(service, route, routes)
-        for rival in below:
+        others = rivals(service, route, routes)
+        for rival in others.yielding:
             # It has to give way, and no event tells it: it is this service that changed.
             self._rests.end(service_of(rival))
-        accepted, message = _acceptance(route)
+        accepted, message = acceptance(route)
         return Observed(
             artifact=models.source,
             artifact_problem=models.problem,
@@ -147,12 +180,16 @@ class ServingReconciler:
             templates=templates,
             owned=tuple(owned),
             counters=await self._counters(service, pods),
-            gateway=await self._gateway_counters(service),
+            gateway=await self._gateway_counters(service, route, routes),
             gateway_api=gateway_api,
+            gateway_throttle=throttle,
+            policy=policy,
             weights=_weights(route),
-            route_conflict=called(above[0]) if above else "",
+            route_conflict=called(others.refusing[0]) if others.refusing else "",
+            route_kept=route if others.refusing and not others.outranking else None,
             route_accepted=accepted,
             route_message=message,
+            route_behind=behind(route),
             watched_since=self._since,
             missing_pods=missing,
         )
@@ -168,18 +205,37 @@ class ServingReconciler:
             return False, []
         return True, found
 
+    async def _models(self, service: ModelService) -> Models:
+        """What the service may have to serve, or why that cannot be told now. No pass waits for MLflow longer than a
+        moment: a canary is watched, and turned back, while it does not answer.
+        """
+        key = Key(MODELSERVICES, service.metadata.namespace, service.metadata.name)
+        asked = partial(find_models, service, self._client, self._ledger, self._mlflow)
+        try:
+            return await self._resolving.result(key, asked, about=(service.metadata.uid, service.metadata.generation))
+        except StillWaiting:
+            return Models(None, (TrackingUnavailable.reason, "MLflow has not answered yet which version is meant"))
+
     async def _counters(self, service: ModelService, pods: tuple[ServingPod, ...]) -> dict[str, Counters]:
         """Read only while a rollout asks for it."""
         if service.status.rollout is None or service.spec.rollout.analysis is None:
             return {}
         return await self._scraper.of_pods(pods)
 
-    async def _gateway_counters(self, service: ModelService) -> dict[str, Counters]:
+    async def _gateway_counters(
+        self, service: ModelService, route: Object | None, routes: Objects
+    ) -> dict[str, Counters]:
         """The canary's, from each instance of the gateway; of a gateway that is not the release's there are none."""
         status, analysis = service.status, service.spec.rollout.analysis
-        if status.rollout is None or status.canary is None or analysis is None or service.spec.route is None:
+        if status.rollout is None or status.canary is None or analysis is None or route is None:
             return {}
-        return await self._scraper.of_gateway(service.metadata.namespace, status.canary.revision)
+        backend = backend_pattern(route, status.canary.revision)
+        if twin := next((other for other in routes if other is not route and is_alike(other, backend)), None):
+            log.warning(
+                "%s: the gateway's counters are not read: HTTPRoute %s has the same ones", called(route), called(twin)
+            )
+            return {}
+        return await self._scraper.of_gateway(backend)
 
     async def _must_be_free(self, planned: Plan, observed: Observed, uid: str) -> None:
         """Raises NotOurs when a name that is needed for the first time belongs to somebody else."""
@@ -241,18 +297,6 @@ class ServingReconciler:
 
     async def _write(self, status: ModelServiceStatus, live: Object, events: tuple[Event, ...]) -> None:
         await apply(Plan(status=to_status_dict(status), events=events), self._client, MODELSERVICES, live)
-
-
-def _acceptance(route: Object | None) -> tuple[bool | None, str]:
-    """What the gateways say of the route: every parent has to accept it and resolve its references."""
-    parents = ((route or {}).get("status") or {}).get("parents") or []
-    if not parents:
-        return None, ""
-    for parent in parents:
-        for condition in parent.get("conditions") or ():
-            if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] == "False":
-                return False, f"{condition['type']}: {condition.get('message', '')}"
-    return True, ""
 
 
 def _weights(route: Object | None) -> dict[str, int] | None:

@@ -72,6 +72,11 @@ class Rests:
             return None
         return self._pause(rest.source)
 
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._aliases is not None:
+            await self._aliases.close()
+
     def end(self, key: Key) -> None:
         self._rests.pop(key, None)
 

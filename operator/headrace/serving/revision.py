@@ -17,10 +17,11 @@ from headrace.kube.resources import MODELSERVICES, Object
 from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.overlay import overlay
 from headrace.podsecurity import container_security, pod_security
-from headrace.serving.runtimes import DRAIN_SECONDS, MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
+from headrace.podtext import as_written
+from headrace.rollout.propagation import drain_seconds
+from headrace.serving.runtimes import MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
 from headrace.settings import Settings
 
-POD_GRACE_SECONDS = DRAIN_SECONDS + SERVER_GRACE_SECONDS + 5
 SERVER = "server"
 LOADER = "loader"
 _REQUEST_PORTS = ("http", "grpc")
@@ -167,7 +168,7 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
     pod: Object = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
+        "terminationGracePeriodSeconds": drain_seconds(settings.gateway_throttle) + SERVER_GRACE_SECONDS + 5,
         "securityContext": pod_security(),
         "initContainers": [loader],
         "containers": [_container(service, server, settings)],
@@ -177,13 +178,8 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if spec.service_account_name:
         pod["serviceAccountName"] = spec.service_account_name
-    template: Object = overlay(
-        {
-            "metadata": {"labels": {}, "annotations": dict(server.annotations)},
-            "spec": pod,
-        },
-        spec.pod_template,
-    )
+    made: Object = {"metadata": {"labels": {}, "annotations": dict(server.annotations)}, "spec": as_written(pod)}
+    template: Object = overlay(made, spec.pod_template)
     # Set after the user's overlay: the selectors rest on them.
     template["metadata"]["labels"] |= labels(service, revision)
     return template

@@ -2,11 +2,16 @@
 
 Two routes of one namespace collide where host and path are the same. Between namespaces it is enough that one path lies
 below the other: the longer one gets the requests, whoever owns the shorter.
+
+Who was there first stays, and whoever comes later is refused: whoever asks for hosts and paths that the route in the
+cluster does not have yet comes later than everybody who has them, however old that route is. A path below its own
+namespace belongs to the namespace, but only among routes without hostnames: a hostname belongs to no namespace.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from headrace.api.modelservice import ModelService
@@ -17,18 +22,32 @@ from headrace.labels import MODEL_SERVICE
 from headrace.rollout.route import render_route
 
 
-def rivals(service: ModelService, own: Object | None, routes: Objects) -> tuple[Objects, Objects]:
-    """Of other services' routes that collide with this service's: those that outrank it, and those that give way.
+@dataclass(frozen=True)
+class Rivals:
+    """Other services' routes that collide with a service's, the oldest first."""
 
-    `own` is its route as it is in the cluster. Before there is one, every rival of the same rank was there before.
-    """
+    refusing: Objects  # they have what it asks for
+    outranking: Objects  # they have what its route in the cluster has, and come before it
+    yielding: Objects  # they come after its route
+
+
+def rivals(service: ModelService, own: Object | None, routes: Objects) -> Rivals:
+    """`own` is the service's route as it is in the cluster; None before there is one."""
     if service.spec.route is None:
-        return [], []
+        return Rivals([], [], [])
     wanted = render_route(service, {"namespace": service.metadata.namespace}, ())
-    others = [route for route in routes if not is_owned(route, service.metadata.uid) and _collide(route, wanted)]
-    others.sort(key=_rank)
-    mine = _rank(own) if own is not None else (not _is_at_home(wanted), "~", "", "")
-    return [route for route in others if _rank(route) < mine], [route for route in others if _rank(route) > mine]
+    others = sorted((route for route in routes if not is_owned(route, service.metadata.uid)), key=_age)
+    asked = [route for route in others if _collide(route, wanted)]
+    held = [route for route in others if own is not None and _collide(route, own)]
+
+    def comes_first(route: Object) -> bool:
+        return not (_precedes(own, route) if own is not None and route in held else _is_at_home_alone(wanted, route))
+
+    return Rivals(
+        refusing=[route for route in asked if comes_first(route)],
+        outranking=[route for route in held if comes_first(route)],
+        yielding=[route for route in asked if not comes_first(route)],
+    )
 
 
 def called(route: Object) -> str:
@@ -42,10 +61,22 @@ def service_of(route: Object) -> Key:
     return Key(MODELSERVICES, meta["namespace"], meta["labels"][MODEL_SERVICE])
 
 
-def _rank(route: Object) -> tuple[bool, str, str, str]:
-    """A path below its own namespace's outranks a stranger's; then Gateway API's order: age, and the alphabet."""
+def _precedes(one: Object, other: Object) -> bool:
+    """Of two routes that are both there: a namespace's own path, then Gateway API's order: age, and the alphabet."""
+    if _is_at_home_alone(one, other) or _is_at_home_alone(other, one):
+        return _is_at_home_alone(one, other)
+    return _age(one) < _age(other)
+
+
+def _age(route: Object) -> tuple[str, str, str]:
     meta = route["metadata"]
-    return not _is_at_home(route), meta["creationTimestamp"], meta["namespace"], meta["name"]
+    return meta["creationTimestamp"], meta["namespace"], meta["name"]
+
+
+def _is_at_home_alone(one: Object, other: Object) -> bool:
+    """Neither has hostnames, and only the first one's path lies below its own namespace's."""
+    hostless = not one["spec"].get("hostnames") and not other["spec"].get("hostnames")
+    return hostless and _is_at_home(one) and not _is_at_home(other)
 
 
 def _is_at_home(route: Object) -> bool:

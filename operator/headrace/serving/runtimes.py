@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from headrace.api.modelservice import RuntimeName
 from headrace.api.trainingjob import ModelFormat
 from headrace.kube.resources import Object
+from headrace.rollout.propagation import drain_seconds
 from headrace.settings import Settings
 
 MODEL_DIR = "/models/current"
 HTTP_PORT = 8080
 GRPC_PORT = 8500
 METRICS_PORT = 8081
-DRAIN_SECONDS = 8  # well above the gateway's throttle of 2 s: no new request comes to a pod that is going
 SERVER_GRACE_SECONDS = 25
 
 SCRAPE, SCRAPE_PORT, SCRAPE_PATH = "prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"
@@ -80,7 +80,7 @@ def _onnxruntime(model: str, version: str, digest: str, settings: Settings) -> S
             "failureThreshold": 3,
             "timeoutSeconds": 5,
         },
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+        "lifecycle": _drain(settings),
     }
     return Server(
         format=ModelFormat.ONNX,
@@ -120,7 +120,7 @@ def _tensorflow_serving(model: str, version: str, settings: Settings) -> Server:
             "failureThreshold": 6,
             "timeoutSeconds": 5,
         },
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+        "lifecycle": _drain(settings),
         "volumeMounts": [{"name": "monitoring", "mountPath": _MONITORING_DIR, "readOnly": True}],
     }
     config = f'prometheus_config {{ enable: true, path: "{_MONITORING_PATH}" }}'
@@ -133,6 +133,11 @@ def _tensorflow_serving(model: str, version: str, settings: Settings) -> Server:
         annotations={**_scraped(HTTP_PORT, _MONITORING_PATH), _MONITORING_ANNOTATION: config},
         volumes=({"name": "monitoring", "downwardAPI": {"items": [{"path": _MONITORING_FILE, "fieldRef": source}]}},),
     )
+
+
+def _drain(settings: Settings) -> Object:
+    """A pod that is going takes requests until the gateway has let go of it."""
+    return {"preStop": {"sleep": {"seconds": drain_seconds(settings.gateway_throttle)}}}
 
 
 def _scraped(port: int, path: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Iterable
 
@@ -32,15 +33,15 @@ class Scraper:
         found = await asyncio.gather(*(self._read(url_of(pod.ip, *pod.metrics)) for pod in readable))
         return {pod.name: parse_metrics(text) for pod, text in zip(readable, found, strict=True) if text is not None}
 
-    async def of_gateway(self, namespace: str, revision: str) -> dict[str, Counters]:
-        """What each instance of the gateway counted of a revision's Service, by the instance's address."""
+    async def of_gateway(self, backend: re.Pattern[str]) -> dict[str, Counters]:
+        """What each instance of the gateway counted of a backend of this name, by the instance's address."""
         if self._gateway is None:
             return {}
         addresses = await self._addresses(self._gateway)
         urls = [url_of(address, self._gateway.port or 80, self._gateway.path) for address in addresses]
         found = await asyncio.gather(*(self._read(url) for url in urls))
         return {
-            f"gateway-{address.replace(':', '-')}": parse_gateway_metrics(text, namespace, revision)
+            f"gateway-{address.replace(':', '-')}": parse_gateway_metrics(text, backend)
             for address, text in zip(addresses, found, strict=True)
             if text is not None
         }

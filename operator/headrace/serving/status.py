@@ -98,7 +98,11 @@ def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Obs
     if not observed.gateway_api:
         return False, "GatewayAPIMissing", "the cluster knows no HTTPRoutes: install Gateway API's standard CRDs"
     if observed.route_conflict:
-        message = f"HTTPRoute {observed.route_conflict} has this host and path already: choose another spec.route.path"
+        stays = "; until then requests come where they came before" if observed.route_kept is not None else ""
+        message = (
+            f"HTTPRoute {observed.route_conflict} has this host and path already: choose another spec.route.path "
+            f"or hostname{stays}"
+        )
         return False, "RouteConflict", message
     if status.stable is None:
         return None, "NotYet", "there is no route before the first pod is ready"
@@ -106,7 +110,7 @@ def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Obs
         return None, "Pending", "the gateway has not answered yet"
     if not observed.route_accepted:
         return False, "RouteRefused", observed.route_message or "the gateway refuses the route"
-    return True, "Accepted", ""
+    return True, "Accepted", observed.route_behind
 
 
 def _columns(service: ModelService, status: ModelServiceStatus, observed: Observed) -> ServiceColumns:

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from headrace.kube.errors import LeaseLost
+from headrace.tracking.breaker import Breaker
 from headrace.tracking.errors import AlreadyExists, NotFound, TrackingError, TrackingForbidden, TrackingUnavailable
 from headrace.tracking.records import (
     Experiment,
@@ -23,6 +24,7 @@ from headrace.tracking.records import (
     Run,
     RunStatus,
 )
+from headrace.tracking.redaction import redacted
 
 CALL_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
@@ -45,7 +47,8 @@ _TAG_KEY = re.compile(r"[A-Za-z0-9._-]+")
 
 class MlflowClient:
     """Calls `url` as `username`; without a user name, an MLflow without authentication. Writes ask `may_write` first,
-    and raise LeaseLost when the answer is no.
+    and raise LeaseLost when the answer is no. While MLflow takes calls and never answers, they are refused at once,
+    but for one now and then (see `breaker`).
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class MlflowClient:
         self.url = url.rstrip("/")
         self._session = session
         self._may_write = may_write
+        self._breaker = Breaker()
         self._headers = {}
         if username:
             self._headers["Authorization"] = aiohttp.encode_basic_auth(username, password, "utf-8")
@@ -203,10 +207,13 @@ class MlflowClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        subject = f"MLflow at {self.url}: {method} of {what}"
+        subject = f"MLflow at {redacted(self.url)}: {method} of {what}"
         # Some questions are asked by POST.
         if method != "GET" and not path.endswith("/search") and not self._may_write():
             raise LeaseLost(f"{subject}: not sent, this process does not hold the lease")
+        if not self._breaker.admits():
+            raise TrackingUnavailable(f"{subject}: not asked, MLflow does not answer; it is tried every few seconds")
+        heard = self._breaker.given_up
         try:
             async with self._session.request(
                 method,
@@ -219,12 +226,17 @@ class MlflowClient:
                 allow_redirects=False,
             ) as response:
                 status, answer = response.status, await response.read()
+                heard = self._breaker.answered
                 if status != 200 and not _said(answer)[0]:
                     response.close()  # somebody else answered: the next call is to find its own way
         except TimeoutError as error:
+            heard = self._breaker.silent
             raise TrackingUnavailable(f"{subject}: no answer within {CALL_SECONDS:.0f} s") from error
         except (aiohttp.ClientError, OSError) as error:
+            heard = self._breaker.answered  # it said no, and at once
             raise TrackingUnavailable(f"{subject}: no connection: {error}") from error
+        finally:
+            heard()
         if status != 200:
             raise _error(subject, status, answer)
         return _parse(subject, answer)
@@ -236,7 +248,8 @@ def _parse(subject: str, answer: bytes) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise TrackingUnavailable(f"{subject}: the answer is not MLflow's: is the URL right? It begins {answer[:80]!r}")
+        begin = redacted(answer[:1000].decode(errors="replace"))[:80]
+        raise TrackingUnavailable(f"{subject}: the answer is not MLflow's: is the URL right? It begins {begin!r}")
     return parsed
 
 
@@ -248,7 +261,8 @@ def _error(subject: str, status: int, answer: bytes) -> TrackingError:
         # MLflow calls an alias that does not exist an invalid parameter.
         kind = NotFound
     hint = "" if code or status != 404 else " (not MLflow's answer: is the URL right?)"
-    said = " ".join(message.split())  # a database's errors have many lines, a condition's message one
+    # A database's errors have many lines, a condition's message one. Cut last: half of a URL is not known for one.
+    said = redacted(" ".join(message.split()))
     return kind(f"{subject}: {status} {code}: {said[:500]}".rstrip(": ") + hint)
 
 

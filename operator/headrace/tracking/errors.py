@@ -1,14 +1,21 @@
 """What can go wrong between Headrace and MLflow, one type for each meaning.
 
+Their messages end in conditions and Events that every tenant may read: none has credentials.
+
 The client raises the first group, the ledger the second; reconcilers turn them into conditions (`reason` is the
 condition's reason), the work queue turns `TrackingUnavailable` into a later try.
 """
+
+from headrace.tracking.redaction import redacted
 
 
 class TrackingError(Exception):
     """MLflow refused a request in a way that trying again will not change."""
 
     reason = "TrackingRefused"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
 
 
 class TrackingUnavailable(TrackingError):

@@ -1,5 +1,7 @@
 """What Headrace reads out of MLflow, as values. Ids and versions are strings, as MLflow spells them."""
 
+import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,7 +66,7 @@ class Run:
             status=info.get("status", RunStatus.RUNNING),
             artifact_uri=info.get("artifact_uri", ""),
             start_time=int(info.get("start_time", 0)),
-            metrics={metric["key"]: float(metric["value"]) for metric in data.get("metrics", [])},
+            metrics={metric["key"]: _number(metric["value"]) for metric in data.get("metrics", [])},
             tags=_tags(data.get("tags", [])),
         )
 
@@ -122,6 +124,12 @@ OUTCOME_TAG = "headrace.outcome"
 PROMOTION_TAG_PREFIX = "headrace.promotion."
 ROLLOUT_TAG = "headrace.rollout"
 REASON_TAG = "headrace.rollout.reason"
+
+
+def _number(value: float | str) -> float:
+    """A metric's value. MLflow answers NaN by name, and its SQL store keeps an infinity as the largest float."""
+    number = float(value)
+    return math.copysign(math.inf, number) if abs(number) == sys.float_info.max else number
 
 
 def _tags(found: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from headrace.kube.plan import Event, EventType
 from headrace.tracking.errors import AliasReserved, TrackingError
 from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import DIGEST_TAG, GATE_TAG, OUTCOME_TAG, Run
+from headrace.training.divergence import HINT, divergence
 from headrace.training.states import Reason
 
 
@@ -89,19 +90,21 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     uri, digest = status.model.uri or "", status.model.digest or ""
     run = verify(await ledger.find_run(status.run.experiment_id or "", metadata.uid), uri, digest)
     gate = judge(spec.evaluation.gates, run.metrics) if spec.evaluation else None
+    diverged = divergence(run.metrics)
     if gate is not None:
         await ledger.tag_run(run.id, {GATE_TAG: "passed" if gate.passed else f"failed: {_missed(gate)}"})
     if gate is not None and not gate.passed:
-        return _not_met(status, gate, now)
+        return _not_met(status, gate, diverged, now)
     model = await ledger.ensure_model(metadata.namespace, spec.output.model, tenant_user)
     version = await ledger.register(model.name, run.id, digest, uri, metadata.uid)
-    reason, note, alias = Reason.GATE_PASSED if gate else Reason.REGISTERED, "", spec.output.alias
+    reason, alias = Reason.GATE_PASSED if gate else Reason.REGISTERED, spec.output.alias
+    note = f"; the training diverged ({diverged} at its end), and no gate asks for it" if diverged else ""
     if alias is not None:
         try:
             await ledger.point_alias(model.name, alias, version.version)
         except AliasReserved as error:
             # The model is good and registered; only the alias is not to be had.
-            reason, note, alias = error.reason, f"; {error}", None
+            reason, note, alias = error.reason, f"{note}; {error}", None
     registered = status.model.model_copy(update={"version": version.version, "gate": gate, "alias": alias})
     pointed = f", alias {alias} points at it" if alias else ""
     message = f"registered as version {version.version} of model {model.name}{pointed}{note}"
@@ -117,14 +120,14 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     return Verdict(done, Event(EventType.WARNING if note else EventType.NORMAL, "Registered", message))
 
 
-def _not_met(status: TrainingJobStatus, gate: Gate, now: datetime) -> Verdict:
-    message = f"not registered: {_missed(gate)}"
+def _not_met(status: TrainingJobStatus, gate: Gate, diverged: str, now: datetime) -> Verdict:
+    message = f"not registered: {_missed(gate)}" + (f"; the training diverged: {diverged}" if diverged else "")
     failure = Failure(
         class_=FailureClass.GATE,
         reason=Reason.GATE_FAILED,
         message=message,
         attempt=status.attempt.number if status.attempt else None,
-        hint="train longer or on better data, or change spec.evaluation in a new TrainingJob",
+        hint=HINT if diverged else "train longer or on better data, or change spec.evaluation in a new TrainingJob",
     )
     assert status.model is not None
     done = status.model_copy(

@@ -22,6 +22,7 @@ from headrace.labels import (
 )
 from headrace.overlay import overlay
 from headrace.podsecurity import container_security, pod_security
+from headrace.podtext import as_written
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.deadline import name_deadline
@@ -230,7 +231,7 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if spec.service_account_name:
         pod["serviceAccountName"] = spec.service_account_name
-    return {"metadata": {}, "spec": pod}
+    return {"metadata": {}, "spec": as_written(pod)}
 
 
 def _protect(template: Object, job: TrainingJob, number: int) -> None:

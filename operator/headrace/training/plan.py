@@ -30,6 +30,7 @@ from headrace.settings import Settings
 from headrace.tracking.ledger import model_name
 from headrace.training import attempt as attempts
 from headrace.training.deadline import start_deadline
+from headrace.training.divergence import HINT, divergence
 from headrace.training.failures import (
     HINTS,
     Cause,
@@ -56,7 +57,7 @@ from headrace.training.release import release
 from headrace.training.sidecars import HINT as SIDECAR_HINT
 from headrace.training.sidecars import held_up, overstayed, record_of_success
 from headrace.training.states import FINAL_STATES, Reason
-from headrace.training.status import finish_status, take_live, take_record
+from headrace.training.status import finish_status, numbers, take_live, take_record
 
 POLL_RUNNING = 5.0
 POLL_WAITING = 2.0
@@ -114,7 +115,15 @@ def plan(job: TrainingJob, observed: Observed, start: Start, now: datetime, sett
 def _finished(job: TrainingJob, draft: _Draft, now: datetime, settings: Settings) -> Plan:
     if draft.status is None:
         return draft.plan
-    return replace(draft.plan, status=finish_status(job, _with_run_url(draft.status, settings), now))
+    status = finish_status(job, _with_run_url(draft.status, settings), now)
+    return replace(draft.plan, status=status, events=(*draft.plan.events, *_diverged(job.status, draft.status)))
+
+
+def _diverged(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Event, ...]:
+    diverged = divergence(numbers(after))
+    if not diverged or divergence(numbers(before)):
+        return ()
+    return (Event(EventType.WARNING, "Diverged", f"{diverged}: the training has diverged; {HINT}"),)
 
 
 def _with_run_url(status: TrainingJobStatus, settings: Settings) -> TrainingJobStatus:

@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from headrace.api.scalars import METRIC_PATTERN
+
 PROTOCOL = 1
 MAX_TEXT = 1024
 MAX_METRICS = 64
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_METRIC_NAME = re.compile(r"[A-Za-z0-9_./ -]{1,120}")
+_METRIC_NAME = re.compile(METRIC_PATTERN)
+_MAX_METRIC_NAME = 128
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 class Outcome(StrEnum):
@@ -153,11 +157,19 @@ def parse_progress(data: Any) -> Progress:
 
 
 def parse_metrics(data: Any) -> dict[str, float]:
-    """Metrics by name, finite numbers only, at most MAX_METRICS of them."""
+    """Metrics by name, at most MAX_METRICS of them; NaN and infinities come by name, since JSON has no such numbers."""
     if not isinstance(data, dict):
         return {}
-    numbers = ((name, _number(value)) for name, value in data.items() if _METRIC_NAME.fullmatch(name))
+    numbers = ((name, _metric(value)) for name, value in data.items() if _is_metric_name(name))
     return dict([(name, value) for name, value in numbers if value is not None][:MAX_METRICS])
+
+
+def _is_metric_name(name: str) -> bool:
+    return len(name) <= _MAX_METRIC_NAME and _METRIC_NAME.fullmatch(name) is not None
+
+
+def _metric(value: Any) -> float | None:
+    return _NOT_FINITE.get(value) if isinstance(value, str) else _number(value)
 
 
 def parse_run(data: Any) -> RunReference | None:

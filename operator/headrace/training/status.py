@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -21,11 +22,15 @@ from headrace.api.trainingjob import (
 )
 from headrace.kube.resources import Object
 from headrace.training import record as claims
+from headrace.training.divergence import HINT, divergence
 from headrace.training.observed import Live
 from headrace.training.states import Reason
 
 # The metric that the METRIC column shows when no gate names one: the first of these that there is.
 SHOWN_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
+
+DIVERGED = "Diverged"
+"""The condition of a training whose loss is no number any more. It is there once that has happened."""
 
 
 def take_live(status: TrainingJobStatus, live: Live) -> TrainingJobStatus:
@@ -78,6 +83,11 @@ def _take(
     return status.model_copy(update=changes)
 
 
+def numbers(status: TrainingJobStatus) -> dict[str, float]:
+    """The status' metrics as numbers."""
+    return {name: float(value) for name, value in status.metrics.items()}
+
+
 def finish_status(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> Object:
     """The status as it is written: with conditions, columns and observedGeneration; every text cut to its bound."""
     complete = status.model_copy(
@@ -101,17 +111,22 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
         "Suspended": state is State.SUSPENDED,
     }
     before = {condition.type: condition for condition in job.status.conditions}
+    # The text of a moment belongs to the condition that holds; the others would change with it for nothing.
+    told = {kind: (holds, reason, message if holds else "") for kind, holds in facts.items()}
+    diverged = divergence(numbers(status))
+    if diverged or DIVERGED in before:
+        why = f"{diverged}: the training has diverged; {HINT}" if diverged else "the losses are finite again"
+        told[DIVERGED] = (bool(diverged), "LossNotFinite" if diverged else "LossFinite", why)
     conditions = []
-    for kind, holds in facts.items():
+    for kind, (holds, why, text) in told.items():
         value = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
         old = before.pop(kind, None)
         conditions.append(
             Condition(
                 type=kind,
                 status=value,
-                reason=reason,
-                # The text of a moment belongs to the condition that holds; the others would change with it for nothing.
-                message=message if holds else "",
+                reason=why,
+                message=text,
                 observed_generation=job.metadata.generation,
                 last_transition_time=old.last_transition_time
                 if old and old.status is value
@@ -164,9 +179,10 @@ def _metric(job: TrainingJob, status: TrainingJobStatus) -> str:
 
 def _rounded(value: str) -> str:
     try:
-        return f"{float(value):.4g}"
+        number = float(value)
     except ValueError:
         return value
+    return f"{number:.4g}" if math.isfinite(number) else value
 
 
 def _short(seconds: int) -> str:

@@ -1,12 +1,15 @@
 """What the chart's parts are told: the operator, MLflow, the S3 store and the gateway."""
 
 import base64
+import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from headrace.settings import Settings
+from headrace.settings import Settings, SettingsError
 from headrace_local.platform import mlflow_environment
+from kubelet import started
 
 
 def decoded(secret):
@@ -27,6 +30,7 @@ def test_operator_understands_what_it_is_told(render) -> None:
     assert settings.onnxruntime_image == "headrace/onnxruntime:0.1.0"
     assert settings.tensorflow_serving_image == "headrace/tensorflow-serving:0.1.0"
     assert settings.health_port == 8080
+    assert settings.model_clients == {"headrace.dev/model-client": "true"}
     assert settings.storage is not None
     assert settings.storage.endpoint == "http://headrace-s3.headrace-system.svc:7070"
     assert settings.tracking is not None
@@ -54,6 +58,19 @@ def test_external_servers_replace_the_built_in_ones(render) -> None:
     assert env["HEADRACE_MLFLOW_URL"] == "https://mlflow.example.com"
     assert env["HEADRACE_MLFLOW_PASSWORD"] == ("mlflow-operator", "password")
     assert env["HEADRACE_S3_ENDPOINT"] == "https://s3.example.com"
+
+
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_operator_waits_for_the_gateway_as_long_as_that_collects_changes(enabled, render) -> None:
+    """Also for a gateway that the chart does not bring."""
+    objects = render("gateway.throttle=10s", f"gateway.enabled={enabled}")
+    assert Settings.from_environment(operator_environment(objects)).gateway_throttle == timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("value", ["fast", "10", "-1s"])
+def test_a_throttle_that_is_no_duration_is_refused_and_named(value, render) -> None:
+    with pytest.raises(SettingsError, match="HEADRACE_GATEWAY_THROTTLE"):
+        Settings.from_environment(operator_environment(render()) | {"HEADRACE_GATEWAY_THROTTLE": value})
 
 
 def test_operator_without_any_tracking_is_told_none(render) -> None:
@@ -234,3 +251,32 @@ def test_network_lets_in_headraces_pods_of_every_namespace(render) -> None:
             "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "headrace"}},
         } in rule["from"]
         assert {"namespaceSelector": {}} not in rule["from"]
+
+
+def processes(objects):
+    """Every process of the release as it starts, with the variables that come from Secrets."""
+    pods = [item["spec"]["template"]["spec"] for item in objects if item["kind"] in ("Deployment", "Job")]
+    pods += [item["spec"] for item in objects if item["kind"] == "Pod"]
+    for container in (container for pod in pods for container in pod["containers"]):
+        secrets = {item["name"]: "secret" for item in container.get("env", ()) if "valueFrom" in item}
+        yield started(container, secrets)
+
+
+def values_with(text):
+    yield f"s3.region={text}"
+    yield f"mlflow.publicUrl=https://mlflow.example.com/{text}"
+    yield f"images.trainer=registry/{text}"
+
+
+def external_values_with(text):
+    yield from ("mlflow.enabled=false", "s3.enabled=false", "mlflow.existingSecret=mlflow")
+    yield f"mlflow.url=https://mlflow.example.com/{text}"
+    yield f"s3.endpoint=https://s3.example.com/{text}"
+
+
+@pytest.mark.parametrize("text", ["$(HEADRACE_MLFLOW_PASSWORD)", "$(AWS_SECRET_ACCESS_KEY)", "a$$b"])
+@pytest.mark.parametrize("values", [values_with, external_values_with])
+def test_a_reference_in_a_value_reaches_the_processes_like_any_other_text(values, text, render) -> None:
+    plain = json.dumps(list(processes(render(*values("plain")))))
+
+    assert list(processes(render(*values(text)))) == json.loads(plain.replace("plain", text))

@@ -52,6 +52,8 @@ def test_operator_may_do_what_training_and_serving_need(render) -> None:
         ("", "configmaps", "create", ""),
         ("", "events", "create", ""),
         ("networking.k8s.io", "networkpolicies", "create", ""),
+        ("networking.k8s.io", "networkpolicies", "watch", ""),
+        ("networking.k8s.io", "networkpolicies", "delete", ""),
         ("", "namespaces", "watch", ""),
         ("apps", "deployments", "patch", ""),
         ("apps", "controllerrevisions", "create", ""),

@@ -62,10 +62,22 @@ def test_no_two_objects_of_a_rendering_have_one_name(render) -> None:
         ("gateway.throttle=fast", "gateway.throttle"),
         ("mlflow.publicUrl=mlflow.example.com", "mlflow.publicUrl"),
         ("operator.replicas=two", "operator.replicas"),
+        ("mlflow.url=https://admin:pass@mlflow.example.com", "mlflow.url"),
+        ("mlflow.url=https://admin:pa/ss@mlflow.example.com", "mlflow.url"),
+        ("mlflow.publicUrl=https://admin@mlflow.example.com", "mlflow.publicUrl"),
+        ("s3.endpoint=https://key:secret@s3.example.com:9000", "s3.endpoint"),
     ],
 )
 def test_typing_mistake_is_refused_and_named(setting, words, refusal) -> None:
     assert words in refusal(setting)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://mlflow:5000", "https://mlflow.example.com/a/path@v1", "http://[fd00::1]:5000", "http://10.0.0.1/x"]
+)
+def test_address_without_credentials_is_taken(url, render) -> None:
+    objects = render("mlflow.enabled=false", f"mlflow.url={url}")
+    assert objects.env("headrace-operator")["HEADRACE_MLFLOW_URL"] == url
 
 
 @pytest.mark.parametrize(
@@ -102,5 +114,6 @@ def test_schema_knows_exactly_the_values_that_have_a_default(chart) -> None:
         path.split(".resources.")[0] + (".resources" if ".resources." in path else "") for path in paths(values)
     }
     # The label is a key of a free map; `global` is Helm's own, for parents of the chart.
-    free = {path for path in defaults if path.startswith(".networkPolicy.namespaceLabels")}
-    assert (defaults - free) | {".networkPolicy.namespaceLabels", ".global"} == known(schema)
+    maps = (".networkPolicy.namespaceLabels", ".networkPolicy.serving.namespaceLabels")
+    free = {path for path in defaults if path.startswith(maps)}
+    assert (defaults - free) | {*maps, ".global"} == known(schema)

@@ -272,3 +272,43 @@ def test_ten_thousand_keys_take_no_quadratic_time():
         await until(lambda: len(handler.calls) == 10_000)
 
     run(scenario, handler)
+
+
+def test_urgent_keys_come_first_and_do_not_wait_for_workers_that_are_held_up():
+    held_up = asyncio.Event()
+    order = []
+
+    async def handle(key, cause):
+        order.append(key)
+        if not key.startswith("urgent"):
+            await held_up.wait()
+
+    async def scenario(queue):
+        for number in range(5):
+            queue.add(f"slow-{number}")
+        queue.add("urgent-1")
+        await until(lambda: "urgent-1" in order)
+        queue.add("urgent-2")
+        await until(lambda: "urgent-2" in order)
+        assert sum(key.startswith("slow") for key in order) == 2
+        held_up.set()
+        await until(lambda: len(order) == 7)
+
+    assert run(scenario, handle, workers=2, urgent_workers=1, is_urgent=lambda key: key.startswith("urgent")) == []
+    assert order[0] == "urgent-1"
+
+
+def test_a_key_that_is_urgent_is_still_worked_on_by_one_worker_at_a_time():
+    gate = asyncio.Event()
+    handler = Handler(gate=gate)
+
+    async def scenario(queue):
+        queue.add("a")
+        await until(lambda: handler.calls)
+        queue.add("a")
+        await asyncio.sleep(0.01)
+        assert (len(handler.calls), len(queue)) == (1, 0)
+        gate.set()
+        await until(lambda: len(handler.calls) == 2)
+
+    assert run(scenario, handler, is_urgent=lambda key: True) == []

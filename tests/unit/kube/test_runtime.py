@@ -80,7 +80,9 @@ def test_two_processes_of_one_pod_have_two_identities():
     assert identity() != identity()
 
 
-def test_each_time_the_lease_is_taken_the_reconcile_is_a_new_one_that_remembers_nothing(monkeypatch):
+def test_each_time_the_lease_is_taken_the_reconciler_is_a_new_one_and_it_is_closed_with_it(
+    monkeypatch,
+):
     class Watches:
         """Tells of one object when it starts, as a list does."""
 
@@ -94,20 +96,25 @@ def test_each_time_the_lease_is_taken_the_reconcile_is_a_new_one_that_remembers_
     class Client:
         credentials = None
 
-    made, looked_at = [], []
+    made, closed, looked_at = [], [], []
 
-    def new_reconcile():
-        number = len(made)
-        made.append(number)
+    class Reconciler:
+        def __init__(self):
+            self.number = len(made)
+            made.append(self.number)
 
-        async def reconcile(key, cause):
-            looked_at.append((number, key.name, cause))
+        async def reconcile(self, key, cause):
+            looked_at.append((self.number, key.name, cause))
 
-        return reconcile
+        def is_urgent(self, key):
+            return False
+
+        async def close(self):
+            closed.append(self.number)
 
     async def main():
         lease = LeaseStub(True, 0.0)
-        operator = runtime._Operator(new_reconcile, (), parent_of({WIDGETS: "x"}), Client(), lease, Settings())
+        operator = runtime._Operator(Reconciler, (), parent_of({WIDGETS: "x"}), Client(), lease, Settings())
         for held in (1, 2):
             working = asyncio.create_task(operator.work())
             while len(looked_at) < held:
@@ -120,4 +127,5 @@ def test_each_time_the_lease_is_taken_the_reconcile_is_a_new_one_that_remembers_
     asyncio.run(main())
     (first, *_), (second, *_) = looked_at
     assert first != second
+    assert closed == [0, 1]
     assert {(name, cause) for _, name, cause in looked_at} == {("a", Cause.WOKEN)}

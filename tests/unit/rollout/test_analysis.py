@@ -1,7 +1,6 @@
 """How a canary is judged by its pods' counters: windows, quantiles, verdicts, rejections."""
 
 import math
-import random
 from bisect import bisect_left
 from decimal import Decimal
 
@@ -15,13 +14,13 @@ from headrace.rollout.analysis import (
     Window,
     baseline_of,
     counters_of,
-    excess_rejections,
     judge,
     quantile,
     window,
     with_unseen,
 )
 from headrace.rollout.counters import Counters, parse_gateway_metrics, parse_metrics
+from headrace.rollout.traefik import backend_pattern
 from headrace_onnxruntime.metrics import DURATION_BOUNDS, Metrics
 
 NOTHING = Window()
@@ -52,10 +51,14 @@ def verdict(check, canary, stable=NOTHING):
 # --- windows ----------------------------------------------------------------------------------------------------------
 
 counters = st.builds(
-    lambda ok, errors, rejections, shares: Counters(
-        ok + errors, errors, rejections, tuple(zip((0.1, 1.0, INFINITY), sorted(shares), strict=True))
+    lambda ok, nonfinite, errors, rejections, shares: Counters(
+        ok + nonfinite + errors,
+        errors,
+        rejections,
+        tuple(zip((0.1, 1.0, INFINITY), sorted(shares), strict=True)),
+        nonfinite,
     ),
-    *(st.integers(0, 10**6),) * 3,
+    *(st.integers(0, 10**6),) * 4,
     st.lists(st.integers(0, 10**6), min_size=3, max_size=3),
 )
 
@@ -68,10 +71,12 @@ def test_a_window_is_what_was_counted_since_the_baseline(before, since):
         before.errors + since.errors,
         before.rejections + since.rejections,
         tuple((bound, a + b) for (bound, a), (_, b) in zip(before.buckets, since.buckets, strict=True)),
+        before.nonfinite + since.nonfinite,
     )
     seen = window({"pod": now}, [baseline_of("pod", before)])
 
     assert (seen.requests, seen.errors, seen.rejections) == (since.requests, since.errors, since.rejections)
+    assert seen.nonfinite == since.nonfinite
     assert dict(seen.buckets) == dict(since.buckets)
 
 
@@ -79,7 +84,7 @@ def test_a_window_is_what_was_counted_since_the_baseline(before, since):
 def test_no_counter_of_a_window_is_ever_negative_whatever_restarted(before, now):
     seen = window({"pod": now}, [baseline_of("pod", before)])
 
-    assert min(seen.requests, seen.errors, seen.rejections, *seen.buckets.values()) >= 0
+    assert min(seen.requests, seen.errors, seen.rejections, seen.nonfinite, *seen.buckets.values()) >= 0
     assert seen.errors <= seen.requests
 
 
@@ -247,24 +252,57 @@ def test_server_errors_are_a_verdict_whatever_was_rejected():
     assert verdict(success(), answered(100, errors=50, rejections=1), Window()) is Verdict.FAIL
 
 
-def test_a_canary_that_rejects_less_than_stable_has_no_excess():
-    assert excess_rejections(answered(100, rejections=1), answered(100, rejections=50)) == 0
+def test_refusals_that_chance_may_explain_are_too_few_requests_and_not_a_success_rate_of_1():
+    judged = judge(success(requests=20), answered(20, rejections=9), answered(22), None)
+
+    assert (judged.verdict, judged.value, judged.samples) == (Verdict.WAITING, None, 29)
+    assert "9 of 29 requests were rejected, of the stable revision's 0 of 22" in judged.message
 
 
-def test_chance_alone_condemns_a_canary_in_fewer_than_one_of_a_hundred_looks():
-    """Both get the same garbage, 20 of 100 requests; who gets which is chance."""
-    draw = random.Random(1)
-    condemned = 0
-    for _ in range(1000):
-        canary, stable = (sum(draw.random() < 0.2 for _ in range(n)) for n in (100, 900))
-        condemned += excess_rejections(answered(100 - canary, rejections=canary), answered(900 - stable, 0, stable)) > 0
-
-    assert condemned < 10
+def test_one_refusal_is_no_verdict_and_with_more_requests_a_pass():
+    assert verdict(success(requests=20), answered(29, rejections=1), answered(100)) is Verdict.WAITING
+    assert verdict(success(requests=20), answered(199, rejections=1), answered(800)) is Verdict.PASS
 
 
-@given(st.builds(Window, *(st.integers(0, 10**6),) * 3), st.builds(Window, *(st.integers(0, 10**6),) * 3))
-def test_the_excess_is_never_more_than_the_rejections(canary, stable):
-    assert 0 <= excess_rejections(canary, stable) <= canary.rejections
+def test_one_refusal_of_few_requests_beside_thousands_is_chance():
+    """The canary's 2 % against stable's 0.04 %: one of three that came at all."""
+    assert verdict(success(), answered(49, rejections=1), answered(4998, rejections=2)) is not Verdict.FAIL
+
+
+def test_server_errors_fail_while_it_is_open_whether_refusals_are_chance():
+    assert verdict(success(requests=20), answered(20, errors=5, rejections=2), answered(22)) is Verdict.FAIL
+
+
+# --- answers that are no numbers --------------------------------------------------------------------------------------
+
+
+def computed(requests, nonfinite=0):
+    return Window(requests, nonfinite=nonfinite)
+
+
+def test_a_canary_whose_every_answer_is_not_a_number_fails():
+    judged = judge(success(requests=20), computed(64, nonfinite=64), computed(256), None)
+
+    assert (judged.verdict, judged.value) == (Verdict.FAIL, "0")
+    assert "64 answers had a NaN or an infinity in them beyond the stable revision's share" in judged.message
+
+
+@pytest.mark.parametrize("share", [0.1, 1])
+def test_a_canary_that_gives_no_number_as_often_as_stable_passes(share):
+    ours, theirs = (computed(n, nonfinite=round(n * share)) for n in (200, 800))
+
+    assert verdict(success(), ours, theirs) is Verdict.PASS
+
+
+def test_some_answers_that_are_no_numbers_are_too_few_requests_first():
+    judged = judge(success(requests=20), computed(40, nonfinite=4), computed(40), None)
+
+    assert judged.verdict is Verdict.WAITING
+    assert "4 of 40 answers had a NaN or an infinity in them" in judged.message
+
+
+def test_answers_that_are_no_numbers_are_no_verdict_before_stable_has_requests_to_compare_with():
+    assert verdict(success(), computed(100, nonfinite=100), computed(10)) is Verdict.WAITING
 
 
 # --- what the pods say ------------------------------------------------------------------------------------------------
@@ -276,10 +314,11 @@ def test_the_servers_own_metrics_are_read():
         for _ in range(count):
             metrics.count_request(code)
     metrics.request_seconds.observe(0.010)
+    metrics.nonfinite_outputs = 6
 
     read = parse_metrics(metrics.render())
 
-    assert (read.requests, read.errors, read.rejections) == (10, 3, 4)
+    assert (read.requests, read.errors, read.rejections, read.nonfinite) == (10, 3, 4, 6)
     assert [bound for bound, _ in read.buckets] == list(ALL_BOUNDS)
     assert dict(read.buckets)[INFINITY] == 1
 
@@ -299,6 +338,7 @@ TENSORFLOW_SERVING = """\
 :tensorflow:serving:request_latency_bucket{model_name="text",API="",entrypoint="REST",le="+Inf"} 1000
 :tensorflow:serving:request_latency_count{model_name="text",API="",entrypoint="REST"} 1000
 :tensorflow:cc:saved_model:load_attempt_count{model_path="/models/current/tensorflow/1",status="success"} 1
+headrace_nonfinite_outputs_total 3
 """
 
 
@@ -306,13 +346,19 @@ def test_tensorflow_servings_metrics_are_read():
     """By gRPC code, in microseconds, by API and entrypoint; its 1,000 answers to probes are no predictions."""
     read = parse_metrics(TENSORFLOW_SERVING)
 
-    assert (read.requests, read.errors, read.rejections) == (9, 2, 4)
+    assert (read.requests, read.errors, read.rejections, read.nonfinite) == (9, 2, 4, 3)
     assert read.buckets == ((0.001, 3), (INFINITY, 7))
+
+
+GATEWAY_ROUTE = {
+    "metadata": {"namespace": "team-a", "name": "text"},
+    "spec": {"parentRefs": [{"namespace": "infra", "name": "headrace"}]},
+}
 
 
 def gateway_line(service, code, count):
     """One series as Traefik writes it."""
-    backend = f"httproute-team-a-text-gw-infra-headrace-ep-web-0-c97c346d-svc-team-a-{service}-0@kubernetesgateway"
+    backend = f"httproute-team-a-text-gw-infra-headrace-ep-web-0-0c3125c5-svc-team-a-{service}-0@kubernetesgateway"
     labels = f'code="{code}",method="POST",protocol="http",service="{backend}"'
     return f"traefik_service_requests_total{{{labels}}} {count}\n"
 
@@ -327,8 +373,8 @@ TRAEFIK = (
 
 
 def test_the_gateways_counters_of_one_revision_are_read():
-    assert parse_gateway_metrics(TRAEFIK, "team-a", "text-1") == Counters(97, 7, 3)
-    assert parse_gateway_metrics(TRAEFIK, "team-a", "text-9") == Counters()
+    assert parse_gateway_metrics(TRAEFIK, backend_pattern(GATEWAY_ROUTE, "text-1")) == Counters(97, 7, 3)
+    assert parse_gateway_metrics(TRAEFIK, backend_pattern(GATEWAY_ROUTE, "text-9")) == Counters()
 
 
 def test_what_no_pod_ever_saw_fails_a_canary():

@@ -12,6 +12,7 @@ from headrace.rollout.machine import (
     APPLY_GRACE,
     Decision,
     Look,
+    Problem,
     advance,
     begin,
     canary_replicas,
@@ -83,13 +84,6 @@ def test_nothing_is_given_back_to_a_stable_revision_without_a_ready_pod_until_it
     assert {(outcome.reason, outcome.rollout.desired_weight) for outcome in kept} == {("StableUnavailable", 10)}
     assert "AnalysisFailed" in stranded.message
     assert (back.decision, back.reason) == (Decision.ROLL_BACK, "AnalysisFailed")
-
-
-def test_a_canary_without_a_ready_pod_gives_everything_back_even_where_stable_has_none():
-    walk = Walk(spec(10, 50))
-    walk.until("Holding")
-
-    assert walk.look(ready=0, stable_ready=0).decision is Decision.ROLL_BACK
 
 
 def test_without_steps_a_ready_canary_gets_everything_at_once():
@@ -171,16 +165,187 @@ def test_a_problem_ends_it_at_once_at_any_stage(stage):
     walk = Walk(spec(10))
     walk.until(stage, ready=0 if stage == "Preparing" else FULL)
 
-    outcome = walk.look(problem=("OutOfMemory", "it ate everything"))
+    outcome = walk.look(problem=Problem("OutOfMemory", "it ate everything", is_final=True))
 
     assert (outcome.decision, outcome.reason) == (Decision.ROLL_BACK, "OutOfMemory")
 
 
-def test_lost_endpoints_end_it_at_once():
-    walk = Walk(spec(10))
-    walk.until("Holding")
+# --- a canary without a ready pod -------------------------------------------------------------------------------------
 
-    assert walk.look(ready=0).reason == "EndpointsLost"
+
+def holding(*weights, full=1, **analysis):
+    """A rollout that holds its first weight."""
+    walk = Walk(spec(*weights, **analysis), full)
+    walk.until("Holding")
+    return walk
+
+
+def test_a_look_without_a_ready_pod_takes_the_weight_and_no_verdict():
+    walk = holding(20)
+
+    outcome = walk.look(ready=0)
+
+    assert (outcome.decision, outcome.reason) == (Decision.GO_ON, "CanaryUnavailable")
+    assert (walk.rollout.desired_weight, walk.rollout.applied_weight) == (0, 0)
+
+
+def test_everything_goes_back_even_where_stable_has_no_ready_pod():
+    assert holding(20).look(ready=0, stable_ready=0).rollout.desired_weight == 0
+
+
+def test_when_a_pod_is_ready_again_the_step_has_its_weight_and_its_hold_anew():
+    walk = holding(20, 50)
+    walk.look(seconds=25)
+    walk.look(ready=0, disrupted=True)
+    walk.look(seconds=60, ready=0, replaced=True)
+
+    back = walk.look()
+    assert (back.rollout.desired_weight, back.rollout.applied_weight, back.rollout.step) == (20, 0, 1)
+
+    walk.until("Holding")
+    held = walk.now
+    walk.until("Applying")
+    assert walk.rollout.desired_weight == 50
+    assert walk.now - held >= timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("how", ["disrupted", "replaced"])
+def test_pods_that_were_taken_from_outside_are_waited_for_as_new_ones_are(how):
+    walk = holding(20)
+    walk.look(ready=0, **{how: True})
+
+    assert walk.look(seconds=599, ready=0, **{how: True}).decision is Decision.GO_ON
+    assert walk.look(seconds=1).rollout.desired_weight == 20
+    assert walk.rollout.losses == 0
+
+
+def test_a_disruption_that_lasts_uses_up_no_deadline():
+    """A node that is lost keeps its pods for minutes before others are made."""
+    walk = holding(20)
+    for _ in range(40):
+        assert walk.look(seconds=60, ready=0, disrupted=True).decision is Decision.GO_ON
+
+
+def test_pods_that_are_taken_before_the_first_weight_use_up_no_deadline_either():
+    walk = Walk(spec(20))
+    for _ in range(40):
+        assert walk.look(seconds=60, ready=0, disrupted=True).decision is Decision.GO_ON
+
+    assert walk.look(seconds=299, ready=0).decision is Decision.GO_ON
+
+
+def test_a_disruption_that_is_seen_late_is_one_all_the_same():
+    """A node that shuts down ends the container first, and says so afterwards."""
+    walk = holding(20)
+    walk.look(ready=0)
+    walk.look(seconds=10, ready=0, disrupted=True)
+
+    assert walk.look(seconds=60, ready=0, replaced=True).decision is Decision.GO_ON
+
+
+def test_a_canary_that_lost_its_endpoints_by_itself_is_turned_back_after_a_grace():
+    walk = holding(20)
+    walk.look(ready=0)
+
+    assert walk.look(seconds=29, ready=0).decision is Decision.GO_ON
+    assert (walk.look(ready=0).decision, walk.outcome.reason) == (Decision.ROLL_BACK, "EndpointsLost")
+
+
+def test_the_reason_is_what_is_known_of_its_pods():
+    walk = holding(20)
+    problem = Problem("OutOfMemory", "it ate everything")
+    walk.look(ready=0, problem=problem)
+    walk.look(seconds=30, ready=0, problem=problem)
+
+    assert (walk.outcome.decision, walk.outcome.reason) == (Decision.ROLL_BACK, "OutOfMemory")
+
+
+def test_a_canary_that_loses_its_endpoints_again_and_again_is_turned_back_the_third_time():
+    walk = holding(20)
+    for _ in range(2):
+        assert walk.look(ready=0).decision is Decision.GO_ON
+        walk.until("Holding")
+
+    assert (walk.look(ready=0).decision, walk.outcome.reason) == (Decision.ROLL_BACK, "EndpointsLost")
+
+
+def test_half_of_the_pods_are_not_enough_to_come_back():
+    walk = Walk(spec(50), full=4)
+    walk.until("Holding")
+    walk.look(ready=0, replaced=True)
+
+    assert walk.look(ready=1).rollout.desired_weight == 0
+    assert walk.look(ready=2).rollout.desired_weight == 50
+
+
+def test_the_pods_that_were_asked_for_are_kept_meanwhile():
+    walk = Walk(spec(10, 50))
+    walk.until("Holding")
+    walk.look(ready=0)
+
+    assert canary_replicas(walk.rollout, walk.spec, FULL) == 2
+
+
+def test_a_canary_with_all_requests_comes_back_to_all_of_them():
+    walk = Walk(Rollout(), full=1)
+    walk.until("Applying")
+    walk.look(ready=0, disrupted=True)
+    assert walk.rollout.desired_weight == 0
+
+    assert walk.look().rollout.desired_weight == 100
+    while walk.look().decision is Decision.GO_ON:
+        pass
+    assert walk.outcome.decision is Decision.PROMOTE
+
+
+def test_what_failed_on_its_way_to_a_pod_that_is_taken_is_no_failure_of_the_canary():
+    walk = Walk(spec(20, failureLimit=0))
+    walk.until("Holding", gateway={"gateway-10.0.0.1": Counters()})
+
+    walk.look(seconds=11, disrupted=True, gateway={"gateway-10.0.0.1": Counters(500, 100)})
+
+    assert walk.outcome.decision is Decision.GO_ON
+
+
+def test_what_the_platform_keeps_from_starting_is_not_turned_back_and_has_time_when_that_is_mended():
+    walk = Walk(spec(10))
+    quota = Problem("PodsRefused", "exceeded quota", is_platforms=True)
+    for _ in range(100):
+        outcome = walk.look(seconds=60, ready=0, problem=quota)
+        assert (outcome.decision, outcome.reason) == (Decision.GO_ON, "PodsRefused")
+
+    assert walk.look(seconds=200, ready=0).decision is Decision.GO_ON
+    assert walk.look(seconds=600, ready=0).reason == "ProgressDeadlineExceeded"
+
+
+# --- evidence counts once ---------------------------------------------------------------------------------------------
+
+
+def test_a_look_without_new_requests_counts_no_failure_again():
+    """One error of the first 60 requests, then silence."""
+    walk = holding(20, failureLimit=2)
+    walk.look(seconds=10, requests=60, errors=1)
+    assert walk.rollout.checks[0].failures == 1
+
+    for _ in range(10):
+        walk.look(seconds=10, requests=0)
+
+    assert (walk.outcome.decision, walk.outcome.reason) == (Decision.GO_ON, "CheckFailing")
+    assert walk.rollout.checks[0].failures == 1
+    walk.until("Applying", seconds=10, requests=100)
+
+
+def test_requests_of_stable_alone_count_no_failure_again():
+    walk = holding(20, failureLimit=1)
+    walk.look(seconds=10, requests=60, errors=30)
+    for _ in range(5):
+        walk.stable = Counters(walk.stable.requests + 100)
+        walk.look(seconds=10, requests=0)
+
+    assert walk.outcome.decision is Decision.GO_ON
+
+
+# --- routes and steps -------------------------------------------------------------------------------------------------
 
 
 def test_a_weight_that_the_route_does_not_carry_is_not_counted_as_applied():
@@ -191,6 +356,59 @@ def test_a_weight_that_the_route_does_not_carry_is_not_counted_as_applied():
     assert walk.look(seconds=60, routed=False).rollout.applied_weight == 0
     assert walk.look(seconds=3).rollout.applied_weight == 0
     assert walk.look(seconds=1).rollout.applied_weight == 10
+
+
+REFUSED = ("RouteRefused", "ResolvedRefs: no such Service")
+
+
+@pytest.mark.parametrize("stage", ["Preparing", "Applying", "Holding"])
+def test_a_route_that_the_gateway_does_not_carry_walks_no_steps_and_rejects_nothing(stage):
+    walk = Walk(spec(10, 50))
+    walk.until(stage, ready=0 if stage == "Preparing" else FULL)
+    weight = walk.rollout.desired_weight
+
+    for _ in range(50):
+        outcome = walk.look(seconds=60, unprogrammed=REFUSED)
+
+    assert (outcome.decision, outcome.reason, walk.rollout.desired_weight) == (Decision.GO_ON, "RouteRefused", weight)
+    assert "ResolvedRefs: no such Service" in outcome.message
+    assert walk.until("Applying", seconds=1).decision is Decision.GO_ON
+
+
+def test_a_hold_begins_anew_when_the_route_is_carried_again():
+    walk = Walk(spec(10))
+    walk.until("Holding")
+    walk.look(seconds=29, unprogrammed=REFUSED)
+    again = walk.now
+    walk.until("Applying")
+
+    assert walk.now - again >= timedelta(seconds=30)
+
+
+def test_a_bad_canary_is_turned_back_though_the_gateway_is_behind():
+    walk = Walk(spec(10, failureLimit=0))
+    walk.until("Holding")
+
+    assert walk.look(seconds=10, errors=50, unprogrammed=REFUSED).reason == "AnalysisFailed"
+
+
+def test_nothing_is_promoted_before_the_gateway_carries_it():
+    walk = Walk(Rollout())
+    while walk.rollout.applied_weight < 100:
+        walk.look()
+
+    assert walk.look(unprogrammed=REFUSED).decision is Decision.GO_ON
+    assert walk.look().decision is Decision.PROMOTE
+
+
+def test_a_slow_gateway_has_the_time_that_it_takes():
+    walk = Walk(spec(10))
+    walk.until("Applying")
+    slow = {"apply_grace": timedelta(seconds=20)}
+    walk.look(routed=False, **slow)
+
+    assert walk.look(seconds=19, **slow).rollout.applied_weight == 0
+    assert walk.look(seconds=1, **slow).rollout.applied_weight == 10
 
 
 def test_steps_that_are_taken_out_meanwhile_promote_nothing_that_did_not_have_all_requests():
@@ -247,7 +465,8 @@ looks = st.lists(
             "requests": st.sampled_from([0, 10, 100, 1000, 1000]),
             "failing": st.sampled_from([False, False, False, False, True]),
             "routed": st.sampled_from([True, True, True, False]),
-            "problem": st.sampled_from([None] * 40 + [("Crashed", "it crashed")]),
+            "disrupted": st.booleans(),
+            "problem": st.sampled_from([None] * 40 + [Problem("Crashed", "it crashed", is_final=True)]),
         }
     ),
     max_size=120,
@@ -260,7 +479,7 @@ step_weights = st.lists(st.integers(1, 99), max_size=4, unique=True).map(sorted)
 def test_whatever_is_seen_the_weight_only_rises_behind_ready_pods_and_passed_checks(weights, seen, limit, no_data):
     walk = Walk(spec(*weights, failureLimit=limit, noData=no_data, hold="10s"))
     passed: set[int] = set()
-    failures = 0
+    failures = reached = 0
     for look in seen:
         before = walk.rollout
         failing = look.pop("failing")
@@ -271,7 +490,12 @@ def test_whatever_is_seen_the_weight_only_rises_behind_ready_pods_and_passed_che
             assert (outcome.decision, outcome.reason) == (Decision.ROLL_BACK, "Crashed")
         if outcome.decision is not Decision.GO_ON:
             break
-        assert after.desired_weight >= before.desired_weight
+        if after.interruption is not None:
+            assert after.desired_weight == 0
+            assert after.interruption.weight == reached
+        else:
+            assert after.desired_weight >= reached
+            reached = after.desired_weight
         if after.desired_weight > 0:
             assert look["ready"] > 0
         if after.desired_weight > before.desired_weight:

@@ -3,7 +3,7 @@
 import pytest
 
 from headrace.api.modelservice import Route
-from headrace.rollout.route import render_route, route_path
+from headrace.rollout.route import acceptance, behind, render_route, route_path
 from serving_builders import model_service
 
 PARENT = {"name": "headrace", "namespace": "headrace-system"}
@@ -42,3 +42,57 @@ def test_gateways_and_hostnames_are_handed_on_as_they_were_given():
 
     assert spec["parentRefs"] == [PARENT]
     assert spec["hostnames"] == ["text.example.com"]
+
+
+# --- what the gateways say --------------------------------------------------------------------------------------------
+
+
+def answered(*parents, generation=5):
+    """A route with, by parent, its conditions: type, status, observed generation."""
+    said = [
+        {
+            "conditions": [
+                {"type": t, "status": s, "observedGeneration": g, "message": f"{t} is {s}"} for t, s, g in parent
+            ]
+        }
+        for parent in parents
+    ]
+    return {"metadata": {"generation": generation}, "status": {"parents": said}}
+
+
+GOOD = (("Accepted", "True", 5), ("ResolvedRefs", "True", 5))
+UNRESOLVED = (("Accepted", "True", 5), ("ResolvedRefs", "False", 5))
+
+
+@pytest.mark.parametrize(
+    ("route", "accepted", "why"),
+    [
+        (None, None, ""),
+        ({"metadata": {"generation": 1}}, None, ""),
+        (answered(()), None, ""),
+        (answered((("Accepted", "Unknown", 5),)), None, ""),
+        (answered(GOOD), True, ""),
+        (answered(UNRESOLVED), False, "ResolvedRefs: ResolvedRefs is False"),
+        (answered(GOOD, (("Accepted", "False", 5),)), False, "Accepted: Accepted is False"),
+        (answered((*GOOD, ("PartiallyInvalid", "False", 5))), True, ""),
+    ],
+)
+def test_a_route_is_accepted_when_no_gateway_refuses_it_and_all_it_refers_to_is_there(route, accepted, why):
+    assert acceptance(route) == (accepted, why)
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        (None, ""),
+        (answered(GOOD), ""),
+        (answered(GOOD, generation=6), "Accepted is of generation 5 of the route, and this is generation 6"),
+        (
+            answered((("Accepted", "True", 5), ("ResolvedRefs", "True", 4))),
+            "ResolvedRefs is of generation 4 of the route, and this is generation 5",
+        ),
+        ({"metadata": {"generation": 2}, "status": {"parents": [{"conditions": [{"type": "Accepted"}]}]}}, ""),
+    ],
+)
+def test_a_gateway_that_speaks_of_an_earlier_generation_is_behind(route, said):
+    assert behind(route) == said

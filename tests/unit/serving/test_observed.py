@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from headrace.serving.observed import SETTLE, read_pod
-from serving_builders import NOW
+from headrace.serving.observed import SETTLE, Observed, Trouble, read_pod
+from serving_builders import NOW, serving_pod
 
 
 def pod(container=None, init=None, ready_at=NOW, conditions=(), **meta):
@@ -35,6 +35,15 @@ def test_a_pod_takes_requests_when_it_has_been_ready_for_a_while():
     assert not ready.takes_requests(NOW)
     assert ready.takes_requests(NOW + SETTLE)
     assert not pod(ready_at=NOW, deletionTimestamp="2030-01-01T12:00:00Z").takes_requests(NOW + timedelta(hours=1))
+
+
+def test_a_slow_gateway_knows_of_a_pod_later():
+    stamp = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    status = {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": stamp}]}
+    ready = read_pod({"metadata": {"name": "p"}, "status": status}, timedelta(seconds=10))
+
+    assert not ready.takes_requests(NOW + timedelta(seconds=9))
+    assert ready.takes_requests(NOW + timedelta(seconds=10))
 
 
 @pytest.mark.parametrize(
@@ -81,3 +90,63 @@ def test_a_message_that_is_no_record_is_quoted_as_it_is(message):
     assert trouble is not None
     assert trouble.reason == "Crashed"
     assert message[-20:] in trouble.message
+
+
+# --- who took a pod ---------------------------------------------------------------------------------------------------
+
+
+def unready(containers="False", target=None, **meta):
+    conditions = [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": containers}]
+    if target:
+        conditions.append({"type": "DisruptionTarget", "status": "True", "reason": target})
+    return pod(ready_at=None, conditions=conditions, **meta)
+
+
+@pytest.mark.parametrize(
+    ("seen", "taken"),
+    [
+        (unready(deletionTimestamp="2030-01-01T12:00:30Z"), True),
+        (unready(target="EvictionByEvictionAPI"), True),
+        (unready(target="PreemptionByScheduler"), True),
+        (unready(target="TerminationByKubelet"), True),
+        (unready(containers="True"), True),  # only the node's controller says that it is not ready: the node is lost
+        (unready(), False),
+        (unready(container=ended(137, reason="OOMKilled")), False),
+        (pod(), False),
+    ],
+)
+def test_a_pod_that_is_taken_from_outside_is_told_from_one_that_fails(seen, taken):
+    assert seen.disrupted is taken
+
+
+def test_what_a_taken_pods_containers_ended_with_is_no_trouble_of_theirs():
+    assert unready(target="TerminationByKubelet", container=ended(137)).trouble is None
+
+
+def test_a_revision_is_disrupted_while_one_of_its_pods_is_being_taken():
+    taken = serving_pod("a", "r", going=True, disrupted=True)
+
+    assert Observed(None, None, (serving_pod("b", "r"), taken)).is_disrupted("r")
+    assert not Observed(None, None, (serving_pod("b", "r"), taken)).is_disrupted("other")
+    assert not Observed(None, None, (serving_pod("b", "r", disrupted=True, ended=True),)).is_disrupted("r")
+
+
+@pytest.mark.parametrize(
+    ("pods", "replaced"),
+    [
+        ((), True),  # taken at once, without a grace
+        ((serving_pod("new", "r", created=NOW),), True),
+        ((serving_pod("new", "r", created=NOW), serving_pod("old", "r", created=NOW - timedelta(seconds=9))), False),
+        ((serving_pod("old", "r", created=NOW - timedelta(seconds=9), disrupted=True),), True),
+    ],
+)
+def test_a_revision_is_replaced_when_no_pod_of_then_is_left(pods, replaced):
+    assert Observed(None, None, pods).is_replaced("r", NOW + timedelta(milliseconds=400)) is replaced
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "final", "platforms"),
+    [("Scheduling", False, True), ("Storage", False, True), ("Config", True, False), ("OOM", False, False)],
+)
+def test_what_the_platform_lacks_is_no_fault_of_the_model(failure_class, final, platforms):
+    assert Trouble(failure_class, "R", "m", "p", "c", final=final).is_platforms is platforms

@@ -9,13 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.api.modelservice import ModelService
-from headrace.kube.resources import CONTROLLERREVISIONS, DEPLOYMENTS, HTTPROUTES, MODELSERVICES, PDBS, SERVICES
+from headrace.kube.resources import (
+    CONTROLLERREVISIONS,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    MODELSERVICES,
+    NETWORKPOLICIES,
+    PDBS,
+    SERVICES,
+)
 from headrace.rollout.machine import APPLY_GRACE
+from headrace.rollout.propagation import THROTTLE
 from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
 from headrace.serving.plan import plan
 from headrace.serving.revision import Artifact, revision_name
 from headrace.serving.target import RETRY_ANNOTATION
-from serving_builders import NOW, UID, artifact, model_service, serving_pod
+from serving_builders import NOW, ROUTE, UID, artifact, model_service, serving_pod
 from training_builders import SETTINGS
 
 OOM = Trouble("OOM", "OutOfMemory", "used too much", "pod", "server", "raise resources.limits.memory", 137, True)
@@ -35,11 +44,15 @@ class Cluster:
         self.troubles = {}
         self.unready = set()
         self.pod_troubles, self.unready_pods = {}, set()  # by pod
+        self.accepted, self.behind = True, ""
+        self.throttle = THROTTLE
+        self.pods = {}  # by revision, in place of those that its Deployment asks for
         self.settings = SETTINGS
         self.planned = None
         self.deleted = []
         self.lose_writes_after_status = False
         self.conflict = ""
+        self.keeps_its_route = False
         self.refusal = None
         self.missing_pods = {}
 
@@ -49,6 +62,10 @@ class Cluster:
     @property
     def status(self):
         return self.service.status
+
+    @property
+    def policy(self):
+        return self.objects.get((NETWORKPOLICIES, "text.serving"))
 
     @property
     def weights(self):
@@ -68,9 +85,10 @@ class Cluster:
                 **({"ready": False} if {name, f"{name}-{index}"} & (self.unready | self.unready_pods) else {}),
             )
             for (kind, name), obj in self.objects.items()
-            if kind == DEPLOYMENTS
+            if kind == DEPLOYMENTS and name not in self.pods
             for index in range(obj["spec"]["replicas"])
         )
+        pods += tuple(pod for replaced in self.pods.values() for pod in replaced)
         return Observed(
             artifact=self.artifact,
             artifact_problem=self.problem,
@@ -79,9 +97,14 @@ class Cluster:
             pods=pods,
             templates={n: o["data"]["template"] for (k, n), o in self.objects.items() if k == CONTROLLERREVISIONS},
             owned=tuple(Owned(k, n, f"uid-{n}", "") for k, n in self.objects),
+            policy=self.policy["spec"] if self.policy else None,
             weights=self.weights,
             route_conflict=self.conflict,
-            route_accepted=True,
+            route_accepted=self.accepted,
+            route_message="" if self.accepted else "ResolvedRefs: no such Service",
+            route_behind=self.behind,
+            gateway_throttle=self.throttle,
+            route_kept=self.objects.get((HTTPROUTES, "text")) if self.keeps_its_route else None,
             refusal=self.refusal,
             missing_pods=self.missing_pods,
         )
@@ -271,7 +294,7 @@ def test_a_canary_that_waits_for_its_pods_says_what_keeps_them():
     cluster.step()
     cluster.step()
 
-    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "Preparing")
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "PodsRefused")
     assert "exceeded quota" in cluster.status.message
 
 
@@ -342,6 +365,52 @@ def test_a_canary_with_a_final_problem_is_taken_back_and_not_tried_again():
     assert cluster.names(DEPLOYMENTS) == {cluster.revision(1)}
     assert (cluster.status.phase, cluster.status.reason) == ("RolledBack", "OutOfMemory")
     assert f"{RETRY_ANNOTATION}=2" in cluster.status.message
+
+
+def at_its_first_weight():
+    cluster = Cluster(model_service(scaling={"replicas": 1})).until("Stable").serve(2)
+    while not (cluster.weights or {}).get(cluster.revision(2)):
+        cluster.step()
+    return cluster
+
+
+def test_a_canary_whose_only_pod_is_deleted_waits_for_the_next_one_and_goes_on():
+    cluster = at_its_first_weight()
+    canary = cluster.revision(2)
+    cluster.pods[canary] = (serving_pod("old", canary, going=True, disrupted=True),)
+
+    told = cluster.step()
+
+    assert cluster.weights == {cluster.revision(1): 100}
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "CanaryUnavailable")
+    assert cluster.status.columns.canary == "2 0% 1/2"
+    assert cluster.status.message == (
+        "0 of 1 pods are ready for 10%, for they were taken from outside; the canary gets no requests meanwhile"
+    )
+    assert [(event.type, event.reason) for event in told.events] == [("Warning", "CanaryUnavailable")]
+    cluster.pods[canary] = (serving_pod("new", canary, created=cluster.now),)
+    cluster.step()
+    assert cluster.weights == {cluster.revision(1): 90, canary: 10}
+
+    cluster.until("Stable")
+    assert cluster.status.stable.revision == canary
+    assert (cluster.status.rejected, cluster.status.failure) == ((), None)
+
+
+def test_a_canary_out_of_memory_says_so_and_not_that_its_endpoints_are_lost():
+    """It is unready before the kubelet has started it again: then it is known for good."""
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = replace(OOM, final=False)
+    cluster.step()
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "CanaryUnavailable")
+    assert "raise resources.limits.memory" in cluster.status.message
+
+    cluster.step(seconds=30)
+
+    rejected, record = cluster.status.rejected[-1], cluster.until("RolledBack").status.history[-1]
+    assert {cluster.status.reason, rejected.reason, record.reason} == {"OutOfMemory"}
+    assert "used too much" in rejected.message
+    assert cluster.status.failure.reason == "OutOfMemory"
 
 
 @pytest.mark.parametrize("name", ["version", "digest", "revision"])
@@ -445,7 +514,7 @@ def test_what_was_rolled_back_is_served_to_nobody_where_nothing_was_promoted():
         cluster.step()
 
     assert (cluster.status.phase, cluster.status.reason) == ("Pending", "AnalysisFailed")
-    assert cluster.objects == {}
+    assert cluster.names(DEPLOYMENTS) == cluster.names(SERVICES) == cluster.names(HTTPROUTES) == set()
 
 
 def test_what_was_rolled_back_is_the_first_revision_when_somebody_asks_and_its_tag_is_corrected():
@@ -544,6 +613,53 @@ def test_a_rollback_that_was_promised_and_not_written_keeps_the_pods_until_the_r
     cluster.until("RolledBack", passes=2)
 
 
+@pytest.mark.parametrize(("accepted", "reason"), [(False, "RouteRefused"), (None, "RoutePending")])
+def test_a_route_that_no_gateway_carries_walks_no_steps_and_the_model_is_not_rejected(accepted, reason):
+    cluster = at_its_first_weight()
+    cluster.accepted = accepted
+    for _ in range(20):
+        cluster.step(seconds=60)
+
+    assert (cluster.status.phase, cluster.status.reason) == ("Canarying", reason)
+    assert "ResolvedRefs: no such Service" in cluster.status.message or accepted is None
+    assert cluster.weights[cluster.revision(2)] == 10
+    cluster.accepted = True
+    assert cluster.until("Stable").status.stable.revision == cluster.revision(2)
+
+
+def test_pods_stay_while_the_gateway_is_behind_the_route_that_takes_their_weight():
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.behind = "Accepted is of generation 2 of the route, and this is generation 3"
+    for _ in range(20):
+        cluster.step(seconds=60)
+    assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+
+    cluster.behind = ""
+    cluster.until("RolledBack", passes=10)
+
+
+def test_pods_go_when_the_gateway_has_refused_the_route_that_takes_their_weight():
+    """There is nothing more to wait for: what it refuses it does not serve."""
+    cluster = at_its_first_weight()
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.accepted = False
+
+    cluster.until("RolledBack", passes=10)
+
+
+def test_pods_stay_for_as_long_as_the_gateway_collects_changes():
+    cluster = at_its_first_weight()
+    cluster.throttle = timedelta(seconds=10)
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.step()
+    for _ in range(19):
+        cluster.step()
+        assert cluster.revision(2) in cluster.names(DEPLOYMENTS)
+
+    cluster.until("RolledBack", passes=2)
+
+
 def test_the_outcome_of_another_model_is_not_written_on_the_stable_models_version_of_that_number():
     cluster = stable()
     cluster.service = replace_status(cluster.service, pending_outcomes=())
@@ -605,6 +721,53 @@ def test_a_route_that_somebody_else_has_is_not_written_and_said():
     condition = {c.type: c for c in cluster.status.conditions}["RouteAccepted"]
     assert (condition.status, condition.reason) == ("False", "RouteConflict")
     assert "team-b/other" in condition.message
+
+
+def test_a_services_pods_are_reached_by_its_namespace_the_platform_and_who_may_reach_models():
+    """A canary is judged by what its pods count: a stranger's requests would be a vote."""
+    cluster = Cluster(
+        model_service(route=ROUTE | {"parentRefs": [{"name": "own"}, {"name": "g", "namespace": "edge"}]})
+    )
+    cluster.settings = replace(SETTINGS, model_clients={"headrace.dev/model-client": "true"})
+
+    cluster.step()
+
+    (rule,) = cluster.policy["spec"]["ingress"]
+    named, labelled = (peer["namespaceSelector"] for peer in rule["from"])
+    assert named["matchExpressions"][0]["values"] == ["edge", "headrace-system", "team-a"]
+    assert labelled == {"matchLabels": {"headrace.dev/model-client": "true"}}
+    pods = cluster.observe().templates[cluster.revision(1)]["metadata"]["labels"]
+    assert cluster.policy["spec"]["podSelector"]["matchLabels"].items() <= pods.items()
+
+
+def test_a_policy_is_written_when_it_differs_and_goes_where_the_installation_wants_none():
+    cluster = stable()
+    assert NETWORKPOLICIES not in {kind for kind, _ in cluster.step().applies}
+    cluster.policy["spec"]["ingress"] = []
+    assert NETWORKPOLICIES in {kind for kind, _ in cluster.step().applies}
+
+    cluster.settings = replace(SETTINGS, serving_policies=False)
+    cluster.step()
+
+    assert cluster.policy is None
+    assert cluster.names(SERVICES) == {cluster.revision(1), "text"}
+
+
+def test_a_service_that_asks_for_somebody_elses_host_keeps_the_route_that_it_has_and_rolls_on():
+    cluster = stable()
+    before = cluster.objects[HTTPROUTES, "text"]["spec"]
+    cluster.change(route=ROUTE | {"hostnames": ["shop.example.com"]})
+    cluster.conflict, cluster.keeps_its_route = "shop/shop", True
+
+    cluster.serve(2).until("Canarying").until("Stable")
+    cluster.step()
+
+    after = cluster.objects[HTTPROUTES, "text"]["spec"]
+    assert (after["hostnames"], after["rules"][0]["matches"]) == (before["hostnames"], before["rules"][0]["matches"])
+    assert cluster.weights == {cluster.revision(2): 100}
+    condition = {c.type: c for c in cluster.status.conditions}["RouteAccepted"]
+    assert (condition.status, condition.reason) == ("False", "RouteConflict")
+    assert "shop/shop" in condition.message
 
 
 def test_without_gateway_api_the_route_is_left_out_and_the_condition_says_what_to_install():
@@ -695,6 +858,7 @@ def test_whatever_happens_weights_sum_to_100_and_nothing_goes_that_had_weight(ha
         DEPLOYMENTS,
         SERVICES,
         PDBS,
+        NETWORKPOLICIES,
         HTTPROUTES,
         MODELSERVICES,
     }

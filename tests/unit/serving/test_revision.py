@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -96,6 +97,18 @@ def test_a_service_has_the_ports_that_its_server_answers_requests_on(runtime, po
     rendered = render_service(service, "text-1", "text-1", template)
 
     assert [port["name"] for port in rendered["spec"]["ports"]] == ports
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorflow-serving"])
+@pytest.mark.parametrize(("throttle", "drain"), [(2, 8), (10, 24)])
+def test_a_pod_that_goes_takes_requests_until_its_gateway_has_let_go_of_it(runtime, throttle, drain):
+    settings = replace(SETTINGS, gateway_throttle=timedelta(seconds=throttle))
+
+    pod = render_template(model_service(runtime={"name": runtime}), "text-1", artifact(1), settings)["spec"]
+
+    (server,) = pod["containers"]
+    assert server["lifecycle"]["preStop"]["sleep"]["seconds"] == drain
+    assert pod["terminationGracePeriodSeconds"] == drain + 30
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "tensorflow-serving"])

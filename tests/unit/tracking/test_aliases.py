@@ -14,11 +14,12 @@ class Registry:
         self.model = RegisteredModel("team-a.text", created=1, aliases={"candidate": "1"})
         self.reads = 0
         self.away = False
+        self.hangs = None
 
     async def search_registered_models(self, tag):
         assert tag == "headrace.namespace"
         self.reads += 1
-        await asyncio.sleep(0)
+        await (self.hangs.wait() if self.hangs is not None else asyncio.sleep(0))
         if self.away:
             raise TrackingUnavailable("away")
         return [self.model]
@@ -36,7 +37,7 @@ def ask(scenario):
     registry, time = Registry(), Time()
 
     async def main():
-        aliases = Aliases(registry, slot_seconds=10.0, clock=time)
+        aliases = Aliases(registry, slot_seconds=10.0, clock=time, patience_seconds=0.2)
         return await scenario(aliases, registry, time)
 
     return asyncio.run(main())
@@ -92,3 +93,33 @@ def test_an_mlflow_that_is_away_knows_nothing_and_is_asked_once_a_slot():
         return away, await aliases.find("team-a.text", "candidate"), registry.reads
 
     assert ask(scenario) == ([None] * 3, AliasTarget("1", 1), 3)
+
+
+def test_while_mlflow_does_not_answer_the_last_slot_is_what_is_known_and_nobody_waits_long():
+    async def scenario(aliases, registry, time):
+        before = await aliases.find("team-a.text", "candidate")
+        registry.hangs, time.now = asyncio.Event(), time.now + 10.0
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        meanwhile = [await aliases.find("team-a.text", "candidate") for _ in range(20)]
+        waited = loop.time() - begun
+        registry.model = RegisteredModel("team-a.text", created=1, aliases={"candidate": "2"})
+        registry.hangs.set()
+        await asyncio.sleep(0.01)
+        after = await aliases.find("team-a.text", "candidate")
+        return before, set(meanwhile), waited < 1.0, after
+
+    assert ask(scenario) == (AliasTarget("1", 1), {AliasTarget("1", 1)}, True, AliasTarget("2", 1))
+
+
+def test_a_reading_that_took_longer_than_its_slot_is_not_taken_for_the_next_ones():
+    async def scenario(aliases, registry, time):
+        registry.hangs = asyncio.Event()
+        assert await aliases.find("team-a.text", "candidate") is None
+        time.now += 10.0
+        registry.hangs.set()
+        await asyncio.sleep(0.01)
+        await aliases.find("team-a.text", "candidate")
+        return registry.reads
+
+    assert ask(scenario) == 2

@@ -9,6 +9,8 @@ import pytest
 from aiohttp import web
 
 from headrace.kube.errors import LeaseLost
+from headrace.tracking import breaker
+from headrace.tracking import client as client_module
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import AlreadyExists, NotFound, TrackingError, TrackingForbidden, TrackingUnavailable
 
@@ -23,18 +25,23 @@ def answer(status, body, call=lambda client: client.current_user(), password="se
         headers = {"Location": "http://127.0.0.1:9/"} if status == 302 else {}
         return web.Response(status=status, body=body if isinstance(body, str) else json.dumps(body), headers=headers)
 
+    return serve(handle, call, password, may_write), seen
+
+
+def serve(handle, call, password="secret-password", may_write=lambda: True):
+    """What `call` makes of a server that handles every request so."""
+
     async def main():
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
         try:
             async with aiohttp.ClientSession() as session:
-                client = MlflowClient(f"http://127.0.0.1:{port}/", "operator", password, session, may_write)
-                return await call(client), seen
+                return await call(MlflowClient(f"http://127.0.0.1:{port}/", "operator", password, session, may_write))
         finally:
             await runner.cleanup()
 
@@ -166,3 +173,58 @@ def test_who_does_not_hold_the_lease_may_still_ask():
     )
 
     assert (found, [request.method for request in seen]) == ([], ["POST"])
+
+
+def test_a_server_that_takes_calls_and_never_answers_is_not_waited_for_again_and_again(monkeypatch):
+    monkeypatch.setattr(client_module, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(breaker, "OPEN_SECONDS", 0.5)
+    answers = asyncio.Event()
+    asked = []
+
+    async def handle(request):
+        asked.append(request.path)
+        await answers.wait()
+        return web.json_response({"user": {"username": "operator"}})
+
+    async def scenario(client):
+        for _ in range(20):
+            with pytest.raises(TrackingUnavailable):
+                await client.current_user()
+        assert len(asked) == 1
+        answers.set()
+        await asyncio.sleep(0.6)
+        assert [await client.current_user() for _ in range(2)] == ["operator", "operator"]
+
+    serve(handle, scenario)
+
+
+LEAKS = [
+    "postgresql://mlflow:secret-password@db:5432/mlflow",
+    "postgresql://mlflow:secret-pa/ss@db/mlflow",
+    "connecting to postgresql://secret-password@db failed",
+    "x" * 470 + " postgresql://mlflow:secret-password@db:5432/mlflow",
+]
+
+
+@pytest.mark.parametrize("said", LEAKS)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_no_credentials_of_a_url_are_repeated_of_what_mlflow_says(status, said):
+    for body in ({"error_code": "INTERNAL_ERROR", "message": said}, said):
+        if status == 200 and not isinstance(body, str):
+            continue
+        with pytest.raises(TrackingError) as refused:
+            answer(status, body)
+        assert "secret" not in str(refused.value)
+        assert len(str(refused.value)) < 800
+
+
+def test_no_credentials_of_the_servers_own_url_are_told():
+    async def ask():
+        async with aiohttp.ClientSession() as session:
+            await MlflowClient("http://admin:secret-password@127.0.0.1:9/", "", "", session).current_user()
+
+    with pytest.raises(TrackingUnavailable) as refused:
+        asyncio.run(ask())
+
+    assert "secret-password" not in str(refused.value)
+    assert "http://***@127.0.0.1:9" in str(refused.value)

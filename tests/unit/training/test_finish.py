@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headrace.api.trainingjob import EvaluationGate
 from headrace.tracking.records import Run
+from headrace.training.divergence import divergence
 from headrace.training.finish import DigestMismatch, judge, verify
 
 DIGEST = "sha256:" + "a" * 64
@@ -35,6 +36,25 @@ def gate(metric="val_accuracy", least=None, most=None):
 )
 def test_a_gate_asks_for_its_bounds(value, least, most, passed):
     assert judge((gate(least=least, most=most),), {"val_accuracy": value}).passed is passed
+
+
+def test_a_gate_on_nan_fails_with_that_value():
+    [check] = judge((gate("val_loss", most="2"),), {"val_loss": float("nan")}).checks
+
+    assert (check.passed, check.value) == (False, "NaN")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ({"loss": 0.5}, ""),
+        ({"loss": float("nan"), "val_loss": float("inf"), "f1": float("nan")}, "loss is NaN, val_loss is infinite"),
+        ({"epoch/d_loss": float("-inf")}, "epoch/d_loss is infinite"),
+        ({"glossary": float("nan")}, ""),
+    ],
+)
+def test_a_training_diverged_when_a_loss_is_no_finite_number(metrics, told):
+    assert divergence(metrics) == told
 
 
 def test_a_metric_that_was_never_logged_fails_its_gate():

@@ -270,6 +270,30 @@ def test_progress_of_the_chief_becomes_status_and_columns():
     assert status["columns"]["workers"] == "2/2"
 
 
+def trains_with(status, **metrics):
+    live = Live("Training", Progress(45.7, 1320, 5, 10, 450, 1000), metrics, None, None, None, {})
+    return look(training_job(status), Observed((batch_job(),), (pod(0), pod(1)), None, live))
+
+
+def test_a_loss_that_is_no_number_any_more_is_told_at_once_and_once():
+    first = trains_with(under_way(), loss=float("nan"), accuracy=0.25, my_ratio=float("nan"))
+    again = trains_with(first.status, loss=float("nan"), accuracy=0.25)
+    better = trains_with(again.status, loss=0.5)
+
+    assert first.status["metrics"]["loss"] == "NaN"
+    assert first.status["columns"]["metric"] == "accuracy=0.25"
+    [diverged] = [c for c in first.status["conditions"] if c["type"] == "Diverged"]
+    assert (diverged["status"], diverged["reason"]) == ("True", "LossNotFinite")
+    assert diverged["message"].startswith("loss is NaN: the training has diverged; try a smaller learning rate")
+    assert [event.reason for event in first.events if event.reason == "Diverged"] == ["Diverged"]
+    assert [event.reason for event in again.events if event.reason == "Diverged"] == []
+    assert [c["status"] for c in better.status["conditions"] if c["type"] == "Diverged"] == ["False"]
+
+
+def test_a_training_that_never_diverged_has_no_such_condition():
+    assert "Diverged" not in [c["type"] for c in trains_with(under_way(), loss=0.5).status["conditions"]]
+
+
 @pytest.mark.parametrize(
     ("conditions", "reason", "word"),
     [

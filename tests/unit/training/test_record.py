@@ -5,6 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.api.scalars import format_decimal
 from headrace.training.observed import read_live
 from headrace.training.record import MAX_METRICS, MAX_TEXT, parse_record
 
@@ -46,7 +47,7 @@ def test_any_fields_give_a_bounded_record_or_none(fields):
     if record is not None:
         assert len(record.message) <= MAX_TEXT
         assert len(record.metrics) <= MAX_METRICS
-        assert all(value == value and abs(value) != float("inf") for value in record.metrics.values())
+        assert all(isinstance(value, float) for value in record.metrics.values())
         assert record.progress.percent is None or 0 <= record.progress.percent <= 100
 
 
@@ -62,6 +63,24 @@ def test_a_log_tail_is_no_record():
 
 def test_another_protocol_is_no_record():
     assert parse_record('{"protocol": 2, "outcome": "Succeeded", "time": 1}') is None
+
+
+def test_metrics_that_are_no_finite_numbers_come_by_name():
+    metrics = {
+        "loss": "NaN",
+        "val_loss": "Infinity",
+        "other": "-Infinity",
+        "text": "high",
+        "a//b": 1,
+        "val_prc:auc": 0.5,
+    }
+    text = json.dumps({"protocol": 1, "outcome": "Succeeded", "time": 1, "metrics": metrics})
+
+    record = parse_record(text)
+
+    assert record is not None
+    told = {name: format_decimal(value) for name, value in record.metrics.items()}
+    assert told == {"loss": "NaN", "val_loss": "Infinity", "other": "-Infinity", "val_prc:auc": "0.5"}
 
 
 def test_a_model_needs_a_digest_of_the_right_form():

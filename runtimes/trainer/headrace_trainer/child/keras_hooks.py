@@ -16,7 +16,7 @@ from headrace_trainer.child import keras_workers
 from headrace_trainer.child.keras_data import DataOrder
 from headrace_trainer.child.keras_fit import Fits
 from headrace_trainer.child.keras_recorder import follow_batches
-from headrace_trainer.child.messages import finite
+from headrace_trainer.child.messages import in_json
 from headrace_trainer.child.session import Session, Trained
 
 
@@ -101,7 +101,7 @@ def _wrap_evaluate(session: Session, fits: Fits) -> None:
         else:
             bound.arguments["callbacks"] = [*keras.tree.flatten(given or []), last]
         result = original(*bound.args, **bound.kwargs)
-        session.messages.send("evaluate", metrics=finite(last.logs))
+        session.messages.send("evaluate", metrics=in_json(last.logs))
         return result
 
     TensorFlowTrainer.evaluate = evaluate

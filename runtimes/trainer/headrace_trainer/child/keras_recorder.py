@@ -23,7 +23,7 @@ from keras.src.utils.python_utils import pythonify_logs
 
 from headrace_trainer.child import keras_state, keras_workers
 from headrace_trainer.child.checkpoint import Arrays, Position, Snapshot
-from headrace_trainer.child.messages import finite, milliseconds
+from headrace_trainer.child.messages import in_json, milliseconds
 from headrace_trainer.child.replay import Replay, Verdict, previous_steps
 from headrace_trainer.child.session import FitRun, Session
 
@@ -184,7 +184,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if self._replay is not None and self._replay.expected:
             self._send_resume(self._resumed_from, self._replay.verdict_so_far())
         self._run.steps = self._step
-        self._session.messages.send("fitEnd", fit=self._run.index, metrics=finite(_numbers(logs)))
+        self._session.messages.send("fitEnd", fit=self._run.index, metrics=in_json(_numbers(logs)))
 
     def _is_due(self, now: float) -> bool:
         if self._session.stop.is_requested and self._workers == 1:
@@ -275,7 +275,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             epoch=self._epoch,
             step=self._step,
             time=milliseconds(),
-            metrics=finite(metrics),
+            metrics=in_json(metrics),
         )
 
     def _send_resume(self, position: Position, verdict: Verdict | None) -> None:

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import queue
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
+
+from headrace_trainer.json_numbers import to_json
 
 _CLOSE_SECONDS = 5.0
 
@@ -23,9 +24,9 @@ def milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Metrics as JSON can hold them: NaN and infinities become null."""
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+def in_json(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics as JSON can hold them: NaN and infinities by name."""
+    return {name: to_json(value) for name, value in metrics.items()}
 
 
 class Messages:

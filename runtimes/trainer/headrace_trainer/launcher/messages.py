@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headrace_trainer.json_numbers import from_json
+
 MAX_LINE = 64 * 1024
 MAX_METRICS = 200
 
@@ -186,8 +188,8 @@ def _metrics(data: dict[str, Any]) -> dict[str, float]:
     value = data.get("metrics")
     if not isinstance(value, dict):
         raise BadMessage("metrics is not an object")
-    numbers = {k: float(v) for k, v in value.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    return dict(list(numbers.items())[:MAX_METRICS])
+    numbers = ((name, from_json(number)) for name, number in value.items())
+    return dict([(name, number) for name, number in numbers if number is not None][:MAX_METRICS])
 
 
 def _exact(data: dict[str, Any]) -> bool | None:

@@ -5,21 +5,23 @@
     val_loss            the validation of an epoch                      step: epochs of the whole script, from 1
     eval_loss           a model.evaluate                                step: its number in the script, from 1
 
+NaN and infinities are values like others: a metric that became NaN is NaN at its end.
+
 A script may call fit more than once: the numbers go on. Where a fit began is in every checkpoint's manifest (`Base`),
 since the attempt that goes on from it has not seen the fits before.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace_trainer.launcher.messages import Epoch, Evaluate, Fit, Step
 
-_UNWANTED = re.compile(r"[^A-Za-z0-9_./ -]")
-_MAX_KEY = 120
+_UNWANTED = re.compile(r"[^A-Za-z0-9_.:/ -]")
+_BAD_BEGINNING = re.compile(r"(?<![^/])(?![A-Za-z0-9_])")
+_MAX_KEY = 128
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,14 @@ class MetricLog:
         self._done = Base(max(self._done.steps, steps), max(self._done.epochs, epochs))
 
     def _keep(self, metrics: Mapping[str, float]) -> None:
-        self.latest.update({_key(name): value for name, value in metrics.items() if math.isfinite(value)})
+        self.latest.update({_key(name): value for name, value in metrics.items()})
 
 
 def _key(name: str) -> str:
-    """MLflow refuses a whole batch for one name that it does not like."""
-    return _UNWANTED.sub("_", name)[:_MAX_KEY] or "_"
+    """The name in the run: MLflow refuses a whole batch for one that it does not like.
+
+    The same rule as that of a gate's metric (MetricName in the operator's api/scalars.py): a name that a gate may have
+    is left as it is, and whatever is written can be named by a gate. Letters, digits, _ . : - / and spaces, each part
+    between slashes beginning with a letter, a digit or _; every other character becomes _.
+    """
+    return _BAD_BEGINNING.sub("_", _UNWANTED.sub("_", name))[:_MAX_KEY].rstrip("/")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headrace_trainer.json_numbers import to_json
 from headrace_trainer.launcher.metrics import Metric
 
 METRICS_PER_BATCH = 1000
@@ -87,7 +88,7 @@ class MLflow:
 
     def log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
         """At most METRICS_PER_BATCH. MLflow keeps one of two that are equal in key, value, time and step."""
-        values = [{"key": m.key, "value": _number(m.value), "timestamp": m.time, "step": m.step} for m in metrics]
+        values = [{"key": m.key, "value": to_json(m.value), "timestamp": m.time, "step": m.step} for m in metrics]
         self._post("runs/log-batch", {"run_id": run_id, "metrics": values})
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
@@ -157,12 +158,3 @@ def _run(data: Mapping[str, Any]) -> Run:
 
 def _pairs(values: Mapping[str, str], longest: int) -> list[dict[str, str]]:
     return [{"key": key, "value": value[:longest]} for key, value in values.items()]
-
-
-def _number(value: float) -> float | str:
-    """JSON has no NaN and no infinities; the protobuf's JSON form has them as texts."""
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value

@@ -5,12 +5,12 @@ Owned by the main thread. Nothing is decided here.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from headrace_trainer.json_numbers import to_json
 from headrace_trainer.launcher.checkpoints import Stored
 from headrace_trainer.launcher.config import PROTOCOL
 from headrace_trainer.launcher.failures import Failure, Reason
@@ -133,6 +133,6 @@ class Report:
         return shown
 
 
-def _short(value: float) -> float:
+def _short(value: float) -> float | str:
     """The exact value is in MLflow; the record is small."""
-    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else value
+    return to_json(float(f"{value:.{_SIGNIFICANT_DIGITS}g}"))

@@ -1,8 +1,21 @@
-"""No (key, step) of one run means two things, and a queue on disk loses nothing."""
+"""No (key, step) of one run means two things, NaN stays NaN, and a queue on disk loses nothing."""
 
-from headrace_trainer.launcher.messages import Epoch, Evaluate, Fit, Step
+import json
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace_trainer.child.messages import in_json
+from headrace_trainer.launcher.messages import Epoch, Evaluate, Fit, Step, parse_message
 from headrace_trainer.launcher.metrics import Base, Metric, MetricLog
+from headrace_trainer.launcher.report import Report
 from headrace_trainer.launcher.spool import Spool
+
+GATE_METRIC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.: -]*(/[A-Za-z0-9_][A-Za-z0-9_.: -]*)*")
+"""METRIC_PATTERN of operator/headrace/api/scalars.py, which the tests there hold to the same names."""
 
 
 def train(log, fit, steps):
@@ -56,9 +69,9 @@ def test_evaluations_are_numbered():
 
 def test_a_name_that_mlflow_would_refuse_is_changed():
     log = MetricLog()
-    logged = log.step(Step(fit=0, epoch=0, step=1, time=1, metrics={"top@5 (é)": 1.0, "loss": float("nan")}))
-    assert [metric.key for metric in logged] == ["top_5 ___", "loss"]
-    assert log.latest == {"top_5 ___": 1.0}  # what is not a number is for MLflow only
+    logged = log.step(Step(fit=0, epoch=0, step=1, time=1, metrics={"top@5 (é)": 1.0, "/a//b": 2.0, "": 3.0}))
+    assert [metric.key for metric in logged] == ["top_5 ___", "_/a/_/b", "_"]
+    assert log.latest == {"top_5 ___": 1.0, "_/a/_/b": 2.0, "_": 3.0}
 
 
 def test_the_spool_gives_back_in_order_what_it_was_given_and_shrinks(tmp_path):
@@ -75,3 +88,38 @@ def test_the_spool_gives_back_in_order_what_it_was_given_and_shrinks(tmp_path):
     spool.take(second)
     assert spool.is_empty
     assert (tmp_path / "spool").stat().st_size == 0
+
+
+@given(st.text(max_size=140))
+def test_every_name_that_is_written_can_be_named_by_a_gate(name):
+    [metric] = MetricLog().step(Step(fit=0, epoch=0, step=1, time=1, metrics={name: 0.5}))
+    assert GATE_METRIC.fullmatch(metric.key)
+    assert len(metric.key) <= 128
+
+
+@given(st.from_regex(GATE_METRIC, fullmatch=True).filter(lambda name: len(name) <= 123))
+def test_a_name_that_a_gate_may_have_is_written_as_it_is(name):
+    log = MetricLog()
+    assert log.step(Step(fit=0, epoch=0, step=1, time=1, metrics={name: 0.5}))[0].key == name
+    assert log.evaluate(Evaluate({name: 0.5}), time=1)[0].key == f"eval_{name}"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_finite_number_is_told_as_what_it_is(value):
+    """From the script's process to the run, to /progress and to the record, in JSON that every parser reads."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    line = json.dumps(
+        {"type": "epoch", "fit": 0, "epoch": 4, "step": 50, "time": 1, "metrics": in_json({"loss": value})}
+    )
+    report = Report(worker=0)
+    report.metrics.epoch(Epoch(fit=0, epoch=0, step=10, time=1, metrics={"loss": 0.5, "val_loss": 0.5}))
+
+    [logged] = report.metrics.epoch(parse_message(line.encode()))
+
+    assert str(logged.value) == str(value)
+    for told in (report.as_record(), report.as_progress()):
+        name = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+        assert json.loads(json.dumps(told), parse_constant=refuse)["metrics"] == {"loss": name, "val_loss": 0.5}

@@ -76,6 +76,27 @@ def test_an_attempt_that_was_cut_off_and_trains_on_writes_nothing_once_a_later_o
     assert (run["info"]["status"], tags_of(run)["headrace.attempt"]) == ("FINISHED", "2")
 
 
+def test_nan_is_nan_in_the_run_and_in_the_record(launch, mlflow, tracking):
+    script = """
+from standin_child import *
+train(2)
+say("epoch", fit=0, epoch=1, step=4, time=now(), metrics={"loss": "NaN", "val_loss": "Infinity", "prc:auc": 0.5})
+say("evaluate", metrics={"top@5": 0.5, "a//b": 1})
+"""
+    launched = launch(script, config={"tracking": tracking})
+    assert launched.wait() == 0, launched.log
+
+    assert {k: v for k, v in launched.record["metrics"].items() if k in ("loss", "val_loss")} == {
+        "loss": "NaN",
+        "val_loss": "Infinity",
+    }
+    [run] = mlflow.runs(tracking["experimentId"])
+    values = {metric["key"]: metric["value"] for metric in run["data"]["metrics"]}
+    assert values["epoch/loss"] == "NaN"
+    assert float(values["val_loss"]) > 1e308  # a SQL store keeps infinity as the largest float
+    assert {"epoch/prc:auc", "eval_top_5", "eval_a/_/b"} <= values.keys()
+
+
 def made_by_attempt(mlflow, tracking, attempt, **metrics):
     """The run as an attempt has left it; `metrics` are the steps that it has logged of each key."""
     tags = [{"key": "headrace.uid", "value": "uid-1"}, {"key": "headrace.attempt", "value": str(attempt)}]

@@ -1,0 +1,24 @@
+"""What the operator makes of its environment variables."""
+
+import pytest
+
+from headrace.settings import Settings, SettingsError
+
+NEEDED = {"HEADRACE_OPERATOR_NAMESPACE": "headrace-system", "HEADRACE_TRAINER_IMAGE": "trainer:1"}
+
+
+@pytest.mark.parametrize("name", ["HEADRACE_MLFLOW_URL", "HEADRACE_MLFLOW_PUBLIC_URL", "HEADRACE_S3_ENDPOINT"])
+def test_a_url_with_credentials_is_refused_without_repeating_them(name):
+    with pytest.raises(SettingsError, match=name) as refused:
+        Settings.from_environment(NEEDED | {name: "https://admin:secret@mlflow.example.com"})
+
+    assert "secret@" not in str(refused.value)
+
+
+def test_labels_of_clients_are_read_and_what_is_no_label_is_refused():
+    assert Settings.from_environment(NEEDED | {"HEADRACE_MODEL_CLIENTS": "a/b=c, d="}).model_clients == {
+        "a/b": "c",
+        "d": "",
+    }
+    with pytest.raises(SettingsError, match="HEADRACE_MODEL_CLIENTS"):
+        Settings.from_environment(NEEDED | {"HEADRACE_MODEL_CLIENTS": "c"})
