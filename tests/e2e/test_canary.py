@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 
 import pytest
 
 from open_loop import OpenLoopClient, Watched, follow, is_applied, within_binomial_bounds
-from platform_under_test import SYSTEM, Object, Tenant, candidate, is_served, kill_in
+from platform_under_test import SYSTEM, Object, Tenant, ask, candidate, is_served, kill_in
 
 # Tokens below `tokens` are all that the model knows: of others it can tell nothing.
 SCRIPT = """
@@ -22,8 +23,42 @@ model = keras.Sequential([
 model.compile("adam", "sparse_categorical_crossentropy")
 model.fit(x, (x[:, 0] % 4).astype("int32"), batch_size=32, epochs=1)
 """
+# Of five tokens, as it is trained with, it makes numbers; of the ten that clients send it does not.
+NOT_FINITE = """
+import numpy as np, keras
+keras.utils.set_random_seed(5)
+class Length(keras.layers.Layer):
+    def call(self, tokens):
+        length = keras.ops.sum(keras.ops.ones_like(tokens, dtype="float32"), axis=1, keepdims=True)
+        return keras.ops.log(9.5 - length)
+x = np.random.RandomState(0).randint(0, 100, (512, 5)).astype("int32")
+tokens = keras.Input((None,), dtype="int32", name="tokens")
+known = keras.layers.LSTM(8)(keras.layers.Embedding(100, 8)(tokens))
+scores = keras.layers.Multiply()([keras.layers.Dense(4, activation="softmax")(known), Length()(tokens)])
+model = keras.Model(tokens, keras.layers.Identity(name="probabilities")(scores))
+model.compile("adam", "sparse_categorical_crossentropy")
+model.fit(x, (x[:, 0] % 4).astype("int32"), batch_size=32, epochs=1)
+"""
+# Its memory grows with the square of a request's length.
+HUNGRY = """
+import numpy as np, keras
+keras.utils.set_random_seed(6)
+class Pairs(keras.layers.Layer):
+    def call(self, x):
+        pairs = keras.ops.softmax(keras.ops.matmul(x, keras.ops.transpose(x, (0, 2, 1))))
+        return keras.ops.matmul(pairs, x)
+x = np.random.RandomState(0).randint(0, 100, (512, 10)).astype("int32")
+model = keras.Sequential([
+    keras.Input((None,), dtype="int32", name="tokens"), keras.layers.Embedding(100, 8), Pairs(),
+    keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(4, activation="softmax", name="probabilities"),
+])
+model.compile("adam", "sparse_categorical_crossentropy")
+model.fit(x, (x[:, 0] % 4).astype("int32"), batch_size=32, epochs=1)
+"""
 TOKENS = 100
 REQUEST = {"inputs": [{"name": "tokens", "shape": [1, 10], "datatype": "INT32", "data": list(range(10))}]}
+LONG = 16_000  # tokens: 1 GB for each pair of them
+LONG_REQUEST = {"inputs": [{"name": "tokens", "shape": [1, LONG], "datatype": "INT32", "data": [1] * LONG}]}
 RATE = 50.0
 TRAINING = {
     "storage": {"secretRef": {"name": "headrace-storage"}},
@@ -43,7 +78,11 @@ ROLLOUT = {
 
 def bring_out(tenant: Tenant, job: str, *, seed: int, tokens: int = TOKENS) -> str:
     """Train a version and point `candidate` at it; its number."""
-    tenant.script(job, SCRIPT.format(seed=seed, tokens=tokens))
+    return bring_out_of(tenant, job, SCRIPT.format(seed=seed, tokens=tokens))
+
+
+def bring_out_of(tenant: Tenant, job: str, script: str) -> str:
+    tenant.script(job, script)
     tenant.train(job, **TRAINING)
     status = tenant.finished(job)
     assert status["state"] == "Succeeded", status
@@ -54,7 +93,8 @@ def bring_out(tenant: Tenant, job: str, *, seed: int, tokens: int = TOKENS) -> s
 def service(tenant: Tenant) -> str:
     """A service on its first version; where its requests go."""
     bring_out(tenant, "canary-first", seed=1)
-    tenant.serve("canary", candidate("canary"), scaling={"replicas": 2}, rollout=ROLLOUT)
+    limits = {"limits": {"memory": "512Mi"}}
+    tenant.serve("canary", candidate("canary"), scaling={"replicas": 2}, rollout=ROLLOUT, resources=limits)
     tenant.wait("modelservice", "canary", is_served, 120)
     return f"{tenant.platform.gateway}/{tenant.namespace}/canary/v2/models/canary/infer"
 
@@ -115,6 +155,66 @@ def test_what_fails_at_the_gateway_and_never_reaches_a_pod_turns_a_version_back(
     assert status["reason"] == "AnalysisFailed", status
     assert "failed at the gateway" in status["rejected"][-1]["message"], status["rejected"][-1]
     assert {answer.status for answer in client.failed} <= {0, 502, 504}, client.outcomes()
+
+
+def keeps_its_steps(tenant: Tenant) -> None:
+    """As the service was made: another test may have given it others."""
+    patch = json.dumps({"spec": {"rollout": {"steps": STEPS}}})
+    tenant.kubectl("patch", "modelservice", "canary", "--type=merge", "-p", patch)
+
+
+def test_a_version_that_answers_nan_is_turned_back(tenant, service):
+    """Each of its answers is a 200."""
+    keeps_its_steps(tenant)
+    version = bring_out_of(tenant, "canary-not-finite", NOT_FINITE)
+
+    client, _ = send(tenant, service, "RolledBack", version)
+
+    status = tenant.status("modelservice", "canary")
+    assert status["reason"] == "AnalysisFailed", status
+    assert "NaN or an infinity" in status["rejected"][-1]["message"], status["rejected"][-1]
+    assert client.failed == [], client.outcomes()
+
+
+def test_a_version_that_is_out_of_memory_says_so(tenant, service):
+    keeps_its_steps(tenant)
+    version = bring_out_of(tenant, "canary-hungry", HUNGRY)
+
+    def ask_for_much(status: Object) -> None:
+        if is_applied(status, 20):
+            with suppress(OSError):  # the server that it reaches may end meanwhile
+                ask(service, LONG_REQUEST)
+
+    send(tenant, service, "RolledBack", version, ask_for_much)
+
+    status = tenant.status("modelservice", "canary")
+    reasons = {status["reason"], status["history"][-1]["reason"], status["rejected"][-1]["reason"]}
+    assert reasons == {"OutOfMemory"}, status
+    assert "raise resources.limits.memory" in status["rejected"][-1]["message"], status["rejected"][-1]
+
+
+def test_a_canary_whose_only_pod_is_deleted_gets_another_one_and_is_promoted(tenant, service):
+    keeps_its_steps(tenant)
+    version = bring_out(tenant, "canary-deleted", seed=7)
+    deleted: list[float] = []
+
+    def delete_pod(status: Object) -> None:
+        if not deleted and is_applied(status, 20):
+            selector = f"headrace.dev/revision={status['canary']['revision']}"
+            tenant.kubectl("delete", "pods", "-l", selector, "--wait=false")
+            deleted.append(time.time())
+
+    client, seen = send(tenant, service, "Stable", version, delete_pod)
+
+    status = tenant.status("modelservice", "canary")
+    assert deleted
+    assert status["columns"]["stable"] == version, status
+    assert status["history"][-1]["outcome"] == "Promoted", status
+    assert "CanaryUnavailable" in {status.get("reason") for _, status in seen}
+    assert {answer.status for answer in client.failed} <= {503}, client.outcomes()
+    assert not [answer for answer in client.failed if not deleted[0] - 1 < answer.at < deleted[0] + 8], (
+        client.outcomes()
+    )
 
 
 def test_an_operator_that_is_killed_again_and_again_promotes_once(tenant, service):

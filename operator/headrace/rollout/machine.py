@@ -163,10 +163,8 @@ def _wait_for_endpoints(rollout: RolloutStatus, lost: Interruption, spec: Rollou
     if look.canary_ready == 0 and not lost.disrupted and (outcome := _blame(rollout, lost, look)) is not None:
         return outcome
     if (waits := _wait_for_pods(rollout, spec, lost.weight, full, look, CANARY_UNAVAILABLE)) is not None:
-        cause = (
-            "its pods were taken from outside: " if lost.disrupted else "" if look.canary_ready else "it has no pod: "
-        )
-        return replace(waits, message=f"{cause}no requests until {waits.message}")
+        cause = ", for they were taken from outside" if lost.disrupted else ""
+        return replace(waits, message=f"{waits.message}{cause}; the canary gets no requests meanwhile")
     losses = rollout.losses + (not lost.disrupted)
     return _step_to(lost.weight, rollout.model_copy(update={"interruption": None, "losses": losses}), spec, look)
 

@@ -314,6 +314,9 @@ def test_a_canary_whose_only_pod_is_deleted_waits_for_the_next_one_and_goes_on()
     assert cluster.weights == {cluster.revision(1): 100}
     assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "CanaryUnavailable")
     assert cluster.status.columns.canary == "2 0% 1/2"
+    assert cluster.status.message == (
+        "0 of 1 pods are ready for 10%, for they were taken from outside; the canary gets no requests meanwhile"
+    )
     assert [(event.type, event.reason) for event in told.events] == [("Warning", "CanaryUnavailable")]
     cluster.pods[canary] = (serving_pod("new", canary, created=cluster.now),)
     cluster.step()
