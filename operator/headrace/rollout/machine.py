@@ -158,8 +158,6 @@ def _wait_for_endpoints(rollout: RolloutStatus, lost: Interruption, spec: Rollou
     """Then it gets the same weight again."""
     lost = lost.model_copy(update={"disrupted": lost.disrupted or look.disrupted or look.replaced})
     rollout = rollout.model_copy(update={"interruption": lost})
-    if look.disrupted:  # nobody can make pods while they are still being taken
-        rollout = rollout.model_copy(update={"ready_by": look.now + spec.progress_deadline})
     if look.canary_ready == 0 and not lost.disrupted and (outcome := _blame(rollout, lost, look)) is not None:
         return outcome
     if (waits := _wait_for_pods(rollout, spec, lost.weight, full, look, CANARY_UNAVAILABLE)) is not None:
@@ -317,17 +315,18 @@ def _step_to(weight: int, rollout: RolloutStatus, spec: Rollout, look: Look) -> 
 def _wait_for_pods(
     rollout: RolloutStatus, spec: Rollout, weight: int, full: int, look: Look, waiting: str
 ) -> Outcome | None:
-    """None when the pods for a weight are ready. A wait for them has a deadline, which is no platform's to use up."""
+    """None when the pods for a weight are ready. A wait for them has a deadline, which is nobody else's to use up."""
     needed = replicas_for(weight, full)
     if look.canary_ready >= needed:
         return None
     deadline = rollout.ready_by or look.now + spec.progress_deadline
     waits = rollout.model_copy(update={"ready_by": deadline})
     message = f"{look.canary_ready} of {needed} pods are ready for {weight}%"
-    if look.problem is not None and look.problem.is_platforms:
+    blocked = look.problem if look.problem is not None and look.problem.is_platforms else None
+    if blocked is not None or look.disrupted:
         if look.now >= deadline - spec.progress_deadline / 2:  # what is mended in the end has time to start
             waits = rollout.model_copy(update={"ready_by": look.now + spec.progress_deadline})
-        return Outcome(Decision.GO_ON, waits, look.problem.reason, message)
+        return Outcome(Decision.GO_ON, waits, blocked.reason if blocked else waiting, message)
     if _is_over(deadline, spec.progress_deadline, look):
         return Outcome(Decision.ROLL_BACK, waits, "ProgressDeadlineExceeded", message)
     return Outcome(Decision.GO_ON, waits, waiting, message)

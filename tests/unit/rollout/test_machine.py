@@ -226,6 +226,14 @@ def test_a_disruption_that_lasts_uses_up_no_deadline():
         assert walk.look(seconds=60, ready=0, disrupted=True).decision is Decision.GO_ON
 
 
+def test_pods_that_are_taken_before_the_first_weight_use_up_no_deadline_either():
+    walk = Walk(spec(20))
+    for _ in range(40):
+        assert walk.look(seconds=60, ready=0, disrupted=True).decision is Decision.GO_ON
+
+    assert walk.look(seconds=299, ready=0).decision is Decision.GO_ON
+
+
 def test_a_disruption_that_is_seen_late_is_one_all_the_same():
     """A node that shuts down ends the container first, and says so afterwards."""
     walk = holding(20)
