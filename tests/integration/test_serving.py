@@ -57,6 +57,7 @@ class Bench:
         self.now = datetime.now(UTC)
         self.broken: set[str] = set()  # revisions whose pods run out of memory
         self.gateway_refuses = False
+        self.settings = IMAGES
 
     # -- what the user does --------------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class Bench:
         return await self.status(name)
 
     def operator(self, client: KubeClient | None = None) -> ServingReconciler:
-        return ServingReconciler(client or self.client, self.http, IMAGES, None, None, now=lambda: self.now)
+        return ServingReconciler(client or self.client, self.http, self.settings, None, None, now=lambda: self.now)
 
     async def until(self, condition: Callable[[Status], bool], name: str = "text") -> Status:
         for _ in range(PASSES):
@@ -363,6 +364,22 @@ def test_a_canary_whose_only_pod_is_deleted_goes_on_with_the_next_one(drive):
         status = await bench.until(serves(2))
         assert status["stable"]["revision"] == canary
         assert "rejected" not in status
+
+    drive(scenario)
+
+
+def test_a_weight_counts_as_applied_when_a_slow_gateway_has_had_its_time(drive):
+    async def scenario(bench: Bench) -> None:
+        bench.settings = replace(IMAGES, gateway_throttle=timedelta(seconds=10))
+        await bench.train(1)
+        await bench.create(scaling={"replicas": 1})
+        await bench.until(is_stable)
+        await bench.train(2)
+        await bench.until(lambda status: (status.get("rollout") or {}).get("desiredWeight") == 50)
+        asked = bench.now
+        await bench.until(lambda status: (status.get("rollout") or {}).get("appliedWeight") == 50)
+
+        assert bench.now - asked >= timedelta(seconds=20)
 
     drive(scenario)
 
