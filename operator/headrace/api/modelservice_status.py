@@ -116,7 +116,7 @@ class RolloutStatus(Model):
     ready_by: Annotated[Time | None, Schema("When the canary's next pods have to be ready.")] = None
     canary_requests: Annotated[Count, Schema("Requests of the canary that the last look counted.")] = 0
     interruption: Annotated[Interruption | None, Schema("The canary has lost its last ready pod.")] = None
-    losses: Annotated[Count, Schema("Times that it did, and nobody had taken its pods.")] = 0
+    losses: Annotated[Count, Schema("Times that the canary lost its last ready pod, and nobody had taken it.")] = 0
     baselines: Annotated[
         tuple[Baseline, ...], Schema("Each pod's counters when the weight was applied.", maxItems=64, **list_map("pod"))
     ] = ()
