@@ -4,23 +4,16 @@ cluster showing it, and hurts nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from headrace_local.errors import LocalClusterError
 from platform_under_test import SYSTEM, Object, Tenant, ask, candidate, condition, is_served, model_service
+from published import adds, publish
 
-SIGNATURE = {
-    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
-    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}],
-}
 REQUEST = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}]}
 OWNED_KINDS = (
     "jobs,pods,services,configmaps,deployments,replicasets,poddisruptionbudgets,networkpolicies,controllerrevisions,"
@@ -36,35 +29,6 @@ model.compile("adam", "mse")
 slow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(pause))
 model.fit(x, x.sum(1, keepdims=True), batch_size=8, epochs=4, callbacks=[slow], verbose=2)
 """
-
-
-def adds(constant: float) -> bytes:
-    """An ONNX model that answers x + constant."""
-    free: Any = ["rows", 1]
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "constant"], ["y"])],
-        "adds",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, free)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, free)],
-        [numpy_helper.from_array(np.array([constant], "float32"), "constant")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    return bytes(model.SerializeToString())
-
-
-def publish(tenant: Tenant, name: str, model: bytes) -> str:
-    """The artifact as a TrainingJob would leave it, with a manifest that is right; its uri."""
-    files = {"onnx/model.onnx": model, "signature.json": json.dumps(SIGNATURE).encode()}
-    listed = [
-        {"path": path, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-        for path, content in files.items()
-    ]
-    manifest = {"files": listed, "formats": {"ONNX": "onnx"}, "protocol": 1}
-    files["manifest.json"] = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
-    s3 = tenant.s3()
-    for path, content in files.items():
-        s3.put_object(Bucket=tenant.namespace, Key=f"bad-input/{name}/{path}", Body=content)
-    return f"s3://{tenant.namespace}/bad-input/{name}"
 
 
 def has(kind: str, value: str, reason: str) -> Callable[[Object], bool]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
-from test_bad_input import adds, publish, until_it_answers
-
-from platform_under_test import Tenant, is_served
+from platform_under_test import Tenant, ask, is_served
+from published import adds, publish
 
 SCRIPT = """
 import json, os, pathlib, sys
@@ -65,4 +65,9 @@ def test_a_model_at_a_place_with_dollar_signs_is_served(tenant: Tenant) -> None:
     tenant.serve("text", {"uri": uri})
 
     tenant.wait("modelservice", "text", is_served, 120)
-    assert until_it_answers(tenant, f"/{tenant.namespace}/text", "text") == (200, 2.0)
+    request = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}]}
+    deadline = time.monotonic() + 15
+    while (said := ask(f"{tenant.platform.gateway}/{tenant.namespace}/text/v2/models/text/infer", request))[0] != 200:
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
+    assert said[1]["outputs"][0]["data"] == [2.0]
