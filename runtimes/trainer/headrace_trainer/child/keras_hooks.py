@@ -1,10 +1,10 @@
-"""Puts Headrace around Keras' training methods; called once, right after the script has imported Keras."""
+"""Puts Headrace around Keras' training methods; called once, when the script has imported Keras on
+TensorFlow, and nothing of it has run yet."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from typing import Any
 
 import keras
@@ -22,13 +22,6 @@ from headrace_trainer.child.session import Session, Trained
 
 def install(session: Session) -> None:
     """Replaces fit, evaluate, predict, train_on_batch and the optimizer's apply by ones that tell the session."""
-    if keras.backend.backend() != "tensorflow":
-        backend = keras.backend.backend()
-        print(
-            f"headrace: Keras runs on {backend}; only TensorFlow is followed: no progress, no checkpoints",
-            file=sys.stderr,
-        )
-        return
     fits = Fits(session)
     follow_batches()
     DataOrder(session.settings.seed, fits.claim, fits.resume).install()

@@ -23,6 +23,8 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras.src.losses import loss as loss_module
 from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 
+from headrace_trainer.child.refusal import Refusal
+
 KNOWN_KERAS = ("3.15.",)
 _VOTE_SECONDS = 0.25
 _MOST_STEPS_BETWEEN_VOTES = 64
@@ -32,10 +34,10 @@ def scope() -> AbstractContextManager[object]:
     """Joins the cluster that TF_CONFIG names; the script runs inside of the result."""
     if not keras.__version__.startswith(KNOWN_KERAS):
         known = ", ".join(f"{version}x" for version in KNOWN_KERAS)
-        raise RuntimeError(
+        raise Refusal(
             f"training on several workers is known to be correct with Keras {known} only, and this is "
-            f"Keras {keras.__version__}: "
-            "use the release's trainer image, or one worker"
+            f"Keras {keras.__version__}",
+            "Use the release's trainer image, or one worker.",
         )
     result: AbstractContextManager[object] = tf.distribute.MultiWorkerMirroredStrategy().scope()
     return result
