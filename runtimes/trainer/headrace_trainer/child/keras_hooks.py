@@ -8,6 +8,7 @@ import inspect
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
@@ -25,6 +26,7 @@ def install(session: Session) -> None:
     fits = Fits(session)
     follow_batches()
     DataOrder(session.settings.seed, fits.claim, fits.resume).install()
+    TensorFlowTrainer._maybe_symbolic_build = keras_workers.build_from_description
     if session.settings.workers > 1:
         keras_workers.install()
     _wrap_fit(fits)
@@ -121,15 +123,19 @@ def _wrap_train_on_batch(session: Session, fits: Fits) -> None:
         if not fits.is_running:
             session.batch_steps += 1
             if session.trained is None or session.trained.model is not self:
-                session.trained = Trained(self, tf.nest.map_structure(_spec, (x, y)))
+                given = (x,) if y is None else (x, y)
+                session.trained = Trained(self, tf.nest.map_structure(_spec, given))
         return result
 
     TensorFlowTrainer.train_on_batch = train_on_batch
 
 
 def _spec(value: Any) -> Any:
-    tensor = tf.convert_to_tensor(value)
-    return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+    """What a batch looks like, for a batch of any size; a part of it may be None."""
+    if value is None:
+        return None
+    described = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value)
+    return tf.TensorSpec((None, *described.shape[1:]), described.dtype)
 
 
 def _wrap_apply(session: Session, fits: Fits) -> None:
