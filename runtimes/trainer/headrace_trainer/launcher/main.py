@@ -191,7 +191,7 @@ class Launcher:
         self._resume = ready.resume
         if ready.resume is not None:
             self._report.checkpoint = ready.resume
-            self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base)
+            self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base, ready.resume.after)
         child = Child.start(
             environment.command(self._config, self._child_module),
             environment.environment(self._config, self._settings, ready, os.environ),
@@ -452,8 +452,8 @@ class Launcher:
         if self._uploader is not None:
             if self._tracker is not None:
                 self._tracker.leave_unsent(checkpoint.folder)
-            base = self._report.metrics.base_of(checkpoint.fit)
-            self._uploader.submit(Upload(checkpoint, base, self._report.progress.steps_per_epoch))
+            base, after = (self._report.metrics.base_of(fit) for fit in (checkpoint.fit, checkpoint.fit + 1))
+            self._uploader.submit(Upload(checkpoint, base, after, self._report.progress.steps_per_epoch))
 
     def _went_on(self, resume: Resume) -> None:
         if self._resume is None:
