@@ -15,6 +15,7 @@ from headrace_trainer.child.checkpoint import Checkpoint, CheckpointError, Posit
 from headrace_trainer.child.imports import AfterImport
 from headrace_trainer.child.messages import Messages, milliseconds
 from headrace_trainer.child.refusal import Refusal, refuse
+from headrace_trainer.child.script_files import ScriptFiles
 from headrace_trainer.child.session import Session
 from headrace_trainer.child.settings import Settings, SettingsError
 from headrace_trainer.child.stopping import Stop
@@ -71,18 +72,34 @@ def _open_session(settings: Settings) -> Session:
             fields = {"fit": position.fit, "epoch": position.epoch, "step": position.step, "time": milliseconds()}
             messages.send("checkpoint", dir=str(folder), **fields)
 
-        writer = Writer(directory, on_written)
+        writer = Writer(directory, on_written, lambda message: messages.warn("checkpoint", message))
 
     def finish() -> None:
         if writer is not None:
             writer.wait(_WRITE_SECONDS)
         messages.flush()
 
+    files = _script_files(settings, messages, writer)
     before = _read_checkpoint(settings, messages)
-    if before is not None and writer is not None and directory is not None:
-        for index, fit in enumerate(before.finished):
-            checkpoint.keep(directory, index, fit)
-    return Session(settings, messages, Stop(finish), writer, before)
+    if before is not None:
+        assert settings.resume_directory is not None
+        files.go_on_from(settings.resume_directory / checkpoint.FILES, before.snapshot.files)
+        if writer is not None:
+            for index, fit in enumerate(before.finished):
+                writer.keep(index, fit)
+    return Session(settings, messages, Stop(finish), writer, before, files)
+
+
+def _script_files(settings: Settings, messages: Messages, writer: Writer | None) -> ScriptFiles:
+    trace = settings.previous_steps_file
+    ours = [settings.checkpoint_directory, settings.resume_directory, settings.export_directory, trace and trace.parent]
+    directory = settings.checkpoint_directory
+    return ScriptFiles(
+        Path.cwd(),
+        [path for path in ours if path is not None],
+        None if writer is None or directory is None else checkpoint.copies(directory),
+        lambda message: messages.warn("files", message),
+    )
 
 
 def _read_checkpoint(settings: Settings, messages: Messages) -> Checkpoint | None:
