@@ -1,5 +1,6 @@
-"""Puts Headrace around Keras' training methods; called once, when the script has imported Keras on
-TensorFlow, and nothing of it has run yet."""
+"""Puts Headrace around Keras' training methods; called once, when the script has imported Keras on TensorFlow, and
+nothing of it has run yet.
+"""
 
 from __future__ import annotations
 
