@@ -63,7 +63,7 @@ class Attempt(Model):
 
 
 class Progress(Model):
-    """How far the training is."""
+    """How far the training is, in the fit that is under way: how many follow nobody knows."""
 
     percent: Annotated[int | None, Schema("Share of the steps done, in percent.", minimum=0, maximum=100)] = None
     eta_seconds: Annotated[Count | None, Schema("Seconds until the last step, at the present pace.")] = None
@@ -71,6 +71,7 @@ class Progress(Model):
     epochs: Annotated[Count | None, Schema("Number of epochs.")] = None
     step: Annotated[Count | None, Schema("Steps done.")] = None
     steps: Annotated[Count | None, Schema("Steps in all.")] = None
+    fit: Annotated[Count | None, Schema("Which `fit` of the script is under way, from 1.")] = None
 
 
 class Worker(Model):

@@ -73,7 +73,9 @@ class Resume:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training has come. None where it is not known."""
+    """How far training has come, in the fit of the script (the first is 0) that is under way. None where it is not
+    known.
+    """
 
     percent: float | None = None
     eta_seconds: int | None = None
@@ -81,6 +83,7 @@ class Progress:
     epochs: int | None = None
     step: int | None = None
     steps: int | None = None
+    fit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ def parse_progress(data: Any) -> Progress:
         epochs=_count(data.get("epochs")),
         step=_count(data.get("step")),
         steps=_count(data.get("steps")),
+        fit=_count(data.get("fit")),
     )
 
 

@@ -60,6 +60,7 @@ def _take(
             epochs=progress.epochs,
             step=progress.step,
             steps=progress.steps,
+            fit=None if progress.fit is None else progress.fit + 1,
         )
     if metrics:
         changes["metrics"] = {name: format_decimal(value) for name, value in sorted(metrics.items())}
@@ -141,15 +142,8 @@ def _columns(job: TrainingJob, status: TrainingJobStatus) -> Columns:
     workers = job.spec.strategy.workers
     running = sum(worker.phase == "Running" for worker in status.workers)
     gate = status.model.gate if status.model else None
-    percent = (
-        "100%"
-        if status.state is State.SUCCEEDED
-        else f"{progress.percent}%"
-        if progress and progress.percent is not None
-        else "-"
-    )
     return Columns(
-        progress=percent,
+        progress="100%" if status.state is State.SUCCEEDED else _percent(progress),
         eta=_short(progress.eta_seconds)
         if progress and progress.eta_seconds and status.state is State.RUNNING
         else "-",
@@ -194,3 +188,10 @@ def _short(seconds: int) -> str:
         return f"{minutes}m"
     hours = minutes // 60
     return f"{hours}h{minutes % 60}m" if hours < 24 else f"{hours // 24}d{hours % 24}h"
+
+
+def _percent(progress: Progress | None) -> str:
+    """Of the whole script while it has called `fit` once; from then on it says of which fit."""
+    if progress is None or progress.percent is None:
+        return "-"
+    return f"{progress.percent}% of fit {progress.fit}" if progress.fit and progress.fit > 1 else f"{progress.percent}%"

@@ -1,6 +1,7 @@
 """Both halves, with TensorFlow, MLflow and S3: a plain Keras script is stopped, and goes on in the next attempt."""
 
 import json
+import os
 import signal
 
 from trainer_support import wait_until
@@ -62,3 +63,50 @@ def test_a_stopped_keras_script_goes_on_exactly_and_delivers_its_model(launch, s
     prefix = record["model"]["uri"].removeprefix(f"s3://{bucket}/")
     manifest = json.loads(s3.get(bucket, f"{prefix}/manifest.json"))
     assert {"onnx/model.onnx", "signature.json", "tensorflow/saved_model.pb"} <= {f["path"] for f in manifest["files"]}
+
+
+LOOP = """
+import os, time
+import keras, numpy as np
+
+print("process", os.getpid())
+rng = np.random.default_rng(7)
+x = rng.normal(size=(64, 8)).astype("float32")
+y = x.sum(axis=1, keepdims=True)
+model = keras.Sequential([keras.Input((8,), name="features"), keras.layers.Dense(1, name="sum")])
+model.compile("adam", "mse")
+best = keras.callbacks.ModelCheckpoint("best.weights.h5", save_weights_only=True, save_best_only=True)
+for number in range(6):
+    model.fit(x, y, batch_size=16, epochs=1, validation_split=0.25, callbacks=[best])
+    model.evaluate(x, y)
+    time.sleep(float(os.environ.get("SLOW", "0")))
+model.load_weights("best.weights.h5")
+model.evaluate(x, y)
+"""
+
+
+def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(launch, s3, mlflow):
+    bucket = s3.bucket()
+    tracking = mlflow.experiment("loop", f"s3://{bucket}/mlflow")
+    config = {
+        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
+        "tracking": tracking,
+        "checkpoint": {"uri": f"s3://{bucket}/checkpoints/uid", "intervalSeconds": 300, "keep": 2},
+    }
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    child = "headrace_trainer.child"
+    first = launch(LOOP, config=config, child=child, env={**quiet, "SLOW": "4"})
+    wait_until(lambda: first.progress.get("checkpoint", {}).get("fit") == 2, 300, "the third fit is kept")
+    script = int(first.log.split("process ")[1].split()[0])
+    first.process.kill()
+    os.kill(script, signal.SIGKILL)
+    first.wait()
+
+    second = launch(LOOP, config=config, child=child, attempt=2, env=quiet)
+    assert second.wait(300) == 0, second.log
+    assert second.record["resume"]["fit"] == 2
+    [run] = mlflow.runs(tracking["experimentId"])
+    steps = {key: [m["step"] for m in mlflow.history(run["info"]["run_id"], key)] for key in ("epoch/loss", "val_loss")}
+    assert steps == {"epoch/loss": [1, 2, 3, 4, 5, 6], "val_loss": [1, 2, 3, 4, 5, 6]}
+    assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "loss")] == list(range(1, 19))
+    assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "eval_loss")] == list(range(1, 8))

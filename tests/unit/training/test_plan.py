@@ -294,6 +294,15 @@ def test_a_training_that_never_diverged_has_no_such_condition():
     assert "Diverged" not in [c["type"] for c in trains_with(under_way(), loss=0.5).status["conditions"]]
 
 
+@pytest.mark.parametrize(("fit", "shown"), [(0, "100%"), (12, "100% of fit 13")])
+def test_progress_is_said_for_the_fit_that_it_is_of(fit, shown):
+    live = Live("Training", Progress(100.0, 0, 1, 1, 8, 8, fit=fit), {}, None, None, None, {})
+
+    status = look(training_job(under_way()), Observed((batch_job(),), (pod(0), pod(1)), None, live)).status
+
+    assert (status["columns"]["progress"], status["progress"]["fit"]) == (shown, fit + 1)
+
+
 @pytest.mark.parametrize(
     ("conditions", "reason", "word"),
     [

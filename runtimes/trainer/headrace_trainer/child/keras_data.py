@@ -108,7 +108,7 @@ class _SeededArrays:
         # The script's own seed, where it has set one, decides about its data as well.
         own = get_random_seed()
         self._base = ((seed if own is None else own) % 2**31) * 1_000_003 + run.index
-        self._is_distributed = isinstance(self._strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        self._is_distributed = self._strategy.num_replicas_in_sync > 1
         if not self._is_distributed:
             self._order = tf.Variable([self._base, 0], dtype=tf.int64, trainable=False)
             self._dataset = self._shuffled(self._order)
@@ -125,7 +125,7 @@ class _SeededArrays:
         """The data in the order of the next pass."""
         self._run.iterators_made += 1
         if self._is_distributed:
-            # A dataset that reads a variable cannot be sharded: it is built for each pass.
+            # Each replica gets its share. A dataset that reads a variable cannot be sharded: it is built for each pass.
             order = tf.constant([self._base, self._run.iterators_made], tf.int64)
             return self._strategy.experimental_distribute_dataset(self._shuffled(order))
         self._order.assign([self._base, self._run.iterators_made])

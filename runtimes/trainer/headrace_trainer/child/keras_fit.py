@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from headrace_trainer.child import checkpoint, keras_random, keras_state, values
+from headrace_trainer.child import keras_random, keras_state, values
 from headrace_trainer.child.checkpoint import Arrays, FinishedFit, Position, Snapshot
 from headrace_trainer.child.keras_recorder import Recorder
 from headrace_trainer.child.session import FitRun, Session, Trained
@@ -92,8 +92,8 @@ class Fits:
 
     def _keep_end(self, run: FitRun, callbacks: list[Any]) -> None:
         """A checkpoint between two fits: where the script is killed from here on, this fit is not trained again."""
-        writer, directory = self._session.writer, self._session.settings.checkpoint_directory
-        if directory is None:
+        writer = self._session.writer
+        if self._session.settings.checkpoint_directory is None:
             return
         # On every worker, although one of them writes: reading a metric takes all.
         arrays: Arrays = keras_state.copy_variables(run.model)
@@ -107,13 +107,16 @@ class Fits:
         }
         if writer is None:
             return
-        checkpoint.keep(directory, run.index, FinishedFit(state, arrays))
+        writer.keep(run.index, FinishedFit(state, arrays))
+        files = self._session.capture_files()
+        if files is None:
+            return
         position = Position(run.index, max(0, run.epochs_ended - 1), 0, run.steps)
         number = self._session.steps_of_finished_fits + run.steps + run.index + 1
-        writer.submit(Snapshot(number, position, between_fits=True, state={}, arrays={}), run.index + 1)
+        writer.submit(Snapshot(number, position, True, {}, {}, files=files), run.index + 1)
 
     def _skip(self, run: FitRun, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
-        """Leaves the model, its History, the callbacks and the random numbers as the fit had left them."""
+        """Leaves the model, its History, the callbacks, the random numbers and the script's files as they were."""
         assert run.finished is not None
         state, arrays = run.finished.state, run.finished.arrays
         given = arguments.arguments.get("callbacks")
@@ -135,6 +138,7 @@ class Fits:
             callback.set_model(run.model)
         keras_state.restore_callbacks(_with_history(callbacks), state["callbacks"], arrays)
         keras_random.restore(values.decode(state["random"], arrays))
+        self._session.files.put_back()
         self._tell_skipped(run)
         return history
 

@@ -1,13 +1,15 @@
-"""Puts Headrace around Keras' training methods; called once, right after the script has imported Keras."""
+"""Puts Headrace around Keras' training methods; called once, when the script has imported Keras on TensorFlow, and
+nothing of it has run yet.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
@@ -22,16 +24,10 @@ from headrace_trainer.child.session import Session, Trained
 
 def install(session: Session) -> None:
     """Replaces fit, evaluate, predict, train_on_batch and the optimizer's apply by ones that tell the session."""
-    if keras.backend.backend() != "tensorflow":
-        backend = keras.backend.backend()
-        print(
-            f"headrace: Keras runs on {backend}; only TensorFlow is followed: no progress, no checkpoints",
-            file=sys.stderr,
-        )
-        return
     fits = Fits(session)
     follow_batches()
     DataOrder(session.settings.seed, fits.claim, fits.resume).install()
+    TensorFlowTrainer._maybe_symbolic_build = keras_workers.build_from_description
     if session.settings.workers > 1:
         keras_workers.install()
     _wrap_fit(fits)
@@ -128,15 +124,19 @@ def _wrap_train_on_batch(session: Session, fits: Fits) -> None:
         if not fits.is_running:
             session.batch_steps += 1
             if session.trained is None or session.trained.model is not self:
-                session.trained = Trained(self, tf.nest.map_structure(_spec, (x, y)))
+                given = (x,) if y is None else (x, y)
+                session.trained = Trained(self, tf.nest.map_structure(_spec, given))
         return result
 
     TensorFlowTrainer.train_on_batch = train_on_batch
 
 
 def _spec(value: Any) -> Any:
-    tensor = tf.convert_to_tensor(value)
-    return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+    """What a batch looks like, for a batch of any size; a part of it may be None."""
+    if value is None:
+        return None
+    described = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value)
+    return tf.TensorSpec((None, *described.shape[1:]), described.dtype)
 
 
 def _wrap_apply(session: Session, fits: Fits) -> None:

@@ -97,7 +97,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._exit_if_asked()
 
     def resume(self) -> None:
-        """Puts the checkpoint into the model; called when the data stands at the checkpoint's position."""
+        """Puts the checkpoint into the model, and the script's files in their places; called when the data stands at
+        the checkpoint's position.
+        """
         snapshot = self._run.resumed
         assert snapshot is not None
         keras_state.load_variables(self.model, snapshot.arrays)
@@ -106,13 +108,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.reset_metrics()
         else:
             self._last_logs = self._logs_passed_over = snapshot.state.get("logs", {})
+        self._session.files.put_back()
         self._batches = snapshot.position.batches
         self._run.resumed = None
         expected = dict(snapshot.replay)
         logged = self._session.settings.previous_steps_file
         if logged is not None:
             expected = previous_steps(logged, self._run.index, snapshot.position.step) | expected
-        self._replay = Replay(snapshot.position.step, expected)
+        self._replay = Replay(snapshot.position.step, expected, keras_state.unkept(self.model))
         self._send_resume(snapshot.position, self._replay.verdict_so_far())
         self._resumed_from = snapshot.position
 
@@ -216,7 +219,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _take(self, position: Position, overriding: Arrays) -> None:
         """Copies everything to memory; it is written when the steps after it are known, too. One that is to stop
-        trains a step more for that, and where none comes in time goes without.
+        trains these steps for that, and where they do not come in time goes without.
         """
         self._last_snapshot = time.monotonic()
         if self._session.settings.checkpoint_directory is None:
@@ -224,6 +227,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         with self._changing:
             if self._session.stop.is_leaving:
                 return None
+            files = self._session.capture_files()
             # On every worker, although one of them writes: reading a metric takes all.
             arrays = keras_state.copy_variables(self.model) | overriding
             state = {
@@ -234,7 +238,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 "logs": _numbers(self._last_logs) if position.batches else {},
             }
             number = self._session.steps_of_finished_fits + self._run.index + position.step
-            self._pending = Snapshot(number, position, between_fits=False, state=state, arrays=arrays)
+            if files is not None:
+                self._pending = Snapshot(number, position, False, state, arrays, files=files)
         return None
 
     def _complete_pending(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -243,7 +248,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 return
             self._pending.replay[step] = dict(metrics)
             is_complete = len(self._pending.replay) >= _REPLAY_STEPS
-        if is_complete or (self._session.stop.is_requested and self._workers == 1):
+        if is_complete:
             self._submit()
 
     def _submit(self) -> None:

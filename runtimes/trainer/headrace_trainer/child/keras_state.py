@@ -4,11 +4,13 @@ putting it back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from headrace_trainer.child import values
 from headrace_trainer.child.checkpoint import Arrays, CheckpointError
@@ -20,16 +22,54 @@ _COMPARISONS = {"less": keras.ops.less, "greater": keras.ops.greater}
 
 
 def variables(model: Any) -> list[Any]:
-    """All variables that training changes, each once: weights, seed generators, metrics, the optimizer's, Keras' global
-    seed.
+    """All variables that training changes, each once: weights, seed generators, metrics, the optimizer's, what the
+    model and its layers hold beside them (the optimizers of a GAN, plain tf.Variables), Keras' global seed.
     """
     everything = [*model.variables, *model.metrics_variables]
     if model.optimizer is not None:
         everything += model.optimizer.variables
+    for value in _attributes(model):
+        if isinstance(value, BaseOptimizer | tf.Module):
+            everything += value.variables
+        elif isinstance(value, tf.Variable):
+            everything.append(value)
+        elif isinstance(value, tf.random.Generator):
+            everything.append(value.state)
     seed = global_seed_state()
     if seed is not None:
         everything.append(seed)
-    return list({id(variable): variable for variable in everything}.values())
+    # One of Keras' holds one of TensorFlow's: that must not be there for itself, too.
+    found: dict[int, Any] = {}
+    for variable in everything:
+        found.setdefault(id(variable.value if isinstance(variable, keras.Variable) else variable), variable)
+    return list(found.values())
+
+
+def unkept(model: Any) -> list[str]:
+    """The attributes of the script's own layers with a state that no checkpoint holds: lookup tables that change."""
+    tables = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
+    return sorted(
+        {
+            name
+            for layer in model._flatten_layers()
+            if not type(layer).__module__.startswith("keras.")
+            for name, value in vars(layer).items()
+            if isinstance(value, tables)
+        }
+    )
+
+
+def _attributes(model: Any) -> Iterator[Any]:
+    """What a model and its layers hold, and what is in the lists and dicts that they hold."""
+    for layer in model._flatten_layers():
+        for held in vars(layer).values():
+            yield from _members(held)
+
+
+def _members(held: Any) -> Iterable[Any]:
+    if isinstance(held, list | tuple):
+        return held
+    return held.values() if isinstance(held, dict) else (held,)
 
 
 def copy_variables(model: Any) -> Arrays:
@@ -58,8 +98,9 @@ def load_variables(model: Any, arrays: Arrays) -> None:
         )
     for variable, value in zip(targets, saved, strict=True):
         if tuple(variable.shape) != value.shape:
+            name = getattr(variable, "path", variable.name)
             raise CheckpointError(
-                f"{variable.path} has shape {tuple(variable.shape)} and {value.shape} in the checkpoint: "
+                f"{name} has shape {tuple(variable.shape)} and {value.shape} in the checkpoint: "
                 "the script has changed since it was taken"
             )
         # numpy keeps types that it does not know (bfloat16) as raw bytes.
@@ -88,6 +129,9 @@ def restore_callbacks(callbacks: Sequence[Any], states: Sequence[dict[str, Any]]
                 setattr(callback, name, values.decode(value, arrays))
         if state["comparison"] is not None:
             callback.monitor_op = _COMPARISONS[state["comparison"]]
+        if isinstance(callback, keras.callbacks.CSVLogger) and callback.keys is not None:
+            # Its file has come back with its header.
+            callback.append_header = False
 
 
 def _comparison(callback: Any) -> str | None:

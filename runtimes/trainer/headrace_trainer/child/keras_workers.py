@@ -2,9 +2,9 @@
 batches.
 
 Keras 3's `fit` fails under this strategy (keras-team/keras issue 20585): its symbolic build reduces a batch that lies
-on several workers, and per-replica logs are reduced along an axis that scalars do not have. Both are replaced here,
-and the train step weighs each worker's gradients by its share of the batch, so that uneven last batches count as on
-one worker. A train step of the script's own is left alone.
+on several workers, and per-replica logs are reduced along an axis that scalars do not have. Both are replaced here
+(the build under every strategy, see `build_from_description`). The train step weighs each worker's gradients by its
+share of the batch, so that uneven last batches count as on one worker. A train step of the script's own is left alone.
 
 Saving must happen on all workers at the same step (a metric is summed over the workers when it is read), and so must
 stopping: they vote.
@@ -23,6 +23,8 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 from keras.src.losses import loss as loss_module
 from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 
+from headrace_trainer.child.refusal import Refusal
+
 KNOWN_KERAS = ("3.15.",)
 _VOTE_SECONDS = 0.25
 _MOST_STEPS_BETWEEN_VOTES = 64
@@ -32,18 +34,17 @@ def scope() -> AbstractContextManager[object]:
     """Joins the cluster that TF_CONFIG names; the script runs inside of the result."""
     if not keras.__version__.startswith(KNOWN_KERAS):
         known = ", ".join(f"{version}x" for version in KNOWN_KERAS)
-        raise RuntimeError(
+        raise Refusal(
             f"training on several workers is known to be correct with Keras {known} only, and this is "
-            f"Keras {keras.__version__}: "
-            "use the release's trainer image, or one worker"
+            f"Keras {keras.__version__}",
+            "Use the release's trainer image, or one worker.",
         )
     result: AbstractContextManager[object] = tf.distribute.MultiWorkerMirroredStrategy().scope()
     return result
 
 
 def install() -> None:
-    """Replaces the two functions that fail, and the train step."""
-    keras_trainer.TensorFlowTrainer._maybe_symbolic_build = _maybe_symbolic_build
+    """Replaces what fails, and the train step."""
     keras_trainer.TensorFlowTrainer.train_step = _train_step
     keras_trainer.reduce_per_replica = functools.partial(_reduce_per_replica, keras_trainer._multi_worker_concat)
 
@@ -72,16 +73,26 @@ def _counted(ballot: Any) -> Any:
     return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, (ballot,)), axis=None)
 
 
-def _maybe_symbolic_build(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
-    """Builds from the dataset's description: taking a batch would shift the order of the data."""
+def build_from_description(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+    """In place of Keras' `_maybe_symbolic_build`, which takes a batch to build a model under a strategy: that shifts
+    the order of the data, and an iterator that is to be resumed would be resumed here.
+    """
+    if self._distribute_strategy is None:
+        return
     if data_batch is None:
-        spec = iterator._distributed_dataset.element_spec
-        data_batch = tf.nest.map_structure(lambda part: getattr(part, "_value_specs", (part,))[0], spec)
-    symbolic = tf.nest.map_structure(
-        lambda part: keras.KerasTensor((None, *part.shape[1:]), part.dtype.name), data_batch
-    )
+        data_batch = iterator._distributed_dataset.element_spec
     with self.distribute_strategy.scope():
-        self._symbolic_build(data_batch=symbolic)
+        self._symbolic_build(data_batch=tf.nest.map_structure(_symbolic, data_batch))
+
+
+def _symbolic(part: Any) -> Any:
+    """A tensor, or the description of one; of one replica's where there are several."""
+    if part is None:
+        return None
+    if isinstance(part, tf.distribute.DistributedValues):
+        part = part.values[0]
+    one = getattr(part, "_value_specs", (part,))[0]
+    return keras.KerasTensor((None, *one.shape[1:]), one.dtype.name)
 
 
 def _reduce_per_replica(concat: Any, values: Any, strategy: Any, reduction: str) -> Any:

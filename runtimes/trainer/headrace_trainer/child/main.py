@@ -8,11 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from headrace_trainer.child import checkpoint, script, seeds
+from headrace_trainer.child import checkpoint, script, seeds, unfollowed
 from headrace_trainer.child.checkpoint import Checkpoint, CheckpointError, Position, Writer
 from headrace_trainer.child.imports import AfterImport
 from headrace_trainer.child.messages import Messages, milliseconds
+from headrace_trainer.child.refusal import Refusal, refuse
+from headrace_trainer.child.script_files import ScriptFiles
 from headrace_trainer.child.session import Session
 from headrace_trainer.child.settings import Settings, SettingsError
 from headrace_trainer.child.stopping import Stop
@@ -33,8 +36,12 @@ def main(arguments: Sequence[str]) -> int:
     seeds.fix_string_hashes(settings.seed)
     session = _open_session(settings)
     session.stop.install()
-    calls = seeds.calls_after_import(settings.seed)
-    AfterImport({**calls, "keras": lambda: _hook_keras(session)}).install()
+    calls = {
+        **seeds.calls_after_import(settings.seed),
+        "keras": lambda: _hook_keras(session),
+        "tf_keras": lambda: unfollowed.install_legacy_keras(session),
+    }
+    AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
     ending = script.run(arguments[0], arguments[1:], _scope(session))
     if ending.exception is not None:
         session.messages.send(
@@ -65,18 +72,34 @@ def _open_session(settings: Settings) -> Session:
             fields = {"fit": position.fit, "epoch": position.epoch, "step": position.step, "time": milliseconds()}
             messages.send("checkpoint", dir=str(folder), **fields)
 
-        writer = Writer(directory, on_written)
+        writer = Writer(directory, on_written, lambda message: messages.warn("checkpoint", message))
 
     def finish() -> None:
         if writer is not None:
             writer.wait(_WRITE_SECONDS)
         messages.flush()
 
+    files = _script_files(settings, messages, writer)
     before = _read_checkpoint(settings, messages)
-    if before is not None and writer is not None and directory is not None:
-        for index, fit in enumerate(before.finished):
-            checkpoint.keep(directory, index, fit)
-    return Session(settings, messages, Stop(finish), writer, before)
+    if before is not None:
+        assert settings.resume_directory is not None
+        files.go_on_from(settings.resume_directory / checkpoint.FILES, before.snapshot.files)
+        if writer is not None:
+            for index, fit in enumerate(before.finished):
+                writer.keep(index, fit)
+    return Session(settings, messages, Stop(finish), writer, before, files)
+
+
+def _script_files(settings: Settings, messages: Messages, writer: Writer | None) -> ScriptFiles:
+    trace = settings.previous_steps_file
+    ours = [settings.checkpoint_directory, settings.resume_directory, settings.export_directory, trace and trace.parent]
+    directory = settings.checkpoint_directory
+    return ScriptFiles(
+        Path.cwd(),
+        [path for path in ours if path is not None],
+        None if writer is None or directory is None else checkpoint.copies(directory),
+        lambda message: messages.warn("files", message),
+    )
 
 
 def _read_checkpoint(settings: Settings, messages: Messages) -> Checkpoint | None:
@@ -91,9 +114,20 @@ def _read_checkpoint(settings: Settings, messages: Messages) -> Checkpoint | Non
 
 
 def _hook_keras(session: Session) -> None:
+    keras = importlib.import_module("keras")
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        unfollowed.install_backend(session, keras, backend)
+        return
+    # Here, not above: it needs TensorFlow, which a script may do without.
     from headrace_trainer.child import keras_hooks
 
     keras_hooks.install(session)
+
+
+def _refuse(messages: Messages, name: str, error: Exception) -> NoReturn:
+    version = getattr(sys.modules.get(name), "__version__", "of an unknown version")
+    refuse(messages, error, f"{name} {version} cannot be followed")
 
 
 def _scope(session: Session) -> contextlib.AbstractContextManager[object]:
@@ -103,7 +137,10 @@ def _scope(session: Session) -> contextlib.AbstractContextManager[object]:
     importlib.import_module("keras")
     from headrace_trainer.child import keras_workers
 
-    scope = keras_workers.scope()
+    try:
+        scope = keras_workers.scope()
+    except Refusal as error:
+        refuse(session.messages, error, "keras")
     # Creating the strategy takes SIGTERM away.
     session.stop.install()
     return scope

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -37,12 +38,19 @@ class Messages:
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
+            os.register_at_fork(after_in_child=self._drop)
             threading.Thread(target=self._write_all, name="headrace-messages", daemon=True).start()
 
     def send(self, message_type: str, /, **fields: Any) -> None:
         """Queues one message of a type."""
         if self._descriptor is not None:
             self._queue.put(json.dumps({"type": message_type, **fields}, separators=(",", ":")).encode() + b"\n")
+
+    def warn(self, subject: str, message: str) -> None:
+        """Something that a user may not expect, for the log and the run."""
+        if self._descriptor is None:
+            print(f"headrace: {subject}: {message}", file=sys.stderr)
+        self.send("warning", subject=subject, message=message)
 
     def flush(self, timeout: float = _CLOSE_SECONDS) -> bool:
         """Waits until all that was sent has been written; False after `timeout` seconds."""
@@ -51,6 +59,10 @@ class Messages:
         written = threading.Event()
         self._queue.put(written)
         return written.wait(timeout)
+
+    def _drop(self) -> None:
+        """A forked process has no thread that writes, and what it does is not the script's training."""
+        self._descriptor = None
 
     def _write_all(self) -> None:
         assert self._descriptor is not None

@@ -1,21 +1,23 @@
 """Was the resume exact? The steps after a checkpoint, as the interrupted run saw them, against the same steps trained
 again.
 
-The loss of a step depends on the weights, the optimizer, the batch and every random number that went into it, so
-equal losses mean that the resumed run does what the interrupted one did. What is compared: the metrics of the steps
-right after the checkpoint, which the checkpoint itself holds, and whatever else of the interrupted run has been
-logged (HEADRACE_PREVIOUS_STEPS).
+The loss of a step depends on the weights before it, the batch and every random number that went into it; what the
+optimizer made of a step shows in the loss of the next one. So two steps in a row with equal losses mean that the
+resumed run does what the interrupted one did, and one alone says nothing about the optimizer. What is compared: the
+metrics of the steps right after the checkpoint, which the checkpoint itself holds, and whatever else of the interrupted
+run has been logged (HEADRACE_PREVIOUS_STEPS).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _RELATIVE_TOLERANCE = 1e-6
+_FEWEST_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,13 @@ class Verdict:
 
 @dataclass
 class Replay:
-    """Compares replayed steps; `expected` maps a step of the fit to the metrics that the interrupted run had there."""
+    """Compares replayed steps; `expected` maps a step of the fit to the metrics that the interrupted run had there.
+    `unkept` names what of the model's state no checkpoint holds: with it nothing is called exact.
+    """
 
     resumed_at: int
     expected: dict[int, dict[str, float]]
+    unkept: Sequence[str] = ()
     _compared: int = field(default=0, init=False)
 
     def expects(self, step: int) -> bool:
@@ -46,8 +51,9 @@ class Replay:
                 self.expected.clear()
                 return Verdict(
                     exact=False,
-                    message=f"resumed at step {self.resumed_at + 1}, data order not the same: {name} at step {step} "
-                    f"was {before[name]:.9g} and is {metrics[name]:.9g} now",
+                    message=f"resumed at step {self.resumed_at + 1}, not exact: {name} at step {step} was "
+                    f"{before[name]:.9g} and is {metrics[name]:.9g} now (the order of the data is another one, or an "
+                    "operation gives another result each time, as some do on a GPU)",
                 )
         self._compared += 1
         if self.expected:
@@ -56,12 +62,15 @@ class Replay:
 
     def verdict_so_far(self) -> Verdict:
         """The verdict when no further step will come."""
-        if self._compared:
-            steps = "1 replayed step equals" if self._compared == 1 else f"{self._compared} replayed steps equal"
-            return Verdict(exact=True, message=f"{steps} what the interrupted run logged")
-        return Verdict(
-            exact=None, message="no step of the interrupted run after the checkpoint is known: nothing to compare"
-        )
+        if not self._compared:
+            return Verdict(None, "no step of the interrupted run after the checkpoint is known: nothing to compare")
+        steps = "1 replayed step equals" if self._compared == 1 else f"{self._compared} replayed steps equal"
+        message = f"{steps} what the interrupted run logged"
+        if self.unkept:
+            return Verdict(None, f"{message}; but {', '.join(self.unkept)} of the model began anew")
+        if self._compared < _FEWEST_STEPS:
+            return Verdict(None, f"{message}; one alone says nothing about the optimizer")
+        return Verdict(True, message)
 
 
 def _equal(before: float, now: float) -> bool:

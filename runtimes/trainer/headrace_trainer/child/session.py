@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace_trainer.child.checkpoint import Checkpoint, FinishedFit, Snapshot, Writer
 from headrace_trainer.child.messages import Messages
+from headrace_trainer.child.script_files import ScriptFile, ScriptFiles
 from headrace_trainer.child.settings import Settings
 from headrace_trainer.child.stopping import Stop
 
@@ -28,6 +29,7 @@ class Session:
     stop: Stop
     writer: Writer | None
     checkpoint: Checkpoint | None
+    files: ScriptFiles
     fits: int = 0
     steps_of_finished_fits: int = 0
     fit_steps: int = 0
@@ -35,6 +37,14 @@ class Session:
     custom_iterations: list[Any] = field(default_factory=list)
     custom_variables: list[Any] = field(default_factory=list)
     trained: Trained | None = None
+
+    def capture_files(self) -> tuple[ScriptFile, ...] | None:
+        """The script's files as they are now, for a checkpoint; None where there is no room for their copies."""
+        try:
+            return self.files.capture(forget_older=self.writer is not None and not self.writer.is_busy)
+        except OSError as error:
+            self.messages.warn("checkpoint", f"none was taken: the script's files could not be copied: {error}")
+            return None
 
     def send_trained(self) -> bool:
         """Tells the launcher what was trained; False, and no message, when nothing was."""

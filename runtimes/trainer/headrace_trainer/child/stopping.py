@@ -3,6 +3,9 @@
 A signal handler cannot save: it may run between an optimizer step and the count of it. It raises a flag that the
 training looks at after each step; where no step comes in time (a long validation, a slow step, data that has to be
 waited for), the process ends with the last checkpoint that it has in memory, or has written by then.
+
+All of this is the script's own process's. One that it forks (a worker of multiprocessing) has no thread that writes,
+and nothing to save: there SIGTERM does what it did before us.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 
 EXIT_CODE = 75
+_Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 _PATIENCE_SECONDS = 5.0
 
 
@@ -27,10 +31,17 @@ class Stop:
         self._finish = finish
         self._training = False
         self._save: Callable[[], None] | None = None
+        self._before: _Handler = signal.getsignal(signal.SIGTERM)
+        os.register_at_fork(after_in_child=self._give_back)
 
     def install(self) -> None:
         """Takes SIGTERM; to be called again whenever a library may have taken it."""
         signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _give_back(self) -> None:
+        """In a forked process; a handler that the script has set meanwhile stays."""
+        if signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, self._before)
 
     def training_begins(self, save: Callable[[], None]) -> None:
         """From here on the training looks at `is_requested`. `save` hands over what is in memory only; it is called

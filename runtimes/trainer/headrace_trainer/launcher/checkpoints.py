@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ class Name:
 
 @dataclass(frozen=True)
 class Stored:
-    """A complete checkpoint in S3. `epoch` counts from 0. `base` is where its fit begins in the run's metrics."""
+    """A complete checkpoint in S3. `epoch` counts from 0. In the run's metrics its fit begins at `base`, and one that
+    comes after it at `after`: the fit may have ended before the checkpoint was taken.
+    """
 
     uri: str
     attempt: int
@@ -56,6 +58,7 @@ class Stored:
     time: int
     base: Base = field(default_factory=Base)
     steps_per_epoch: int | None = None
+    after: Base = field(default_factory=Base)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Upload:
 
     checkpoint: Checkpoint
     base: Base
+    after: Base
     steps_per_epoch: int | None
 
 
@@ -136,14 +140,22 @@ class CheckpointStore:
             "epoch": checkpoint.epoch,
             "step": checkpoint.step,
             "time": checkpoint.time,
-            "base": {"steps": upload.base.steps, "epochs": upload.base.epochs},
+            "base": asdict(upload.base),
+            "after": asdict(upload.after),
             "stepsPerEpoch": upload.steps_per_epoch,
         }
         for file in files:
             self._store.upload(checkpoint.folder / file.path, place.below(file.path), patience)
         self._store.write(place.below(manifest.NAME), manifest.encode(files, fields), patience)
         return Stored(
-            str(place), self._attempt, checkpoint.fit, checkpoint.epoch, checkpoint.step, checkpoint.time, upload.base
+            uri=str(place),
+            attempt=self._attempt,
+            fit=checkpoint.fit,
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
+            time=checkpoint.time,
+            base=upload.base,
+            after=upload.after,
         )
 
     def prune(self, patience: Patience) -> None:
@@ -239,16 +251,20 @@ def _stored(uri: str, path: str, fields: dict[str, Any]) -> Stored:
     if match is None:
         raise ValueError(f"{path} is not a checkpoint's place")
     try:
-        base = fields["base"]
+        base = Base(int(fields["base"]["steps"]), int(fields["base"]["epochs"]))
+        step, epoch = int(fields["step"]), int(fields["epoch"])
+        # One of an earlier release does not say.
+        after = fields.get("after") or {"steps": base.steps + step, "epochs": base.epochs + epoch + 1}
         return Stored(
             uri=uri,
             attempt=int(match[1]),
             fit=int(fields["fit"]),
-            epoch=int(fields["epoch"]),
-            step=int(fields["step"]),
+            epoch=epoch,
+            step=step,
             time=int(fields["time"]),
-            base=Base(int(base["steps"]), int(base["epochs"])),
+            base=base,
             steps_per_epoch=fields.get("stepsPerEpoch"),
+            after=Base(int(after["steps"]), int(after["epochs"])),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"its manifest lacks {error}") from error

@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headrace_trainer.launcher.messages import ScriptException
+from headrace_trainer.launcher.messages import Refused, ScriptException
 from headrace_trainer.launcher.oom import MemoryKill
 
 
@@ -123,6 +123,7 @@ class ChildEnd:
     exit_code: int
     trained_steps: int
     exception: ScriptException | None = None
+    refused: Refused | None = None
     memory_kill: MemoryKill | None = None
     log_tail: str = ""
     worker: int = 0
@@ -133,6 +134,8 @@ def judge(end: ChildEnd) -> Failure | None:
     """The cause of the end, or None where the script did what it is for."""
     if end.memory_kill is not None:
         return _out_of_memory(end.memory_kill, end.exit_code)
+    if end.refused is not None:
+        return bad_config(end.refused.message, end.refused.hint)
     if end.exit_code != 0 and end.workers > 1 and _blames_a_peer(end):
         return _peer_lost(end)
     if end.exit_code == -signal.SIGKILL:

@@ -42,10 +42,12 @@ from headrace_trainer.launcher.messages import (
     Fit,
     FitEnd,
     Message,
+    Refused,
     Resume,
     ScriptException,
     Step,
     Trained,
+    Warned,
 )
 from headrace_trainer.launcher.mlflow import MLflow
 from headrace_trainer.launcher.oom import MemoryWatch
@@ -118,6 +120,7 @@ class _Script:
     trained: Trained | None = None
     steps_seen: int = 0
     exception: ScriptException | None = None
+    refused: Refused | None = None
     had_ended: bool = False  # before it was told to stop: what remains is to export
     exported: Exported | None = None
     export_problems: list[str] = field(default_factory=list)
@@ -188,7 +191,7 @@ class Launcher:
         self._resume = ready.resume
         if ready.resume is not None:
             self._report.checkpoint = ready.resume
-            self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base)
+            self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base, ready.resume.after)
         child = Child.start(
             environment.command(self._config, self._child_module),
             environment.environment(self._config, self._settings, ready, os.environ),
@@ -235,6 +238,7 @@ class Launcher:
             exit_code=script.exit_code,
             trained_steps=trained,
             exception=script.exception,
+            refused=script.refused,
             memory_kill=self._memory.kill(),
             log_tail=self._report.log_tail,
             worker=self._settings.worker,
@@ -428,6 +432,10 @@ class Launcher:
                 script.export_problems.append(f"{message.format} cannot be made of this model: {message.message}")
             case ScriptException():
                 script.exception = message
+            case Refused():
+                script.refused = message
+            case Warned():
+                self._warn(message)
             case FitEnd():
                 pass  # its metrics are those of its last epoch
 
@@ -444,8 +452,8 @@ class Launcher:
         if self._uploader is not None:
             if self._tracker is not None:
                 self._tracker.leave_unsent(checkpoint.folder)
-            base = self._report.metrics.base_of(checkpoint.fit)
-            self._uploader.submit(Upload(checkpoint, base, self._report.progress.steps_per_epoch))
+            base, after = (self._report.metrics.base_of(fit) for fit in (checkpoint.fit, checkpoint.fit + 1))
+            self._uploader.submit(Upload(checkpoint, base, after, self._report.progress.steps_per_epoch))
 
     def _went_on(self, resume: Resume) -> None:
         if self._resume is None:
@@ -456,6 +464,11 @@ class Launcher:
             place = f"step {resume.step} of fit {resume.fit} of attempt {self._resume.attempt}"
             text = f"{how}: from {place}. {resume.message}".strip()
             self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
+
+    def _warn(self, warned: Warned) -> None:
+        log(f"{warned.subject}: {warned.message}")
+        if self._tracker is not None:
+            self._tracker.tag({f"headrace.warning.{warned.subject}": warned.message})
 
     # --- what is said ---
 

@@ -7,6 +7,7 @@ Everything is a claim of user code: what does not have the shape of a message is
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,22 @@ class ScriptException:
     traceback: str
 
 
+@dataclass(frozen=True)
+class Refused:
+    """The script cannot be followed, and has been ended at once; `hint` says what its author can do."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something about `subject` is not as a user may expect it; the training goes on."""
+
+    subject: str
+    message: str
+
+
 Message = (
     Fit
     | Step
@@ -148,6 +165,8 @@ Message = (
     | Exported
     | ExportFailed
     | ScriptException
+    | Refused
+    | Warned
 )
 
 
@@ -181,6 +200,14 @@ def _text(data: dict[str, Any], name: str) -> str:
     value = data.get(name)
     if not isinstance(value, str):
         raise BadMessage(f"{name} is not a text")
+    return value
+
+
+def _subject(data: dict[str, Any]) -> str:
+    """It becomes part of a tag's name in MLflow."""
+    value = _text(data, "subject")
+    if not re.fullmatch("[a-z-]{1,40}", value):
+        raise BadMessage(f"subject {value[:40]!r} is not a name")
     return value
 
 
@@ -235,4 +262,6 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
         d["module"] if isinstance(d.get("module"), str) else None,
         str(d.get("traceback") or ""),
     ),
+    "refused": lambda d: Refused(_text(d, "message"), str(d.get("hint") or "")),
+    "warning": lambda d: Warned(_subject(d), _text(d, "message")),
 }

@@ -63,9 +63,10 @@ class MetricLog:
             return self._bases.get(fit, Base())
         return Base(self.base.steps + self._done.steps, self.base.epochs + self._done.epochs)
 
-    def go_on_from(self, fit: int, base: Base) -> None:
-        """A checkpoint says where its fit began."""
+    def go_on_from(self, fit: int, base: Base, after: Base) -> None:
+        """A checkpoint says where its fit began, and where one that follows begins if its fit had ended."""
         self._bases[fit] = base
+        self._fit, self._done = fit, Base(after.steps - base.steps, after.epochs - base.epochs)
 
     def begin(self, message: Fit) -> None:
         """A fit begins."""

@@ -142,7 +142,7 @@ def test_a_script_with_entropy_of_its_own_resumes_and_says_that_it_is_not_exact(
     assert second.wait() == 0, second.stderr[-3000:]
     verdict = second.of_type("resume")[-1]
     assert verdict["exact"] is False
-    assert verdict["message"].startswith(f"resumed at step {verdict['step'] + 1}, data order not the same")
+    assert verdict["message"].startswith(f"resumed at step {verdict['step'] + 1}, not exact")
     assert second.of_type("step")[0]["step"] == verdict["step"] + 1
     assert second.of_type("step")[-1]["step"] == 80
 
@@ -233,3 +233,19 @@ def test_where_no_further_step_comes_the_checkpoint_is_written_without_one(
     assert [m["step"] for m in stopped.of_type("checkpoint")] == [step]
     assert stopped.messages[-1]["type"] == "checkpoint"
     assert [folder.name for folder in tmp_path.glob("ckpt-*")] == [f"ckpt-{step:08d}"]
+
+
+def test_optimizers_and_variables_that_a_model_holds_go_with_it(start_child, tmp_path: Path) -> None:
+    def start(name: str, **settings: object) -> Any:
+        return start_child("gan.py", f"--result={tmp_path / name}", seed=3, **settings)
+
+    undisturbed = start("undisturbed")
+    assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
+    killed = start("killed", checkpoint_dir=tmp_path / "1", checkpoint_interval=INTERVAL)
+    killed.wait_until(is_in(0, 25))
+    killed.signal(signal.SIGKILL)
+    killed.wait()
+    resumed = start("resumed", resume_dir=newest_checkpoint(tmp_path / "1"))
+    assert resumed.wait() == 0, resumed.stderr[-3000:]
+    assert resumed.of_type("resume")[-1]["exact"] is True
+    assert json.loads((tmp_path / "resumed").read_text()) == json.loads((tmp_path / "undisturbed").read_text())

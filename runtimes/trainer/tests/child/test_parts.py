@@ -121,8 +121,22 @@ def test_a_replay_is_not_exact_as_soon_as_one_step_differs():
     verdict = replay.compare(11, {"loss": 0.50001})
     assert verdict is not None
     assert verdict.exact is False
-    assert verdict.message == "resumed at step 11, data order not the same: loss at step 11 was 0.5 and is 0.50001 now"
+    assert verdict.message.startswith("resumed at step 11, not exact: loss at step 11 was 0.5 and is 0.50001 now")
     assert not replay.expects(12)
+
+
+def test_one_equal_step_says_nothing_about_the_optimizer():
+    verdict = Replay(10, {11: {"loss": 0.5}}).compare(11, {"loss": 0.5})
+    assert verdict is not None
+    assert verdict.exact is None
+
+
+def test_a_model_with_a_state_that_is_not_kept_is_never_called_exact():
+    replay = Replay(10, {11: {"loss": 0.5}, 12: {"loss": 0.4}}, unkept=["table"])
+    replay.compare(11, {"loss": 0.5})
+    verdict = replay.compare(12, {"loss": 0.4})
+    assert verdict is not None
+    assert (verdict.exact, "table of the model began anew" in verdict.message) == (None, True)
 
 
 def test_nothing_is_claimed_where_nothing_is_known():

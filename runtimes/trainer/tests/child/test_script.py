@@ -146,3 +146,87 @@ def test_a_custom_loop_counts_as_training_and_no_frame_of_ours_is_in_a_traceback
     assert child.of_type("trained") == [{"type": "trained", "kind": "custom", "steps": 5}]
     assert "a fault of the script" in child.stderr
     assert "headrace" not in child.stderr
+
+
+def test_train_on_batch_needs_no_targets(start_child, write_script):
+    script = """
+        import keras, numpy as np
+
+        class Compresses(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.inner = keras.layers.Dense(3)
+
+            def call(self, x):
+                x = x["features"]
+                self.add_loss(keras.ops.mean((self.inner(x) - x) ** 2))
+                return x
+
+        model = Compresses()
+        model.compile("adam")
+        batch = {"features": np.ones((4, 3), "float32")}
+        for _ in range(3):
+            model.train_on_batch(batch)
+        model.test_on_batch(batch)
+        model.predict_on_batch(batch)
+        """
+    child = start_child(write_script(script))
+    assert child.wait() == 0, child.stderr
+    assert child.of_type("trained") == [{"type": "trained", "kind": "train_on_batch", "steps": 3}]
+
+
+def test_a_pool_of_processes_ends_at_once(start_child, write_script):
+    script = """
+        import multiprocessing, time
+
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            print(pool.map(abs, [-1, -2]))
+            pool.apply_async(time.sleep, (60,))
+            time.sleep(0.5)
+            start = time.monotonic()
+        print("seconds", time.monotonic() - start)
+        """
+    child = start_child(write_script(script))
+    assert child.wait() == 0, child.stderr
+    listed, seconds = child.stdout.splitlines()
+    assert listed == "[1, 2]"
+    assert float(seconds.removeprefix("seconds ")) < 3
+
+
+def test_a_pool_in_the_middle_of_a_fit_ends_at_once(start_child, write_script):
+    script = """
+        import multiprocessing, time
+        import keras, numpy as np
+
+        class Pools(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                with multiprocessing.get_context("fork").Pool(2) as pool:
+                    pool.apply_async(time.sleep, (60,))
+                    time.sleep(0.5)
+                    start = time.monotonic()
+                print("seconds", time.monotonic() - start)
+
+        x = np.ones((8, 3), "float32")
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        model.fit(x, x[:, :1], epochs=1, verbose=0, callbacks=[Pools()])
+        """
+    child = start_child(write_script(script))
+    assert child.wait() == 0, child.stderr
+    assert float(child.stdout.split()[-1]) < 4
+    assert child.of_type("trained")
+
+
+def test_a_handler_that_the_script_has_set_is_its_forks_too(start_child, write_script):
+    script = """
+        import os, signal, sys
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+        pid = os.fork()
+        if not pid:
+            signal.pause()
+        os.kill(pid, signal.SIGTERM)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    child = start_child(write_script(script))
+    assert child.wait() == 0, child.stderr
+    assert child.stdout == "7\n"

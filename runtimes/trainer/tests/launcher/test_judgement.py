@@ -212,3 +212,14 @@ def test_a_record_is_there_from_the_start_and_outlives_a_sigkill_of_the_launcher
     assert launched.record["outcome"] == "Running"
     assert launched.record["progress"]["step"] > 5
     assert json.dumps(launched.record)
+
+
+def test_a_script_that_cannot_be_followed_is_not_tried_again(launch):
+    launched = launch(
+        "import os\nfrom standin_child import *\n"
+        "say('refused', message='the script trains with tf_keras', hint='Train with Keras 3.')\nos._exit(2)"
+    )
+    assert launched.wait() == 2
+    record = launched.record
+    assert (record["class"], record["reason"]) == ("Config", "BadConfig")
+    assert (record["message"], record["hint"]) == ("the script trains with tf_keras", "Train with Keras 3.")

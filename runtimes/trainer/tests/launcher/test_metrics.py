@@ -49,9 +49,16 @@ def test_a_second_fit_goes_on_counting():
 
 def test_an_attempt_that_goes_on_in_the_second_fit_counts_like_the_one_before():
     log = MetricLog()
-    log.go_on_from(1, Base(steps=2, epochs=1))
+    log.go_on_from(1, Base(steps=2, epochs=1), after=Base(steps=3, epochs=2))
     assert places(train(log, 1, 2)) == [("loss", 3), ("loss", 4), ("epoch/loss", 2), ("val_loss", 2)]
     assert places(train(log, 2, 1))[0] == ("loss", 5)
+
+
+def test_an_attempt_that_goes_on_between_two_fits_counts_like_the_one_before():
+    log = MetricLog()
+    log.go_on_from(1, Base(steps=2, epochs=1), after=Base(steps=4, epochs=2))
+    assert places(train(log, 2, 2)) == [("loss", 5), ("loss", 6), ("epoch/loss", 3), ("val_loss", 3)]
+    assert places(train(log, 3, 1))[0] == ("loss", 7)
 
 
 def test_a_checkpoint_between_two_fits_is_of_the_one_that_follows():
