@@ -6,6 +6,9 @@ Warm: what is compiled and the images are there (the first run makes them, outsi
 Cold, only with --cold: with empty caches of its own, Go's and pip's too, so that everything is fetched, compiled and
 built anew; only .venv and Debian's packages stay as they are. Both use an instance of their own, `bench-quickstart`,
 and take it away.
+
+cold_cpu_seconds is the CPU time of everything that the cold run started, the cluster's programs and its containers
+too: the figure to compare, since it depends less on what else the machine does and not on the number of its cores.
 """
 
 from __future__ import annotations
@@ -21,9 +24,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from headrace_local import cgroups
+
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "bench-quickstart"
 LIMIT_SECONDS = 5400
+COUNTED = "headrace-bench"
 
 
 def main() -> int:
@@ -33,11 +39,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("the local cluster needs root")
-    result: dict[str, Any] = {"cold_seconds": None}
-    if arguments.cold:
-        cold = measure_cold()
-        result |= {"cold_seconds": cold["seconds"], "cold_phases": cold["phases"]}
-    warm = measure_warm()
+    result: dict[str, Any] = {"cold_seconds": None, "cold_cpu_seconds": None}
+    with cgroups.accounted(COUNTED) as counted:
+        if arguments.cold:
+            cold = measure_cold(counted)
+            result |= {f"cold_{name}": cold[name] for name in ("seconds", "cpu_seconds", "phases")}
+        warm = measure_warm(counted)
     result |= {"warm_seconds": warm["seconds"], "phases": warm["phases"], "cores": os.cpu_count()}
     if arguments.json:
         print(json.dumps(result))
@@ -46,7 +53,7 @@ def main() -> int:
     return 0
 
 
-def measure_cold() -> Mapping[str, Any]:
+def measure_cold(counted: Path) -> Mapping[str, Any]:
     """A run with nothing made before, in cache folders beside the usual ones."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace-bench-cold"
     shutil.rmtree(cache, ignore_errors=True)
@@ -56,32 +63,39 @@ def measure_cold() -> Mapping[str, Any]:
     own = {name: str(cache / folder) for name, folder in folders.items()}
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), **own, **go}
     try:
-        return quickstart(environment)
+        return quickstart(environment, counted)
     finally:
         take_away(environment, "--purge")
         shutil.rmtree(cache, ignore_errors=True)
 
 
-def measure_warm() -> Mapping[str, Any]:
+def measure_warm(counted: Path) -> Mapping[str, Any]:
     """A run after another one, whose cluster is gone but not its images."""
     environment = dict(os.environ)
     try:
         local(environment, "up")
         local(environment, "build")
         take_away(environment)
-        return quickstart(environment)
+        return quickstart(environment, counted)
     finally:
         take_away(environment, "--purge")
 
 
-def quickstart(environment: Mapping[str, str]) -> Mapping[str, Any]:
-    """Run it; its own account of seconds and phases. What it prints goes to stderr."""
+def quickstart(environment: Mapping[str, str], counted: Path) -> Mapping[str, Any]:
+    """Run it; its own account of seconds and phases, and the CPU time. What it prints goes to stderr.
+
+    `counted` is the file of a cgroup that its processes are to be in.
+    """
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         account = Path(folder) / "phases.json"
         command = [str(ROOT / "scripts" / "quickstart"), "--local", f"--name={NAME}", f"--json={account}"]
-        subprocess.run(command, env=environment, stdout=sys.stderr, timeout=LIMIT_SECONDS, check=True)
+        before = cgroups.cpu_seconds(COUNTED)
+        join = ["sh", "-c", f'echo 0 > "{counted}" && exec "$@"', "sh"]
+        subprocess.run([*join, *command], env=environment, stdout=sys.stderr, timeout=LIMIT_SECONDS, check=True)
+        # Containers are in the instance's own cgroup.
+        used = cgroups.cpu_seconds(COUNTED) - before + cgroups.cpu_seconds(cgroups.name_of(NAME))
         found: Mapping[str, Any] = json.loads(account.read_text())
-    return found
+    return {**found, "cpu_seconds": round(used, 1)}
 
 
 def local(environment: Mapping[str, str], verb: str, *flags: str) -> None:

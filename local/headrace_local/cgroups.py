@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from headrace_local.errors import LocalClusterError
@@ -41,6 +43,35 @@ def remove(instance: str) -> None:
             raise LocalClusterError(f"cgroups are still in use after {_REMOVE_TIMEOUT:.0f} s: {busy[0]}")
         if busy:
             time.sleep(0.05)
+
+
+def cpu_seconds(name: str) -> float:
+    """CPU time of all that ever ran in the cgroup of this name and below it; 0 when there is none."""
+    folder = _accounting() / name
+    if (folder / "cpuacct.usage").exists():
+        return int((folder / "cpuacct.usage").read_text()) / 1e9
+    if (folder / "cpu.stat").exists():
+        fields = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+        return int(fields["usage_usec"]) / 1e6
+    return 0.0
+
+
+@contextmanager
+def accounted(name: str) -> Iterator[Path]:
+    """A cgroup that only counts: its file `cgroup.procs`, into which a process writes "0" to be counted with all that
+    it starts. What is still in it at the end, and so its count, goes on.
+    """
+    folder = _accounting() / name
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder / "cgroup.procs"
+    finally:
+        if not (folder / "cgroup.procs").read_text().split():
+            folder.rmdir()
+
+
+def _accounting() -> Path:
+    return _MOUNT if (_MOUNT / "cgroup.controllers").exists() else _MOUNT / "cpuacct"
 
 
 def _remove_tree(root: Path) -> list[OSError]:

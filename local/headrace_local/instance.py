@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import os
 import re
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +26,7 @@ from headrace_local import (
     binaries,
     cgroups,
     components,
+    folders,
     forwards,
     host,
     images,
@@ -98,11 +99,11 @@ class Instance:
         self._report(f"{self.name} is ready after {watch.seconds:.1f} s")
 
     def down(self, *, purge: bool = False) -> None:
-        """Take it away; with `purge` the images and the build cache too."""
+        """Take it away; with `purge` the images and the build cache too, whose files go in the background."""
         with self._exclusive():
             self._take_away(keep_data=False)
-            if purge and self.paths.images.exists():
-                shutil.rmtree(self.paths.images)
+            if purge:
+                folders.remove_in_background(self.paths.images)
 
     def status(self) -> list[ComponentStatus]:
         return components.status(self.name)
@@ -138,7 +139,8 @@ class Instance:
             raise LocalClusterError(f"no such image: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         self._builder().python()
         wanted = list(short_names) or sorted(known)
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        # Two at least: they wait for the network as much as they compute.
+        with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
             builds = [pool.submit(self._build_one, short, known[short]) for short in wanted]
         if failures := [str(error) for build in builds if (error := build.exception()) is not None]:
             raise LocalClusterError("\n\n".join(failures))
@@ -263,9 +265,9 @@ class Instance:
         cgroups.remove(self.name)
         if index is not None:
             network.disconnect(network.Link(self.name, index))
-        _remove_folder(self.paths.run)
+        folders.remove(self.paths.run)
         if not keep_data:
-            _remove_folder(self.paths.state)
+            folders.remove(self.paths.state)
         if index is not None:
             host.leave(self.name)
 
@@ -329,12 +331,3 @@ def _port_of(kubeconfig: Path) -> int | None:
         return None
     server: str = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     return int(server.rsplit(":", 1)[1])
-
-
-def _remove_folder(folder: Path) -> None:
-    """Remove a folder with all that is in it; never through a mount, behind which other people's files may lie."""
-    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    if below := [point for point in mounted if Path(point).is_relative_to(folder)]:
-        raise LocalClusterError(f"{below[0]} is mounted below {folder}: `umount {below[0]}`, then try again")
-    if folder.exists():
-        shutil.rmtree(folder)

@@ -216,7 +216,7 @@ def _down(args: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         raise LocalClusterError("the local cluster needs root: start this with sudo")
     Instance(args.name).down(purge=True)
-    print(f"{args.name} is gone, with its images; {paths.cache()} still has what was compiled")
+    print(f"{args.name} is gone; its images' files go in the background; {paths.cache()} still has what was compiled")
     return 0
 
 

@@ -57,3 +57,20 @@ def test_a_folder_that_stays_in_use_is_named(mount: Path) -> None:
     (mount / "memory" / "headrace-one" / "kubepods" / "held").touch()
     with pytest.raises(LocalClusterError, match="headrace-one/kubepods"):
         cgroups.remove("one")
+
+
+def test_cpu_time_is_read_from_either_version(mount: Path) -> None:
+    folder = mount / "cpuacct" / "counted"
+    folder.mkdir(parents=True)
+    (folder / "cpuacct.usage").write_text("2500000000\n")
+    assert cgroups.cpu_seconds("counted") == 2.5
+
+    (mount / "cgroup.controllers").write_text("cpu memory\n")
+    (mount / "counted").mkdir()
+    (mount / "counted" / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1000000\n")
+    assert cgroups.cpu_seconds("counted") == 1.5
+
+
+def test_no_cgroup_has_used_no_cpu_time(mount: Path) -> None:
+    (mount / "cpuacct").mkdir()
+    assert cgroups.cpu_seconds("absent") == 0.0
