@@ -71,6 +71,26 @@ def test_requests_whose_first_dimension_is_time_are_not_computed_together(server
         )
 
 
+def test_requests_whose_inputs_differ_in_their_rows_get_their_own_answers(servers, models):
+    server = servers.start(models.slow_sum())
+    pairs = [([index], [1000 * index]) for index in range(60)]
+    for index in range(0, 60, 12):
+        pairs[index] = ([index, index + 1], [1000 * index])
+        pairs[index + 1] = ([index], [1000 * index, 7])
+
+    def body(a: list[int], b: list[int]) -> bytes:
+        entries = [
+            {"name": name, "shape": [len(rows), 1], "datatype": "FP32", "data": rows}
+            for name, rows in (("a", a), ("b", b))
+        ]
+        return json.dumps({"inputs": entries}).encode()
+
+    answers = ask_all(server, (body(a, b) for a, b in pairs), connections=40)
+
+    expected = [[x + b[0] for x in a] if len(b) == 1 else [a[0] + x for x in b] for a, b in pairs]
+    assert [(status, answer["outputs"][0]["data"]) for status, answer in answers] == [(200, sums) for sums in expected]
+
+
 def test_more_requests_than_fit_are_refused_with_503_and_when_to_come_back(servers, models):
     server = servers.start(models.slow(), "--max-in-flight", "2", "--max-batch", "1")
 
