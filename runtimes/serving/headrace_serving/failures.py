@@ -83,6 +83,10 @@ class RequestError(Exception):
         self.message = shortened(message, MAX_ERROR_CHARACTERS)
 
 
+class IncompleteError(RequestError):
+    """A request that never was one: its body did not come, because its client went away or was too slow."""
+
+
 class MethodNotAllowedError(RequestError):
     """The path is there, and `allowed` are the methods that it has."""
 
