@@ -3,6 +3,9 @@
 Two questions: which input does the model answer at all (the first run also allocates and optimises), and may requests
 be computed together? A free first dimension is not enough for that: it may be time, or the model may look across rows.
 So it is tried: different rows, alone and together, must give the same answers.
+
+A model that answers nothing does not get ready, where that can be known: texts may have to be in a form that nobody can
+guess, and free dimensions may depend on each other.
 """
 
 from __future__ import annotations
@@ -14,8 +17,12 @@ from itertools import pairwise
 import numpy as np
 
 from headrace_onnxruntime.engine import Array, Engine, EngineError, Feed
+from headrace_onnxruntime.refusals import REFUSALS
 from headrace_onnxruntime.signature import Datatype, TensorSpec
 from headrace_serving import shapes
+from headrace_serving.failures import Reason, StartError
+from headrace_serving.refusals import refusal
+from headrace_serving.shapes import DYNAMIC
 
 log = logging.getLogger("headrace_onnxruntime")
 
@@ -25,6 +32,8 @@ ABSOLUTE_TOLERANCE = 1e-5
 # Which variant of the made-up input stands in which row: whole numbers have two variants only, and backwards or turned
 # around they must not read the same, as a model may turn its rows around.
 _VARIANTS = (0, 1, 2)
+_ZEROS = 3
+_ALL_VARIANTS = (*_VARIANTS, _ZEROS)
 _ROWS = (0, 1, 2, 1, 0, 0)
 
 
@@ -37,17 +46,36 @@ class WarmUp:
 
 
 def warm_up(engine: Engine) -> WarmUp:
-    """Run the model a few times with made-up inputs. A model that refuses all of them is served as it is."""
-    for size in shapes.sizes_to_try(spec.shape for spec in engine.signature.inputs):
-        first = _feed(engine, size, variant=0)
-        try:
-            engine.run(first)
-        except EngineError as error:
-            log.info("warm-up with free dimensions of %d: %s", size, error)
-            continue
-        return WarmUp(known_good=first, rows_are_independent=_rows_are_independent(engine, size))
+    """Run the model a few times with made-up inputs. Raises StartError when no input at all can have an answer; a model
+    of which that is not known is served as it is.
+    """
+    sizes = shapes.sizes_to_try(spec.shape for spec in engine.signature.inputs)
+    errors: list[EngineError] = []
+    for size in sizes:
+        for variant in _ALL_VARIANTS if len(sizes) == 1 else _VARIANTS[:1]:
+            feed = _feed(engine, size, variant)
+            try:
+                engine.run(feed)
+            except EngineError as error:
+                log.info("warm-up with free dimensions of %d: %s", size, error)
+                errors.append(error)
+            else:
+                return WarmUp(known_good=feed, rows_are_independent=_rows_are_independent(engine, size))
+    if all(error.is_final for error in errors) or all(map(_is_easy_to_make_up, engine.signature.inputs)):
+        raise refusal(REFUSALS, str(errors[-1])) or StartError(
+            Reason.MODEL_FAILS,
+            f"The model answers no input that fits its signature: {errors[-1]}",
+            "Run it with ONNX Runtime where it was exported: it loads, and cannot compute.",
+        )
     log.warning("the model answered none of the made-up inputs; requests are not computed together")
     return WarmUp(known_good=None, rows_are_independent=False)
+
+
+def _is_easy_to_make_up(spec: TensorSpec) -> bool:
+    """Its shape is known but for its rows, and its values do not matter: whole numbers without rows may be a shape."""
+    if spec.datatype is Datatype.BYTES or DYNAMIC in spec.shape[1:]:
+        return False
+    return spec.has_free_rows or (DYNAMIC not in spec.shape and spec.datatype.dtype.kind in "fb")
 
 
 def _rows_are_independent(engine: Engine, size: int) -> bool:
@@ -91,7 +119,9 @@ def _feed(engine: Engine, size: int, variant: int) -> dict[str, Array]:
 def _tensor(spec: TensorSpec, size: int, variant: int) -> Array:
     shape = shapes.one_row(spec.shape, size)
     if spec.datatype is Datatype.BYTES:
-        return np.full(shape, "abc"[variant], dtype=object)
+        return np.full(shape, "abcd"[variant], dtype=object)
+    if variant == _ZEROS:
+        return np.zeros(shape, dtype=spec.datatype.dtype)
     if spec.datatype.is_float:
         return np.random.default_rng(variant).standard_normal(shape).astype(spec.datatype.dtype)
     # Small and known to be in any vocabulary of two or more.

@@ -233,6 +233,16 @@ class Models:
             {"shape": np.array([0, 7], dtype=np.int64)},
         )
 
+    def numbers_of_texts(self) -> Path:
+        """Takes texts of a form that no warm-up guesses."""
+        return self._save(
+            "numbers_of_texts",
+            [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
+            [("x", TensorProto.STRING, ["n"])],
+            [("y", TensorProto.FLOAT, ["n"])],
+            {},
+        )
+
     def files(self, name: str, files: dict[str, bytes]) -> Path:
         folder = self._folder / name
         for path, content in files.items():
