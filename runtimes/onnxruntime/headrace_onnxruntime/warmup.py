@@ -11,6 +11,7 @@ guess, and free dimensions may depend on each other.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,12 +30,13 @@ log = logging.getLogger("headrace_onnxruntime")
 RELATIVE_TOLERANCE = {Datatype.FP16: 2e-2, Datatype.FP32: 1e-3, Datatype.FP64: 1e-6}
 ABSOLUTE_TOLERANCE = 1e-5
 
-# Which variant of the made-up input stands in which row: whole numbers have two variants only, and backwards or turned
-# around they must not read the same, as a model may turn its rows around.
-_VARIANTS = (0, 1, 2)
-_ZEROS = 3
-_ALL_VARIANTS = (*_VARIANTS, _ZEROS)
-_ROWS = (0, 1, 2, 1, 0, 0)
+# Of made-up inputs: any numbers, zeros, and the first ones with their signs turned. A model may drop or double rows by
+# their values, and whole numbers have two variants only, those that are in any vocabulary.
+_VARIANTS = (0, 1, 2, 3, 4)
+_ZEROS, _TURNED = 3, 4
+_WHOLE = (0, 1, 0, 0, 1)
+# Which of them stands in which row, together: backwards or turned around they must not read the same.
+_ROWS = (0, 1, 2, 3, 4, 1, 4)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def warm_up(engine: Engine) -> WarmUp:
     sizes = shapes.sizes_to_try(spec.shape for spec in engine.signature.inputs)
     errors: list[EngineError] = []
     for size in sizes:
-        for variant in _ALL_VARIANTS if len(sizes) == 1 else _VARIANTS[:1]:
+        for variant in _VARIANTS if len(sizes) == 1 else _VARIANTS[:1]:
             feed = _feed(engine, size, variant)
             try:
                 engine.run(feed)
@@ -61,7 +63,7 @@ def warm_up(engine: Engine) -> WarmUp:
                 errors.append(error)
             else:
                 return WarmUp(known_good=feed, rows_are_independent=_rows_are_independent(engine, size))
-    if all(error.is_final for error in errors) or all(map(_is_easy_to_make_up, engine.signature.inputs)):
+    if all(error.is_final for error in errors) or _are_easy_to_make_up(engine.signature.inputs):
         raise refusal(REFUSALS, str(errors[-1])) or StartError(
             Reason.MODEL_FAILS,
             f"The model answers no input that fits its signature: {errors[-1]}",
@@ -69,6 +71,11 @@ def warm_up(engine: Engine) -> WarmUp:
         )
     log.warning("the model answered none of the made-up inputs; requests are not computed together")
     return WarmUp(known_good=None, rows_are_independent=False)
+
+
+def _are_easy_to_make_up(inputs: Sequence[TensorSpec]) -> bool:
+    """Several inputs with rows may need different numbers of them."""
+    return sum(spec.has_free_rows for spec in inputs) <= 1 and all(map(_is_easy_to_make_up, inputs))
 
 
 def _is_easy_to_make_up(spec: TensorSpec) -> bool:
@@ -112,17 +119,18 @@ def _equal(spec: TensorSpec, alone: list[Array], joined: Array) -> bool:
 
 
 def _feed(engine: Engine, size: int, variant: int) -> dict[str, Array]:
-    """Inputs of one row; each variant has other values."""
-    return {spec.name: _tensor(spec, size, variant) for spec in engine.signature.inputs}
+    """Inputs of one row; each variant has other values, and each input too: what cancels out would show nothing."""
+    return {spec.name: _tensor(spec, size, variant, index) for index, spec in enumerate(engine.signature.inputs)}
 
 
-def _tensor(spec: TensorSpec, size: int, variant: int) -> Array:
+def _tensor(spec: TensorSpec, size: int, variant: int, index: int) -> Array:
     shape = shapes.one_row(spec.shape, size)
     if spec.datatype is Datatype.BYTES:
-        return np.full(shape, "abcd"[variant], dtype=object)
+        return np.full(shape, "abcde"[(variant + index) % len(_VARIANTS)], dtype=object)
+    if not spec.datatype.is_float:
+        return np.full(shape, _WHOLE[(variant + index) % len(_VARIANTS)], dtype=spec.datatype.dtype)
     if variant == _ZEROS:
         return np.zeros(shape, dtype=spec.datatype.dtype)
-    if spec.datatype.is_float:
-        return np.random.default_rng(variant).standard_normal(shape).astype(spec.datatype.dtype)
-    # Small and known to be in any vocabulary of two or more.
-    return np.full(shape, variant % 2, dtype=spec.datatype.dtype)
+    if variant == _TURNED:
+        return -_tensor(spec, size, 0, index)
+    return np.random.default_rng((variant, index)).standard_normal(shape).astype(spec.datatype.dtype)

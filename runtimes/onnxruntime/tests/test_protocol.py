@@ -13,6 +13,7 @@ import pytest
 from serving_support import (
     BROKEN_GZIP,
     assert_a_gzip_bomb_is_refused,
+    assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret,
     assert_unpacked_in_one_and_several_members,
 )
 
@@ -294,6 +295,10 @@ def test_a_broken_gzip_body_is_refused_with_400(affine_server, body):
 
 def test_an_unknown_content_encoding_is_refused_with_415(affine_server):
     assert affine_server.infer(b"{}", {"Content-Encoding": "br"}).status == 415
+
+
+def test_headers_of_64_kilobytes_are_taken_and_longer_ones_are_refused_without_a_byte_of_them(affine_server):
+    assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret(affine_server)
 
 
 def test_numbers_that_json_does_not_have_come_back_as_null_and_are_counted(servers, models):

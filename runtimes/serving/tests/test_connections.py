@@ -203,6 +203,11 @@ def test_a_connection_without_a_byte_is_closed_and_one_that_has_asked_is_kept():
     assert [status for status, _ in answers(served(asks_twice))] == [200, 200]
 
 
+def test_a_connection_that_has_asked_is_closed_when_it_is_idle_for_too_long(monkeypatch):
+    monkeypatch.setattr(connections, "KEEPALIVE_SECONDS", 0.3)
+    assert answers(served(sending(POST + b"Content-Length: 1\r\n\r\nx"))) == [(200, [1, 0])]
+
+
 @pytest.mark.usefixtures("_short_time")
 def test_a_body_may_take_longer_than_headers():
     received = served(sending(POST + b"Connection: close\r\nContent-Length: 10\r\n\r\n", *[b"x"] * 10))

@@ -65,7 +65,13 @@ def _errors(engine: Engine, signature: Signature) -> list[CodedError]:
 def _is_hopeless(signature: Signature, errors: Sequence[CodedError]) -> bool:
     """What is missing is missing for any input; else the inputs must be such that it is not they that were wrong."""
     is_missing = all(error.code is Code.UNIMPLEMENTED or refusal(REFUSALS, error.message) for error in errors)
-    return is_missing or all(map(_is_easy_to_make_up, signature.inputs))
+    return is_missing or _are_easy_to_make_up(signature.inputs)
+
+
+def _are_easy_to_make_up(inputs: Sequence[TensorSpec]) -> bool:
+    """Several inputs with rows may need different numbers of them."""
+    with_rows = [spec for spec in inputs if shapes.has_free_rows(spec.shape or ())]
+    return len(with_rows) <= 1 and all(map(_is_easy_to_make_up, inputs))
 
 
 def _is_easy_to_make_up(spec: TensorSpec) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from serving_support import (
     BROKEN_GZIP,
     assert_a_gzip_bomb_is_refused,
+    assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret,
     assert_unpacked_in_one_and_several_members,
 )
 
@@ -323,6 +324,10 @@ def test_a_broken_gzip_body_is_refused_with_400(text_server, body):
 
 def test_an_unknown_content_encoding_is_refused_with_415(text_server):
     assert text_server.predict(b"{}", {"Content-Encoding": "br"}).status == 415
+
+
+def test_headers_of_64_kilobytes_are_taken_and_longer_ones_are_refused_without_a_byte_of_them(text_server):
+    assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret(text_server)
 
 
 def test_a_request_is_to_blame_only_where_the_signature_has_ever_given_an_answer(many_server):
