@@ -1,8 +1,9 @@
 """Computes requests together: whatever waits when the engine becomes free goes in one run. Nobody waits for company.
 
 All state belongs to the event loop; only the computation itself runs in worker threads. Requests are put together along
-the first dimension when everything else about their inputs is equal. A run that fails is done again request by request,
-so that nobody gets the error of a neighbour.
+the first dimension when all else about their inputs is equal, and only where all inputs of a request have as many
+rows: what a model makes of others (it may stretch one, or refuse) does not say where a neighbour's rows are. A run that
+fails is done again request by request, so that nobody gets the error of a neighbour.
 """
 
 from __future__ import annotations
@@ -63,9 +64,10 @@ class Batcher:
     async def infer(self, feed: Feed) -> list[Array]:
         """The model's outputs for `feed`. Raises EngineError. Cancelled while it waits, it is not computed at all."""
         future: asyncio.Future[list[Array]] = self._loop.create_future()
-        rows = len(next(iter(feed.values()))) if self._max_rows > 1 else 1
-        key = tuple(array.shape[1:] for array in feed.values()) if self._max_rows > 1 else None
-        self._queues.setdefault(key, deque()).append(_Waiting(feed, rows, future))
+        rows = _common_rows(feed) if self._max_rows > 1 else None
+        # One that is computed alone has a queue of its own, and so its turn among the kinds.
+        key: Hashable = object() if rows is None else tuple(array.shape[1:] for array in feed.values())
+        self._queues.setdefault(key, deque()).append(_Waiting(feed, rows or 1, future))
         self._start_runs()
         return await future
 
@@ -113,6 +115,12 @@ class Batcher:
                 else:
                     waiting.future.set_result(outcome)
         self._start_runs()
+
+
+def _common_rows(feed: Feed) -> int | None:
+    """How many rows every input has; None when they differ."""
+    numbers = {len(array) for array in feed.values()}
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def _compute(engine: Engine, batch: Sequence[_Waiting]) -> tuple[list[Outcome], list[BatchRun]]:

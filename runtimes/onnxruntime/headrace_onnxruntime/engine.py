@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as KernelMissing
 
+from headrace_onnxruntime.refusals import REFUSALS
 from headrace_onnxruntime.signature import SIGNATURE_FILE, Datatype, Signature, TensorSpec, refine
 from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
+from headrace_serving.refusals import refusal
 from headrace_serving.shapes import DYNAMIC
 
 MODEL_FILE = Path("onnx") / "model.onnx"
@@ -35,8 +38,18 @@ _DATATYPE_OF = {
 }
 
 
+_TENSOR_HINT = "Export the model with tensors of numbers, booleans or strings for inputs and outputs."
+_ZIPMAP_HINT = (
+    "skl2onnx puts a ZipMap behind a classifier's probabilities: convert with options={id(model): {'zipmap': False}}."
+)
+
+
 class EngineError(Exception):
-    """The model could not compute an answer from these inputs."""
+    """The model could not compute an answer from these inputs; `is_final`: nor can it from others."""
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
 
 
 class Engine:
@@ -52,7 +65,7 @@ class Engine:
         try:
             outputs: list[Array] = self._session.run(self._output_names, feed)
         except Exception as error:
-            raise EngineError(_in_one_line(error)) from error
+            raise EngineError(_in_one_line(error), is_final=isinstance(error, KernelMissing)) from error
         return outputs
 
 
@@ -75,7 +88,9 @@ def load(model_dir: Path, threads: int) -> Engine:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise StartError(
+        # The path of the folder says nothing to whoever exported the model.
+        text = " ".join(str(error).replace(f"{path.parent.resolve()}/", "").split())
+        raise refusal(REFUSALS, text) or StartError(
             Reason.MODEL_CORRUPT,
             f"{MODEL_FILE} cannot be loaded: {_in_one_line(error)}",
             "Export the model again; its digest was verified, so the file is what the export wrote.",
@@ -94,7 +109,7 @@ def _spec(node: Any) -> TensorSpec:
         raise StartError(
             Reason.MODEL_UNSUPPORTED,
             f"{node.name!r} is of type {node.type}, for which the Open Inference Protocol has no datatype.",
-            "Export the model with tensors of numbers, booleans or strings for inputs and outputs.",
+            _ZIPMAP_HINT if "map(" in node.type else _TENSOR_HINT,
         )
     shape = tuple(size if isinstance(size, int) and size >= 0 else DYNAMIC for size in node.shape)
     return TensorSpec(name=node.name, datatype=datatype, shape=shape)

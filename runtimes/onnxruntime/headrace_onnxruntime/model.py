@@ -46,15 +46,19 @@ class Model:
         """All outputs. Raises Rejected when the request is to blame, RequestError(500) when the model is.
 
         ONNX Runtime does not tell a token outside the vocabulary from a broken kernel. The model does: while it still
-        answers the input that it was warmed up with, it is the request that it cannot compute.
+        answers the input that it was warmed up with, it is the request that it cannot compute. Where there is none, the
+        first one that it answers will do.
         """
         try:
-            return await self._batcher.infer(feed)
+            outputs = await self._batcher.infer(feed)
         except EngineError as error:
             if await self._is_sound():
                 raise Rejected(error) from error
             log.error("the model fails: %s", error)
             raise RequestError(500, f"the model fails: {error}") from error
+        if self._known_good is None:
+            self._known_good = feed
+        return outputs
 
     async def _is_sound(self) -> bool:
         if self._known_good is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +13,13 @@ import orjson
 from headrace_onnxruntime import tensors
 from headrace_onnxruntime.engine import Array
 from headrace_onnxruntime.signature import Signature, TensorSpec
-from headrace_serving.failures import RequestError
+from headrace_serving.failures import RequestError, shortened
 
 BINARY_HEADER = "Inference-Header-Content-Length"
 MAX_ID_CHARACTERS = 1024
+
+# As clients write numbers that JSON does not have, behind a sign.
+_NONFINITE = re.compile("nan|inf(inity)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,7 @@ class Answer:
 def parse(signature: Signature, body: bytes, json_length: str | None, max_rows: int) -> InferenceRequest:
     """The request in `body`; `json_length` is the value of BINARY_HEADER. Raises RequestError(400)."""
     split = _json_length(json_length, len(body))
-    try:
-        value = orjson.loads(body[:split] if split < len(body) else body)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(400, f"the body is not JSON: {error}") from error
-    request = _object(value, "the body")
+    request = _object(_loads(body[:split] if split < len(body) else body), "the body")
     identifier = request.get("id")
     if identifier is not None and (not isinstance(identifier, str) or len(identifier) > MAX_ID_CHARACTERS):
         raise RequestError(400, f"id is not a text of at most {MAX_ID_CHARACTERS} characters")
@@ -80,6 +81,18 @@ def answer(signature: Signature, prefix: Mapping[str, Any], request: InferenceRe
     if not any(wanted.as_bytes for wanted in request.outputs):
         return Answer(body=encoded, json_length=None)
     return Answer(body=b"".join((encoded, *blobs)), json_length=len(encoded))
+
+
+def _loads(text: bytes) -> Any:
+    try:
+        # Windows' tools put a byte order mark before UTF-8.
+        return orjson.loads(text.removeprefix(codecs.BOM_UTF8))
+    except orjson.JSONDecodeError as error:
+        if word := _NONFINITE.match(error.doc, error.pos):
+            raise RequestError(
+                400, f"the body has {word[0]} at line {error.lineno}, which JSON does not have; raw bytes carry it"
+            ) from error
+        raise RequestError(400, f"the body is not JSON: {error}") from error
 
 
 def _json_length(header: str | None, body_length: int) -> int:
@@ -127,7 +140,7 @@ def _inputs(signature: Signature, entries: Any, blob: bytes, max_rows: int) -> d
 def _spec(specs: Mapping[str, TensorSpec], name: Any) -> TensorSpec:
     spec = specs.get(name) if isinstance(name, str) else None
     if spec is None:
-        raise RequestError(400, f"the model has no input of that name; it has {', '.join(map(repr, specs))}")
+        raise RequestError(400, f"the model has no input {_told(name)}; it has {', '.join(map(repr, specs))}")
     return spec
 
 
@@ -142,11 +155,15 @@ def _outputs(signature: Signature, entries: Any, as_bytes: bool) -> tuple[Wanted
         entry = _object(value, "an entry of outputs")
         name = entry.get("name")
         if not isinstance(name, str) or name not in index_of:
-            raise RequestError(400, f"the model has no output of that name; it has {', '.join(map(repr, index_of))}")
+            raise RequestError(400, f"the model has no output {_told(name)}; it has {', '.join(map(repr, index_of))}")
         if name in wanted:
             raise RequestError(400, f"output {name!r} is asked for twice")
         wanted[name] = WantedOutput(index_of[name], _flag(_parameters(entry), "binary_data", as_bytes))
     return tuple(wanted.values())
+
+
+def _told(name: Any) -> str:
+    return shortened(repr(name), 40)
 
 
 def _flag(parameters: Mapping[str, Any], name: str, default: bool = False) -> bool:

@@ -24,16 +24,15 @@ from headrace_onnxruntime.settings import Settings
 from headrace_onnxruntime.tensors import has_nonfinite
 from headrace_serving import bodies
 from headrace_serving.answers import JSON, Handler, answered, error_answer, path_of
+from headrace_serving.bodies import Bounds
 from headrace_serving.buffers import Buffers, Share
 from headrace_serving.exposition import CONTENT_TYPE
-from headrace_serving.failures import MethodNotAllowedError, RequestError
+from headrace_serving.failures import IncompleteError, MethodNotAllowedError, RequestError
 from headrace_serving.gate import Gate
 
 # What takes longer than a millisecond or so is done beside the event loop, which has probes to answer.
 LARGE_BODY_BYTES = 128 * 1024
 LARGE_OUTPUT_VALUES = 128 * 1024
-
-_CODE_OF_LATE_BODY = 408
 
 
 class Service:
@@ -48,6 +47,9 @@ class Service:
         self._gate = gate
         self._heavy = heavy
         self._buffers = Buffers(settings.max_buffered_bytes)
+        self._bounds = Bounds(
+            settings.max_body_bytes, "--max-body-bytes", settings.request_timeout, "--request-timeout"
+        )
         self._model: Model | None = None
         self._prefix = {"model_name": settings.model_name, "model_version": settings.model_version}
         self._routes = self._all_routes()
@@ -135,6 +137,9 @@ class Service:
         metrics = self._metrics
         try:
             response = await self._admitted(self._require_model(), request)
+        except IncompleteError:
+            metrics.incomplete_requests += 1
+            raise
         except RequestError as error:
             metrics.model_rejections += isinstance(error, Rejected)
             metrics.count_request(error.status)
@@ -146,17 +151,17 @@ class Service:
         return response
 
     async def _admitted(self, model: Model, request: web.BaseRequest) -> web.Response:
-        with self._gate.admitted(), self._buffers.share() as share:
-            code = _CODE_OF_LATE_BODY
-            try:
-                async with asyncio.timeout(self._settings.request_timeout):
-                    packed = await bodies.read(request, share, self._settings.max_body_bytes)
-                    started = time.perf_counter()
-                    code = 504
-                    response = await self._answer(model, request, packed, share)
-            except TimeoutError as error:
-                what = "the body did not arrive" if code == _CODE_OF_LATE_BODY else "there was no answer"
-                raise RequestError(code, f"{what} within {self._settings.request_timeout:g} s") from error
+        with self._buffers.share() as share:
+            with self._gate.arrival():
+                packed = await bodies.read(request, share, self._bounds)
+            started = time.perf_counter()
+            with self._gate.admitted():
+                try:
+                    async with asyncio.timeout(self._settings.request_timeout):
+                        response = await self._answer(model, request, packed, share)
+                except TimeoutError as error:
+                    limit = f"{self._settings.request_timeout:g} s; --request-timeout raises that"
+                    raise RequestError(504, f"there was no answer within {limit}") from error
         self._metrics.request_seconds.observe(time.perf_counter() - started)
         return response
 
@@ -165,7 +170,7 @@ class Service:
         json_length = request.headers.get(protocol.BINARY_HEADER)
 
         def parse() -> InferenceRequest:
-            body = bodies.unpack(packed, encoding, share, self._settings.max_body_bytes)
+            body = bodies.unpack(packed, encoding, share, self._bounds)
             return protocol.parse(model.signature, body, json_length, self._settings.max_request_rows)
 
         loop = asyncio.get_running_loop()

@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     add("--max-in-flight", type=count, default=1024, help="requests at a time; 503 beyond")
     add("--max-body-bytes", type=count, default=16 * 1024**2, help="one request's body, unpacked; 413 beyond")
     add("--max-buffered-bytes", type=count, default=64 * 1024**2, help="all requests' bodies together; 503 beyond")
-    add("--request-timeout", type=seconds, default=30.0, help="seconds for one request")
+    add("--request-timeout", type=seconds, default=30.0, help="seconds for the body of one request, and for its answer")
     add("--grace-seconds", type=seconds, default=25.0, help="longest time from SIGTERM to the end")
     add(
         "--quiet-seconds",

@@ -191,24 +191,26 @@ class Models:
 
     def slow(self) -> Path:
         """y = x after many multiplications of a large matrix: some tens of milliseconds on one core."""
-        size = 384
-        matrix = np.eye(size, dtype=np.float32)
-        nodes = [helper.make_node("MatMul", ["M", "M"], ["p0"])]
-        nodes += [helper.make_node("MatMul", [f"p{i}", "R"], [f"p{i + 1}"]) for i in range(24)]
-        nodes += [
-            helper.make_node("ReduceMax", ["p24"], ["one"], keepdims=0),
-            helper.make_node("Mul", ["x", "one"], ["y"]),
-        ]
-        # R depends on x, so that nothing of it can be computed beforehand.
-        nodes.insert(0, helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0))
-        nodes.insert(1, helper.make_node("Mul", ["largest", "zero"], ["none"]))
-        nodes.insert(2, helper.make_node("Add", ["M", "none"], ["R"]))
         return self._save(
             "slow",
-            nodes,
+            [*_busy("x"), helper.make_node("Mul", ["x", "one"], ["y"])],
             [("x", TensorProto.FLOAT, ["batch", 2])],
             [("y", TensorProto.FLOAT, ["batch", 2])],
-            {"M": matrix, "zero": np.array(0, dtype=np.float32)},
+            _BUSY_WEIGHTS,
+        )
+
+    def slow_sum(self) -> Path:
+        """y = a + b, as slow; one row beside several is taken for each of them."""
+        return self._save(
+            "slow_sum",
+            [
+                *_busy("a"),
+                helper.make_node("Mul", ["a", "one"], ["a_again"]),
+                helper.make_node("Add", ["a_again", "b"], ["y"]),
+            ],
+            [("a", TensorProto.FLOAT, ["batch", 1]), ("b", TensorProto.FLOAT, ["others", 1])],
+            [("y", TensorProto.FLOAT, ["rows", 1])],
+            _BUSY_WEIGHTS,
         )
 
     def logarithm(self) -> Path:
@@ -229,6 +231,16 @@ class Models:
             [("x", TensorProto.FLOAT, ["batch", 11])],
             [("y", TensorProto.FLOAT, ["rows", 7])],
             {"shape": np.array([0, 7], dtype=np.int64)},
+        )
+
+    def numbers_of_texts(self) -> Path:
+        """Takes texts of a form that no warm-up guesses."""
+        return self._save(
+            "numbers_of_texts",
+            [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
+            [("x", TensorProto.STRING, ["n"])],
+            [("y", TensorProto.FLOAT, ["n"])],
+            {},
         )
 
     def files(self, name: str, files: dict[str, bytes]) -> Path:
@@ -259,3 +271,18 @@ class Models:
         if signature is not None:
             files["signature.json"] = json.dumps(signature).encode()
         return self.files(name, files)
+
+
+_BUSY_WEIGHTS = {"M": np.eye(384, dtype=np.float32), "zero": np.array(0, dtype=np.float32)}
+
+
+def _busy(name: str) -> list[onnx.NodeProto]:
+    """`one` is 1, and takes its time: it depends on the input `name`, so that nothing of it is computed beforehand."""
+    return [
+        helper.make_node("ReduceMax", [name], ["largest"], keepdims=0),
+        helper.make_node("Mul", ["largest", "zero"], ["none"]),
+        helper.make_node("Add", ["M", "none"], ["R"]),
+        helper.make_node("MatMul", ["M", "M"], ["p0"]),
+        *(helper.make_node("MatMul", [f"p{i}", "R"], [f"p{i + 1}"]) for i in range(24)),
+        helper.make_node("ReduceMax", ["p24"], ["one"], keepdims=0),
+    ]

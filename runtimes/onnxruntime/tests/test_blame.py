@@ -19,11 +19,19 @@ def test_a_token_outside_the_vocabulary_is_the_requests_fault(tokens_server):
     assert after['headrace_requests_total{code="500"}'] == 0
 
 
-def test_a_model_that_answers_nothing_at_all_is_at_fault_itself(servers, models):
-    server = servers.start(models.never_works())
+def test_a_model_that_answers_nothing_at_all_does_not_get_ready(servers, models):
+    server = servers.start(models.never_works(), wait=False)
 
-    reply = server.infer({"inputs": [{"name": "x", "shape": [1, 11], "datatype": "FP32", "data": [0] * 11}]})
+    record = server.why_not_started()
 
-    assert reply.status == 500
-    assert set(reply.json) == {"error"}
-    assert server.metrics()['headrace_requests_total{code="500"}'] == 1
+    assert (record["class"], record["reason"]) == ("Data", "ModelFails")
+
+
+def test_a_request_is_to_blame_only_where_the_model_has_ever_given_an_answer(servers, models):
+    """The made-up inputs are no numbers: whether it works at all, the first good request shows."""
+    server = servers.start(models.numbers_of_texts())
+
+    def status(text: str) -> int:
+        return server.infer({"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": [text]}]}).status
+
+    assert [status(text) for text in ("one", "1.5", "one")] == [500, 200, 400]

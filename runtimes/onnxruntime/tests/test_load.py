@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,7 @@ from serving_load import (
     end_under_load,
     post,
     session,
+    slow_senders,
 )
 
 
@@ -71,6 +73,26 @@ def test_requests_whose_first_dimension_is_time_are_not_computed_together(server
         )
 
 
+def test_requests_whose_inputs_differ_in_their_rows_get_their_own_answers(servers, models):
+    server = servers.start(models.slow_sum())
+    pairs = [([index], [1000 * index]) for index in range(60)]
+    for index in range(0, 60, 12):
+        pairs[index] = ([index, index + 1], [1000 * index])
+        pairs[index + 1] = ([index], [1000 * index, 7])
+
+    def body(a: list[int], b: list[int]) -> bytes:
+        entries = [
+            {"name": name, "shape": [len(rows), 1], "datatype": "FP32", "data": rows}
+            for name, rows in (("a", a), ("b", b))
+        ]
+        return json.dumps({"inputs": entries}).encode()
+
+    answers = ask_all(server, (body(a, b) for a, b in pairs), connections=40)
+
+    expected = [[x + b[0] for x in a] if len(b) == 1 else [a[0] + x for x in b] for a, b in pairs]
+    assert [(status, answer["outputs"][0]["data"]) for status, answer in answers] == [(200, sums) for sums in expected]
+
+
 def test_more_requests_than_fit_are_refused_with_503_and_when_to_come_back(servers, models):
     server = servers.start(models.slow(), "--max-in-flight", "2", "--max-batch", "1")
 
@@ -90,12 +112,42 @@ def test_more_bytes_than_fit_are_refused_with_503(servers, models):
 
 def test_a_request_that_takes_too_long_is_given_up_with_504(servers, models):
     server = servers.start(models.slow(), "--request-timeout", "0.01")
-    assert server.infer(body_of("x", "FP32", [[1, 2]])).status == 504
+    reply = server.infer(body_of("x", "FP32", [[1, 2]]))
+    assert reply.status == 504
+    assert "--request-timeout raises that" in reply.json["error"]
 
 
-def test_a_body_that_does_not_arrive_is_given_up_with_408(servers, models):
+def test_a_body_that_does_not_arrive_is_given_up_with_408_and_no_inference(servers, models):
     server = servers.start(models.affine(), "--request-timeout", "0.2")
-    assert answer_to_a_body_that_does_not_arrive(server).startswith(b"HTTP/1.1 408 ")
+
+    answer = answer_to_a_body_that_does_not_arrive(server)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"--request-timeout raises that" in answer
+    metrics = server.metrics()
+    assert metrics["headrace_incomplete_requests_total"] == 1
+    assert sum(value for name, value in metrics.items() if "headrace_requests_total" in name) == 0
+
+
+def test_slow_senders_turn_nobody_away(servers, models):
+    server = servers.start(models.affine(), "--max-in-flight", "2")
+    with slow_senders(server, 100, sent=b"{", length=100):
+        assert server.metrics()["headrace_requests_in_flight"] == 0
+        for _ in range(5):
+            assert server.infer(body_of("x", "FP32", [[1, 2, 3, 4]])).status == 200
+
+
+def test_slow_senders_of_large_bodies_make_room_for_others(servers, models):
+    server = servers.start(models.affine(), "--max-buffered-bytes", "300000", "--max-body-bytes", "100000")
+    good = body_of("x", "FP32", [[1, 2, 3, 4]]).ljust(90_000)
+    with slow_senders(server, 3, sent=b" " * 99_000, length=99_999) as (oldest, *others):
+        time.sleep(1)
+        assert server.infer(good).status == 200
+        assert oldest.recv(1000).startswith(b"HTTP/1.1 408 ")
+        for other in others:
+            other.sendall(b" " * 999)
+            assert other.recv(1000).startswith(b"HTTP/1.1 400 "), "it came to its end, and is blank"
+    assert server.metrics()["headrace_incomplete_requests_total"] == 1
 
 
 @pytest.mark.parametrize(("framing", "sent"), BROKEN_OFF)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from serving_support import (
     BROKEN_GZIP,
     assert_a_gzip_bomb_is_refused,
+    assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret,
     assert_unpacked_in_one_and_several_members,
 )
 
@@ -150,6 +152,35 @@ def test_every_datatype_goes_in_and_comes_out(servers, models):
     assert again.json["outputs"] == reply.json["outputs"]
 
 
+def test_a_byte_order_mark_is_passed_over(affine_server):
+    body = b"\xef\xbb\xbf" + json.dumps(request(ROW, [1, 4])).encode()
+    assert affine_server.infer(body).status == 200
+    assert affine_server.infer(body, {"Inference-Header-Content-Length": str(len(body))}).status == 200
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "nan", "inf", "-NaN"])
+def test_a_word_for_a_number_is_refused_by_its_name(affine_server, word):
+    reply = affine_server.infer(json.dumps(request(ROW, [1, 4], id="é\n")).replace("2.0", word).encode())
+
+    assert reply.status == 400
+    assert f"the body has {word.removeprefix('-')} at line 1" in reply.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"inputs": [{"name": "height"}]}, "no input 'height'"), ({"outputs": [{"name": "width"}]}, "no output 'width'")],
+)
+def test_a_refusal_names_what_is_unknown(affine_server, change, told):
+    assert told in affine_server.infer({**request(ROW, [1, 4]), **change}).json["error"]
+
+
+def test_a_path_with_the_server_before_it_is_the_same(affine_server):
+    """As the request line of a proxy's client has it."""
+    with socket.create_connection(affine_server.address, timeout=5) as connection:
+        connection.sendall(b"GET http://any.example/v2/health/ready?x HTTP/1.1\r\nHost: any.example\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
 TOO_MANY_ROWS = request([0.0] * 4 * 257, [257, 4])
 
 BAD_BODIES: dict[str, Any] = {
@@ -264,6 +295,10 @@ def test_a_broken_gzip_body_is_refused_with_400(affine_server, body):
 
 def test_an_unknown_content_encoding_is_refused_with_415(affine_server):
     assert affine_server.infer(b"{}", {"Content-Encoding": "br"}).status == 415
+
+
+def test_headers_of_64_kilobytes_are_taken_and_longer_ones_are_refused_without_a_byte_of_them(affine_server):
+    assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret(affine_server)
 
 
 def test_numbers_that_json_does_not_have_come_back_as_null_and_are_counted(servers, models):

@@ -25,8 +25,9 @@ _CLOSING = (408, 413)
 
 
 def path_of(request: web.BaseRequest) -> str:
-    """As it stands in the request line, without a query."""
-    return request.raw_path.partition("?")[0]
+    """As it stands in the request line, without a query, and without the server where a client puts it before."""
+    path = request.raw_path.partition("?")[0]
+    return path if path.startswith("/") else f"/{path.partition('://')[2].partition('/')[2]}"
 
 
 async def answered(request: web.BaseRequest, handler: Handler, gate: Gate) -> web.Response:

@@ -71,6 +71,11 @@ def nonfinite_outputs(number: int) -> Iterable[str]:
     return single("headrace_nonfinite_outputs_total", "counter", "Answers with a NaN or an infinity in them.", number)
 
 
+def incomplete_requests(number: int) -> Iterable[str]:
+    text = "Requests whose body did not come: the client went away or was too slow. Counted nowhere else."
+    return single("headrace_incomplete_requests_total", "counter", text, number)
+
+
 def process(started: float) -> Iterable[str]:
     """`started` is in seconds since 1970."""
     usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -27,7 +27,9 @@ class Reason(StrEnum):
     ADDRESS_IN_USE = "AddressInUse"
     MODEL_NOT_FOUND = "ModelNotFound"
     MODEL_CORRUPT = "ModelCorrupt"
+    MODEL_INCOMPLETE = "ModelIncomplete"
     MODEL_UNSUPPORTED = "ModelUnsupported"
+    MODEL_FAILS = "ModelFails"
     SIGNATURE_MISMATCH = "SignatureMismatch"
 
 
@@ -36,7 +38,9 @@ CLASS_OF = {
     Reason.ADDRESS_IN_USE: "Config",
     Reason.MODEL_NOT_FOUND: "Data",
     Reason.MODEL_CORRUPT: "Data",
+    Reason.MODEL_INCOMPLETE: "Data",
     Reason.MODEL_UNSUPPORTED: "Data",
+    Reason.MODEL_FAILS: "Data",
     Reason.SIGNATURE_MISMATCH: "Data",
 }
 
@@ -81,6 +85,10 @@ class RequestError(Exception):
         super().__init__(message)
         self.status = status
         self.message = shortened(message, MAX_ERROR_CHARACTERS)
+
+
+class IncompleteError(RequestError):
+    """A request that never was one: its body did not come, because its client went away or was too slow."""
 
 
 class MethodNotAllowedError(RequestError):

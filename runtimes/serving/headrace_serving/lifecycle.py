@@ -18,14 +18,11 @@ import uvloop
 from aiohttp import web
 
 from headrace_serving.answers import Handler
+from headrace_serving.connections import Server
 from headrace_serving.failures import Reason, StartError
 from headrace_serving.gate import Gate
 
 log = logging.getLogger("headrace_serving")
-
-# Longer than a proxy keeps an idle connection (Traefik: 90 s): who closes first must not be the one that gets requests.
-KEEPALIVE_SECONDS = 180
-LINGERING_SECONDS = 2
 
 Model = TypeVar("Model")
 
@@ -59,14 +56,7 @@ async def loaded(loading: asyncio.Future[Model], stop: asyncio.Event) -> Model |
 
 async def listen(handler: Handler, host: str, port: int, hint: str) -> web.ServerRunner:
     """The server, which has begun to take requests. Raises StartError with `hint`, which names the flag of the port."""
-    server = web.Server(
-        handler,
-        access_log=None,
-        auto_decompress=False,  # Unpacking is bounded, and ours.
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        lingering_time=LINGERING_SECONDS,
-    )
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=1)
+    runner = web.ServerRunner(Server(handler), handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=1024).start()

@@ -6,7 +6,8 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import aiohttp
@@ -54,6 +55,17 @@ def answer_to_a_body_that_does_not_arrive(server: Server) -> bytes:
     with socket.create_connection(server.address, timeout=5) as connection:
         connection.sendall(_head(server, "Content-Length: 100") + b"{")
         return connection.recv(1000)
+
+
+@contextmanager
+def slow_senders(server: Server, number: int, *, sent: bytes, length: int) -> Iterator[list[socket.socket]]:
+    """Clients whose bodies do not come to an end."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(server.address, timeout=20)) for _ in range(number)]
+        for client in clients:
+            client.sendall(_head(server, f"Content-Length: {length}") + sent)
+        time.sleep(0.3)
+        yield clients
 
 
 def break_off(server: Server, framing: str, sent: bytes) -> None:

@@ -172,3 +172,14 @@ def assert_a_gzip_bomb_is_refused(server: Server, max_body_bytes: int) -> None:
 
     assert server.predict(bomb, {"Content-Encoding": "gzip"}).status == 413
     assert server.metrics()["process_resident_memory_bytes"] < before + 20e6
+
+
+def assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret(server: Server) -> None:
+    def asked(size: int) -> Reply:
+        return server.call("GET", server.ready_path, headers={"Authorization": "Bearer " + "s3cret" * (size // 6)})
+
+    assert [asked(size).status for size in (9_000, 64_000)] == [200, 200]
+    refused = asked(70_000)
+    assert (refused.status, set(refused.json)) == (431, {"error"})
+    assert "s3cret" not in refused.body.decode()
+    assert "s3cret" not in server.log.read_text()

@@ -8,13 +8,14 @@ import pytest
 from serving_support import BROKEN_GZIP
 
 from headrace_serving import bodies
+from headrace_serving.bodies import Bounds
 from headrace_serving.buffers import Buffers
 from headrace_serving.failures import RequestError
 
 
 def unpacked(body: bytes, encoding: str, max_bytes: int = 100, room: int = 100) -> bytes:
     with Buffers(room).share() as share:
-        return bodies.unpack(body, encoding, share, max_bytes)
+        return bodies.unpack(body, encoding, share, Bounds(max_bytes, "--bytes", 1, "--seconds"))
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,8 @@ def unpacked(body: bytes, encoding: str, max_bytes: int = 100, room: int = 100) 
         (b"text", ""),
         (b"text", "identity"),
         (gzip.compress(b"text", mtime=0), "gzip"),
+        (gzip.compress(b"text", mtime=0) + bytes(700), "gzip"),
+        (gzip.compress(b"te", mtime=0) + bytes(7) + gzip.compress(b"xt", mtime=0), "gzip"),
         (gzip.compress(b"te", mtime=0) + gzip.compress(b"xt", mtime=0), "x-gzip"),
     ],
 )
@@ -44,3 +47,4 @@ def test_other_packings_and_too_much_of_it_are_refused(body, encoding, status):
     with pytest.raises(RequestError) as caught:
         unpacked(body, encoding, room=50)
     assert caught.value.status == status
+    assert ("--bytes raises that" in caught.value.message) == (status == 413)

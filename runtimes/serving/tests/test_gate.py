@@ -21,6 +21,16 @@ def test_more_than_fit_are_refused_and_nobody_is_forgotten():
     assert gate.in_flight == 0
 
 
+def test_whoever_sends_a_body_takes_nobodys_place_and_is_told_early_where_there_is_none():
+    gate = Gate(max_in_flight=1)
+    with gate.arrival(), gate.arrival(), gate.admitted():
+        assert (gate.arriving, gate.in_flight) == (2, 1)
+        with pytest.raises(RequestError) as caught, gate.arrival():
+            pytest.fail("its body would be read for nothing")
+    assert caught.value.status == 503
+    assert (gate.arriving, gate.in_flight) == (0, 0)
+
+
 def quiet_after(gate: Gate, quiet_seconds: float, deadline_seconds: float) -> tuple[bool, float]:
     started = time.monotonic()
     return asyncio.run(gate.quiet(quiet_seconds, deadline_seconds)), time.monotonic() - started
@@ -38,5 +48,6 @@ def test_it_is_quiet_when_nobody_has_come_for_a_while():
 def test_at_the_deadline_it_counts_whether_anybody_is_inside():
     gate = Gate(max_in_flight=1)
     assert quiet_after(gate, 30, 0.05)[0]
-    with gate.admitted():
-        assert not quiet_after(gate, 0, 0.05)[0]
+    for inside in (gate.admitted, gate.arrival):
+        with inside():
+            assert not quiet_after(gate, 0, 0.05)[0]

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
+from headrace_serving.refusals import refusal
 from headrace_serving.shapes import DYNAMIC
 from headrace_tensorflow_serving.codes import Code, from_number
 from headrace_tensorflow_serving.failures import CodedError
+from headrace_tensorflow_serving.refusals import REFUSALS
 from headrace_tensorflow_serving.signature import Array, Family, Signature, TensorSpec
 from headrace_tensorflow_serving.tensorflow_parts import (
     ConfigProto,
@@ -118,7 +120,7 @@ def load(path: Path, threads: Threads) -> Engine:
         with graph.as_default():
             meta_graph = loader_impl.load(session, _TAGS, str(path))
     except Exception as error:
-        raise StartError(
+        raise refusal(REFUSALS, " ".join(str(error).split())) or StartError(
             Reason.MODEL_CORRUPT,
             f"{path} cannot be loaded: {_in_one_line(str(error))}",
             "Export the model again, for serving; its digest was verified, so the files are what the export wrote.",

@@ -65,6 +65,7 @@ class Metrics:
         )
         self.in_flight = 0
         self.nonfinite_outputs = 0
+        self.incomplete_requests = 0
 
     def count(self, code: Code) -> None:
         """A request that was answered with `code`."""
@@ -93,5 +94,6 @@ class Metrics:
             "headrace_requests_in_flight", "gauge", "Predictions not answered yet.", self.in_flight
         )
         lines += exposition.nonfinite_outputs(self.nonfinite_outputs)
+        lines += exposition.incomplete_requests(self.incomplete_requests)
         lines += exposition.process(self._started)
         return "\n".join(lines) + "\n"

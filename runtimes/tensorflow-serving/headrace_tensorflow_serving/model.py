@@ -18,6 +18,13 @@ from headrace_tensorflow_serving.tensors import has_nonfinite
 log = logging.getLogger("headrace_tensorflow_serving")
 
 
+_CLIENTS_FAULT = frozenset({Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.OUT_OF_RANGE, Code.NOT_FOUND})
+# They say nothing of the model, nor of what is asked.
+_OF_THE_MOMENT = frozenset(
+    {Code.CANCELLED, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.ABORTED}
+)
+
+
 class Engine(Protocol):
     """What engine.Engine is; a Protocol, because importing that takes seconds."""
 
@@ -51,11 +58,15 @@ class Answer:
 
 
 class Model:
-    """`name` and `version` are what clients ask for; `executor` bounds how many requests are computed at a time."""
+    """`name` and `version` are what clients ask for; `executor` bounds how many requests are computed at a time.
 
-    def __init__(self, engine: Engine, name: str, version: int, executor: Executor) -> None:
+    `answered` are the signatures that have given an answer: what none of the others can compute is no request's fault.
+    """
+
+    def __init__(self, engine: Engine, name: str, version: int, executor: Executor, answered: frozenset[str]) -> None:
         self._engine = engine
         self._executor = executor
+        self._answered = answered
         self.name = name
         self.version = version
 
@@ -84,11 +95,21 @@ class Model:
         try:
             values = self._engine.run(signature, feed, outputs, deadline)
         except CodedError as error:
-            if error.status == 500:
+            judged = self._judged(signature, error)
+            if judged.status == 500:
                 log.error("the model fails: %s: %s", error.code, error.message)
-            raise
+            raise judged from error
         seconds = perf_counter() - started
+        if signature.name not in self._answered:
+            self._answered |= {signature.name}
         return Run(values, seconds, is_finite=not any(map(has_nonfinite, outputs, values)))
+
+    def _judged(self, signature: Signature, error: CodedError) -> CodedError:
+        """The error, which is the model's where it says that it is the client's and no client ever had an answer."""
+        is_clients = error.code in _CLIENTS_FAULT and signature.name in self._answered
+        if error.code in _OF_THE_MOMENT or error.status == 500 or is_clients:
+            return error
+        return CodedError(Code.INTERNAL, f"the model fails: {error.message}")
 
     async def answered(self, work: Callable[[], Answer]) -> Answer:
         """What `work` gives, done in one of the threads. Cancelled while it waits, it is not done at all."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from headrace_serving.failures import shortened
 from headrace_tensorflow_serving.codes import Code
 from headrace_tensorflow_serving.failures import CodedError
 from headrace_tensorflow_serving.signature import DEFAULT_SIGNATURE, Array, Signature, TensorSpec
@@ -62,7 +63,10 @@ def parse(signatures: Mapping[str, Signature], request: Any, max_values: int) ->
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     signature = signatures.get(name)
     if signature is None:
-        raise CodedError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        raise CodedError(
+            Code.FAILED_PRECONDITION,
+            f'Serving signature key "{shortened(name, 100)}" not found. The model has {", ".join(signatures)}.',
+        )
     given = dict(request.inputs)
     extra = sorted(set(given) - {spec.name for spec in signature.inputs})
     missing = [spec.name for spec in signature.inputs if spec.name not in given and spec.name not in signature.defaults]

@@ -9,10 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import isinf
 from typing import Any
 
 import orjson
 
+from headrace_serving.failures import shortened
 from headrace_tensorflow_serving import tensors
 from headrace_tensorflow_serving.codes import Code
 from headrace_tensorflow_serving.failures import CodedError
@@ -84,10 +86,19 @@ def _loads(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         if any(literal in body for literal in _NONFINITE_LITERALS):
             try:
-                return json.loads(body)
+                # As text: bytes might be of any encoding here.
+                return json.loads(body.decode(), parse_float=_finite)
             except (ValueError, RecursionError):
                 pass  # What orjson says about it is as good.
         raise _bad(f"the body is not JSON: {error}") from error
+
+
+def _finite(text: str) -> float:
+    """As orjson has it: what is written as a number is one."""
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{text} is out of range")
+    return number
 
 
 def _signature(signatures: Mapping[str, Signature], name: Any) -> Signature:
@@ -95,7 +106,10 @@ def _signature(signatures: Mapping[str, Signature], name: Any) -> Signature:
         raise _bad("'signature_name' key must be a string value")
     name = name or DEFAULT_SIGNATURE
     if name not in signatures:
-        raise _bad(f'Serving signature name: "{name}" not found in signature def')
+        raise _bad(
+            f'Serving signature name: "{shortened(name, 100)}" not found in signature def; '
+            f"the model has {', '.join(signatures)}"
+        )
     return signatures[name]
 
 
@@ -115,7 +129,9 @@ def _columns_of_rows(signature: Signature, rows: Any) -> Mapping[str, Any]:
         if not _is_object(row):
             raise _bad(f"'instances' has a bare value beside objects: element {number}")
         if set(row) != wanted:
-            raise _bad(f"element {number} of 'instances' must have exactly the inputs {', '.join(names)}")
+            unknown = sorted(set(row) - wanted)
+            problem = f"has {shortened(repr(unknown[0]), 40)}, which is no input" if unknown else "lacks an input"
+            raise _bad(f"element {number} of 'instances' {problem}: it must have exactly {', '.join(names)}")
     return {name: [row[name] for row in rows] for name in names}
 
 

@@ -46,8 +46,7 @@ def _load(settings: Settings, version: versions.Version, executor: Executor) -> 
 
     threads = engines.Threads(settings.intra_op_threads, settings.inter_op_threads)
     engine = engines.load(version.path, threads)
-    warm_up(engine)
-    return Model(engine, settings.model_name, version.number, executor)
+    return Model(engine, settings.model_name, version.number, executor, answered=warm_up(engine))
 
 
 async def _serve(settings: Settings, model: Model, stop: asyncio.Event) -> int:

@@ -12,9 +12,10 @@ from aiohttp import web
 
 from headrace_serving import bodies
 from headrace_serving.answers import JSON, answered, path_of
+from headrace_serving.bodies import Bounds
 from headrace_serving.buffers import Buffers, Share
 from headrace_serving.exposition import CONTENT_TYPE
-from headrace_serving.failures import MethodNotAllowedError, RequestError
+from headrace_serving.failures import IncompleteError, MethodNotAllowedError, RequestError
 from headrace_serving.gate import Gate
 from headrace_tensorflow_serving import descriptions, paths, rest_predict
 from headrace_tensorflow_serving.codes import Code
@@ -34,6 +35,9 @@ class Service:
         self._metrics = metrics
         self._gate = gate
         self._buffers = buffers
+        self._bounds = Bounds(
+            settings.max_body_bytes, "--max_body_bytes", settings.rest_timeout_seconds, "--rest_api_timeout_in_ms"
+        )
         self._status = descriptions.status_json(descriptions.status(model.version, is_available=True))
         self._metadata = descriptions.metadata_json(
             descriptions.metadata(model.name, model.version, model.signature_defs)
@@ -54,6 +58,9 @@ class Service:
         try:
             response = await self._counted(request, target)
         except OtherModelError:
+            raise
+        except IncompleteError:
+            self._metrics.incomplete_requests += 1
             raise
         except RequestError as error:
             self._metrics.count(code_of(error))
@@ -78,19 +85,19 @@ class Service:
 
     async def _predict(self, request: web.BaseRequest) -> web.Response:
         seconds = self._settings.rest_timeout_seconds
-        deadline = time.monotonic() + seconds
-        late = RequestError(408, f"the body did not arrive within {seconds:g} s")
-        with self._gate.admitted(), self._buffers.share() as share:
-            try:
-                async with asyncio.timeout(seconds):
-                    # Before a client that waits for it is asked to send.
-                    packed = await bodies.read(request, share, self._settings.max_body_bytes)
-                    started = time.perf_counter()
-                    late = CodedError(Code.DEADLINE_EXCEEDED, f"there was no answer within {seconds:g} s")
-                    encoding = bodies.encoding(request)
-                    answer = await self._model.answered(lambda: self._compute(packed, encoding, share, deadline))
-            except TimeoutError as error:
-                raise late from error
+        with self._buffers.share() as share:
+            with self._gate.arrival():
+                packed = await bodies.read(request, share, self._bounds)
+            started = time.perf_counter()
+            deadline = time.monotonic() + seconds
+            encoding = bodies.encoding(request)
+            with self._gate.admitted():
+                try:
+                    async with asyncio.timeout(seconds):
+                        answer = await self._model.answered(lambda: self._compute(packed, encoding, share, deadline))
+                except TimeoutError as error:
+                    limit = f"{seconds:g} s; --rest_api_timeout_in_ms raises that"
+                    raise CodedError(Code.DEADLINE_EXCEEDED, f"there was no answer within {limit}") from error
         self._metrics.observe_request(Api.REST_PREDICT, time.perf_counter() - started)
         self._metrics.observe_run(answer.run.seconds)
         self._metrics.nonfinite_outputs += not answer.run.is_finite
@@ -98,7 +105,7 @@ class Service:
 
     def _compute(self, packed: bytes, encoding: str, share: Share, deadline: float) -> Answer:
         """Everything that takes time, off the event loop, which has probes to answer."""
-        body = bodies.unpack(packed, encoding, share, self._settings.max_body_bytes)
+        body = bodies.unpack(packed, encoding, share, self._bounds)
         prediction = rest_predict.parse(self._model.signatures, body)
         run = self._model.run(prediction.signature, prediction.feed, prediction.signature.outputs, deadline)
         return Answer(rest_predict.answer(prediction, run.outputs), run)

@@ -202,6 +202,7 @@ class Models:
             "texts": (lambda text: {"text": tf.identity(text), "raw_bytes": tf.identity(text)}, [text]),
             "lookup": (lambda text: {"number": words(text)}, [text]),
             "unpack": (lambda text: {"y": tf.io.decode_compressed(text, "ZLIB")}, [text]),
+            "number": (lambda text: {"y": tf.strings.to_number(text)}, [text]),
             "sum": (lambda x: {"y": tf.reduce_sum(x)}, [floats]),
             "slow": (_slow, [floats]),
             "types": (
@@ -214,6 +215,36 @@ class Models:
         base_path = self._folder / "many"
         archive.write_out(str(base_path / "1"), verbose=False)
         return Exported(model, base_path)
+
+    def function(self, name: str, function: Callable[[Any], Any]) -> Path:
+        """A base path of y = function(x) for rows of two numbers."""
+        import tensorflow as tf
+
+        module = tf.Module()
+        module.call = tf.function(
+            lambda x: {"y": function(x)}, input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")]
+        )
+        tf.saved_model.save(module, str(self._folder / name / "1"), signatures=module.call)
+        return self._folder / name
+
+    def edited(self, name: str, edit: Callable[[Any, Path], None]) -> Path:
+        """y = softsign(x * w), whose SavedModel `edit` changes in its message and its folder."""
+        import tensorflow as tf
+        from tensorflow.core.protobuf import saved_model_pb2
+
+        module = tf.Module()
+        module.w = tf.Variable([1.0, 2.0])
+        module.call = tf.function(
+            lambda x: {"y": tf.math.softsign(x * module.w)},
+            input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")],
+        )
+        folder = self._folder / name / "1"
+        tf.saved_model.save(module, str(folder), signatures=module.call)
+        file = folder / "saved_model.pb"
+        message = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+        edit(message, folder)
+        file.write_bytes(message.SerializeToString())
+        return folder
 
     def files(self, name: str, files: dict[str, bytes]) -> Path:
         folder = self._folder / name

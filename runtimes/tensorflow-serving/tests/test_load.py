@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import aiohttp
 import grpc
@@ -19,6 +20,7 @@ from serving_load import (
     end_under_load,
     post,
     session,
+    slow_senders,
 )
 
 # Some hundred milliseconds, and longer than anybody waits.
@@ -59,7 +61,16 @@ def test_small_limits_are_kept_to_with_503_504_and_408(servers, models):
     assert server.predict(b" " * 900).status == 400, "the room is given back"
 
     assert server.predict(ENDLESS).status == 504
+    before = server.metrics()
     assert answer_to_a_body_that_does_not_arrive(server).startswith(b"HTTP/1.1 408 ")
+    with slow_senders(server, 100, sent=b"{", length=100):
+        assert server.predict({"signature_name": "sum", "inputs": [1, 2]}).status == 200
+        time.sleep(0.5)
+    grown = {name: value - before[name] for name, value in server.metrics().items() if name in before}
+    assert grown["headrace_incomplete_requests_total"] == 101
+    assert {name: value for name, value in grown.items() if "request_count" in name and value} == {
+        ':tensorflow:serving:request_count{model_name="m",status="OK"}': 1
+    }
 
 
 @pytest.mark.parametrize(("framing", "sent"), BROKEN_OFF)

@@ -11,6 +11,7 @@ import pytest
 from serving_support import (
     BROKEN_GZIP,
     assert_a_gzip_bomb_is_refused,
+    assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret,
     assert_unpacked_in_one_and_several_members,
 )
 
@@ -148,6 +149,31 @@ def test_numbers_that_json_does_not_have_are_written_and_read_by_name(many_serve
 
     again = many_server.predict(b'{"signature_name": "logarithm", "inputs": [Infinity, NaN, 1]}')
     assert again.body == b'{"outputs":[Infinity,NaN,0.0]}'
+
+
+@pytest.mark.parametrize("values", [b"[1, 1e400]", b"[NaN, 1e400]", b"[-1e400, Infinity]"])
+def test_a_number_out_of_range_is_refused_also_beside_words_for_numbers(many_server, values):
+    reply = many_server.predict(b'{"signature_name": "logarithm", "inputs": ' + values + b"}")
+    assert reply.status == 400
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_body_is_utf_8_also_beside_words_for_numbers(many_server, encoding):
+    body = '{"signature_name": "logarithm", "inputs": [NaN], "NaN": 0}'
+    assert many_server.predict(body.encode(encoding)).status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"instances": [1], "signature_name": "other"}, "logarithm, lookup, number, "),
+        ({"instances": [{"length": 1, "vector": [1, 2, 3], "height": 2}]}, "'height'"),
+        ({"instances": [{"length": 1}]}, "exactly length, vector"),
+        ({"inputs": {"length": [1]}}, "vector"),
+    ],
+)
+def test_a_refusal_names_what_is_unknown_or_missing(many_server, body, told):
+    assert told in many_server.predict(body).json["error"]
 
 
 def test_an_output_without_rows_comes_in_columns_only(many_server):
@@ -298,3 +324,16 @@ def test_a_broken_gzip_body_is_refused_with_400(text_server, body):
 
 def test_an_unknown_content_encoding_is_refused_with_415(text_server):
     assert text_server.predict(b"{}", {"Content-Encoding": "br"}).status == 415
+
+
+def test_headers_of_64_kilobytes_are_taken_and_longer_ones_are_refused_without_a_byte_of_them(text_server):
+    assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret(text_server)
+
+
+def test_a_request_is_to_blame_only_where_the_signature_has_ever_given_an_answer(many_server):
+    """The made-up inputs of the warm-up are no numbers: whether it works at all, the first good request shows."""
+
+    def status(text: str) -> int:
+        return many_server.predict({"signature_name": "number", "instances": [text]}).status
+
+    assert [status(text) for text in ("one", "1.5", "one")] == [500, 200, 400]

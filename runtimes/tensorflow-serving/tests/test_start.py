@@ -121,7 +121,8 @@ def test_a_failed_start_leaves_a_termination_message_and_no_traceback(servers, m
     assert by_model.why_not_started() == {**common, "class": "Data", "reason": "ModelCorrupt"}
 
 
-def test_a_model_without_a_signature_to_serve_is_unsupported(servers, models):
+def test_a_model_that_cannot_be_served_is_unsupported(servers, models):
+    """It has no signature, or calls what is not there."""
     import tensorflow as tf
 
     base_path = models.files("unsupported", {})
@@ -129,7 +130,13 @@ def test_a_model_without_a_signature_to_serve_is_unsupported(servers, models):
     module.weight = tf.Variable(1.0)
     tf.saved_model.save(module, str(base_path / "1"))
 
-    assert servers.start(base_path, wait=False).why_not_started()["reason"] == "ModelUnsupported"
+    calls_python = models.function("calls_python", lambda x: tf.py_function(lambda value: value * 2, [x], tf.float32))
+
+    without_signature, with_python = (servers.start(path, wait=False) for path in (base_path, calls_python))
+
+    assert without_signature.why_not_started()["reason"] == "ModelUnsupported"
+    assert with_python.why_not_started()["reason"] == "ModelUnsupported"
+    assert "tf.py_function" in with_python.log.read_text()
 
 
 def test_a_port_in_use_ends_the_start_with_a_reason(servers, models, many_server):
