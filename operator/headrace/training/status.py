@@ -100,7 +100,7 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
         "Failed": state is State.FAILED,
         "Suspended": state is State.SUSPENDED,
     }
-    before = {condition.type: condition for condition in job.status.conditions}
+    before = {condition.type: condition for condition in status.conditions}
     conditions = []
     for kind, holds in facts.items():
         value = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
