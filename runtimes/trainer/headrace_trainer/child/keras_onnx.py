@@ -24,6 +24,7 @@ def convert(servable: Servable) -> bytes:
     import onnxruntime
 
     _refuse_too_large(servable.model)
+    _refuse_bfloat16(servable.model)
     content = onnx_bytes.canonical(_converted(servable))
     runtime = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [output.name for output in runtime.get_outputs()]
@@ -59,6 +60,14 @@ def _refuse_too_large(model: Any) -> None:
     size = sum(int(variable.value.dtype.size) * int(tf.size(variable.value)) for variable in model.variables)
     if size > _MAX_BYTES:
         raise ExportError(f"its weights have {size / 2**30:.1f} GiB, and an ONNX file holds 2 GiB at most")
+
+
+def _refuse_bfloat16(model: Any) -> None:
+    for layer in model._flatten_layers(include_self=False):
+        if layer.compute_dtype == "bfloat16" and layer.variables:
+            raise ExportError(
+                f"{_named(layer)} computes in bfloat16, which ONNX Runtime cannot do on a CPU; the SavedModel can"
+            )
 
 
 def _refuse_text_and_tables(model: Any, graph: Any) -> None:
@@ -99,5 +108,9 @@ def _layer(model: Any, path: str) -> str:
         # TensorFlow numbers a name that it meets again.
         layer = layers.get(part) or layers.get(re.sub(r"_\d+$", "", part))
         if layer is not None:
-            return f"layer {layer.name!r} ({type(layer).__name__})"
+            return _named(layer)
     return f"the model ({path})"
+
+
+def _named(layer: Any) -> str:
+    return f"layer {layer.name!r} ({type(layer).__name__})"

@@ -98,19 +98,21 @@ def servable(trained: Trained) -> Servable:
 
 def _with_inputs(model: Any, inputs: Inputs, *, must_take_sizes: bool) -> Servable:
     outputs: list[str] = []
+    keys: list[str] = []
 
     def call(*tensors: Any) -> list[Any]:
         with _without_state(model):
-            return list(
-                keras.tree.flatten(model(keras.tree.pack_sequence_as(inputs.structure, list(tensors)), training=False))
-            )
+            packed = model(keras.tree.pack_sequence_as(inputs.structure, list(tensors)), training=False)
+        pairs = keras.tree.flatten_with_path(packed)
+        keys[:] = [path[-1] if path and isinstance(path[-1], str) else "output" for path, _ in pairs]
+        return [value for _, value in pairs]
 
     def serve(*tensors: Any) -> dict[str, Any]:
         return dict(zip(outputs, call(*tensors), strict=True))
 
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in inputs.tensors]
     results = tf.function(call, input_signature=specs, autograph=False).get_concrete_function().structured_outputs
-    outputs += signatures.output_names(_output_names(model, len(results)))
+    outputs += signatures.output_names(_output_names(model, keys))
     is_free = inputs.tensors[0].shape[0] is None
     tensors = tuple(
         Tensor(name, value.dtype.name, (None, *value.shape[1:]) if is_free else tuple(value.shape))
@@ -211,14 +213,16 @@ def _same_seeds(model: Any) -> Iterator[None]:
         yield
     finally:
         for state, value in zip(states, before, strict=True):
-            state.assign(value)
+            if not np.array_equal(state.numpy(), value):
+                state.assign(value)
 
 
-def _output_names(model: Any, count: int) -> list[str]:
+def _output_names(model: Any, keys: list[str]) -> list[str]:
+    """The names of the output layers; of a model without such, the keys of the dict that it returns."""
     names = list(getattr(model, "output_names", None) or [])
-    if len(names) != count and isinstance(model, keras.Sequential) and model.layers:
+    if len(names) != len(keys) and isinstance(model, keras.Sequential) and model.layers:
         names = [model.layers[-1].name]
-    return names if len(names) == count else ["output"] * count
+    return names if len(names) == len(keys) else keys
 
 
 def _embeddings(model: Any) -> list[Any]:
