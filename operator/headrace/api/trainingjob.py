@@ -240,7 +240,11 @@ class Output(Model):
     formats: Annotated[
         tuple[ModelFormat, ...],
         Schema(
-            "Formats that the model is exported in: TensorFlow (SavedModel) and ONNX.", minItems=1, maxItems=2, **SET
+            "Formats that the model is exported in: TensorFlow (SavedModel) and ONNX. One that can be made is enough; "
+            "condition FormatsExported says why another could not.",
+            minItems=1,
+            maxItems=2,
+            **SET,
         ),
     ] = (ModelFormat.TENSORFLOW, ModelFormat.ONNX)
     alias: Annotated[

@@ -42,6 +42,7 @@ from headrace.training.failures import (
     waiting_for,
     without_record,
 )
+from headrace.training.formats import event_of, formats_exported
 from headrace.training.job import (
     AttemptContext,
     attempt_name,
@@ -472,15 +473,17 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
             digest=record.model.digest,
             uri=record.model.uri,
         )
+        exported = formats_exported(job, record, now)
         status = status.model_copy(
             update={
                 "state": State.FINISHING,
                 "reason": Reason.JUDGING,
                 "message": "the model is being judged and registered",
                 "model": model,
+                "conditions": (*(c for c in status.conditions if c.type != exported.type), exported),
             }
         )
-        return _Draft(Plan(patches=patches, requeue_after=0.0), status)
+        return _Draft(Plan(patches=patches, events=event_of(exported), requeue_after=0.0), status)
     number = status.attempt.number if status.attempt else 0
     message = f"trained to the end in attempt {number}"
     status = status.model_copy(

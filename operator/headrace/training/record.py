@@ -103,6 +103,7 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     run: RunReference | None = None
     model: ModelReference | None = None
+    model_note: str = ""
     checkpoint: CheckpointReference | None = None
     resume: Resume | None = None
 
@@ -139,6 +140,7 @@ def parse_record(text: str) -> Record | None:
         metrics=parse_metrics(data.get("metrics")),
         run=parse_run(data.get("run")),
         model=_model(data.get("model")),
+        model_note=_text(data.get("modelNote")),
         checkpoint=parse_checkpoint(data.get("checkpoint")),
         resume=parse_resume(data.get("resume")),
     )

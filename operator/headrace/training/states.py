@@ -14,6 +14,8 @@ class Reason:
     """Reasons of states, conditions and failures. CamelCase; docs/reference/failures.md has those of failures."""
 
     ACCEPTED = "Accepted"
+    ALL_FORMATS_EXPORTED = "AllFormatsExported"
+    SOME_FORMATS_FAILED = "SomeFormatsFailed"
     SOURCE_NOT_FOUND = "SourceNotFound"
     ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
     NAME_IN_USE = "NameInUse"

@@ -111,7 +111,7 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
         "Failed": state is State.FAILED,
         "Suspended": state is State.SUSPENDED,
     }
-    before = {condition.type: condition for condition in job.status.conditions}
+    before = {condition.type: condition for condition in status.conditions}
     # The text of a moment belongs to the condition that holds; the others would change with it for nothing.
     told = {kind: (holds, reason, message if holds else "") for kind, holds in facts.items()}
     diverged = divergence(numbers(status))

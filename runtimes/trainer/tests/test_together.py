@@ -1,10 +1,14 @@
 """Both halves, with TensorFlow, MLflow and S3: a plain Keras script is stopped, and goes on in the next attempt."""
 
+import hashlib
 import json
 import os
 import signal
+from pathlib import Path
 
 from trainer_support import wait_until
+
+EXPORTS = Path(__file__).parent / "child" / "scripts" / "exports"
 
 SCRIPT = """
 import json, os, sys, time
@@ -110,3 +114,28 @@ def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(launc
     assert steps == {"epoch/loss": [1, 2, 3, 4, 5, 6], "val_loss": [1, 2, 3, 4, 5, 6]}
     assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "loss")] == list(range(1, 19))
     assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "eval_loss")] == list(range(1, 8))
+
+
+def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_beside_it(launch, s3, mlflow):
+    bucket = s3.bucket()
+    tracking = mlflow.experiment("formats", f"s3://{bucket}/mlflow")
+    config = {
+        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
+        "tracking": tracking,
+        "output": {"formats": ["TensorFlow", "ONNX"]},
+    }
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    launched = launch((EXPORTS / "vae.py").read_text(), config=config, child="headrace_trainer.child", env=quiet)
+    assert launched.wait(400) == 0, launched.log
+    record = launched.record
+    reason = "layer 'sampling' (Sampling) computes StatelessRandomNormalV2, which ONNX does not have"
+    assert (record["outcome"], record["model"]["formats"]) == ("Succeeded", ["TensorFlow"])
+    assert record["modelNote"] == f"ONNX cannot be made of this model: {reason}"
+    [run] = mlflow.runs(tracking["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert (run["info"]["status"], tags["headrace.export.TensorFlow"]) == ("FINISHED", "exported")
+    assert tags["headrace.export.ONNX"] == f"failed: {reason}"
+    prefix = record["model"]["uri"].removeprefix(f"s3://{bucket}/")
+    manifest = s3.get(bucket, f"{prefix}/manifest.json")
+    assert record["model"]["digest"] == tags["headrace.digest"] == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+    assert {file["path"].split("/")[0] for file in json.loads(manifest)["files"]} == {"signature.json", "tensorflow"}

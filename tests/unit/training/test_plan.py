@@ -733,6 +733,21 @@ def test_with_an_output_the_intent_to_register_comes_into_status_first():
     assert planned.requeue_after == 0.0
 
 
+def test_a_format_that_was_not_made_is_told_when_the_training_ends_and_stays_in_status():
+    model = {"uri": "s3://team-a/mlflow/x/1/artifacts/model", "digest": "sha256:" + "a" * 64, "formats": ["TensorFlow"]}
+    job = training_job(under_way(), output={"model": "text"}, tracking={"experiment": "x"})
+    done = succeeded(model=model, modelNote="ONNX cannot be made")
+    planned = look(job, Observed((batch_job(conditions=(("Complete", ""),)),), done, None))
+
+    later = look(training_job(planned.status, output={"model": "text"}, tracking={"experiment": "x"}), NOTHING)
+
+    assert [event.reason for event in planned.events] == ["SomeFormatsFailed"]
+    for status in (planned.status, later.status):
+        [condition] = [c for c in status["conditions"] if c["type"] == "FormatsExported"]
+        assert (condition["status"], condition["reason"]) == ("False", "SomeFormatsFailed")
+    assert later.events == ()
+
+
 def test_a_finished_job_is_deleted_when_its_time_to_live_is_over():
     status = {"state": "Succeeded", "completionTime": stamp(NOW)}
     job = training_job(status, ttlSecondsAfterFinished=60)

@@ -27,6 +27,7 @@ FIELDS = st.sampled_from(
         "metrics",
         "run",
         "model",
+        "modelNote",
         "checkpoint",
         "resume",
         "time",
@@ -46,6 +47,7 @@ def test_any_fields_give_a_bounded_record_or_none(fields):
 
     if record is not None:
         assert len(record.message) <= MAX_TEXT
+        assert len(record.model_note) <= MAX_TEXT
         assert len(record.metrics) <= MAX_METRICS
         assert all(isinstance(value, float) for value in record.metrics.values())
         assert record.progress.percent is None or 0 <= record.progress.percent <= 100

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from headrace_trainer.child import keras_random, keras_state, values
+from headrace_trainer.child import keras_random, keras_rows, keras_state, values
 from headrace_trainer.child.checkpoint import Arrays, FinishedFit, Position, Snapshot
 from headrace_trainer.child.keras_recorder import Recorder
 from headrace_trainer.child.session import FitRun, Session, Trained
@@ -59,7 +59,8 @@ class Fits:
         self._session.fits += 1
         self._session.fit_steps += run.steps
         self._session.steps_of_finished_fits += run.steps
-        self._session.trained = Trained(model, run.iterator._distributed_dataset.element_spec)
+        rows = keras_rows.of_adapter(run.iterator.data_adapter)
+        self._session.trained = Trained(model, run.iterator._distributed_dataset.element_spec, rows)
         return history
 
     def _next_run(self, model: Any) -> FitRun:

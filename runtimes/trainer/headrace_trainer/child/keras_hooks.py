@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-from headrace_trainer.child import keras_workers
+from headrace_trainer.child import keras_rows, keras_workers
 from headrace_trainer.child.keras_data import DataOrder
 from headrace_trainer.child.keras_fit import Fits
 from headrace_trainer.child.keras_recorder import follow_batches
@@ -125,7 +125,7 @@ def _wrap_train_on_batch(session: Session, fits: Fits) -> None:
             session.batch_steps += 1
             if session.trained is None or session.trained.model is not self:
                 given = (x,) if y is None else (x, y)
-                session.trained = Trained(self, tf.nest.map_structure(_spec, given))
+                session.trained = Trained(self, tf.nest.map_structure(_spec, given), keras_rows.of_batch(given))
         return result
 
     TensorFlowTrainer.train_on_batch = train_on_batch

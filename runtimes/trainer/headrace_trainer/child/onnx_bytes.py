@@ -8,6 +8,7 @@ keep their names.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import onnx
@@ -33,7 +34,9 @@ def _rename(graph: Any, outer: dict[str, str], prefix: str) -> None:
     is_main = not prefix
     for index, name in enumerate(dict.fromkeys(interface)):
         names[name] = name if is_main else f"{prefix}v{index}"
-    tensors = sorted(graph.initializer, key=lambda tensor: (tensor.data_type, tuple(tensor.dims), _content(tensor)))
+    # In place, and by their digests: the weights of a large model are not to be in memory once more.
+    tensors = graph.initializer
+    tensors.sort(key=lambda tensor: (tensor.data_type, tuple(tensor.dims), _digest(tensor)))
     for index, tensor in enumerate(tensors):
         names.setdefault(tensor.name, f"{prefix}w{index}")
     for index, node in enumerate(graph.node):
@@ -45,10 +48,6 @@ def _rename(graph: Any, outer: dict[str, str], prefix: str) -> None:
     for tensor in tensors:
         tensor.name = names[tensor.name]
         tensor.ClearField("doc_string")
-    # A copy: clearing the field would clear the tensors.
-    ordered = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]
-    del graph.initializer[:]
-    graph.initializer.extend(ordered)
     for index, node in enumerate(graph.node):
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
@@ -60,11 +59,11 @@ def _rename(graph: Any, outer: dict[str, str], prefix: str) -> None:
         value.name = names[value.name]
 
 
-def _content(tensor: Any) -> bytes:
+def _digest(tensor: Any) -> bytes:
     unnamed = onnx.TensorProto.FromString(tensor.SerializeToString())
     unnamed.ClearField("name")
     unnamed.ClearField("doc_string")
-    return bytes(unnamed.SerializeToString(deterministic=True))
+    return hashlib.sha256(unnamed.SerializeToString(deterministic=True)).digest()
 
 
 def _name_sizes(graph: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,11 @@ from headrace_trainer.child.stopping import Stop
 
 @dataclass
 class Trained:
-    """What was trained last: what is exported when the script ends well."""
+    """What was trained last: what is exported when the script ends well. `rows` gives some of its data, packed as x."""
 
     model: Any
     element_spec: Any
+    rows: Callable[[], Any] | None = None
 
 
 @dataclass

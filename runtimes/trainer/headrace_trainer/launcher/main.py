@@ -123,7 +123,7 @@ class _Script:
     refused: Refused | None = None
     had_ended: bool = False  # before it was told to stop: what remains is to export
     exported: Exported | None = None
-    export_problems: list[str] = field(default_factory=list)
+    export_problems: dict[str, str] = field(default_factory=dict)  # by format
 
 
 class Launcher:
@@ -252,19 +252,15 @@ class Launcher:
         if self._settings.worker > 0:
             return
         script = self._script
-        if self._config.formats:
-            missing = (
-                [] if script.exported is None else [f for f in self._config.formats if f not in script.exported.formats]
-            )
-            if script.export_problems or missing or script.exported is None:
-                problems = script.export_problems or [f"{', '.join(missing or self._config.formats)} was not exported"]
-                raise Failed(export_failed(problems))
+        export = model.judge_export(self._config.formats, script.exported, script.export_problems)
+        if self._config.formats and not export.made:
+            raise Failed(export_failed(export.problems))
         self._report.state = State.UPLOADING
-        self._wait_for(self._upload_and_close, when_stopped=None)
+        self._wait_for(lambda: self._upload_and_close(export), when_stopped=None)
 
-    def _upload_and_close(self) -> None:
+    def _upload_and_close(self, export: model.Export) -> None:
         outage, tracker, exported = self._settings.outage, self._tracker, self._script.exported
-        if exported is not None and self._config.formats and tracker is not None and self._store is not None:
+        if exported is not None and export.made and tracker is not None and self._store is not None:
             run = tracker.await_run(outage)
             if not run.artifact_uri.startswith("s3://"):
                 raise Failed(
@@ -275,9 +271,9 @@ class Launcher:
                 )
             # A gang that was cut off may still be writing: each attempt has a place of its own.
             uri = str(Place.parse(run.artifact_uri).below(f"model/attempt-{self._config.job.attempt}"))
-            formats = tuple(sorted(self._config.formats))
-            self._report.model = model.upload(exported.folder, formats, uri, self._store, outage)
-            tracker.tag({"headrace.digest": self._report.model.digest})
+            self._report.model = model.upload(exported.folder, export.made, uri, self._store, outage)
+            self._report.model_note = export.note
+            tracker.tag({"headrace.digest": self._report.model.digest, **export.tags})
         if tracker is not None:
             tracker.close("FINISHED", outage)
 
@@ -429,7 +425,7 @@ class Launcher:
             case Exported():
                 script.exported = message
             case ExportFailed():
-                script.export_problems.append(f"{message.format} cannot be made of this model: {message.message}")
+                script.export_problems[message.format] = message.message
             case ScriptException():
                 script.exception = message
             case Refused():

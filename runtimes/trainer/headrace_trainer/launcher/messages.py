@@ -110,10 +110,11 @@ class Exporting:
 
 @dataclass(frozen=True)
 class Exported:
-    """The model lies in `folder`, a subfolder a format."""
+    """The model lies in `folder`, a subfolder a format. `remark` is of all that were exported, or empty."""
 
     folder: Path
     formats: tuple[str, ...]
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
     ),
     "trained": lambda d: Trained(_text(d, "kind"), _integer(d, "steps")),
     "exporting": lambda d: Exporting(),
-    "exported": lambda d: Exported(Path(_text(d, "dir")), _formats(d)),
+    "exported": lambda d: Exported(Path(_text(d, "dir")), _formats(d), str(d.get("remark") or "")),
     "exportFailed": lambda d: ExportFailed(_text(d, "format"), str(d.get("message") or "")),
     "exception": lambda d: ScriptException(
         _integer(d, "time"),

@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace_trainer.launcher import manifest
+from headrace_trainer.launcher.messages import Exported
 from headrace_trainer.launcher.s3 import Patience, Place, Store
 
 FOLDERS = {"ONNX": "onnx", "TensorFlow": "tensorflow"}
+_MAX_NOTE = 600
+_MAX_TAG = 1000
+
+
+@dataclass(frozen=True)
+class Export:
+    """What came of the formats that were asked for: those that were made, and why the others were not. `remark` is of
+    those that were made.
+    """
+
+    made: tuple[str, ...]
+    failed: Mapping[str, str]
+    remark: str = ""
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence a format that cannot be made."""
+        return [f"{name} cannot be made of this model: {reason}" for name, reason in self.failed.items()]
+
+    @property
+    def note(self) -> str:
+        """What is to be known of a model that not everything went well with; empty where it did. One short line."""
+        return " ".join("; ".join([*self.problems, *filter(None, [self.remark])]).split())[:_MAX_NOTE]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the run says of each format."""
+        made = f"exported; {self.remark}" if self.remark else "exported"
+        texts = dict.fromkeys(self.made, made) | {name: f"failed: {reason}" for name, reason in self.failed.items()}
+        return {f"headrace.export.{name}": text[:_MAX_TAG] for name, text in sorted(texts.items())}
+
+
+def judge_export(wanted: tuple[str, ...], exported: Exported | None, problems: Mapping[str, str]) -> Export:
+    """From what the script's process has said (`problems` by format), which may be too little or too much."""
+    claimed = exported.formats if exported is not None else ()
+    made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
+    failed = {name: problems.get(name, "it was not exported") for name in wanted if name not in made}
+    return Export(made, failed, exported.remark if exported is not None else "")
 
 
 @dataclass(frozen=True)
@@ -22,9 +62,12 @@ class Model:
 
 
 def upload(folder: Path, formats: tuple[str, ...], uri: str, store: Store, outage_seconds: float) -> Model:
-    """Everything below `folder` to `uri`, which no other attempt writes to. Raises Failed (Storage…)."""
+    """The files of `formats` below `folder`, and those that they share, to `uri`, which no other attempt writes to.
+    Raises Failed (Storage…).
+    """
     place = Place.parse(uri)
-    files = manifest.files_below(folder)
+    others = tuple(f"{FOLDERS[name]}/" for name in FOLDERS if name not in formats)
+    files = tuple(file for file in manifest.files_below(folder) if not file.path.startswith(others))
     text = manifest.encode(files, {"formats": {name: FOLDERS[name] for name in formats}})
     for file in files:
         store.upload(folder / file.path, place.below(file.path), Patience(outage_seconds))

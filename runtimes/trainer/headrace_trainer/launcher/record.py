@@ -17,14 +17,14 @@ JSONObject = dict[str, Any]
 def encode(record: Mapping[str, Any]) -> bytes:
     """`record` as JSON in at most MAX_BYTES bytes.
 
-    What is too long loses, in this order: the head of logTail, the end of message and of hint, metrics, and then
-    whatever else is not needed to know who failed and why.
+    What is too long loses, in this order: the head of logTail, the end of message, of hint and of modelNote, metrics,
+    and then whatever else is not needed to know who failed and why.
     """
     shown = dict(record)
     if _fits(shown):
         return _dump(shown)
     _shorten(shown, "logTail", lambda text, keep: text[len(text) - keep :])
-    for name in ("message", "hint"):
+    for name in ("message", "hint", "modelNote"):
         _shorten(shown, name, lambda text, keep: text[:keep])
     _shorten_metrics(shown)
     for name in ("resume", "progress", "checkpoint", "run", "model"):

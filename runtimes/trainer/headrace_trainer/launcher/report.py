@@ -53,6 +53,7 @@ class Report:
     checkpoint: Stored | None = None
     resume: tuple[int, Resume] | None = None  # the attempt that the checkpoint is from
     model: Model | None = None
+    model_note: str = ""
     tracking_is_buffering: bool = False
     storage_is_buffering: bool = False
 
@@ -104,6 +105,8 @@ class Report:
                 "digest": self.model.digest,
                 "formats": list(self.model.formats),
             }
+            if self.model_note:
+                record["modelNote"] = self.model_note
         return record | self._results()
 
     def _results(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ RECORDS = st.fixed_dictionaries(
         "resume": st.fixed_dictionaries({"message": st.text(max_size=300)}),
         "checkpoint": st.fixed_dictionaries({"uri": st.text(max_size=1500)}),
         "model": st.fixed_dictionaries({"uri": st.text(max_size=1500)}),
+        "modelNote": st.text(max_size=600),
     },
 )
 
@@ -54,6 +55,13 @@ def test_the_message_is_shortened_next_and_from_its_end():
     shown = json.loads(encode({"message": "the cause is " + "é" * 5000, "logTail": "x" * 5000}))
     assert shown["logTail"] == ""
     assert shown["message"].startswith("the cause is é")
+
+
+def test_why_a_format_is_missing_is_shortened_before_the_model_is_lost():
+    model = {"uri": "s3://team-a/" + "x" * 900, "digest": "sha256:" + "a" * 64, "formats": ["TensorFlow"]}
+    shown = json.loads(encode({"outcome": "Succeeded", "model": model, "modelNote": "ONNX: " + "é" * 600}))
+    assert shown["model"] == model
+    assert shown["modelNote"].startswith("ONNX: é")
 
 
 def test_a_shorter_record_leaves_nothing_of_a_longer_one(tmp_path):

@@ -299,16 +299,42 @@ def test_each_attempt_has_a_place_of_its_own_for_its_model(launch, s3, delivery)
     assert [f"s3://{bucket}/{key.removesuffix('/manifest.json')}" for key in manifests] == uris
 
 
-def test_a_format_that_cannot_be_made_fails_the_job_and_says_which(launch, s3, delivery):
+def test_a_format_that_cannot_be_made_does_not_keep_the_other_back_and_its_reason_is_told(launch, s3, mlflow, delivery):
+    bucket, tracking, config = delivery
+    script = """
+from standin_child import *
+train(1)
+export("TensorFlow", "ONNX")
+say("exportFailed", format="ONNX", message="no such operator")
+"""
+    launched = launch(script, config=config)
+    assert launched.wait() == 0, launched.log
+    record = launched.record
+    assert (record["outcome"], record["model"]["formats"]) == ("Succeeded", ["TensorFlow"])
+    assert record["modelNote"] == "ONNX cannot be made of this model: no such operator"
+    [run] = mlflow.runs(tracking["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.export.TensorFlow"] == "exported"
+    assert tags["headrace.export.ONNX"] == "failed: no such operator"
+    manifest = s3.get(bucket, f"{record['model']['uri'].removeprefix(f's3://{bucket}/')}/manifest.json")
+    assert record["model"]["digest"] == tags["headrace.digest"] == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+    # The digest is of the formats that there are.
+    assert json.loads(manifest)["formats"] == {"TensorFlow": "tensorflow"}
+    assert [file["path"] for file in json.loads(manifest)["files"]] == ["signature.json", "tensorflow/saved_model.pb"]
+
+
+def test_where_no_format_can_be_made_the_job_fails_with_the_reason_of_each(launch, s3, delivery):
     bucket, _, config = delivery
     script = """
 from standin_child import *
 train(1)
+say("exporting")
 say("exportFailed", format="ONNX", message="no such operator")
-export("TensorFlow")
+say("exportFailed", format="TensorFlow", message="no call()")
 """
     launched = launch(script, config=config)
     assert launched.wait() == 2, launched.log
     assert (launched.record["class"], launched.record["reason"]) == ("Config", "BadConfig")
     assert "ONNX cannot be made of this model: no such operator" in launched.record["message"]
+    assert "TensorFlow cannot be made of this model: no call()" in launched.record["message"]
     assert not [key for key in s3.keys(bucket) if key.endswith("manifest.json")]
