@@ -22,13 +22,14 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
+if TYPE_CHECKING:  # a script need not have it
+    import numpy as np
 
 FORMAT_VERSION = 1
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 
 
 class CheckpointError(RuntimeError):
@@ -197,6 +198,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    import numpy as np
+
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
         file.flush()
@@ -204,6 +207,8 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Non
 
 
 def _read_arrays(path: Path) -> Arrays:
+    import numpy as np
+
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
