@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     session = _open_session(settings)
     session.stop.install()
     calls = seeds.calls_after_import(settings.seed)
-    AfterImport({**calls, "keras": lambda: _hook_keras(session)}).install()
+    AfterImport({**calls, "keras": lambda: _hook_keras(session), "mlflow": _hook_mlflow}).install()
     ending = script.run(arguments[0], arguments[1:], _scope(session))
     if ending.exception is not None:
         session.messages.send(
@@ -94,6 +94,14 @@ def _hook_keras(session: Session) -> None:
     from headrace_trainer.child import keras_hooks
 
     keras_hooks.install(session)
+
+
+def _hook_mlflow() -> None:
+    run_id, tracking_uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI")
+    if run_id and tracking_uri:
+        from headrace_trainer.child import mlflow_run
+
+        mlflow_run.install(run_id, tracking_uri)
 
 
 def _scope(session: Session) -> contextlib.AbstractContextManager[object]:
