@@ -34,6 +34,7 @@ HEALTH_PORT = 8080
 READY_SECONDS = 60.0
 
 Reconcile = Callable[[Key, Cause], Awaitable[float | None]]
+KeysLeftBehind = Callable[[], Awaitable[Sequence[Key]]]
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +62,15 @@ async def run(
     client: KubeClient,
     lease: Lease,
     settings: Settings = Settings(),
+    left_behind: KeysLeftBehind | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT; then stop the work, release the lease and return.
 
     `new_reconcile` is called each time the lease is taken: what a reconcile remembers ends with the lease. It writes
-    through `client.guarded(lease.valid)`; `client` itself is only read with here.
+    through `client.guarded(lease.valid)`; `client` itself is only read with here. `left_behind` gives keys that no
+    object names any more, and that the sweep is to look at all the same.
     """
-    operator = _Operator(new_reconcile, watches, parent_of, client, lease, settings)
+    operator = _Operator(new_reconcile, watches, parent_of, client, lease, settings, left_behind)
     loop = asyncio.get_running_loop()
     async with _health(operator.metrics, lease, settings):
         task = asyncio.ensure_future(lease.run(operator.work))
@@ -101,7 +104,9 @@ class _Operator:
         client: KubeClient,
         lease: Lease,
         settings: Settings,
+        left_behind: KeysLeftBehind | None,
     ) -> None:
+        self._left_behind = left_behind
         self._new_reconcile = new_reconcile
         self._watches = tuple(watches)
         self._parent_of = parent_of
@@ -168,6 +173,8 @@ class _Operator:
                     continue
                 for obj in found:
                     self._sink(resource, None, obj)
+        for key in await self._left_behind() if self._left_behind is not None else ():
+            self._queue.add(key)
 
 
 @asynccontextmanager

@@ -263,6 +263,7 @@ def test_progress_of_the_chief_becomes_status_and_columns():
     ("conditions", "reason", "word"),
     [
         ({"tracking": "Buffering", "storage": "Ok"}, "TrackingUnavailable", "MLflow server"),
+        ({"tracking": "RunDeleted", "storage": "Ok"}, "RunDeleted", "restore it there"),
         ({"tracking": "Ok", "storage": "Buffering"}, "StorageUnavailable", "storage Secret"),
     ],
 )
