@@ -17,7 +17,7 @@ from typing import Any
 import mlflow
 from mlflow.tracking import fluent
 
-_RUN_ID = "MLFLOW_RUN_ID"
+_RUN_ID, _EXPERIMENT_ID = "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"
 
 
 def install(run_id: str, tracking_uri: str) -> None:
@@ -56,6 +56,8 @@ def _start_run(run: _JobRun) -> Any:
         asked = bound.arguments
         # Else the original takes the job's run for one that was asked to be another.
         os.environ.pop(_RUN_ID, None)
+        if not run.is_meant:
+            os.environ.pop(_EXPERIMENT_ID, None)
         if run.is_meant and asked.get("run_id") is None and mlflow.active_run() is None:
             if asked.get("nested"):
                 asked.setdefault("parent_run_id", run.id)
