@@ -32,6 +32,7 @@ from headrace.serving.reconcile import ServingReconciler
 from headrace.settings import Settings
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger
+from headrace.training.open_runs import OpenRuns
 from headrace.training.reconcile import TrainingReconciler
 
 LEASE_NAME = "headrace"
@@ -57,7 +58,8 @@ async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
             return BothKinds(training, ServingReconciler(write, http, settings, ledger, mlflow))
 
         runtime = RuntimeSettings(namespaces=settings.namespaces, health_port=settings.health_port)
-        await run(reconcilers, WATCHES, parent_of(PRIMARIES), client, lease, runtime)
+        open_runs = OpenRuns(client, settings.operator_namespace)
+        await run(reconcilers, WATCHES, parent_of(PRIMARIES), client, lease, runtime, open_runs.keys)
 
 
 class BothKinds:

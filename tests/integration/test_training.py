@@ -62,7 +62,7 @@ class Bench:
     ledger: Any = None
 
     def operator(self, client: KubeClient | None = None) -> TrainingReconciler:
-        settings = SETTINGS if self.ledger is not None else NO_TRACKING
+        settings = replace(SETTINGS if self.ledger is not None else NO_TRACKING, operator_namespace=self.namespace)
         return TrainingReconciler(client or self.client, self.http, settings, self.ledger)
 
     async def settle(self, until: Until, client: KubeClient | None = None) -> Status:

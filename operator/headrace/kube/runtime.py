@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,8 @@ SWEEP_SECONDS = 300.0
 HEALTH_PORT = 8080
 # Without an answer about the lease for this long the process is not ready.
 READY_SECONDS = 60.0
+
+KeysLeftBehind = Callable[[], Awaitable[Sequence[Key]]]
 
 
 class Reconciler(Protocol):
@@ -74,13 +76,15 @@ async def run(
     client: KubeClient,
     lease: Lease,
     settings: Settings = Settings(),
+    left_behind: KeysLeftBehind | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT; then stop the work, release the lease and return.
 
     `new_reconciler` is called each time the lease is taken: what a reconciler remembers ends with the lease. It writes
-    through `client.guarded(lease.valid)`; `client` itself is only read with here.
+    through `client.guarded(lease.valid)`; `client` itself is only read with here. `left_behind` gives keys that no
+    object names any more, and that the sweep is to look at all the same.
     """
-    operator = _Operator(new_reconciler, watches, parent_of, client, lease, settings)
+    operator = _Operator(new_reconciler, watches, parent_of, client, lease, settings, left_behind)
     loop = asyncio.get_running_loop()
     async with _health(operator.metrics, lease, settings):
         task = asyncio.ensure_future(lease.run(operator.work))
@@ -114,8 +118,10 @@ class _Operator:
         client: KubeClient,
         lease: Lease,
         settings: Settings,
+        left_behind: KeysLeftBehind | None,
     ) -> None:
         self._new_reconciler = new_reconciler
+        self._left_behind = left_behind
         self._watches = tuple(watches)
         self._parent_of = parent_of
         self._client = client
@@ -164,7 +170,11 @@ class _Operator:
 
     def _sink(self, resource: Resource, _: str | None, obj: Object) -> None:
         key = self._parent_of(resource, obj)
-        if key is not None and self._queue is not None:
+        if key is not None:
+            self._look_at(key)
+
+    def _look_at(self, key: Key) -> None:
+        if self._queue is not None:
             self._queue.add(key)
 
     async def _sweep_forever(self) -> None:
@@ -186,6 +196,8 @@ class _Operator:
                     continue
                 for obj in found:
                     self._sink(resource, None, obj)
+        for key in await self._left_behind() if self._left_behind is not None else ():
+            self._look_at(key)
 
 
 @asynccontextmanager

@@ -80,6 +80,11 @@ class MlflowClient:
         answer = await self._post("experiments/create", f"experiment {name}", body)
         return str(answer["experiment_id"])
 
+    async def get_run(self, run_id: str) -> Run:
+        """NotFound when there is none; one in MLflow's trash is found, as `deleted`."""
+        answer = await self._get("runs/get", f"run {run_id}", run_id=run_id)
+        return Run.of(answer["run"])
+
     async def search_runs(self, experiment_id: str, tag: str, value: str) -> list[Run]:
         """The runs of the experiment that carry the tag with this value, oldest first."""
         body = {

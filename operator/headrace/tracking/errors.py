@@ -64,6 +64,12 @@ class ExperimentDeleted(LedgerError):
     reason = "ExperimentDeleted"
 
 
+class RunDeleted(LedgerError):
+    """The run is in MLflow's trash, by itself or with its experiment."""
+
+    reason = "RunDeleted"
+
+
 class VersionMismatch(LedgerError):
     """The version that carries this attempt's tag was registered for other bytes."""
 

@@ -21,6 +21,7 @@ from headrace.tracking.errors import (
     ExperimentNameTaken,
     ModelNameTaken,
     NotFound,
+    RunDeleted,
     VersionMismatch,
 )
 from headrace.tracking.records import (
@@ -94,6 +95,20 @@ class Ledger:
         runs = await self._client.search_runs(experiment_id, UID_TAG, uid)
         return runs[0] if runs else None
 
+    async def check_run(self, run_id: str) -> None:
+        """Raises RunDeleted where somebody has put the run into MLflow's trash. What is gone for good is no trouble:
+        the launcher makes another one.
+        """
+        try:
+            run = await self._client.get_run(run_id)
+        except NotFound:
+            return
+        if run.deleted:
+            raise RunDeleted(
+                f"run {run_id} was deleted in MLflow, by itself or with its experiment: restore it there (the runs' "
+                f"page, filter by state Deleted; or `mlflow runs restore --run-id {run_id}`)"
+            )
+
     async def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Write what was decided on a run. Tags are overwritten by the same value: safe to repeat."""
         for key, value in sorted(tags.items()):
@@ -103,8 +118,20 @@ class Ledger:
         """The run is FAILED since `ended`; one that somebody deleted is left in peace."""
         end_time = None if ended is None else int(ended.timestamp() * 1000)
         with suppress(NotFound):
+            if (await self._client.get_run(run_id)).deleted:
+                return
             await self.tag_run(run_id, tags)
             await self._client.update_run(run_id, RunStatus.FAILED, end_time)
+
+    async def kill_run(self, experiment_id: str, uid: str, ended: datetime, tags: Mapping[str, str]) -> None:
+        """The run of the TrainingJob with this uid is KILLED since `ended`, unless it has an end already, or somebody
+        deleted it.
+        """
+        with suppress(NotFound):
+            run = await self.find_run(experiment_id, uid)
+            if run is not None and run.status == RunStatus.RUNNING:
+                await self.tag_run(run.id, tags)
+                await self._client.update_run(run.id, RunStatus.KILLED, int(ended.timestamp() * 1000))
 
     # -- models and versions -------------------------------------------------------------------------------------------
 

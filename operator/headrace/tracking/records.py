@@ -54,6 +54,8 @@ class Run:
     status: str
     artifact_uri: str
     start_time: int = 0
+    end_time: int = 0
+    deleted: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -66,6 +68,8 @@ class Run:
             status=info.get("status", RunStatus.RUNNING),
             artifact_uri=info.get("artifact_uri", ""),
             start_time=int(info.get("start_time", 0)),
+            end_time=int(info.get("end_time", 0)),
+            deleted=info.get("lifecycle_stage") == "deleted",
             metrics={metric["key"]: _number(metric["value"]) for metric in data.get("metrics", [])},
             tags=_tags(data.get("tags", [])),
         )

@@ -82,13 +82,17 @@ def verify(run: Run | None, uri: str, digest: str) -> Run:
 async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: datetime) -> Verdict:
     """Do what is left to do for a job in state Finishing.
 
-    Raises TrackingUnavailable when MLflow is away (try again), any other TrackingError when a person has to decide.
+    Raises TrackingUnavailable when MLflow is away, and RunDeleted until the run is restored (try again), any other
+    TrackingError when a person has to decide.
     """
     status, spec, metadata = job.status, job.spec, job.metadata
     if spec.output is None or status.model is None or status.run is None:
         raise DigestMismatch("the job is Finishing, but its status names no model or no run")
     uri, digest = status.model.uri or "", status.model.digest or ""
-    run = verify(await ledger.find_run(status.run.experiment_id or "", metadata.uid), uri, digest)
+    found = await ledger.find_run(status.run.experiment_id or "", metadata.uid)
+    if found is None:
+        await ledger.check_run(status.run.id)
+    run = verify(found, uri, digest)
     gate = judge(spec.evaluation.gates, run.metrics) if spec.evaluation else None
     diverged = divergence(run.metrics)
     if gate is not None:

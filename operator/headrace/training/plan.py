@@ -72,12 +72,17 @@ PREPARE_REASONS = {
 }
 # What the launcher says of its surroundings: training goes on, but whoever looks is to know.
 OUTAGES = {
-    "tracking": (
+    ("tracking", "RunDeleted"): (
+        Reason.RUN_DELETED,
+        "the run was deleted in MLflow, by itself or with its experiment: training goes on, metrics wait in the pod; "
+        "restore it there (the runs' page, filter by state Deleted, or `mlflow runs restore`)",
+    ),
+    ("tracking", "Buffering"): (
         Reason.TRACKING_UNAVAILABLE,
         "MLflow does not answer and is asked again: training goes on, metrics wait in the pod; look at the MLflow "
         "server",
     ),
-    "storage": (
+    ("storage", "Buffering"): (
         Reason.STORAGE_UNAVAILABLE,
         "S3 does not answer and is asked again: datasets are waited for, checkpoints and the model wait in the pod; "
         "look at the store, and at the endpoint in the storage Secret",
@@ -543,7 +548,7 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Obser
     else:
         status = take_live(status, live)
         state, reason = State.RUNNING, PREPARE_REASONS.get(live.state, Reason.TRAINING)
-        outages = [outage for name, outage in OUTAGES.items() if live.conditions.get(name, "Ok") != "Ok"]
+        outages = [outage for (name, value), outage in OUTAGES.items() if live.conditions.get(name) == value]
         reason = outages[0][0] if outages else reason
         message = "; ".join(text for _, text in outages)
     requeue = POLL_RUNNING if state == State.RUNNING and live is not None else POLL_WAITING

@@ -23,11 +23,13 @@ from headrace.kube.resources import CONFIGMAPS, EVENTS, JOBS, PODS, TRAININGJOBS
 from headrace.labels import TRAINING_JOB, TRAINING_JOB_UID
 from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
-from headrace.tracking.errors import TrackingError, TrackingUnavailable
+from headrace.tracking.errors import ExperimentDeleted, RunDeleted, TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
+from headrace.tracking.records import OUTCOME_TAG
 from headrace.training.finish import end_run, finish, is_run_open, refused
 from headrace.training.job import PROGRESS_PORT, attempt_name, source_name
 from headrace.training.observed import Job, Live, Observed, Pod, Source, read_job, read_live, read_pod, read_source
+from headrace.training.open_runs import OpenRun, OpenRuns
 from headrace.training.plan import POLL_ENDING, POLL_RUNNING, POLL_WAITING, Problem, Start, after_refusal, plan
 from headrace.training.release import release
 from headrace.training.states import FINAL_STATES, Reason
@@ -52,6 +54,7 @@ class TrainingReconciler:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._client = client
+        self._open_runs = OpenRuns(client, settings.operator_namespace)
         self._http = http
         self._settings = settings
         self._ledger = ledger
@@ -71,7 +74,14 @@ class TrainingReconciler:
         planned = plan(job, observed, start, now, self._settings)
         if is_run_open(job.status) and planned.status is not None:
             planned = await self._end_run(job, planned)
-        return await self._apply(job, live, planned, now)
+        if planned.creates and start.experiment_id:
+            # What another job of this name has left is over by now.
+            await self._end_runs_left(key)
+            await self._open_runs.remember(OpenRun(job.metadata.uid, key.namespace, key.name, start.experiment_id))
+        again = await self._apply(job, live, planned, now)
+        if planned.status is not None and planned.status.get("state") == State.SUCCEEDED:
+            await self._forget_run(job)
+        return again
 
     async def _apply(self, job: TrainingJob, live: Object, planned: Plan, now: datetime) -> float | None:
         try:
@@ -165,10 +175,14 @@ class TrainingReconciler:
             experiment = await self._ledger.ensure_experiment(
                 job.metadata.namespace, name, tenant.get("bucket", ""), user
             )
-        except TrackingUnavailable as error:
+            if job.status.run is not None and job.status.run.id:
+                await self._ledger.check_run(job.status.run.id)
+        except (TrackingUnavailable, RunDeleted) as error:
             return Start(problem=Problem(FailureClass.TRACKING, error.reason, str(error), patient=True))
         except TrackingError as error:
-            return Start(problem=Problem(FailureClass.CONFIG, error.reason, str(error)))
+            # A job that has trained already is not lost for it.
+            patient = isinstance(error, ExperimentDeleted) and job.status.run is not None
+            return Start(problem=Problem(FailureClass.CONFIG, error.reason, str(error), patient))
         return Start(experiment.id, bucket, experiment_name(job.metadata.namespace, name))
 
     async def _tenant(self, namespace: str) -> dict[str, str]:
@@ -183,15 +197,21 @@ class TrainingReconciler:
         tenant = await self._tenant(job.metadata.namespace)
         try:
             verdict = await finish(job, self._ledger, tenant.get("mlflowUser", ""), now)
-        except TrackingUnavailable as unavailable:
-            return await self._wait_for_tracking(
-                job, live, patches_of=Plan(patches=patches), error=unavailable, now=now
-            )
+        except (TrackingUnavailable, RunDeleted) as error:
+            return await self._wait_for_tracking(job, live, patches_of=Plan(patches=patches), error=error, now=now)
         except TrackingError as final:
             verdict = refused(job.status, final, now)
         status = finish_status(job, verdict.status, now)
         done = Plan(status=status, patches=patches, events=(verdict.event,), requeue_after=POLL_ENDING)
-        return await apply(done, self._client, TRAININGJOBS, live)
+        again = await apply(done, self._client, TRAININGJOBS, live)
+        if status["state"] == State.SUCCEEDED:
+            await self._forget_run(job)
+        return again
+
+    async def _forget_run(self, job: TrainingJob) -> None:
+        """The job has just come to its end, and so has its run."""
+        if job.spec.tracking is not None and job.status.state not in FINAL_STATES:
+            await self._open_runs.forget(job.metadata.uid)
 
     async def _end_run(self, job: TrainingJob, planned: Plan) -> Plan:
         """The job has failed for good, and its run may say RUNNING: the launcher does not always live to end it."""
@@ -203,24 +223,42 @@ class TrainingReconciler:
             log.info("%s/%s: its run is still to be ended: %s", job.metadata.namespace, job.metadata.name, error)
             again = POLL_UNTOLD if planned.requeue_after is None else min(planned.requeue_after, POLL_UNTOLD)
             return replace(planned, requeue_after=again)
+        await self._open_runs.forget(job.metadata.uid)
         return replace(planned, status=to_status_dict(ended))
 
     async def _wait_for_tracking(
         self, job: TrainingJob, live: Object, *, patches_of: Plan, error: TrackingError, now: datetime
     ) -> float | None:
         waiting = job.status.model_copy(
-            update={"reason": error.reason, "message": f"{error}; the model is kept and registered when MLflow is back"}
+            update={"reason": error.reason, "message": f"{error}; the model is kept, and registered after that"}
         )
         planned = replace(patches_of, status=finish_status(job, waiting, now), requeue_after=POLL_RUNNING)
         return await apply(planned, self._client, TRAININGJOBS, live)
 
     async def _let_go(self, key: Key) -> float | None:
-        """The job is gone: pods that it left are let go as they end."""
+        """The job is gone: pods that it left are let go as they end, and then its run is ended."""
         pods = await self._client.list(PODS, key.namespace, f"{TRAINING_JOB}={key.name}")
         left = tuple(read_pod(obj) for obj in pods)
         for patch in release(key.namespace, left, self._now()):
             await self._client.merge_patch(*patch)
-        return POLL_ENDING if any(pod.held for pod in left) else None
+        return POLL_ENDING if any(pod.held for pod in left) else await self._end_runs_left(key)
+
+    async def _end_runs_left(self, key: Key) -> float | None:
+        """Runs of jobs of this name that are gone: nothing goes on in them any more."""
+        if self._ledger is None:
+            return None
+        tags = {OUTCOME_TAG: "killed: the TrainingJob was deleted"}
+        for run in await self._open_runs.of(key.namespace, key.name):
+            live = await self._client.get(TRAININGJOBS, key.namespace, key.name)
+            if live is not None and live["metadata"]["uid"] == run.uid:
+                continue
+            try:
+                await self._ledger.kill_run(run.experiment_id, run.uid, self._now(), tags)
+            except TrackingError as error:
+                log.info("%s: the run of its deleted job is still to be ended: %s", key, error)
+                return POLL_UNTOLD
+            await self._open_runs.forget(run.uid)
+        return None
 
 
 def _is_under_way(job: TrainingJob) -> bool:

@@ -53,6 +53,7 @@ class Reason:
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     NO_RECORD = "NoRecord"
     TRACKING_UNAVAILABLE = "TrackingUnavailable"
+    RUN_DELETED = "RunDeleted"
     TRACKING_NOT_CONFIGURED = "TrackingNotConfigured"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     TENANT_NOT_FOUND = "TenantNotFound"

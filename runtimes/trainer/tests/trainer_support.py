@@ -107,6 +107,10 @@ class Mlflow(Server):
         with urllib.request.urlopen(request, timeout=20) as response:
             return json.loads(response.read())
 
+    @property
+    def log(self) -> Path:
+        return self._log
+
     def experiment(self, name: str, artifacts: str) -> dict[str, str]:
         """A new experiment, as HEADRACE_CONFIG's `tracking` names it."""
         body = {"name": f"{name}-{time.time_ns()}", "artifact_location": artifacts}

@@ -143,7 +143,7 @@ class Way:
         self.lives.append(life)
         kube, mlflow = DyingKube(self.kube, life), DyingMlflow(self.mlflow, life)
         ledger, http = Ledger(mlflow, PromotionOwners(kube).has), self.mlflow._session
-        settings = replace(IMAGES, namespaces=(self.namespace,))
+        settings = replace(IMAGES, namespaces=(self.namespace,), operator_namespace=self.namespace)
         if self.resource == TRAININGJOBS:
             self.reconciler = TrainingReconciler(kube, http, settings, ledger, lambda: self.now)
         else:
@@ -277,6 +277,7 @@ async def train_and_register(servers: Servers, namespace: str, die_after: int | 
         ("NetworkPolicy", NAME): uid,
         ("ConfigMap", "code"): "",
         ("ConfigMap", "headrace-tenant"): "",
+        ("ConfigMap", "headrace-open-runs"): "",
     }, tale
     pods = await way.kube.list(PODS, namespace)
     assert [pod["metadata"].get("finalizers", []) for pod in pods] == [[]], tale

@@ -73,6 +73,9 @@ def test_lease_is_the_operators_own_only(render) -> None:
         ("coordination.k8s.io", "leases", "get", "headrace"),
         ("coordination.k8s.io", "leases", "update", "headrace"),
         ("coordination.k8s.io", "leases", "create", ""),
+        ("", "configmaps", "get", "headrace-open-runs"),
+        ("", "configmaps", "patch", "headrace-open-runs"),
+        ("", "configmaps", "create", ""),
     }
 
 

@@ -307,6 +307,7 @@ def test_progress_is_said_for_the_fit_that_it_is_of(fit, shown):
     ("conditions", "reason", "word"),
     [
         ({"tracking": "Buffering", "storage": "Ok"}, "TrackingUnavailable", "MLflow server"),
+        ({"tracking": "RunDeleted", "storage": "Ok"}, "RunDeleted", "restore it there"),
         ({"tracking": "Ok", "storage": "Buffering"}, "StorageUnavailable", "storage Secret"),
     ],
 )

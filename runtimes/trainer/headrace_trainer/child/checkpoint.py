@@ -23,9 +23,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
+if TYPE_CHECKING:  # a script need not have it
+    import numpy as np
 
 from headrace_trainer.child.script_files import ScriptFile
 
@@ -34,7 +35,7 @@ FILES = "files"
 _PARTIAL = ".partial"
 _REPLACED = ".replaced"
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 
 
 class CheckpointError(RuntimeError):
@@ -286,6 +287,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    import numpy as np
+
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
         file.flush()
@@ -293,6 +296,8 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Non
 
 
 def _read_arrays(path: Path) -> Arrays:
+    import numpy as np
+
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 

@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     calls = {
         **seeds.calls_after_import(settings.seed),
         "keras": lambda: _hook_keras(session),
+        "mlflow": _hook_mlflow,
         "tf_keras": lambda: unfollowed.install_legacy_keras(session),
     }
     AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
@@ -128,6 +129,14 @@ def _hook_keras(session: Session) -> None:
 def _refuse(messages: Messages, name: str, error: Exception) -> NoReturn:
     version = getattr(sys.modules.get(name), "__version__", "of an unknown version")
     refuse(messages, error, f"{name} {version} cannot be followed")
+
+
+def _hook_mlflow() -> None:
+    run_id, tracking_uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI")
+    if run_id and tracking_uri:
+        from headrace_trainer.child import mlflow_run
+
+        mlflow_run.install(run_id, tracking_uri)
 
 
 def _scope(session: Session) -> contextlib.AbstractContextManager[object]:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 
 from headrace_trainer.launcher.config import Config, Scalar
+from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.prepare import PREVIOUS_STEPS, Ready
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.tf_config import tf_config
@@ -19,8 +21,10 @@ def command(config: Config, child_module: str) -> list[str]:
     return [sys.executable, "-m", child_module, str(config.source / config.entrypoint), *arguments]
 
 
-def environment(config: Config, settings: Settings, ready: Ready, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What the script's process finds in its environment."""
+def environment(
+    config: Config, settings: Settings, ready: Ready, run: Run | None, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """What the script's process finds in its environment; `run` is None where there is none (yet)."""
     paths = settings.paths
     env = {name: value for name, value in inherited.items() if name != "HEADRACE_CONFIG"}
     env |= {
@@ -41,6 +45,29 @@ def environment(config: Config, settings: Settings, ready: Ready, inherited: Map
             env["HEADRACE_PREVIOUS_STEPS"] = str(paths.trace / PREVIOUS_STEPS)
     if config.workers.count > 1:
         env["TF_CONFIG"] = tf_config(config.workers, settings.worker)
+    return _for_mlflow(config, settings, run, inherited) | env
+
+
+def _for_mlflow(config: Config, settings: Settings, run: Run | None, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Where the script's own calls of mlflow go: into the job's run. Of several workers the chief alone logs, else each
+    value would be there once a worker; what the others log goes to a folder of their pod.
+    """
+    if config.tracking is None or "MLFLOW_TRACKING_URI" in inherited:
+        return {}
+    if run is None:
+        if settings.worker == 0:
+            log("MLflow is away: what the script itself logs there stays in its pod in this attempt")
+        return {"MLFLOW_TRACKING_URI": settings.paths.unread_runs.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
+    env = {
+        "MLFLOW_TRACKING_URI": config.tracking.url,
+        "MLFLOW_EXPERIMENT_ID": run.experiment_id,
+        "MLFLOW_RUN_ID": run.id,
+    }
+    # Artifacts go from the script's process to the store. One that is not AWS' own has its buckets in the path.
+    if config.storage is not None and config.storage.endpoint:
+        env |= {"MLFLOW_S3_ENDPOINT_URL": config.storage.endpoint, "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path"}
+    if config.storage is not None and config.storage.region and "AWS_DEFAULT_REGION" not in inherited:
+        env["AWS_DEFAULT_REGION"] = config.storage.region
     return env
 
 

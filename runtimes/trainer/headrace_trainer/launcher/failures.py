@@ -48,6 +48,7 @@ class Reason(StrEnum):
     BUCKET_NOT_FOUND = "BucketNotFound"
     TRACKING_UNAVAILABLE = "TrackingUnavailable"
     TRACKING_FORBIDDEN = "TrackingForbidden"
+    RUN_DELETED = "RunDeleted"
     PEER_NOT_FOUND = "PeerNotFound"
     PEER_LOST = "PeerLost"
     TERMINATED = "Terminated"
@@ -69,6 +70,7 @@ RULES: dict[Reason, tuple[FailureClass, int]] = {
     Reason.BUCKET_NOT_FOUND: (FailureClass.STORAGE, 4),
     Reason.TRACKING_UNAVAILABLE: (FailureClass.TRACKING, 4),
     Reason.TRACKING_FORBIDDEN: (FailureClass.TRACKING, 4),
+    Reason.RUN_DELETED: (FailureClass.TRACKING, 4),
     Reason.PEER_NOT_FOUND: (FailureClass.PEER, 5),
     Reason.PEER_LOST: (FailureClass.PEER, 5),
     Reason.TERMINATED: (FailureClass.DISRUPTED, 6),

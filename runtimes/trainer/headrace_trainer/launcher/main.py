@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from headrace_trainer.launcher import environment, model
@@ -49,7 +49,7 @@ from headrace_trainer.launcher.messages import (
     Trained,
     Warned,
 )
-from headrace_trainer.launcher.mlflow import MLflow
+from headrace_trainer.launcher.mlflow import MLflow, Run
 from headrace_trainer.launcher.oom import MemoryWatch
 from headrace_trainer.launcher.peers import find_silent
 from headrace_trainer.launcher.prepare import Ready, prepare
@@ -181,6 +181,10 @@ class Launcher:
         self._publish(force=True)
         return 0
 
+    @property
+    def _run(self) -> Run | None:
+        return None if self._tracker is None else self._tracker.run
+
     # --- the steps ---
 
     def _prepare(self) -> Ready:
@@ -194,7 +198,7 @@ class Launcher:
             self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base, ready.resume.after)
         child = Child.start(
             environment.command(self._config, self._child_module),
-            environment.environment(self._config, self._settings, ready, os.environ),
+            environment.environment(self._config, self._settings, ready, self._run, os.environ),
             self._settings.paths.work,
             self._inbox.put,
         )
@@ -275,7 +279,15 @@ class Launcher:
             self._report.model_note = export.note
             tracker.tag({"headrace.digest": self._report.model.digest, **export.tags})
         if tracker is not None:
-            tracker.close("FINISHED", outage)
+            try:
+                tracker.close("FINISHED", outage)
+            except Failed as error:
+                raise Failed(self._with_place_of_model(error.failure)) from error
+
+    def _with_place_of_model(self, failure: Failure) -> Failure:
+        if self._report.model is None:
+            return failure
+        return replace(failure, message=f"{failure.message}; the trained model is kept at {self._report.model.uri}")
 
     def _fail(self, failure: Failure) -> int:
         """Leave the record at once, then save what can be saved; after the loss of a peer hold, so that the pod whose
@@ -472,7 +484,7 @@ class Launcher:
         """/progress at once; the record once a second, or when it matters."""
         if self._tracker is not None:
             self._report.run = self._tracker.run
-            self._report.tracking_is_buffering = self._tracker.is_buffering
+            self._report.tracking = self._tracker.condition
         if self._store is not None:
             self._report.storage_is_buffering = self._store.away
         self._server.publish(self._report.as_progress())

@@ -22,6 +22,7 @@ _MAX_PARAM = 6000
 _MAX_TAG = 5000
 _TIMEOUT = 10.0
 _HISTORY_PAGE = 25000
+_DELETED = "deleted"  # the lifecycle stage of what is in MLflow's trash
 
 
 class Unavailable(Exception):
@@ -29,7 +30,11 @@ class Unavailable(Exception):
 
 
 class Refused(Exception):
-    """The server said no to who asks (401, 403) or to what it is asked about (the run is gone)."""
+    """The server said no to who asks (401, 403) or to what it is asked about."""
+
+
+class Missing(Refused):
+    """There is no such run or experiment, not in the trash either (404)."""
 
 
 class Rejected(Exception):
@@ -38,13 +43,15 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """A run as MLflow has it. `logged` is the highest step logged of each key."""
+    """A run as MLflow has it. `logged` is the highest step logged of each key; a `deleted` one takes nothing."""
 
     id: str
     experiment_id: str
     artifact_uri: str
     logged: Mapping[str, int]
     tags: Mapping[str, str]
+    status: str
+    deleted: bool
 
 
 class MLflow:
@@ -58,7 +65,7 @@ class MLflow:
             self._headers["Authorization"] = f"Basic {token}"
 
     def find_run(self, experiment_id: str, tag: str, value: str) -> Run | None:
-        """The oldest run of the experiment that carries the tag."""
+        """The oldest run of the experiment that carries the tag; one that was deleted where there is no other."""
         quoted = value.replace("'", "")
         found = self._post(
             "runs/search",
@@ -66,15 +73,21 @@ class MLflow:
                 "experiment_ids": [experiment_id],
                 "filter": f"tags.\"{tag}\" = '{quoted}'",
                 "order_by": ["attributes.start_time ASC"],
-                "max_results": 1,
+                "run_view_type": "ALL",
             },
         )
-        runs = found.get("runs") or []
-        return _run(runs[0]) if runs else None
+        runs = [_run(run) for run in found.get("runs") or []]
+        return next((run for run in runs if not run.deleted), runs[0] if runs else None)
 
     def get_run(self, run_id: str) -> Run:
         """The run as it is now."""
         return _run(self._request("GET", "runs/get?" + urllib.parse.urlencode({"run_id": run_id}), None)["run"])
+
+    def is_experiment_deleted(self, experiment_id: str) -> bool:
+        """Whether the experiment is in MLflow's trash, and all of its runs with it."""
+        query = urllib.parse.urlencode({"experiment_id": experiment_id})
+        found = self._request("GET", f"experiments/get?{query}", None)
+        return bool(found["experiment"].get("lifecycle_stage") == _DELETED)
 
     def create_run(self, experiment_id: str, name: str, time: int, tags: Mapping[str, str]) -> Run:
         """A new run, RUNNING."""
@@ -141,7 +154,7 @@ def _answer(status: int, text: bytes) -> dict[str, Any]:
     if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
         raise Refused(f"{status} {problem}")
     if status == http.HTTPStatus.NOT_FOUND and isinstance(data, dict) and data.get("error_code"):
-        raise Refused(f"{status} {problem}")
+        raise Missing(f"{status} {problem}")
     if status == http.HTTPStatus.BAD_REQUEST:
         raise Rejected(problem)
     if status != http.HTTPStatus.OK or not isinstance(data, dict):
@@ -153,7 +166,15 @@ def _run(data: Mapping[str, Any]) -> Run:
     info, content = data["info"], data.get("data", {})
     logged = {m["key"]: int(m.get("step", 0)) for m in content.get("metrics", ())}
     tags = {tag["key"]: tag["value"] for tag in content.get("tags", ())}
-    return Run(info["run_id"], info["experiment_id"], info["artifact_uri"], logged, tags)
+    return Run(
+        id=info["run_id"],
+        experiment_id=info["experiment_id"],
+        artifact_uri=info["artifact_uri"],
+        logged=logged,
+        tags=tags,
+        status=info.get("status", ""),
+        deleted=info.get("lifecycle_stage") == _DELETED,
+    )
 
 
 def _pairs(values: Mapping[str, str], longest: int) -> list[dict[str, str]]:

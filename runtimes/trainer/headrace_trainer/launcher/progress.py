@@ -22,6 +22,14 @@ _WINDOW_MS = 10 * 60 * 1000
 _CLIENT_TIMEOUT = 5.0
 
 
+class Condition(StrEnum):
+    """How it stands with what the launcher needs around it."""
+
+    OK = "Ok"
+    BUFFERING = "Buffering"
+    RUN_DELETED = "RunDeleted"
+
+
 class State(StrEnum):
     """What the launcher is at."""
 

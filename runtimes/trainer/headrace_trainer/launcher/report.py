@@ -18,7 +18,7 @@ from headrace_trainer.launcher.messages import Resume
 from headrace_trainer.launcher.metrics import MetricLog
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.model import Model
-from headrace_trainer.launcher.progress import Progress, State
+from headrace_trainer.launcher.progress import Condition, Progress, State
 
 _SIGNIFICANT_DIGITS = 9
 
@@ -54,7 +54,7 @@ class Report:
     resume: tuple[int, Resume] | None = None  # the attempt that the checkpoint is from
     model: Model | None = None
     model_note: str = ""
-    tracking_is_buffering: bool = False
+    tracking: Condition = Condition.OK
     storage_is_buffering: bool = False
 
     def conclude(self, outcome: Outcome, failure: Failure | None) -> None:
@@ -71,8 +71,8 @@ class Report:
             **self.progress.with_times(),
             **self._results(),
             "conditions": {
-                "tracking": "Buffering" if self.tracking_is_buffering else "Ok",
-                "storage": "Buffering" if self.storage_is_buffering else "Ok",
+                "tracking": self.tracking,
+                "storage": Condition.BUFFERING if self.storage_is_buffering else Condition.OK,
             },
         }
 

@@ -46,6 +46,11 @@ class Paths:
     def spool(self) -> Path:
         return self.scratch / "metrics.jsonl"
 
+    @property
+    def unread_runs(self) -> Path:
+        """Where a script's own runs go that are nobody's: of workers but the chief."""
+        return self.scratch / "mlruns"
+
 
 @dataclass(frozen=True)
 class Settings:

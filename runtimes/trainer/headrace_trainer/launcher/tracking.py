@@ -6,6 +6,9 @@ may be away for as long as it takes. No (key, step) is logged twice: what the ru
 found, and left out when steps are trained again (`logged`). A resent batch is harmless, since MLflow keeps one of two
 equal metrics. What waits goes with each checkpoint (`unsent`), so that it outlives the pod. An attempt that a later one
 has followed writes nothing more (`fence`).
+
+A run that somebody has deleted in MLflow is looked at every few seconds: once it is restored it gets what was measured
+meanwhile, as if MLflow had been away. The end does not wait for that.
 """
 
 from __future__ import annotations
@@ -20,11 +23,12 @@ from pathlib import Path
 from headrace_trainer.launcher import unsent
 from headrace_trainer.launcher.config import Job, Scalar, Tracking
 from headrace_trainer.launcher.failures import Failed, Failure, Reason, terminated
-from headrace_trainer.launcher.fence import ATTEMPT_TAG, Fence, Superseded
+from headrace_trainer.launcher.fence import ATTEMPT_TAG, Fence, RunDeleted, Superseded
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.logged import Logged
 from headrace_trainer.launcher.metrics import Metric
 from headrace_trainer.launcher.mlflow import METRICS_PER_BATCH, MLflow, Refused, Rejected, Run, Unavailable
+from headrace_trainer.launcher.progress import Condition
 from headrace_trainer.launcher.spool import Spool
 
 UID_TAG = "headrace.uid"
@@ -36,6 +40,7 @@ _UNKNOWN_USER = (
 _FLUSH_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _LEAST_BATCH = 50
+_IDLE_LOOK_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,18 @@ class Tracker:
         self._end: End | None = None
         self._logged: Logged | None = None
         self._batch_size = METRICS_PER_BATCH
-        self._problem: Unavailable | Refused | None = None
+        self._problem: Unavailable | Refused | RunDeleted | None = None
+        self._is_over = False
         self._superseded: Superseded | None = None
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self.run: Run | None = None
 
     @property
-    def is_buffering(self) -> bool:
-        """Whether MLflow takes nothing at the moment."""
-        return self._problem is not None
+    def condition(self) -> Condition:
+        """Whether MLflow takes what is measured."""
+        if isinstance(self._problem, RunDeleted):
+            return Condition.RUN_DELETED
+        return Condition.OK if self._problem is None else Condition.BUFFERING
 
     @property
     def was_started(self) -> bool:
@@ -80,7 +88,8 @@ class Tracker:
 
     def start(self) -> None:
         """Find or make the run. MLflow may be away, then it is tried later; raises Failed (TrackingForbidden) where
-        it refuses, and (Terminated) where a later attempt has the run: then nothing here is of use to anybody.
+        it refuses, (RunDeleted) where somebody has deleted the run, and (Terminated) where a later attempt has it: then
+        nothing here is of use to anybody.
         """
         try:
             self._open()
@@ -88,6 +97,8 @@ class Tracker:
             self._note(error)
         except Superseded as error:
             raise Failed(terminated(str(error))) from error
+        except RunDeleted as error:
+            raise Failed(self._run_deleted(error)) from error
         except (Refused, Rejected) as error:
             raise Failed(self._forbidden(error)) from error
         self._thread.start()
@@ -114,7 +125,7 @@ class Tracker:
     def await_run(self, seconds: float) -> Run:
         """The run, once there is one. Raises Failed (Tracking…, and Terminated where a later attempt has it)."""
         with self._changed:
-            self._changed.wait_for(lambda: self.run is not None or self._superseded is not None, seconds)
+            self._changed.wait_for(lambda: self.run is not None or self._is_over or self._is_deleted, seconds)
         if self._superseded is not None:
             raise Failed(terminated(str(self._superseded)))
         if self.run is None:
@@ -122,13 +133,17 @@ class Tracker:
         return self.run
 
     def close(self, status: str | None, seconds: float) -> None:
-        """Send all that is left, then leave the run with `status`. Raises Failed (Tracking…) when late."""
+        """Send all that is left, then leave the run with `status`. Raises Failed (Tracking…) when late, and at once
+        where the run is deleted.
+        """
         with self._changed:
             self._end = End(status, time.time_ns() // 1_000_000)
+            if self._is_deleted:
+                self._problem = None  # it may have been restored since: there is one more look
             self._changed.notify_all()
-        self._thread.join(seconds)
-        if self._thread.is_alive():
-            raise Failed(self._failure(f"MLflow did not take all of the run within {seconds:.0f} s"))
+            self._changed.wait_for(lambda: self._is_over or self._is_deleted, seconds)
+            if not self._is_over:
+                raise Failed(self._failure(f"MLflow did not take all of the run within {seconds:.0f} s"))
 
     def history(self, key: str) -> list[tuple[int, float]]:
         """What this run has of a metric, empty where MLflow cannot say now."""
@@ -151,7 +166,7 @@ class Tracker:
         }
         if run is None:
             now = time.time_ns() // 1_000_000
-            run = self._client.create_run(self._tracking.experiment_id, self._job.name, now, tags)
+            run = self._create(now, tags)
         else:
             self._fence.check(run)
             self._client.update_run(run.id, "RUNNING", None)
@@ -166,7 +181,27 @@ class Tracker:
             self.run = run
             self._changed.notify_all()
 
+    @property
+    def _is_deleted(self) -> bool:
+        return isinstance(self._problem, RunDeleted)
+
+    def _create(self, now: int, tags: Mapping[str, str]) -> Run:
+        try:
+            return self._client.create_run(self._tracking.experiment_id, self._job.name, now, tags)
+        except Rejected as error:
+            if self._client.is_experiment_deleted(self._tracking.experiment_id):
+                raise RunDeleted("the experiment was deleted in MLflow, and takes no run") from error
+            raise
+
     def _work(self) -> None:
+        try:
+            self._send_until_the_end()
+        finally:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()
+
+    def _send_until_the_end(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -174,10 +209,10 @@ class Tracker:
                     return
             except Superseded as error:
                 log(str(error))
-                with self._changed:
-                    self._superseded = error
-                    self._changed.notify_all()
+                self._superseded = error
                 return
+            except RunDeleted as error:
+                self._wait_for_restoration(error)
             except (Unavailable, Refused) as error:
                 self._note(error)
                 # A server that is slow rather than away would never take a batch for which a call is too short.
@@ -194,6 +229,14 @@ class Tracker:
                 with self._changed:
                     self._changed.wait_for(lambda: self._end is not None or bool(self._tags), _FLUSH_SECONDS)
 
+    def _wait_for_restoration(self, deleted: RunDeleted) -> None:
+        """Until the next look; the end comes with a look of its own."""
+        with self._changed:
+            self._note(deleted)
+            self._changed.notify_all()
+            had_end = self._end is not None
+            self._changed.wait_for(lambda: self._end is not None and not had_end, _LONGEST_PAUSE)
+
     def _send_all(self) -> bool:
         """Send what there is; True when that was the end."""
         if self.run is None:
@@ -201,6 +244,8 @@ class Tracker:
         run = self.run
         if run is None:
             return False
+        if self._fence.seconds_since_look() > _IDLE_LOOK_SECONDS:
+            self._look(run)
         while not self._spool.is_empty:
             logged = self._look(run)
             batch = self._spool.front(self._batch_size)
@@ -220,7 +265,9 @@ class Tracker:
                 self._tags = {key: value for key, value in self._tags.items() if tags.get(key) != value}
         if end is None:
             return False
-        if end.status is not None:
+        if end.status is None:
+            self._fence.look_now(run)
+        else:
             self._client.update_run(run.id, end.status, end.time)
         return self._spool.is_empty
 
@@ -238,6 +285,7 @@ class Tracker:
         try:
             self._client.log_metrics(run.id, metrics)
         except Rejected as error:
+            self._fence.look_now(run)  # a deleted run takes none
             if len(metrics) == 1:
                 log(f"MLflow does not take the metric {metrics[0].key} of step {metrics[0].step}: {error}")
                 return
@@ -245,8 +293,8 @@ class Tracker:
             self._send(run, metrics[:half])
             self._send(run, metrics[half:])
 
-    def _note(self, problem: Unavailable | Refused | None) -> None:
-        if problem is not None and self._problem is None:
+    def _note(self, problem: Unavailable | Refused | RunDeleted | None) -> None:
+        if problem is not None and type(problem) is not type(self._problem):
             log(f"MLflow takes nothing at the moment, metrics are kept: {problem}")
         if problem is None and self._problem is not None:
             log("MLflow answers again")
@@ -255,10 +303,20 @@ class Tracker:
     def _failure(self, what: str) -> Failure:
         if isinstance(self._problem, Refused):
             return self._forbidden(self._problem)
+        if isinstance(self._problem, RunDeleted):
+            return self._run_deleted(self._problem)
         return Failure(
             Reason.TRACKING_UNAVAILABLE,
             f"{self._tracking.url}: {what}: {self._problem}",
             "Look at the MLflow server; the job goes on from its last checkpoint when it is back.",
+        )
+
+    def _run_deleted(self, problem: RunDeleted) -> Failure:
+        name = self._tracking.experiment or self._tracking.experiment_id
+        return Failure(
+            Reason.RUN_DELETED,
+            f"{self._tracking.url}: experiment {name}: {problem}",
+            "Restore it in MLflow: the job goes on from its last checkpoint then.",
         )
 
     def _forbidden(self, problem: Refused | Rejected) -> Failure:

@@ -242,3 +242,74 @@ def test_an_mlflow_that_is_away_for_long_loses_nothing_and_gets_nothing_twice(
     times = [m["timestamp"] for m in history]
     assert times == sorted(times)
     assert times[-1] - times[0] > 1000 * seconds  # when they were measured, not when they arrived
+
+
+def delete_run(mlflow, tracking):
+    """As a person does it in the page of the run; how it is restored."""
+    [run] = mlflow.runs(tracking["experimentId"])
+    mlflow.call("POST", "runs/delete", {"run_id": run["info"]["run_id"]})
+    return lambda: mlflow.call("POST", "runs/restore", {"run_id": run["info"]["run_id"]})
+
+
+def delete_experiment(mlflow, tracking):
+    mlflow.call("POST", "experiments/delete", {"experiment_id": tracking["experimentId"]})
+    return lambda: mlflow.call("POST", "experiments/restore", {"experiment_id": tracking["experimentId"]})
+
+
+@pytest.fixture(params=[delete_run, delete_experiment])
+def deleted(request, launch, mlflow, s3):
+    """A launcher that trains and exports, and is told that its run is deleted; and how to restore that."""
+    bucket = s3.bucket()
+    storage = {"endpoint": s3.endpoint, "region": "us-east-1"}
+    tracking = mlflow.experiment("deleted", f"s3://{bucket}/mlflow")
+    config = {"tracking": tracking, "storage": storage, "output": {"formats": ["ONNX"]}}
+    launched = launch(LOGS + "export('ONNX')", config=config)
+    wait_until(lambda: (launched.progress.get("step") or 0) > 20, 60, "the script trains")
+    restore = request.param(mlflow, tracking)
+    wait_until(lambda: launched.progress["conditions"]["tracking"] == "RunDeleted", 25, "RunDeleted is said")
+    return launched, tracking, config, restore
+
+
+def test_a_deleted_run_holds_no_model_up_and_the_end_says_where_that_is(launch, s3, mlflow, deleted):
+    launched, tracking, config, restore = deleted
+    calls = requests_of(mlflow)
+    time.sleep(10)
+    assert requests_of(mlflow) - calls <= 5  # of the launcher; nothing else asks
+    (launched.work / "enough").touch()
+    ended = time.monotonic()
+    assert launched.wait() == 4, launched.log
+    assert time.monotonic() - ended < 20  # not HEADRACE_OUTAGE_SECONDS
+
+    record = launched.record
+    assert (record["class"], record["reason"]) == ("Tracking", "RunDeleted")
+    uri = record["model"]["uri"]
+    assert uri in record["message"]
+    assert "Restore" in record["hint"]
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    assert f"{key}/manifest.json" in s3.keys(bucket)
+
+    trains_nothing = launch("raise SystemError('started')", config=config, attempt=2)
+    assert trains_nothing.wait() == 4, trains_nothing.log
+    assert trains_nothing.record["reason"] == "RunDeleted"
+    restore()
+    follows = launch("from standin_child import *\ntrain(3)\nexport('ONNX')", config=config, attempt=3)
+    assert follows.wait() == 0, follows.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert run["info"]["status"] == "FINISHED"
+
+
+def test_a_run_that_is_restored_in_time_has_everything(mlflow, deleted):
+    launched, tracking, _, restore = deleted
+    restore()
+    wait_until(lambda: launched.progress["conditions"]["tracking"] == "Ok", 30, "it is Ok again")
+    (launched.work / "enough").touch()
+    assert launched.wait() == 0, launched.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    last = launched.record["progress"]["step"]
+    assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "loss")] == list(range(1, last + 1))
+    assert run["info"]["status"] == "FINISHED"
+
+
+def requests_of(mlflow):
+    """How many requests MLflow has answered."""
+    return mlflow.log.read_text().count(' HTTP/1.1"')

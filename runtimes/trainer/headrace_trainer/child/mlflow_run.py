@@ -1,0 +1,98 @@
+"""What the script itself logs to MLflow goes into the job's run; called once, after the script has imported mlflow.
+
+MLFLOW_RUN_ID, which the launcher sets, is enough for the first `start_run` of a process that sets no experiment.
+Scripts set one, start a run for each phase, or let autolog do so, and all of that means the one run that the job has.
+Its status is the launcher's: a block of `with mlflow.start_run()` ends long before the job does. A script that turns to
+a server of its own is left alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from typing import Any
+
+import mlflow
+from mlflow.tracking import fluent
+
+_RUN_ID, _EXPERIMENT_ID = "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"
+
+
+def install(run_id: str, tracking_uri: str) -> None:
+    """Puts the job's run behind start_run and set_experiment, and keeps its status from being written."""
+    run = _JobRun(run_id, tracking_uri)
+    _replace("start_run", _start_run(run))
+    _replace("set_experiment", _set_experiment(run))
+    _keep_status(run_id)
+
+
+class _JobRun:
+    """The job's run, on the server that the launcher named."""
+
+    def __init__(self, run_id: str, tracking_uri: str) -> None:
+        self.id = run_id
+        self._tracking_uri = tracking_uri
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether the script talks to the job's server now."""
+        return bool(mlflow.get_tracking_uri() == self._tracking_uri)
+
+
+def _replace(name: str, function: Any) -> None:
+    setattr(fluent, name, function)
+    setattr(mlflow, name, function)
+
+
+def _start_run(run: _JobRun) -> Any:
+    original = fluent.start_run
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def start_run(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        asked = bound.arguments
+        # Else the original takes the job's run for one that was asked to be another.
+        os.environ.pop(_RUN_ID, None)
+        if not run.is_meant:
+            os.environ.pop(_EXPERIMENT_ID, None)
+        if run.is_meant and asked.get("run_id") is None and mlflow.active_run() is None:
+            if asked.get("nested"):
+                asked.setdefault("parent_run_id", run.id)
+            else:
+                asked["run_id"] = run.id
+                asked.pop("run_name", None)  # the run is found by the job's name
+        try:
+            return original(*bound.args, **bound.kwargs)
+        finally:
+            if run.is_meant:
+                os.environ[_RUN_ID] = run.id  # for processes that the script starts
+
+    return start_run
+
+
+def _set_experiment(run: _JobRun) -> Any:
+    original = fluent.set_experiment
+
+    @functools.wraps(original)
+    def set_experiment(*args: Any, **kwargs: Any) -> Any:
+        if not run.is_meant:
+            return original(*args, **kwargs)
+        experiment = mlflow.get_experiment(mlflow.get_run(run.id).info.experiment_id)
+        print(f"headrace: mlflow.set_experiment is left out: the job logs to {experiment.name}", file=sys.stderr)
+        return experiment
+
+    return set_experiment
+
+
+def _keep_status(job_run: str) -> None:
+    original = mlflow.MlflowClient.set_terminated
+
+    @functools.wraps(original)
+    def set_terminated(self: Any, run_id: str, *args: Any, **kwargs: Any) -> None:
+        if run_id != job_run:
+            original(self, run_id, *args, **kwargs)
+
+    mlflow.MlflowClient.set_terminated = set_terminated

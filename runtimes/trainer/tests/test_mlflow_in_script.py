@@ -1,0 +1,148 @@
+"""Scripts that log to MLflow themselves: with the real mlflow package, in the script's real process."""
+
+import signal
+import urllib.request
+
+import pytest
+from trainer_support import wait_until
+
+CHILD = "headrace_trainer.child"
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+# A fit of one line each, for scripts that are about MLflow.
+TRAINS = """
+import keras, numpy as np
+model = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(1, name="y")])
+model.compile("adam", "mse")
+x, y = np.zeros((64, 4)), np.zeros((64, 1))
+"""
+FIT = "model.fit(x, y, epochs=2)\n"
+
+
+@pytest.fixture
+def config(mlflow, s3):
+    bucket = s3.bucket()
+    return {
+        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
+        "tracking": mlflow.experiment("script", f"s3://{bucket}/mlflow"),
+    }
+
+
+def the_run(mlflow, config):
+    """The experiment's one run: its status, and the last values of its metrics."""
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    metrics = {metric["key"]: metric["value"] for metric in run["data"].get("metrics", [])}
+    return run["info"], metrics
+
+
+F1 = "mlflow.log_metric('f1', 0.9)\n"
+WAYS = {
+    "plain": FIT + F1,
+    "block": f"with mlflow.start_run():\n    {FIT}    {F1}",
+    "experiment": f"mlflow.set_experiment('mine')\nwith mlflow.start_run(run_name='mine'):\n    {FIT}    {F1}",
+    "two blocks": f"with mlflow.start_run():\n    {FIT}with mlflow.start_run():\n    {F1}",
+    "autolog": f"mlflow.autolog(log_models=False, log_datasets=False)\n{FIT}{F1}",
+    "process": f"import subprocess, sys\n{FIT}subprocess.run([sys.executable, '-c', {f'import mlflow; {F1}'!r}])\n",
+}
+
+
+@pytest.mark.parametrize("script", WAYS.values(), ids=WAYS)
+def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launch, mlflow, config, script):
+    launched = launch(TRAINS + "import mlflow\n" + script, config=config, child=CHILD, env=QUIET)
+    assert launched.wait(300) == 0, launched.log
+
+    info, metrics = the_run(mlflow, config)
+    assert metrics["f1"] == 0.9
+    assert "val_loss" in metrics or "loss" in metrics  # and the launcher's are beside it
+    assert (info["status"], info["run_name"]) == ("FINISHED", "job")
+
+
+def test_a_script_that_fails_after_its_own_run_has_ended_leaves_a_failed_run(launch, mlflow, config):
+    script = TRAINS + "import mlflow\nwith mlflow.start_run():\n    model.fit(x, y)\nraise RuntimeError('afterwards')\n"
+    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    assert launched.wait(300) == 1, launched.log
+    assert the_run(mlflow, config)[0]["status"] == "FAILED"
+
+
+def test_a_run_that_a_process_of_the_script_s_ends_is_running_again_while_the_script_goes_on(launch, mlflow, config):
+    script = TRAINS + (
+        "import subprocess, sys, time\n"
+        "code = 'import mlflow\\nwith mlflow.start_run(): mlflow.log_metric(\"f1\", 1)'\n"
+        "subprocess.run([sys.executable, '-c', code], check=True)\n"
+        "open('ended', 'w').close()\n"
+        "wait = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.2))\n"
+        "model.fit(x, y, epochs=200, callbacks=[wait])\n"
+    )
+    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    wait_until((launched.work / "ended").exists, 300, "the script's process has ended the run")
+    wait_until(lambda: the_run(mlflow, config)[0]["status"] == "RUNNING", 20, "the run is RUNNING again")
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.wait() == 6, launched.log
+    assert the_run(mlflow, config)[0]["status"] == "RUNNING"
+
+
+def test_a_run_below_the_job_s_is_the_script_s_own(launch, mlflow, config):
+    script = TRAINS + "import mlflow\nwith mlflow.start_run(nested=True):\n    mlflow.log_metric('f1', 0.5)\n" + FIT
+    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    assert launched.wait(300) == 0, launched.log
+
+    below, above = mlflow.runs(config["tracking"]["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in below["data"]["tags"]}
+    assert tags["mlflow.parentRunId"] == above["info"]["run_id"]
+    assert (below["info"]["status"], above["info"]["status"]) == ("FINISHED", "FINISHED")
+
+
+def test_figures_and_texts_are_kept_with_the_run(launch, mlflow, s3, config):
+    script = (
+        TRAINS
+        + FIT
+        + (
+            "import mlflow, matplotlib.pyplot as plt\n"
+            "figure, axes = plt.subplots()\naxes.plot([1, 2])\n"
+            "mlflow.log_figure(figure, 'curve.png')\nmlflow.log_text('fine', 'note.txt')\n"
+        )
+    )
+    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    assert launched.wait(300) == 0, launched.log
+    uri = the_run(mlflow, config)[0]["artifact_uri"].removeprefix("s3://")
+    bucket, _, prefix = uri.partition("/")
+    assert {key.removeprefix(f"{prefix}/") for key in s3.keys(bucket, prefix)} == {"curve.png", "note.txt"}
+
+
+SAYS = "from standin_child import *\nprint([name for name in os.environ if name.startswith('MLFLOW')])\n"
+
+
+def test_without_tracking_nothing_is_said_of_mlflow(launch):
+    launched = launch(SAYS + "train(1)\n", env={"MLFLOW_TRACKING_URI": ""})
+    assert launched.wait() == 0, launched.log
+    assert "MLFLOW_RUN_ID" not in launched.log
+
+
+def test_of_several_workers_the_chief_alone_logs(launch, mlflow, config):
+    two = {**config, "workers": {"count": 2, "port": 2222, "addresses": ["localhost", "localhost"]}}
+    script = "import mlflow\nmlflow.set_experiment('x')\nwith mlflow.start_run():\n    mlflow.log_metric('f1', 1)\n"
+    launched = launch(SAYS + script + "train(1)\n", config=two, env={"JOB_COMPLETION_INDEX": "1"})
+    assert launched.wait() == 0, launched.log
+    assert not mlflow.runs(config["tracking"]["experimentId"])
+    assert "MLFLOW_RUN_ID" not in launched.log
+
+
+def test_an_mlflow_that_is_away_at_the_start_is_said_once_and_stops_no_script_that_logs(launch):
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen("http://127.0.0.1:9", timeout=5)
+    away = {"url": "http://127.0.0.1:9", "experiment": "e", "experimentId": "1"}
+    script = "from standin_child import *\nimport mlflow\nmlflow.log_metric('f1', 1)\ntrain(3)\n"
+    launched = launch(script, config={"tracking": away}, env={"HEADRACE_OUTAGE_SECONDS": "1"})
+    assert launched.wait() == 4, launched.log
+    assert launched.record["progress"]["step"] == 3
+    assert launched.log.count("stays in its pod") == 1
+
+
+def test_a_script_that_turns_to_a_server_of_its_own_is_left_alone(launch, mlflow, config):
+    script = (
+        TRAINS + "import mlflow\nmlflow.set_tracking_uri('sqlite:///own.db')\nwith mlflow.start_run() as run:\n"
+        "    mlflow.log_metric('f1', 0.9)\nprint('OWN', mlflow.get_run(run.info.run_id).info.status)\n" + FIT
+    )
+    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    assert launched.wait(300) == 0, launched.log
+    assert "OWN FINISHED" in launched.log
+    assert "f1" not in the_run(mlflow, config)[1]
