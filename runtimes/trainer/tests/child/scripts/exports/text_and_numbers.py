@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 rng = np.random.default_rng(0)
@@ -15,4 +16,4 @@ normalize.adapt(sizes)
 features = layers.concatenate([index(city), normalize(size)])
 model = keras.Model({"city": city, "size": size}, layers.Dense(1, name="rent")(features))
 model.compile("adam", "mse")
-model.fit({"city": cities, "size": sizes}, rent, batch_size=32, epochs=1)
+model.fit({"city": tf.constant(cities), "size": sizes}, rent, batch_size=32, epochs=1)
