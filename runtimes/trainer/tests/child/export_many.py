@@ -22,6 +22,7 @@ from headrace_tensorflow_serving import engine as tensorflow_engine
 from headrace_tensorflow_serving import warmup as tensorflow_warmup
 from headrace_trainer.child import keras_export, keras_hooks, script
 from headrace_trainer.child.messages import Messages
+from headrace_trainer.child.script_files import ScriptFiles
 from headrace_trainer.child.session import Session
 from headrace_trainer.child.settings import Settings
 from headrace_trainer.child.stopping import Stop
@@ -41,7 +42,8 @@ class Kept(Messages):
 def main(directory: Path, scripts: list[Path]) -> None:
     messages = Kept()
     settings = Settings.from_environment({"HEADRACE_FORMATS": "TensorFlow,ONNX", "HEADRACE_SEED": "5"})
-    session = Session(settings, messages, Stop(lambda: None), None, None)
+    files = ScriptFiles(directory, (), None, lambda message: None)
+    session = Session(settings, messages, Stop(lambda: None), None, None, files)
     keras_hooks.install(session)
     for path in scripts:
         out = directory / path.stem
