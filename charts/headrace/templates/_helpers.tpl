@@ -166,7 +166,7 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - name: HEADRACE_IMAGE_PULL_SECRETS
   value: {{ include "headrace.asWritten" (join "," .Values.image.pullSecrets) }}
 - name: HEADRACE_SERVING_POLICIES
-  value: {{ .Values.networkPolicy.serving.enabled | quote }}
+  value: {{ ternary .Values.networkPolicy.serving.enabled .Values.gateway.enabled (kindIs "bool" .Values.networkPolicy.serving.enabled) | quote }}
 - name: HEADRACE_MODEL_CLIENTS
   value: {{ include "headrace.asWritten" (include "headrace.labelList" .Values.networkPolicy.serving.namespaceLabels) }}
 - name: HEADRACE_IMAGE_PULL_POLICY

@@ -46,6 +46,8 @@ _ERRORS: dict[int, type[KubeError]] = {
     429: ApiUnavailable,
 }
 
+_UNTYPED = "failed to create typed patch object"
+
 log = logging.getLogger(__name__)
 
 
@@ -322,6 +324,8 @@ def _error(subject: str, status: int, answer: bytes) -> KubeError:
     said = _status(answer)
     message, reason = said.get("message") or answer.decode(errors="replace")[:300], said.get("reason", "")
     kind = _ERRORS.get(status, ApiUnavailable if status >= 500 else KubeError)
+    if _UNTYPED in message:
+        kind = Invalid  # a field that the type does not have: the API server calls it its own fault (500)
     if kind is NotFound and not (said.get("details") or {}).get("name"):
         kind = KindNotFound
     return kind(f"{subject}: {status} {reason}: {message}".rstrip(": "), status=status, reason=reason)

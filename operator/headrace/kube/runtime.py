@@ -118,7 +118,7 @@ class _Operator:
         client: KubeClient,
         lease: Lease,
         settings: Settings,
-        left_behind: KeysLeftBehind | None,
+        left_behind: KeysLeftBehind | None = None,
     ) -> None:
         self._new_reconciler = new_reconciler
         self._left_behind = left_behind

@@ -131,7 +131,7 @@ def _advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Ou
     if look.canary_ready == 0:
         return _interrupt(rollout, spec, full, look)
     if rollout.applied_weight != rollout.desired_weight:
-        return _apply(rollout, look)
+        return _apply(rollout, spec, look)
     if rollout.desired_weight == ALL:
         return _promote(rollout, spec, full, look)
     if look.disrupted:
@@ -182,14 +182,17 @@ def _blame(rollout: RolloutStatus, lost: Interruption, look: Look) -> Outcome | 
     return Outcome(Decision.ROLL_BACK, rollout, "EndpointsLost", message)
 
 
-def _apply(rollout: RolloutStatus, look: Look) -> Outcome:
+def _apply(rollout: RolloutStatus, spec: Rollout, look: Look) -> Outcome:
     message = f"{rollout.desired_weight}% is on its way into the gateway"
     if not look.routed:  # an operator that was killed may have promised the weight and not written it
         late = rollout.model_copy(update={"since": look.now})
         return Outcome(Decision.GO_ON, late, "Applying", message)
     if look.unprogrammed is not None:
+        # One of several gateways may carry it all the same: what the canary answers meanwhile is judged.
+        rollout = _with_late_pods(rollout.model_copy(update={"since": look.now}), look)
+        rollout, failed = _judged(rollout, spec.analysis, look)
         reason, why = look.unprogrammed
-        return Outcome(Decision.GO_ON, rollout.model_copy(update={"since": look.now}), reason, f"{message}: {why}")
+        return failed or Outcome(Decision.GO_ON, rollout, reason, f"{message}: {why}")
     since = rollout.since or look.now
     if look.now < since + look.apply_grace:
         return Outcome(Decision.GO_ON, rollout, "Applying", message)
@@ -229,12 +232,9 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
     analysis, applied_at = spec.analysis, rollout.applied_at or look.now
     if look.canary_ready >= canary_replicas(rollout, spec, full):
         rollout = rollout.model_copy(update={"ready_by": None})  # the deadline is for pods alone, not for this hold
-    if analysis is not None and look.now >= (rollout.looked_at or look.now) + analysis.interval:
-        rollout = _look_at_checks(rollout, analysis, look)
-    if analysis is not None:
-        failed = next((check for check in rollout.checks if check.failures > analysis.failure_limit), None)
-        if failed is not None:
-            return Outcome(Decision.ROLL_BACK, rollout, "AnalysisFailed", f"{failed.name}: {failed.message}")
+    rollout, failed = _judged(rollout, analysis, look)
+    if failed is not None:
+        return failed
     if look.unprogrammed is not None:  # no time in which the requests do not come as they should is part of a hold
         return Outcome(Decision.GO_ON, rollout.model_copy(update={"applied_at": look.now}), *look.unprogrammed)
     ends = applied_at + _hold_of(rollout, spec)
@@ -243,6 +243,18 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
     if analysis is not None and (open_check := _open_check(rollout, analysis, applied_at)) is not None:
         return open_check
     return _next_step(rollout, spec, full, look, "WaitingForPods")
+
+
+def _judged(rollout: RolloutStatus, analysis: Analysis | None, look: Look) -> tuple[RolloutStatus, Outcome | None]:
+    """With the checks that are due looked at, and the end where one has failed too often."""
+    if analysis is None:
+        return rollout, None
+    if look.now >= (rollout.looked_at or look.now) + analysis.interval:
+        rollout = _look_at_checks(rollout, analysis, look)
+    failed = next((check for check in rollout.checks if check.failures > analysis.failure_limit), None)
+    if failed is None:
+        return rollout, None
+    return rollout, Outcome(Decision.ROLL_BACK, rollout, "AnalysisFailed", f"{failed.name}: {failed.message}")
 
 
 def _open_check(rollout: RolloutStatus, analysis: Analysis, applied_at: datetime) -> Outcome | None:

@@ -62,10 +62,27 @@ def behind(route: Object | None) -> str:
 
 
 def _conditions(route: Object | None) -> Iterator[Object]:
+    """Of the parents that the route has now: one that it had before may keep its last words for good."""
+    asked = ((route or {}).get("spec") or {}).get("parentRefs") or ()
     for parent in ((route or {}).get("status") or {}).get("parents") or ():
+        if not any(_is_same_parent(parent.get("parentRef") or {}, ref, route or {}) for ref in asked):
+            continue
         for condition in parent.get("conditions") or ():
             if condition["type"] in ("Accepted", "ResolvedRefs"):
                 yield condition
+
+
+def _is_same_parent(told: Object, asked: Object, route: Object) -> bool:
+    """A parent reference of status and one of spec, with the defaults that Gateway API gives an absent field."""
+    defaults = {
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "namespace": (route.get("metadata") or {}).get("namespace"),
+        "name": None,
+        "sectionName": None,
+        "port": None,
+    }
+    return all(told.get(field, default) == asked.get(field, default) for field, default in defaults.items())
 
 
 def divide_anew(route: Object, metadata: Object, backends: tuple[tuple[str, int], ...]) -> Object:

@@ -169,7 +169,8 @@ def _is_disrupted(meta: Object, conditions: Mapping[str, Object]) -> bool:
     def is_(kind: str, value: str) -> bool:
         return (conditions.get(kind) or {}).get("status") == value
 
-    lost = is_("Ready", "False") and is_("ContainersReady", "True")
+    gates = (conditions.get("Ready") or {}).get("reason") == "ReadinessGatesNotReady"
+    lost = is_("Ready", "False") and is_("ContainersReady", "True") and not gates
     return bool(meta.get("deletionTimestamp")) or is_("DisruptionTarget", "True") or lost
 
 

@@ -512,10 +512,6 @@ def _serving(revision: Revision) -> str:
 def _objects(service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings) -> Plan:
     creates: list[tuple[Resource, Object]] = []
     applies: list[tuple[Resource, Object]] = []
-    if _has_policy(settings):
-        policy = render_network_policy(service, settings)
-        if policy["spec"] != observed.policy:
-            applies.append((NETWORKPOLICIES, policy))
     templates: dict[str, Object] = {}
     revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
     for revision in revisions:
@@ -537,6 +533,9 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
         names.add(service.metadata.name)
         if _has_route(service, observed):
             applies.append((HTTPROUTES, _route(service, status, observed)))
+    # After the route: where a policy is refused, the requests are given back all the same.
+    if _has_policy(settings) and (policy := render_network_policy(service, settings))["spec"] != observed.policy:
+        applies.append((NETWORKPOLICIES, policy))
     deletes = tuple(
         Delete(owned.resource, service.metadata.namespace, owned.name, owned.uid)
         for owned in observed.owned

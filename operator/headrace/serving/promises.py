@@ -21,6 +21,9 @@ def has_promises(status: ModelServiceStatus) -> bool:
 async def keep(service: ModelService, ledger: Ledger) -> tuple[ModelServiceStatus, tuple[Event, ...]]:
     """The status without them, and what happened. Raises TrackingError where the registry is away or refuses."""
     status, name = service.status, _model_of(service)
+    for entry in status.pending_outcomes:  # before the alias: it may wait for a person
+        with suppress(NotFound):  # a version that somebody deleted needs no tag
+            await ledger.tag_version(name, entry.version, {ROLLOUT_TAG: entry.outcome.value, REASON_TAG: entry.reason})
     events: tuple[Event, ...] = ()
     promotion = status.promotion
     if promotion is not None and promotion.pending_version is not None:
@@ -32,9 +35,6 @@ async def keep(service: ModelService, ledger: Ledger) -> tuple[ModelServiceStatu
         promotion = promotion.model_copy(
             update={"expected_version": promotion.pending_version, "pending_version": None}
         )
-    for entry in status.pending_outcomes:
-        with suppress(NotFound):  # a version that somebody deleted needs no tag
-            await ledger.tag_version(name, entry.version, {ROLLOUT_TAG: entry.outcome.value, REASON_TAG: entry.reason})
     return status.model_copy(update={"pending_outcomes": (), "promotion": promotion}), events
 
 

@@ -85,6 +85,7 @@ class ServingReconciler:
         self._rests = Rests(client, Aliases(mlflow) if mlflow is not None else None)
         self._resolving: InFlight[Key, Models] = InFlight()
         self._telling: InFlight[Key, None] = InFlight()
+        self._models_known: dict[Key, tuple[tuple[str, int], Models]] = {}
         self._rolling_out: set[Key] = set()
 
     def is_urgent(self, key: Key) -> bool:
@@ -105,6 +106,7 @@ class ServingReconciler:
         if live is None:
             self._refusals.pop(key, None)
             self._rolling_out.discard(key)
+            self._models_known.pop(key, None)
             await self._resolving.forget(key)
             await self._telling.forget(key)
             return None
@@ -127,6 +129,8 @@ class ServingReconciler:
             return await self._say(service, observed, "NameInUse", str(error))
         with suppress(StillWaiting):  # it goes on, and the next pass sees to it
             await self._telling.result(key, partial(self._tell_registry, key))
+        if self._resolving.is_under_way(key):
+            return POLL_WAITING if again is None else min(again, POLL_WAITING)  # the answer is fetched while it is new
         if observed.artifact is not None and is_at_rest(service, live.get("status"), observed, planned):
             return await self._rests.begin(key, service.spec.model, observed.artifact, self._now())
         return again
@@ -210,11 +214,17 @@ class ServingReconciler:
         moment: a canary is watched, and turned back, while it does not answer.
         """
         key = Key(MODELSERVICES, service.metadata.namespace, service.metadata.name)
+        about = (service.metadata.uid, service.metadata.generation)
         asked = partial(find_models, service, self._client, self._ledger, self._mlflow)
         try:
-            return await self._resolving.result(key, asked, about=(service.metadata.uid, service.metadata.generation))
+            models = await self._resolving.result(key, asked, about=about)
         except StillWaiting:
+            known = self._models_known.get(key)
+            if known is not None and known[0] == about:
+                return known[1]
             return Models(None, (TrackingUnavailable.reason, "MLflow has not answered yet which version is meant"))
+        self._models_known[key] = (about, models)
+        return models
 
     async def _counters(self, service: ModelService, pods: tuple[ServingPod, ...]) -> dict[str, Counters]:
         """Read only while a rollout asks for it."""

@@ -111,7 +111,7 @@ def render_service(service: ModelService, name: str, revision: str, template: Ob
     ports = [
         {"name": port["name"], "port": port["containerPort"], "targetPort": port["name"]}
         for port in server["ports"]
-        if port["name"] in _REQUEST_PORTS
+        if port.get("name") in _REQUEST_PORTS
     ]
     return {
         "apiVersion": "v1",

@@ -71,7 +71,8 @@ def _first(service: ModelService, status: ModelServiceStatus, registry: Registry
     if artifact is None:
         return Target(None)
     first = _revision(service, artifact)
-    if _is_tried(status, first) or is_asked_for(service, first):
+    # What was promoted serves, although another service, with another runtime or less memory, may have turned it back.
+    if registry.promoted is not None or _is_tried(status, first) or is_asked_for(service, first):
         return Target(first)
     refusal = _refusal(service, status, registry, first)
     return Target(first) if refusal is None else Target(None, refusal)

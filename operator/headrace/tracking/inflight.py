@@ -58,6 +58,10 @@ class InFlight(Generic[K, R]):
         result: R = under_way.task.result()
         return result
 
+    def is_under_way(self, key: K) -> bool:
+        """Whether there is a call whose result nobody has taken."""
+        return key in self._calls
+
     async def forget(self, key: K) -> None:
         """End the call of this key, if there is one."""
         call = self._calls.pop(key, None)

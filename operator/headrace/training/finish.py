@@ -8,6 +8,7 @@ within it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,13 +47,13 @@ class DigestMismatch(TrackingError):
 
 
 def judge(gates: tuple[EvaluationGate, ...], metrics: Mapping[str, float]) -> Gate:
-    """Every gate against the run's last value of its metric; one never logged, or NaN, fails (pure)."""
+    """Every gate against the run's last value of its metric; one never logged, or not finite, fails (pure)."""
     checks = tuple(_check(gate, metrics.get(gate.metric)) for gate in gates)
     return Gate(passed=all(check.passed for check in checks), checks=checks)
 
 
 def _check(gate: EvaluationGate, value: float | None) -> GateCheck:
-    passed = value is not None and value == value  # NaN is not itself
+    passed = value is not None and math.isfinite(value)
     if value is not None and passed:
         number = parse_decimal(repr(value))
         passed = (gate.min is None or number >= gate.min) and (gate.max is None or number <= gate.max)

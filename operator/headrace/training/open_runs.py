@@ -10,6 +10,7 @@ bytes: there is room for 5,000 unfinished TrainingJobs.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 
 from headrace.kube.client import KubeClient
@@ -18,6 +19,8 @@ from headrace.kube.keys import Key
 from headrace.kube.resources import CONFIGMAPS, TRAININGJOBS
 
 CONFIGMAP = "headrace-open-runs"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class OpenRuns:
     async def _all(self) -> tuple[OpenRun, ...]:
         found = await self._client.get(CONFIGMAPS, self._namespace, CONFIGMAP)
         data = (found or {}).get("data") or {}
-        return tuple(_read(uid, json.loads(value)) for uid, value in sorted(data.items()))
+        runs = (_read(uid, value) for uid, value in sorted(data.items()))
+        return tuple(run for run in runs if run is not None)
 
     async def _write(self, data: dict[str, str | None]) -> None:
         try:
@@ -69,5 +73,11 @@ class OpenRuns:
             await self._client.create(CONFIGMAPS, {"metadata": metadata, "data": kept})
 
 
-def _read(uid: str, value: dict[str, str]) -> OpenRun:
-    return OpenRun(uid, value["namespace"], value["name"], value["experimentId"])
+def _read(uid: str, text: str) -> OpenRun | None:
+    """An entry; None for what somebody else has written, which must not keep the others from their end."""
+    try:
+        value = json.loads(text)
+        return OpenRun(uid, str(value["namespace"]), str(value["name"]), str(value["experimentId"]))
+    except (ValueError, KeyError, TypeError):
+        log.warning("the entry %s of ConfigMap %s is none of ours", uid, CONFIGMAP)
+        return None

@@ -66,7 +66,7 @@ class Batcher:
         future: asyncio.Future[list[Array]] = self._loop.create_future()
         rows = _common_rows(feed) if self._max_rows > 1 else None
         # One that is computed alone has a queue of its own, and so its turn among the kinds.
-        key: Hashable = object() if rows is None else tuple(array.shape[1:] for array in feed.values())
+        key: Hashable = object() if rows is None else _shapes(feed)
         self._queues.setdefault(key, deque()).append(_Waiting(feed, rows or 1, future))
         self._start_runs()
         return await future
@@ -115,6 +115,11 @@ class Batcher:
                 else:
                     waiting.future.set_result(outcome)
         self._start_runs()
+
+
+def _shapes(feed: Feed) -> Hashable:
+    """Of each input but for its rows; by name, as they are joined: clients send inputs in any order."""
+    return tuple(sorted((name, array.shape[1:]) for name, array in feed.items()))
 
 
 def _common_rows(feed: Feed) -> int | None:

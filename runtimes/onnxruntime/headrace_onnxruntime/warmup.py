@@ -79,10 +79,12 @@ def _are_easy_to_make_up(inputs: Sequence[TensorSpec]) -> bool:
 
 
 def _is_easy_to_make_up(spec: TensorSpec) -> bool:
-    """Its shape is known but for its rows, and its values do not matter: whole numbers without rows may be a shape."""
+    """Its shape is known but for its rows, and its values do not matter: whole numbers may be a shape, or places in a
+    table in which none of the made-up ones is (years).
+    """
     if spec.datatype is Datatype.BYTES or DYNAMIC in spec.shape[1:]:
         return False
-    return spec.has_free_rows or (DYNAMIC not in spec.shape and spec.datatype.dtype.kind in "fb")
+    return spec.datatype.dtype.kind in "fb"
 
 
 def _rows_are_independent(engine: Engine, size: int) -> bool:

@@ -75,12 +75,14 @@ def _are_easy_to_make_up(inputs: Sequence[TensorSpec]) -> bool:
 
 
 def _is_easy_to_make_up(spec: TensorSpec) -> bool:
-    """Its shape is known but for its rows, and its values do not matter: whole numbers without rows may be a shape."""
-    if spec.shape is None or spec.family in (Family.TEXT, Family.OTHER) or shapes.DYNAMIC in spec.shape[1:]:
-        return False
-    if shapes.has_free_rows(spec.shape):
-        return True
-    return shapes.DYNAMIC not in spec.shape and spec.family in (Family.FLOAT, Family.BOOLEAN)
+    """Its shape is known but for its rows, and its values do not matter: whole numbers may be a shape, or places in a
+    table in which none of the made-up ones is (years).
+    """
+    return (
+        spec.shape is not None
+        and shapes.DYNAMIC not in spec.shape[1:]
+        and spec.family in (Family.FLOAT, Family.BOOLEAN)
+    )
 
 
 def _tensor(spec: TensorSpec, size: int, value: int | None) -> Array:

@@ -41,6 +41,8 @@ WAYS = {
     "experiment": f"mlflow.set_experiment('mine')\nwith mlflow.start_run(run_name='mine'):\n    {FIT}    {F1}",
     "two blocks": f"with mlflow.start_run():\n    {FIT}with mlflow.start_run():\n    {F1}",
     "autolog": f"mlflow.autolog(log_models=False, log_datasets=False)\n{FIT}{F1}",
+    "parameters twice": f"{FIT}mlflow.log_param('lr', 1)\nmlflow.log_param('lr', 2)\n"
+    f"mlflow.log_params({{'lr': 3, 'depth': 4}})\n{F1}",
     "process": f"import subprocess, sys\n{FIT}subprocess.run([sys.executable, '-c', {f'import mlflow; {F1}'!r}])\n",
 }
 

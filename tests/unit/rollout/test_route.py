@@ -51,13 +51,15 @@ def answered(*parents, generation=5):
     """A route with, by parent, its conditions: type, status, observed generation."""
     said = [
         {
+            "parentRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": f"gateway-{number}"},
             "conditions": [
                 {"type": t, "status": s, "observedGeneration": g, "message": f"{t} is {s}"} for t, s, g in parent
-            ]
+            ],
         }
-        for parent in parents
+        for number, parent in enumerate(parents)
     ]
-    return {"metadata": {"generation": generation}, "status": {"parents": said}}
+    asked = [{"name": f"gateway-{number}"} for number in range(len(parents))]
+    return {"metadata": {"generation": generation}, "spec": {"parentRefs": asked}, "status": {"parents": said}}
 
 
 GOOD = (("Accepted", "True", 5), ("ResolvedRefs", "True", 5))
@@ -96,3 +98,10 @@ def test_a_route_is_accepted_when_no_gateway_refuses_it_and_all_it_refers_to_is_
 )
 def test_a_gateway_that_speaks_of_an_earlier_generation_is_behind(route, said):
     assert behind(route) == said
+
+
+def test_what_a_gateway_said_that_the_route_has_no_more_does_not_count():
+    route = answered((("Accepted", "False", 4),), GOOD)
+    route["spec"]["parentRefs"] = route["spec"]["parentRefs"][1:]
+
+    assert (acceptance(route), behind(route)) == ((True, ""), "")

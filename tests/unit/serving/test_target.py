@@ -59,7 +59,7 @@ CASES = {
     ),
     "status lost, and nothing was ever promoted": (NOTHING, SMALL, "", registry(8, None, 8), None),
     "status lost, and somebody asks for it": (NOTHING, SMALL, "8", registry(8, None, 8), revision(8)),
-    "what was promoted is tagged as rolled back too": (NOTHING, SMALL, "", registry(8, 7, 7, 8), None),
+    "another service turned back what was promoted here": (NOTHING, SMALL, "", registry(8, 7, 7, 8), revision(7)),
     "the source alias is gone, the promotion alias is not": (NOTHING, SMALL, "", registry(None, 7), revision(7)),
     "nothing is known of the registry": (NOTHING, SMALL, "", registry(None), None),
     "all is well": (STABLE_7, SMALL, "", registry(7), revision(7)),
@@ -177,7 +177,7 @@ def test_lost_status_never_serves_what_was_rolled_back_nor_anything_beside_what_
     first = wanted(lost, lost.status, known).revision
 
     if first is not None:
-        assert artifact_of(first) not in known.rolled_back
+        assert first.digest == getattr(known.promoted, "digest", None) or artifact_of(first) not in known.rolled_back
         assert first.digest == (known.promoted or known.source).digest
 
 

@@ -30,7 +30,8 @@ def gate(metric="val_accuracy", least=None, most=None):
         (0.3, None, "0.2", False),
         (0.15, "0.1", "0.2", True),
         (float("nan"), "0.1", None, False),
-        (float("inf"), "0.1", None, True),
+        (float("inf"), "0.1", None, False),
+        (float("-inf"), None, "1", False),
         (float("inf"), None, "1", False),
     ],
 )

@@ -3,7 +3,8 @@
 MLFLOW_RUN_ID, which the launcher sets, is enough for the first `start_run` of a process that sets no experiment.
 Scripts set one, start a run for each phase, or let autolog do so, and all of that means the one run that the job has.
 Its status is the launcher's: a block of `with mlflow.start_run()` ends long before the job does. A script that turns to
-a server of its own is left alone.
+a server of its own is left alone. A parameter has one value in MLflow, and the launcher has logged the job's: a script
+that logs another one, in a loop or in a later attempt, is told so and goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from typing import Any
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import fluent
 
 _RUN_ID, _EXPERIMENT_ID = "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"
@@ -26,6 +28,7 @@ def install(run_id: str, tracking_uri: str) -> None:
     _replace("start_run", _start_run(run))
     _replace("set_experiment", _set_experiment(run))
     _keep_status(run_id)
+    _keep_parameters(run_id)
 
 
 class _JobRun:
@@ -96,3 +99,36 @@ def _keep_status(job_run: str) -> None:
             original(self, run_id, *args, **kwargs)
 
     mlflow.MlflowClient.set_terminated = set_terminated
+
+
+def _keep_parameters(job_run: str) -> None:
+    log_param, log_batch = mlflow.MlflowClient.log_param, mlflow.MlflowClient.log_batch
+
+    @functools.wraps(log_param)
+    def one(self: Any, run_id: str, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return log_param(self, run_id, key, value, *args, **kwargs)
+        except MlflowException as error:
+            if run_id != job_run or not _has_another_value(error):
+                raise
+            print(f"headrace: mlflow parameter {key}={value} is left out: the run has it already", file=sys.stderr)
+            return value
+
+    @functools.wraps(log_batch)
+    def many(
+        self: Any, run_id: str, metrics: Any = (), params: Any = (), tags: Any = (), *args: Any, **kwargs: Any
+    ) -> Any:
+        try:
+            return log_batch(self, run_id, metrics, params, tags, *args, **kwargs)
+        except MlflowException as error:
+            if run_id != job_run or not _has_another_value(error):
+                raise
+        for param in params:
+            one(self, run_id, param.key, param.value)
+        return log_batch(self, run_id, metrics, (), tags, *args, **kwargs)
+
+    mlflow.MlflowClient.log_param, mlflow.MlflowClient.log_batch = one, many
+
+
+def _has_another_value(error: MlflowException) -> bool:
+    return "Changing param values is not allowed" in str(error)

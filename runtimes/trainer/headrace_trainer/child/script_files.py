@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import time
@@ -56,6 +57,10 @@ class _Copied:
     stamp: _Stamp
     is_settled: bool
     file: ScriptFile
+
+
+# tf.data's cache(path) while it is filled: it refuses to go on beside what another process has begun.
+_CACHE_LOCK = re.compile(r"(_[0-9]+)?\.lockfile$")
 
 
 class ScriptFiles:
@@ -107,11 +112,12 @@ class ScriptFiles:
         return self._store / file.copy
 
     def go_on_from(self, source: Path, files: tuple[ScriptFile, ...]) -> None:
-        """The copies in `source` are put back, now and whenever `put_back` is called."""
+        """The copies in `source` are put back whenever `put_back` is called: where training goes on, and not before. A
+        script that makes a folder at its start finds none there, as it did the first time.
+        """
         self._source, self._carried = source, files
         for file in files:
             self._given.pop(file.path, None)
-        self.put_back()
 
     def put_back(self) -> None:
         """Every file of the checkpoint as it was; other files stay."""
@@ -126,6 +132,8 @@ class ScriptFiles:
     def _chosen(self) -> Iterator[tuple[str, os.stat_result]]:
         """What is carried: of the script's files the newest, as many as the bounds allow."""
         own = [(path, found) for path, found in self._found() if self._given.get(path) != _stamp(found)]
+        half_written = tuple(_CACHE_LOCK.sub("", path) for path, _ in own if _CACHE_LOCK.search(path))
+        own = [one for one in own if not half_written or not one[0].startswith(half_written)]
         own.sort(key=lambda one: one[1].st_mtime_ns, reverse=True)
         left_out, count, size = {}, 0, 0
         for path, found in own:

@@ -11,22 +11,26 @@ from typing import Any
 from headrace_trainer.launcher.log import log
 
 MAX_BYTES = 2000
+_TEXTS = ("message", "hint", "modelNote")
+_FIRST_WORDS = 240
 JSONObject = dict[str, Any]
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """`record` as JSON in at most MAX_BYTES bytes.
 
-    What is too long loses, in this order: the head of logTail, the end of message, of hint and of modelNote, metrics,
-    and then whatever else is not needed to know who failed and why.
+    What is too long loses, in this order: the head of logTail, the end of message, of hint and of modelNote but for
+    their first words, metrics, those words, and then whatever else is not needed to know who failed and why.
     """
     shown = dict(record)
     if _fits(shown):
         return _dump(shown)
     _shorten(shown, "logTail", lambda text, keep: text[len(text) - keep :])
-    for name in ("message", "hint", "modelNote"):
-        _shorten(shown, name, lambda text, keep: text[:keep])
+    for name in _TEXTS:
+        _shorten(shown, name, lambda text, keep: text[: max(keep, _FIRST_WORDS)])
     _shorten_metrics(shown)
+    for name in _TEXTS:
+        _shorten(shown, name, lambda text, keep: text[:keep])
     for name in ("resume", "progress", "checkpoint", "run", "model"):
         if _fits(shown):
             break

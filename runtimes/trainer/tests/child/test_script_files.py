@@ -40,6 +40,7 @@ class Directory:
     def go_on_from(self, folder: Path) -> ScriptFiles:
         files = self.begin()
         files.go_on_from(folder / checkpoint.FILES, checkpoint.read(folder).snapshot.files)
+        files.put_back()
         return files
 
 
@@ -238,6 +239,27 @@ def test_what_a_killed_process_was_writing_is_taken_away_and_told(first):
     Writer(first.checkpoints, lambda *_: None, told.append)
     assert list(first.checkpoints.iterdir()) == []
     assert told == [".ckpt-00000007.partial had not been written to its end and is taken away"]
+
+
+def test_a_script_finds_none_of_them_at_its_start(first, second):
+    files = first.begin()
+    first.write("checkpoints/best.keras", "model")
+    folder = first.save(files)
+
+    begun = second.begin()
+    begun.go_on_from(folder / checkpoint.FILES, checkpoint.read(folder).snapshot.files)
+    at_its_start = [path.name for path in second.work.iterdir()]
+    begun.put_back()
+
+    assert "checkpoints" not in at_its_start
+    assert (second.work / "checkpoints" / "best.keras").read_text() == "model"
+
+
+def test_a_cache_of_tf_data_that_is_being_filled_is_not_carried(first):
+    files = first.begin()
+    for name in ("cache/train_0.lockfile", "cache/train_0.data-00000-of-00001", "cache/train_0.index", "cache/other"):
+        first.write(name, "x")
+    assert names(files.capture(forget_older=True)) == {"cache/other"}
 
 
 # --- a script that needs what it wrote, killed ---
