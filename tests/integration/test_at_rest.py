@@ -324,21 +324,27 @@ async def kill_for_memory(world: World, revision: str) -> None:
         await kubectl("patch", pod, *where, "--subresource=status", "--patch", json.dumps(status))
 
 
-def test_a_service_that_takes_anothers_host_and_path_is_noticed_by_the_other(world: World, drive: Any) -> None:
+def test_a_service_that_asks_for_anothers_host_and_path_is_refused_and_both_keep_their_routes(
+    world: World, drive: Any
+) -> None:
+    """Also the older one: who asks for what its route does not have yet comes later than who has it."""
+
     async def scenario(kube: KubeClient, _: MlflowClient) -> None:
-        names = ("text-5", "text-6")
-        routes = await kube.list(HTTPROUTES, world.namespace)
-        ages = {route["metadata"]["name"]: route["metadata"]["creationTimestamp"] for route in routes}
-        older, younger = sorted(names, key=lambda name: (ages[name], name))
+        before = {name: await kube.get(HTTPROUTES, world.namespace, name) for name in ("text-5", "text-6")}
+        older, younger = sorted(before, key=lambda name: (before[name]["metadata"]["creationTimestamp"], name))
         patch = {"spec": {"route": {"path": f"/{younger}"}}}
         await kube.merge_patch(MODELSERVICES, world.namespace, older, patch)
 
-        async def gives_way() -> bool:
-            return await kube.get(HTTPROUTES, world.namespace, younger) is None
+        async def is_refused() -> bool:
+            conditions = (await status_of(kube, world.namespace, older))["conditions"]
+            return "RouteConflict" in {entry["reason"] for entry in conditions}
 
-        await until(gives_way, NOTICE_SECONDS + 5, "one route of the two")
-        conditions = (await status_of(kube, world.namespace, younger))["conditions"]
-        assert "RouteConflict" in {entry["reason"] for entry in conditions}
+        await until(is_refused, NOTICE_SECONDS + 5, "the refusal in status")
+        for name, route in before.items():
+            after = await kube.get(HTTPROUTES, world.namespace, name)
+            assert after is not None
+            assert route is not None
+            assert (after["metadata"]["uid"], after["spec"]) == (route["metadata"]["uid"], route["spec"])
 
     drive(scenario)
 
