@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from headrace_local import binaries
+
 PACKAGE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PACKAGE))
 
@@ -28,14 +29,6 @@ from headrace_loader import __main__ as entry_point  # noqa: E402 - the package 
 ACCESS, SECRET = "loader-test", "loader-test-secret"
 BUCKET = "team-a"
 START_SECONDS = 60
-
-
-def versitygw() -> str | None:
-    named = os.environ.get("HEADRACE_VERSITYGW") or shutil.which("versitygw")
-    if named:
-        return named
-    built = sorted(Path("~/.cache/headrace/bin").expanduser().glob("*/versitygw"))
-    return str(built[-1]) if built else None
 
 
 class S3Server:
@@ -92,10 +85,7 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def _s3_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    program = versitygw()
-    if program is None:
-        pytest.skip("no versitygw: set HEADRACE_VERSITYGW, or build it with `headrace local up`")
-    server = S3Server(program, tmp_path_factory.mktemp("s3"))
+    server = S3Server(str(binaries.ensure().path("versitygw")), tmp_path_factory.mktemp("s3"))
     server.start()
     server.client().create_bucket(Bucket=BUCKET)
     yield server

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from headrace_local import binaries
 
 # The package under test is not installed, it is the one beside these tests; in a pod it lies in /opt/headrace.
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
@@ -33,11 +34,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    built = sorted(Path.home().glob(".cache/headrace/bin/*/versitygw"))
-    binary = os.environ.get("HEADRACE_VERSITYGW") or shutil.which("versitygw") or (str(built[-1]) if built else "")
-    if not binary:
-        pytest.skip("there is no versitygw: build local/'s binaries first, or name one in HEADRACE_VERSITYGW")
-    server = S3(binary, tmp_path_factory.mktemp("s3"))
+    server = S3(str(binaries.ensure().path("versitygw")), tmp_path_factory.mktemp("s3"))
     try:
         server.start()
         server.await_up()

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,10 +31,8 @@ class RunningChild:
         directory.mkdir(parents=True, exist_ok=True)
         receive, send = os.pipe()
         environment = {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            **os.environ,
             "PYTHONPATH": str(PACKAGE_ROOT),
-            # TensorFlow's modules compiled once, not in every process.
-            "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "headrace-pycache"),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "HEADRACE_CHILD_FD": str(send),
             **settings,

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,6 @@ def exports(tmp_path_factory) -> dict[str, dict]:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(RUNTIMES / name) for name in packages),
-        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "headrace-pycache"),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",
     }
