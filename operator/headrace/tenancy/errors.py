@@ -26,7 +26,11 @@ class PlatformUnknown(TenancyError):
 
 
 class StoreError(TenancyError):
-    """The S3 store refused a request."""
+    """The S3 store refused a request; `code` is its own word for why."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreUnavailable(StoreError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,23 @@ def test_a_second_add_keeps_the_credentials_and_rotate_replaces_them(platform: P
             platform.s3(old["AWS_ACCESS_KEY_ID"], old["AWS_SECRET_ACCESS_KEY"]).list_objects_v2(Bucket=namespace)
     assert _mlflow_knows(platform, rotated[0])
     assert not _mlflow_knows(platform, first[0])
+
+
+def test_tenants_that_are_added_at_the_same_time_share_the_viewer(platform: Platform) -> None:
+    viewer = AccessKey(f"viewer-{uuid.uuid4().hex[:12]}", "a-viewer-s-secret")
+    namespaces = [platform.new_namespace() for _ in range(4)]
+
+    async def add_all() -> None:
+        async with KubeClient.session(platform.kubectl.kubeconfig) as kube, aiohttp.ClientSession() as session:
+            store = Store(platform.store, REGION, AccessKey(*ROOT), session)
+            tracking = MlflowClient(platform.mlflow, *ADMIN, session)
+            registrar = Registrar(kube, store, tracking, Addresses(IN_CLUSTER, REGION), viewer)
+            await asyncio.gather(*(registrar.add(Tenant.of(namespace)) for namespace in namespaces))
+
+    asyncio.run(add_all())
+
+    for namespace in namespaces:
+        platform.s3(viewer.id, viewer.secret).list_objects_v2(Bucket=namespace)
 
 
 def test_a_removed_tenant_can_do_nothing_and_comes_back_with_its_data(platform: Platform) -> None:

@@ -55,7 +55,7 @@ def test_workers_stop_together_and_the_loss_of_one_ends_the_others(start_workers
     children = start_workers(2, tmp_path, checkpoint_interval=1000)
     children[0].wait_until(lambda messages: any(m["type"] == "step" for m in messages))
     children[1].signal(signal.SIGTERM)
-    assert [child.wait() for child in children] == [75, 75]
+    assert [child.wait() for child in children] == [75, 75], children[0].stderr[-3000:]
     assert children[0].messages[-1]["type"] == "checkpoint"
     (checkpoint,) = (tmp_path / "checkpoints").glob("ckpt-*")
     resumed = start_workers(2, tmp_path, resume_dir=checkpoint)
