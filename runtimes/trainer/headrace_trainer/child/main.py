@@ -88,7 +88,8 @@ def _open_session(settings: Settings) -> Session:
         if writer is not None:
             for index, fit in enumerate(before.finished):
                 writer.keep(index, fit)
-    return Session(settings, messages, Stop(finish), writer, before, files)
+    stop = Stop(finish, has_peers=settings.workers > 1)
+    return Session(settings, messages, stop, writer, before, files)
 
 
 def _script_files(settings: Settings, messages: Messages, writer: Writer | None) -> ScriptFiles:

@@ -19,13 +19,17 @@ from types import FrameType
 EXIT_CODE = 75
 _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 _PATIENCE_SECONDS = 5.0
+# Who leaves alone ends the others without a checkpoint: they may be in a validation that has to be compiled. The
+# launcher ends a process after 15 s (0.6 of its grace).
+_PATIENCE_WITH_PEERS_SECONDS = 11.0
 
 
 class Stop:
     """Whether the process has been asked to stop, and the way it ends."""
 
-    def __init__(self, finish: Callable[[], None]) -> None:
+    def __init__(self, finish: Callable[[], None], *, has_peers: bool = False) -> None:
         """`finish` writes and flushes whatever is under way."""
+        self._patience = _PATIENCE_WITH_PEERS_SECONDS if has_peers else _PATIENCE_SECONDS
         self.is_requested = False
         self.is_leaving = False
         self._finish = finish
@@ -70,6 +74,6 @@ class Stop:
         self.is_requested = True
         if not self._training:
             self.exit_now()
-        deadline = threading.Timer(_PATIENCE_SECONDS, self.exit_now)
+        deadline = threading.Timer(self._patience, self.exit_now)
         deadline.daemon = True
         deadline.start()

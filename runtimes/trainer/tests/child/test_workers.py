@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def start_workers(start_child, free_ports):
-    def start(count: int, directory, **settings) -> list:
+    def start(count: int, directory, *arguments: str, **settings) -> list:
         addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
         children = []
         for index in range(count):
@@ -19,7 +20,7 @@ def start_workers(start_child, free_ports):
             cluster = {"tf_config": json.dumps(task)} if count > 1 else {}
             result = directory / f"worker-{index}.json"
             common = {"workers": count, "worker_index": index, "checkpoint_dir": directory / "checkpoints"}
-            children.append(start_child("tokens.py", f"--result={result}", **common, **cluster, **settings))
+            children.append(start_child("tokens.py", f"--result={result}", *arguments, **common, **cluster, **settings))
         return children
 
     return start
@@ -64,3 +65,12 @@ def test_workers_stop_together_and_the_loss_of_one_ends_the_others(start_workers
     resumed[1].signal(signal.SIGKILL)
     assert resumed[1].wait() == -signal.SIGKILL
     assert resumed[0].wait() not in (0, None)
+
+
+def test_workers_that_are_in_a_long_validation_are_waited_for(start_workers, tmp_path):
+    children = start_workers(2, tmp_path, "--validation-pause=7", checkpoint_interval=1000)
+    while "validation" not in children[1].stdout:
+        time.sleep(0.1)
+    children[1].signal(signal.SIGTERM)
+    assert [child.wait() for child in children] == [75, 75], children[0].stderr[-3000:]
+    assert children[0].messages[-1]["type"] == "checkpoint"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import keras
 import numpy as np
@@ -17,9 +18,18 @@ model = keras.Sequential(
     ]
 )
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-history = model.fit(x, y, epochs=3, batch_size=16, validation_data=(x[:50], y[:50]))
+arguments = dict(argument.removeprefix("--").split("=") for argument in sys.argv[1:])
+
+
+class Pause(keras.callbacks.Callback):
+    def on_test_begin(self, logs=None):
+        print("validation", flush=True)
+        time.sleep(float(arguments.get("validation-pause", 0)))
+
+
+history = model.fit(x, y, epochs=3, batch_size=16, validation_data=(x[:50], y[:50]), callbacks=[Pause()])
 evaluation = model.evaluate(x, y)
-with open(sys.argv[1].removeprefix("--result="), "w") as file:
+with open(arguments["result"], "w") as file:
     weights = [weight.tolist() for weight in model.get_weights()]
     json.dump({"history": history.history, "weights": weights, "evaluation": evaluation}, file)
-np.savez(sys.argv[1].removeprefix("--result=") + ".npz", x=x[:4], y=model.predict(x[:4]))
+np.savez(arguments["result"] + ".npz", x=x[:4], y=model.predict(x[:4]))
