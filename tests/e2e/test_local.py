@@ -80,9 +80,8 @@ class HostSnapshot:
             )
             | _strays(),
             mounts=frozenset(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
-            cgroups=frozenset(
-                str(path) for path in Path("/sys/fs/cgroup").rglob("*") if path.is_dir() and _is_ours(path)
-            ),
+            # Walked by what does not mind that a pod of another cluster ends meanwhile.
+            cgroups=frozenset(path for path, *_ in os.walk("/sys/fs/cgroup") if _is_ours(Path(path))),
             interfaces=frozenset(link["ifname"] for link in json.loads(_run("ip", "-json", "link"))),
             routes=frozenset(
                 line for table in (("route",), ("-6", "route"), ("rule",)) for line in _run("ip", *table).splitlines()
