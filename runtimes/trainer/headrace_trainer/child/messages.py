@@ -1,5 +1,8 @@
 """Messages to the launcher: one JSON object a line, written to a pipe by a thread of its own.
 
+What the launcher would not read is made smaller and never left out: many metrics go in several messages, long texts
+lose their middle.
+
 `send` never blocks (a launcher that is busy must not hold up a training step) and may be called from a signal handler:
 `queue.SimpleQueue.put` is reentrant.
 """
@@ -18,6 +21,9 @@ from typing import Any
 from headrace_trainer.json_numbers import to_json
 
 _CLOSE_SECONDS = 5.0
+_MAX_LINE = 64 * 1024  # bytes that the launcher reads of one, with its end
+_MAX_METRICS = 100  # in one
+_MAX_NAME = 128  # characters of a metric's name that MLflow gets
 
 
 def milliseconds() -> int:
@@ -42,9 +48,10 @@ class Messages:
             threading.Thread(target=self._write_all, name="headrace-messages", daemon=True).start()
 
     def send(self, message_type: str, /, **fields: Any) -> None:
-        """Queues one message of a type."""
+        """Queues a message of a type."""
         if self._descriptor is not None:
-            self._queue.put(json.dumps({"type": message_type, **fields}, separators=(",", ":")).encode() + b"\n")
+            for part in _parts(fields):
+                self._queue.put(_line({"type": message_type, **part}))
 
     def warn(self, subject: str, message: str) -> None:
         """Something that a user may not expect, for the log and the run."""
@@ -73,6 +80,33 @@ class Messages:
                 item.set()
             elif launcher_listens:
                 launcher_listens = _write(self._descriptor, item)
+
+
+def _parts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The message, or the same with some of its metrics each."""
+    metrics = list(fields.get("metrics", {}).items())
+    if len(metrics) <= _MAX_METRICS:
+        return [fields]
+    starts = range(0, len(metrics), _MAX_METRICS)
+    return [{**fields, "metrics": dict(metrics[start : start + _MAX_METRICS])} for start in starts]
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    if "metrics" in message:
+        message["metrics"] = {name[:_MAX_NAME]: value for name, value in message["metrics"].items()}
+    while len(line := _encode(message)) >= _MAX_LINE:
+        longest = max(
+            (name for name, value in message.items() if isinstance(value, str)), key=lambda n: len(message[n])
+        )
+        text = message[longest]
+        kept = len(text) // 4
+        message[longest] = f"{text[:kept]} [...] {text[-kept:]}"
+    return line
+
+
+def _encode(message: Mapping[str, Any]) -> bytes:
+    """A line. At most four bytes a character: a hundred names of metrics fit into one."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
 def _write(descriptor: int, line: bytes) -> bool:
