@@ -35,7 +35,7 @@ CASES = {
         "ScriptExited",
         "SIGSEGV",
     ),
-    "nothing trained": ("print('hello')", 2, "UserCode", "NothingTrained", "had trained nothing"),
+    "nothing trained": ("print('hello')", 2, "UserCode", "NothingTrained", "no training step was run"),
     "a package that is not there": (
         "import no_such_package",
         2,
@@ -48,7 +48,7 @@ CASES = {
         3,
         "Killed",
         "ChildKilled",
-        "SIGKILL from outside",
+        "ended by SIGKILL",
     ),
 }
 
