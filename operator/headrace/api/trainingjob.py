@@ -360,9 +360,7 @@ class TrainingJobSpec(Model):
     ] = None
     suspend: Annotated[
         bool,
-        Schema(
-            "Whether the job's pods are held back or taken away; going on resumes from the checkpoint. Can be changed."
-        ),
+        Schema("Whether the job's pods are stopped or not created; with false it resumes. Can be changed."),
     ] = False
 
     immutable_except: ClassVar[tuple[str, ...] | None] = ("suspend", "ttl_seconds_after_finished")
