@@ -445,7 +445,7 @@ def _begin_again(job: TrainingJob, observed: Observed, start: Start, now: dateti
     if problem := _source_problem(job, observed) or start.problem:
         return _wait_to_begin(job, problem, now)
     assert job.status.attempt is not None
-    if job.status.reason == Reason.REFUSED:  # which it is until it is taken
+    if job.status.reason in (Reason.REFUSED, Reason.NAME_IN_USE):  # which it is until an object could be created
         return _create(job, observed, start, settings)
     message = f"attempt {job.status.attempt.number}: creating its Job and pods"
     begun = job.status.model_copy(

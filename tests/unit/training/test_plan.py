@@ -244,6 +244,17 @@ def test_pods_that_the_job_controller_cannot_make_are_told_with_its_words_and_wa
     assert (too_late.status["state"], too_late.status["failure"]["class"]) == ("Failed", "Config")
 
 
+@pytest.mark.parametrize("reason", ["Refused", "NameInUse"])
+def test_an_attempt_whose_objects_cannot_be_created_tries_again_and_its_status_stays_the_same(reason):
+    """Else each pass would write that it creates them, and then that it cannot."""
+    job = training_job(begun(reason=reason, message="why"))
+
+    planned = look(job, NOTHING)
+
+    assert JOBS in kinds(planned)
+    assert (planned.status["reason"], planned.status["message"]) == (reason, "why")
+
+
 def test_an_attempt_that_is_suspended_before_its_job_was_made_makes_none():
     planned = look(training_job(begun(), suspend=True), NOTHING)
 
