@@ -62,6 +62,7 @@ def test_the_end_of_the_script_is_judged(launch, case):
     assert record["outcome"] == ("Succeeded" if exit_code == 0 else "Failed")
     assert (record.get("class"), record.get("reason"), record.get("exitCode", 0)) == (failure_class, reason, exit_code)
     assert message in record.get("message", "")
+    assert bool(record.get("hint")) is (exit_code != 0)
 
 
 def test_a_failure_s_time_is_that_of_the_exception_not_that_of_the_end_of_its_process(launch):
