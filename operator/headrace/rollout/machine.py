@@ -108,6 +108,13 @@ def canary_replicas(rollout: RolloutStatus, spec: Rollout, full: int) -> int:
     return replicas_for(_next_weight(rollout, spec), full)
 
 
+def step_of(rollout: RolloutStatus) -> str:
+    """How a message names the step. The last one, with all requests, is none of the spec."""
+    if rollout.steps == 0:
+        return "rollout without steps"
+    return f"step {rollout.step} of {rollout.steps}" if rollout.step <= rollout.steps else "after the last step"
+
+
 def alone_answers(rollout: RolloutStatus, stable_ready: int, canary_ready: int) -> bool:
     """Only the canary has ready pods for the requests that it gets."""
     return stable_ready == 0 and canary_ready > 0 and rollout.desired_weight > 0
@@ -191,7 +198,9 @@ def _blame(rollout: RolloutStatus, lost: Interruption, look: Look) -> Outcome | 
 
 
 def _apply(rollout: RolloutStatus, spec: Rollout, look: Look) -> Outcome:
-    message = f"{_step(rollout)}: waiting for the Gateway to apply a weight of {rollout.desired_weight}% for the canary"
+    message = (
+        f"{step_of(rollout)}: waiting for the Gateway to apply a weight of {rollout.desired_weight}% for the canary"
+    )
     if not look.routed:  # an operator that was killed may have promised the weight and not written it
         late = rollout.model_copy(update={"since": look.now})
         return Outcome(Decision.GO_ON, late, "Applying", message)
@@ -270,15 +279,15 @@ def _open_check(rollout: RolloutStatus, analysis: Analysis, applied_at: datetime
     checks = {check.name: check for check in rollout.checks} if looked else {}
     unseen = [check.name for check in analysis.checks if check.name not in checks]
     if unseen:
-        message = f"{_step(rollout)}: the hold is over; waiting for the first evaluation of check {', '.join(unseen)}"
+        message = f"{step_of(rollout)}: the hold is over; waiting for the first evaluation of check {', '.join(unseen)}"
         return Outcome(Decision.GO_ON, rollout, "Holding", message)
     judged = [checks[check.name] for check in analysis.checks]
     missing = "; ".join(f"check {_result(check)}" for check in judged if _lacks_data(check))
     if missing:
         if analysis.no_data is NoData.ROLLBACK:
-            message = f"{missing}: too few when the hold of {_step(rollout)} was over (noData: Rollback)"
+            message = f"{missing}: too few when the hold of {step_of(rollout)} was over (noData: Rollback)"
             return Outcome(Decision.ROLL_BACK, rollout, "NoData", message)
-        waits = f"{_step(rollout)}: the hold is over; waiting for more requests (noData: Hold): {missing}"
+        waits = f"{step_of(rollout)}: the hold is over; waiting for more requests (noData: Hold): {missing}"
         return Outcome(Decision.GO_ON, rollout, "MinRequests", f"{waits}; send requests, or lower minRequests")
     failing = next((check for check in judged if check.verdict is Verdict.FAIL), None)
     if failing is not None:
@@ -294,13 +303,8 @@ def _result(check: CheckStatus) -> str:
     return f"{check.name}: {check.message}"
 
 
-def _step(rollout: RolloutStatus) -> str:
-    """Which step it is. The last one, with all requests, is none of the spec."""
-    return f"step {rollout.step} of {rollout.steps}" if rollout.step <= rollout.steps else "after the last step"
-
-
 def _holding(rollout: RolloutStatus, spec: Rollout, applied_at: datetime) -> str:
-    share = f"{_step(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
+    share = f"{step_of(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
     hold = _hold_of(rollout, spec)
     return f"{share}; the hold ends at {shown(applied_at + hold)}" if hold else share
 
@@ -350,7 +354,7 @@ def _step_to(weight: int, rollout: RolloutStatus, spec: Rollout, look: Look) -> 
             ),
         }
     )
-    message = f"{_step(stepped)}: setting the weight of the canary to {weight}% of the requests"
+    message = f"{step_of(stepped)}: setting the weight of the canary to {weight}% of the requests"
     return Outcome(Decision.GO_ON, stepped, "Applying", message)
 
 

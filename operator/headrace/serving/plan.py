@@ -42,7 +42,7 @@ from headrace.rollout.route import divide_anew, render_route
 from headrace.serving import revision as render
 from headrace.serving.network import policy_name, render_network_policy
 from headrace.serving.observed import Observed, Trouble
-from headrace.serving.status import NOT_ANSWERED, finish_status, named, route_refused
+from headrace.serving.status import NOT_ANSWERED, finish_status, named, pods_serving, route_refused
 from headrace.serving.target import RETRY_ANNOTATION, Refusal, Registry, artifact_of, is_asked_for, wanted
 from headrace.serving.target import identity as _identity
 from headrace.settings import Settings
@@ -213,7 +213,7 @@ def _shortfall(stable: Revision, observed: Observed, now: datetime, trouble: Tro
     missing = [", ".join(names[:MAX_NAMED])] if names else []
     missing += [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
     missing += [f"{unmade} that {'are' if unmade > 1 else 'is'} not created yet"] if unmade > 0 else []
-    count = f"{_serving(stable)} with {stable.ready_replicas} of {stable.replicas} pods"
+    count = pods_serving(stable)
     waits = f"; waiting for pods to become ready: {', '.join(missing)}" if missing else ""
     return f"{count}{waits}" + (f": {_sentence(trouble)}" if trouble else "")
 
@@ -283,9 +283,7 @@ def _told_of_weight(rollout: RolloutStatus, outcome: Outcome, canary: Revision) 
         return ()
     if outcome.rollout.interruption is not None:
         return (Event(EventType.WARNING, CANARY_UNAVAILABLE, f"{named(canary)} gets no requests: {outcome.message}"),)
-    step, steps = outcome.rollout.step, outcome.rollout.steps
-    where = f"step {step} of {steps}" if step <= steps else "after the last step"
-    message = f"{where}: {weight}% of the requests to {named(canary)}"
+    message = f"{machine.step_of(outcome.rollout)}: {weight}% of the requests to {named(canary)}"
     return (Event(EventType.NORMAL, "RolloutStep", message),)
 
 

@@ -33,6 +33,12 @@ def named(revision: Revision) -> str:
     return f"revision {revision.revision} ({revision.uri})"
 
 
+def pods_serving(stable: Revision) -> str:
+    """How many pods of the stable revision serve, and what."""
+    serve = "and serve" if stable.ready_replicas > 0 else "to serve"
+    return f"{stable.ready_replicas} of {stable.replicas} pods are ready {serve} {named(stable)}"
+
+
 def route_refused(observed: Observed) -> str:
     """What a Gateway has against the route."""
     hint = "check spec.route, and hostnames and allowedRoutes of the Gateway's listeners"
@@ -82,9 +88,8 @@ def _conditions(
         stable is not None and stable.ready_replicas < stable.replicas
     )
     problem = observed.artifact_problem
-    pods = _pods(stable)
-    # The message of a stable service that is short of pods counts them itself.
-    short = f"{pods}; {message}" if pods and status.phase is not Phase.STABLE else message
+    pods = pods_serving(stable) if stable is not None else ""
+    short = message if message.startswith(pods) else f"{pods}; {message}"
     why = ("Serving", pods) if serves else (route_reason, route_message) if unrouted else (reason, short)
     facts: dict[str, _Fact] = {
         "Ready": (serves, *why),
@@ -97,14 +102,6 @@ def _conditions(
     generation = service.metadata.generation
     written = tuple(_condition(kind, fact, before.pop(kind, None), generation, now) for kind, fact in facts.items())
     return (*written, *before.values())
-
-
-def _pods(stable: Revision | None) -> str:
-    """How many pods of the stable revision serve, and what; empty before there is one."""
-    if stable is None:
-        return ""
-    serve = "and serve" if stable.ready_replicas > 0 else "to serve"
-    return f"{stable.ready_replicas} of {stable.replicas} pods are ready {serve} {named(stable)}"
 
 
 def _resolved(observed: Observed) -> str:

@@ -239,8 +239,8 @@ def _name_in_use(job: TrainingJob, pods: tuple[Pod, ...], batch: Job | None) -> 
     left = [f"pod {pod.name}" for pod in pods]
     if batch is not None and batch.owner_uid != job.metadata.uid:
         left.append(f"Job {batch.name} (uid of its owner: {batch.owner_uid or 'none'})")
-    message = f"waiting until what an earlier TrainingJob of this name left is removed: {_named(left)}"
-    message = f"{message}; {_hint(job, Reason.NAME_IN_USE)}"
+    wait = f"waiting until what an earlier TrainingJob of this name left is removed: {_named(left)}"
+    message = f"{wait}; {_hint(job, Reason.NAME_IN_USE)}"
     return job.status.model_copy(update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": message})
 
 
@@ -601,11 +601,8 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Obser
     elif chief.is_over:
         state, reason, message = State.RUNNING, Reason.ENDING, _what_goes_on(batch, pods)
     elif chief.deleted_at is not None:
-        state, reason, message = (
-            State.RUNNING,
-            Reason.ENDING,
-            f"pod {chief.name} was deleted; waiting for it to terminate",
-        )
+        state, reason = State.RUNNING, Reason.ENDING
+        message = f"pod {chief.name} was deleted; waiting for it to terminate"
     elif not chief.container_running:
         state, reason = State.STARTING, Reason.CREATING_CONTAINERS
         message = f"waiting for the containers of pod {chief.name} to start on node {chief.node}"
@@ -649,7 +646,7 @@ def _what_goes_on(batch: Job, pods: tuple[Pod, ...]) -> str:
     if pod is not None and side is not None:
         wait = f"{SIDE_GRACE.total_seconds():.0f} s"
         return (
-            f"the training has ended; waiting {wait} for container {side.name!r} of pod {pod.name} to exit; "
+            f"the training has ended; waiting up to {wait} for container {side.name!r} of pod {pod.name} to exit; "
             f"{SIDECAR_HINT}"
         )
     if left := _named(pod.name for pod in pods if not pod.is_over):

@@ -167,6 +167,9 @@ PLANS = {
     "no pod is ready any more": lambda: serves(ready={"stable": 0}),
     "a pod has no node": lambda: serves(ready={"stable": 1}, trouble=TROUBLES["no node"]),
     "MLflow is away": lambda: serves(artifact=None, artifact_problem=("TrackingUnavailable", "MLflow is away")),
+    "MLflow is away, a pod is missing": lambda: serves(
+        artifact=None, artifact_problem=("TrackingUnavailable", "MLflow is away"), ready={"stable": 1}
+    ),
     "an object is rejected": lambda: serves(refusal=refused("PATCH of Service: 403: x", for_good=False)),
     # its route
     "no Gateway API": lambda: serves(gateway_api=False, weights=None),
@@ -210,6 +213,7 @@ PLANS = {
         version=2, seconds=601, ready={"canary": 0}
     ),
     "the canary is out of memory": lambda: holds(ready={"canary": 0}, trouble=TROUBLES["out of memory"]),
+    "without steps": lambda: stable(model_service(rollout={"steps": []})).until("Applying", version=2),
     # a rollback
     "a check failed": lambda: rolls_out("AnalysisFailed", analysed(), seconds=11, errors=50).look(version=2),
     "rolled back": lambda: rolls_out("RolledBack", analysed(), seconds=11, errors=50).look(version=2),
@@ -240,6 +244,16 @@ def uri() -> Plan:
 @pytest.mark.parametrize("name", PLANS)
 def test_no_text_of_a_model_service_is_empty_or_a_riddle(name):
     assert unclear(PLANS[name]()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a pod is missing", "MLflow is away, a pod is missing", "holding, stable is short of a pod"]
+)
+def test_a_service_that_is_short_of_pods_counts_them_whatever_else_it_has_to_say(name):
+    [degraded] = [condition for condition in PLANS[name]().status["conditions"] if condition["type"] == "Degraded"]
+
+    assert degraded["status"] == "True"
+    assert degraded["message"].startswith("1 of 2 pods are ready and serve version 1 of model team-a.text; ")
 
 
 # Reasons that come from elsewhere: the registry, records of the pods' containers, and what a plan does not see.
