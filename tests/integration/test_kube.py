@@ -285,7 +285,7 @@ def test_an_object_of_somebody_else_is_not_touched(with_client, namespace, act):
         owner = await client.create(WIDGETS, widget(namespace))
         stranger = await client.create(CONFIGMAPS, configmap(namespace, "x", a="theirs"))
         plan = Plan(**{act: ((CONFIGMAPS, configmap(namespace, "x", owner, a="ours")),)})
-        with pytest.raises(NotOurs, match=f"ConfigMap {namespace}/x exists and belongs to somebody else"):
+        with pytest.raises(NotOurs, match=f"ConfigMap {namespace}/x exists already, and has no controller"):
             await apply(plan, client, WIDGETS, owner)
         assert await client.get(CONFIGMAPS, namespace, "x") == stranger
 

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "and defended against a bad one. Without --context in a cluster of its own on this machine: kind's where "
         "Docker answers and kind is installed, else one of upstream's programs (root is needed).",
     )
-    parser.add_argument("--down", action="store_true", help="take that cluster away, with its images")
+    parser.add_argument("--down", action="store_true", help="delete that cluster, with its images")
     parser.add_argument("--name", default=DEFAULT_INSTANCE, help="of that cluster (default: %(default)s)")
     parser.add_argument("--local", action="store_true", help="upstream's programs also where kind is there")
     parser.add_argument(
@@ -96,12 +96,12 @@ def _run(args: argparse.Namespace, report: Report, stack: ExitStack) -> None:
             serving.wait_until_promoted(target, report, second)
         report(f"traffic at {traffic.RATE:.0f} requests/s: {good.line()}")
 
-    with report.phase("a bad version is turned back"):
+    with report.phase("a bad version is rolled back"):
         report("the same script with units=1280 and without a gate: far too slow, and nothing has stopped it so far")
         third = training.train(target, report, training.SLOW)
         with traffic.running(serving.infer_url(where), body, report) as bad:
-            reason = serving.wait_until_turned_back(target, report, third)
-        report(f"turned back: {reason}")
+            reason = serving.wait_until_rolled_back(target, report, third)
+        report(f"rolled back: {reason}")
         report(f"traffic at {traffic.RATE:.0f} requests/s: {bad.line()}")
 
     with report.phase("what serves now"):
@@ -150,7 +150,7 @@ def _make_kind_cluster(name: str, report: Report) -> None:
         f"kind is here, and Docker answers: this makes the kind cluster {kind.cluster_name(name)}, with a kubeconfig\n"
         f"of its own, builds Headrace's images with Docker, and trains and serves in namespace {platform.TENANT}.\n"
         "--local makes a cluster of upstream's programs instead, which is the way that the project's tests go.\n"
-        "Ctrl-C leaves it as it is then; scripts/quickstart --down takes it away."
+        "Ctrl-C leaves it as it is then; scripts/quickstart --down deletes it."
     )
     with report.phase("cluster: kind's"):
         kind.make(name, report)
@@ -164,7 +164,7 @@ def _make_cluster(instance: Instance, report: Report, *, install_prerequisites: 
         "kubelet of its own, reached through loopback ports only, builds Headrace's images into it, and trains and\n"
         f"serves there in namespace {platform.TENANT}. The first time everything is compiled, which takes many\n"
         f"minutes on two cores, and 20 GB of disk in {paths.cache()}.\n"
-        "Ctrl-C leaves it as it is then; scripts/quickstart --down takes it away."
+        "Ctrl-C leaves it as it is then; scripts/quickstart --down deletes it."
     )
     with report.phase("cluster: a one-node Kubernetes on this machine"):
         instance.up(install_prerequisites=install_prerequisites)
@@ -208,7 +208,7 @@ def _conclude(target: Target, report: Report, where: platform.Addresses, folder:
 
 def _down(args: argparse.Namespace) -> int:
     if args.context is not None:
-        raise LocalClusterError("--down takes away the local cluster only; in a context of yours use helm and kubectl")
+        raise LocalClusterError("--down deletes the local cluster only; in a context of yours use helm and kubectl")
     if not args.local and kind.exists(args.name):
         kind.delete(args.name)
         print(f"kind's cluster {kind.cluster_name(args.name)} is gone; the images stay in Docker")
@@ -222,10 +222,13 @@ def _down(args: argparse.Namespace) -> int:
 
 def _go_on(args: argparse.Namespace) -> str:
     if args.down:
-        return "The same command goes on."
+        return "Run the same command again to continue."
     if args.context is not None:
-        return "What was made is still there. The same command goes on from it."
-    return f"What was made is still there. The same command goes on from it; `{down_command(args.name)}` takes it away."
+        return "What was created is still there. Run the same command again to continue from it."
+    return (
+        "What was created is still there. Run the same command again to continue from it; "
+        f"`{down_command(args.name)}` deletes it."
+    )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

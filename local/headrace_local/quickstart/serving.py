@@ -1,4 +1,4 @@
-"""The example's ModelService: brought up, asked, watched while a new version takes over or is turned back."""
+"""The example's ModelService: brought up, asked, watched while a new version takes over or is rolled back."""
 
 from __future__ import annotations
 
@@ -96,19 +96,19 @@ def wait_until_promoted(target: Target, report: Report, version: Version) -> Non
     report.wait(f"version {version.number} taking over", look, timeout=_ROLLOUT_TIMEOUT, hint=_LOOK_AT)
 
 
-def wait_until_turned_back(target: Target, report: Report, version: Version) -> str:
-    """Watch a version be turned back; the reason that the service gives."""
+def wait_until_rolled_back(target: Target, report: Report, version: Version) -> str:
+    """Watch a version be rolled back; the reason that the service gives."""
 
     def look() -> tuple[bool, str]:
         status = _status(target)
         if _version(status.get("stable")) == version.number:
             raise CannotGetDoneError(
-                f"version {version.number} took over: it was expected to be turned back. {_LOOK_AT}"
+                f"version {version.number} took over: it was expected to be rolled back. {_LOOK_AT}"
             )
         settled = status.get("phase") in ("Stable", "RolledBack") and not status.get("canary")
         return _rejection(status, version) is not None and settled, describe(status)
 
-    report.wait(f"version {version.number} being turned back", look, timeout=_ROLLOUT_TIMEOUT, hint=_LOOK_AT)
+    report.wait(f"version {version.number} being rolled back", look, timeout=_ROLLOUT_TIMEOUT, hint=_LOOK_AT)
     found = _rejection(_status(target), version) or {}
     return f"{found.get('reason')}: {found.get('message')}"
 
@@ -164,7 +164,7 @@ def _raise_when_rejected(status: Mapping[str, Any], version: Version) -> None:
     found = _rejection(status, version)
     if found is not None:
         raise CannotGetDoneError(
-            f"version {version.number} was turned back ({found['reason']}: {found.get('message')}). "
+            f"version {version.number} was rolled back ({found['reason']}: {found.get('message')}). "
             f"On a busy machine its answers may have been too slow. {_LOOK_AT}"
         )
 

@@ -229,7 +229,7 @@ class Analysis(Model):
         Duration, Schema("Time between two looks, such as 10s.", rules=(duration_between("1s", "1h"),))
     ] = timedelta(seconds=10)
     failure_limit: Annotated[
-        int, Schema("Times that a check may fail before the rollout is taken back.", minimum=0, maximum=100)
+        int, Schema("Times that a check may fail before the canary is rolled back.", minimum=0, maximum=100)
     ] = 2
     no_data: Annotated[
         NoData,

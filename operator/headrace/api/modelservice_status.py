@@ -96,9 +96,7 @@ class Interruption(Model):
 
     weight: Annotated[Weight, Schema("Percent of the requests that it had, and gets again.")]
     since: Annotated[Time | None, Schema("When it lost its last ready pod.")] = None
-    disrupted: Annotated[
-        bool, Schema("Its pods were taken from outside: deleted, evicted, preempted, or lost with their node.")
-    ] = False
+    disrupted: Annotated[bool, Schema("Its pods were deleted, evicted, preempted, or lost with their node.")] = False
 
 
 class RolloutStatus(Model):
@@ -116,7 +114,9 @@ class RolloutStatus(Model):
     ready_by: Annotated[Time | None, Schema("When the canary's next pods have to be ready.")] = None
     canary_requests: Annotated[Count, Schema("Requests of the canary that the last look counted.")] = 0
     interruption: Annotated[Interruption | None, Schema("The canary has lost its last ready pod.")] = None
-    losses: Annotated[Count, Schema("Times that the canary lost its last ready pod, and nobody had taken it.")] = 0
+    losses: Annotated[
+        Count, Schema("Times that the canary lost its last ready pod without a deletion, eviction or preemption.")
+    ] = 0
     baselines: Annotated[
         tuple[Baseline, ...], Schema("Each pod's counters when the weight was applied.", maxItems=64, **list_map("pod"))
     ] = ()

@@ -335,8 +335,8 @@ class TrainingJobSpec(Model):
     start_deadline_seconds: Annotated[
         int | None,
         Schema(
-            "Seconds that an attempt waits for its pods before the job fails. Absent: as long as it takes while no "
-            "node fits or a quota is full, 600 for what is wrong (image not to be had, a Secret is missing).",
+            "Seconds that an attempt waits for its pods before the job fails. Absent: no limit while no node fits or "
+            "a quota is full, 600 for errors (an image that cannot be pulled, a Secret that is missing).",
             minimum=1,
             maximum=604800,
         ),
@@ -360,9 +360,7 @@ class TrainingJobSpec(Model):
     ] = None
     suspend: Annotated[
         bool,
-        Schema(
-            "Whether the job's pods are held back or taken away; going on resumes from the checkpoint. Can be changed."
-        ),
+        Schema("Whether the job's pods are stopped or not created; with false it resumes. Can be changed."),
     ] = False
 
     immutable_except: ClassVar[tuple[str, ...] | None] = ("suspend", "ttl_seconds_after_finished")

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import Conflict, Forbidden, Invalid, NotOurs, Refused
 from headrace.kube.events import EventRecorder
-from headrace.kube.ownership import is_owned
+from headrace.kube.ownership import is_owned, not_ours
 from headrace.kube.plan import Plan
 from headrace.kube.resources import Object, Resource
 
@@ -81,6 +81,4 @@ async def _apply(client: KubeClient, kind: Resource, wanted: Object, owner_uid: 
 
 def _must_be_ours(kind: Resource, live: Object, owner_uid: str) -> None:
     if not is_owned(live, owner_uid):
-        metadata = live["metadata"]
-        where = "/".join(part for part in (metadata.get("namespace"), metadata["name"]) if part)
-        raise NotOurs(f"{kind.kind} {where} exists and belongs to somebody else: delete or rename it")
+        raise NotOurs(not_ours(kind, live))

@@ -6,7 +6,8 @@ and each check passes; missing data holds it. What pods cannot report (a crash) 
 is given back to a stable revision that has no ready pod: whoever still gets answers keeps them, until it has.
 
 A canary without a ready pod gets no requests until it has one again, and then the step's weight and its hold anew.
-Where its pods were taken from outside that is nobody's fault; else it is turned back after a grace, or the third time.
+Where its pods were deleted or evicted that is no fault of the model; else it is rolled back after a grace, or the
+third time.
 
 Where a rollout goes next is told by its weight and not by its step's number: the steps may be edited meanwhile, and
 the weight only rises all the same.
@@ -21,6 +22,7 @@ from enum import StrEnum
 from math import ceil
 
 from headrace.api.modelservice import Analysis, CheckStatus, Interruption, NoData, Rollout, RolloutStatus, Verdict
+from headrace.clock import shown
 from headrace.rollout.analysis import baseline_of, judge, window, with_unseen
 from headrace.rollout.counters import Counters
 from headrace.rollout.propagation import THROTTLE, apply_grace
@@ -106,6 +108,13 @@ def canary_replicas(rollout: RolloutStatus, spec: Rollout, full: int) -> int:
     return replicas_for(_next_weight(rollout, spec), full)
 
 
+def step_of(rollout: RolloutStatus) -> str:
+    """How a message names the step. The last one, with all requests, is none of the spec."""
+    if rollout.steps == 0:
+        return "rollout without steps"
+    return f"step {rollout.step} of {rollout.steps}" if rollout.step <= rollout.steps else "after the last step"
+
+
 def alone_answers(rollout: RolloutStatus, stable_ready: int, canary_ready: int) -> bool:
     """Only the canary has ready pods for the requests that it gets."""
     return stable_ready == 0 and canary_ready > 0 and rollout.desired_weight > 0
@@ -116,7 +125,11 @@ def advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Out
     outcome = _advance(rollout, spec, full, look)
     alone = alone_answers(rollout, look.stable_ready, look.canary_ready)
     if outcome.decision is Decision.ROLL_BACK and alone:
-        message = f"{outcome.reason}, but no pod of the stable revision is ready to take over: {outcome.message}"
+        message = (
+            f"the canary has to be rolled back ({outcome.reason}: {outcome.message}), but no pod of the stable "
+            f"revision is ready; the canary keeps {rollout.desired_weight}% of the requests until one is; check the "
+            "stable revision's pods"
+        )
         return Outcome(Decision.GO_ON, outcome.rollout, STABLE_UNAVAILABLE, message)
     return outcome
 
@@ -161,8 +174,8 @@ def _wait_for_endpoints(rollout: RolloutStatus, lost: Interruption, spec: Rollou
     if look.canary_ready == 0 and not lost.disrupted and (outcome := _blame(rollout, lost, look)) is not None:
         return outcome
     if (waits := _wait_for_pods(rollout, spec, lost.weight, full, look, CANARY_UNAVAILABLE)) is not None:
-        cause = ", for they were taken from outside" if lost.disrupted else ""
-        return replace(waits, message=f"{waits.message}{cause}; the canary gets no requests meanwhile")
+        cause = "; its pods were deleted, evicted, preempted or lost with their node" if lost.disrupted else ""
+        return replace(waits, message=f"{waits.message}{cause}; the canary gets no requests until then")
     losses = rollout.losses + (not lost.disrupted)
     return _step_to(lost.weight, rollout.model_copy(update={"interruption": None, "losses": losses}), spec, look)
 
@@ -177,13 +190,17 @@ def _blame(rollout: RolloutStatus, lost: Interruption, look: Look) -> Outcome | 
         return None
     if problem is not None:
         return Outcome(Decision.ROLL_BACK, rollout, problem.reason, problem.message)
-    how = f"{MAX_LOSSES + 1} times" if too_often else f"for {LOSS_GRACE.total_seconds():.0f} s"
-    message = f"no pod of the canary was ready {how}, and nobody had taken them"
+    seconds = f"{LOSS_GRACE.total_seconds():.0f} s"
+    times = f"the canary lost its last ready pod {MAX_LOSSES + 1} times"
+    what = times if too_often else f"no pod of the canary was ready for {seconds}"
+    message = f"{what}, and no pod was deleted, evicted or preempted; check the pods' logs and Events"
     return Outcome(Decision.ROLL_BACK, rollout, "EndpointsLost", message)
 
 
 def _apply(rollout: RolloutStatus, spec: Rollout, look: Look) -> Outcome:
-    message = f"{rollout.desired_weight}% is on its way into the gateway"
+    message = (
+        f"{step_of(rollout)}: waiting for the Gateway to apply a weight of {rollout.desired_weight}% for the canary"
+    )
     if not look.routed:  # an operator that was killed may have promised the weight and not written it
         late = rollout.model_copy(update={"since": look.now})
         return Outcome(Decision.GO_ON, late, "Applying", message)
@@ -199,8 +216,7 @@ def _apply(rollout: RolloutStatus, spec: Rollout, look: Look) -> Outcome:
     applied = rollout.model_copy(
         update={"applied_weight": rollout.desired_weight, "applied_at": look.now, "looked_at": look.now}
     )
-    message = f"{rollout.desired_weight}% of the requests"
-    return Outcome(Decision.GO_ON, _with_late_pods(applied, look), "Holding", message)
+    return Outcome(Decision.GO_ON, _with_late_pods(applied, look), "Holding", _holding(applied, spec, look.now))
 
 
 def _promote(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
@@ -209,7 +225,7 @@ def _promote(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Ou
         return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     if (waits := _wait_for_pods(rollout, spec, ALL, full, look, "WaitingForPods")) is not None:
         return waits
-    return Outcome(Decision.PROMOTE, rollout, "Promoted", "every step passed")
+    return Outcome(Decision.PROMOTE, rollout, "Promoted", "all steps have passed")
 
 
 def _with_late_pods(rollout: RolloutStatus, look: Look) -> RolloutStatus:
@@ -239,7 +255,7 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
         return Outcome(Decision.GO_ON, rollout.model_copy(update={"applied_at": look.now}), *look.unprogrammed)
     ends = applied_at + _hold_of(rollout, spec)
     if look.now < ends:
-        return Outcome(Decision.GO_ON, rollout, "Holding", f"until {ends:%H:%M:%S} UTC at least")
+        return Outcome(Decision.GO_ON, rollout, "Holding", _holding(rollout, spec, applied_at))
     if analysis is not None and (open_check := _open_check(rollout, analysis, applied_at)) is not None:
         return open_check
     return _next_step(rollout, spec, full, look, "WaitingForPods")
@@ -254,7 +270,7 @@ def _judged(rollout: RolloutStatus, analysis: Analysis | None, look: Look) -> tu
     failed = next((check for check in rollout.checks if check.failures > analysis.failure_limit), None)
     if failed is None:
         return rollout, None
-    return rollout, Outcome(Decision.ROLL_BACK, rollout, "AnalysisFailed", f"{failed.name}: {failed.message}")
+    return rollout, Outcome(Decision.ROLL_BACK, rollout, "AnalysisFailed", f"check {_result(failed)}")
 
 
 def _open_check(rollout: RolloutStatus, analysis: Analysis, applied_at: datetime) -> Outcome | None:
@@ -263,17 +279,34 @@ def _open_check(rollout: RolloutStatus, analysis: Analysis, applied_at: datetime
     checks = {check.name: check for check in rollout.checks} if looked else {}
     unseen = [check.name for check in analysis.checks if check.name not in checks]
     if unseen:
-        return Outcome(Decision.GO_ON, rollout, "Holding", f"not looked at yet: {', '.join(unseen)}")
+        message = f"{step_of(rollout)}: the hold is over; waiting for the first evaluation of check {', '.join(unseen)}"
+        return Outcome(Decision.GO_ON, rollout, "Holding", message)
     judged = [checks[check.name] for check in analysis.checks]
-    missing = "; ".join(check.message for check in judged if _lacks_data(check))
+    missing = "; ".join(f"check {_result(check)}" for check in judged if _lacks_data(check))
     if missing:
         if analysis.no_data is NoData.ROLLBACK:
-            return Outcome(Decision.ROLL_BACK, rollout, "NoData", missing)
-        return Outcome(Decision.GO_ON, rollout, "MinRequests", f"holds for enough requests: {missing}")
+            message = f"{missing}: too few when the hold of {step_of(rollout)} was over (noData: Rollback)"
+            return Outcome(Decision.ROLL_BACK, rollout, "NoData", message)
+        waits = f"{step_of(rollout)}: the hold is over; waiting for more requests (noData: Hold): {missing}"
+        return Outcome(Decision.GO_ON, rollout, "MinRequests", f"{waits}; send requests, or lower minRequests")
     failing = next((check for check in judged if check.verdict is Verdict.FAIL), None)
     if failing is not None:
-        return Outcome(Decision.GO_ON, rollout, "CheckFailing", f"{failing.name}: {failing.message}")
+        message = (
+            f"check {_result(failing)}; failed evaluations: {failing.failures}, the canary is rolled back after more "
+            f"than {analysis.failure_limit} (failureLimit)"
+        )
+        return Outcome(Decision.GO_ON, rollout, "CheckFailing", message)
     return None
+
+
+def _result(check: CheckStatus) -> str:
+    return f"{check.name}: {check.message}"
+
+
+def _holding(rollout: RolloutStatus, spec: Rollout, applied_at: datetime) -> str:
+    share = f"{step_of(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
+    hold = _hold_of(rollout, spec)
+    return f"{share}; the hold ends at {shown(applied_at + hold)}" if hold else share
 
 
 def _look_at_checks(rollout: RolloutStatus, analysis: Analysis, look: Look) -> RolloutStatus:
@@ -321,7 +354,8 @@ def _step_to(weight: int, rollout: RolloutStatus, spec: Rollout, look: Look) -> 
             ),
         }
     )
-    return Outcome(Decision.GO_ON, stepped, "Applying", f"{weight}% of the requests")
+    message = f"{step_of(stepped)}: setting the weight of the canary to {weight}% of the requests"
+    return Outcome(Decision.GO_ON, stepped, "Applying", message)
 
 
 def _wait_for_pods(
@@ -333,14 +367,15 @@ def _wait_for_pods(
         return None
     deadline = rollout.ready_by or look.now + spec.progress_deadline
     waits = rollout.model_copy(update={"ready_by": deadline})
-    message = f"{look.canary_ready} of {needed} pods are ready for {weight}%"
+    seen = f"{look.canary_ready} of {needed} pods of the canary are ready for a weight of {weight}%"
+    message = f"waiting for pods: {seen}"
     blocked = look.problem if look.problem is not None and look.problem.is_platforms else None
     if blocked is not None or look.disrupted:
         if look.now >= deadline - spec.progress_deadline / 2:  # what is mended in the end has time to start
             waits = rollout.model_copy(update={"ready_by": look.now + spec.progress_deadline})
         return Outcome(Decision.GO_ON, waits, blocked.reason if blocked else waiting, message)
     if _is_over(deadline, spec.progress_deadline, look):
-        return Outcome(Decision.ROLL_BACK, waits, "ProgressDeadlineExceeded", message)
+        return Outcome(Decision.ROLL_BACK, waits, "ProgressDeadlineExceeded", f"{seen}, and progressDeadline is over")
     return Outcome(Decision.GO_ON, waits, waiting, message)
 
 

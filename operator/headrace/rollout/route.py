@@ -47,7 +47,8 @@ def acceptance(route: Object | None) -> tuple[bool | None, str]:
     conditions = list(_conditions(route))
     for condition in conditions:
         if condition.get("status") == "False":
-            return False, f"{condition['type']}: {condition.get('message', '')}"
+            why = condition.get("message") or condition.get("reason") or "the Gateway gives no reason"
+            return False, f"{condition['type']}: {why}"
     is_accepted = any((condition["type"], condition.get("status")) == ("Accepted", "True") for condition in conditions)
     return (True if is_accepted else None), ""
 
@@ -57,7 +58,10 @@ def behind(route: Object | None) -> str:
     generation = (route or {}).get("metadata", {}).get("generation", 0)
     for condition in _conditions(route):
         if (seen := condition.get("observedGeneration", generation)) < generation:
-            return f"{condition['type']} is of generation {seen} of the route, and this is generation {generation}"
+            return (
+                f"HTTPRoute not programmed yet: the Gateway's condition {condition['type']} is for generation {seen}, "
+                f"and the HTTPRoute has generation {generation}"
+            )
     return ""
 
 

@@ -125,7 +125,7 @@ class Observed:
 
 def refused(message: str, *, for_good: bool) -> Trouble:
     """The API server does not take an object that the spec asks for."""
-    hint = "correct what the spec asks for"
+    hint = "the API server rejected this object: correct the ModelService's spec, or raise the quota if one is exceeded"
     return Trouble("Config", "Refused", message[:_MAX_MESSAGE], "", "", hint, final=for_good)
 
 
@@ -135,8 +135,9 @@ def read_missing_pods(deployment: Object) -> Trouble | None:
     failed = next((c for c in conditions if (c["type"], c["status"]) == ("ReplicaFailure", "True")), None)
     if failed is None:
         return None
-    hint = "raise the namespace's quota, ask for less, or keep to its pod security"
-    return Trouble("Config", "PodsRefused", str(failed.get("message") or "")[:_MAX_MESSAGE], "", "", hint)
+    message = str(failed.get("message") or "the controller of the Deployment cannot create its pods")
+    hint = "raise the namespace's quota, request less in spec.resources, or keep to its pod security level"
+    return Trouble("Config", "PodsRefused", message[:_MAX_MESSAGE], "", "", hint)
 
 
 def read_pod(obj: Object, throttle: timedelta = THROTTLE) -> ServingPod:
@@ -188,8 +189,9 @@ def _trouble(pod: str, status: Object, conditions: Mapping[str, Object]) -> Trou
                 return found
     scheduled = conditions.get("PodScheduled") or {}
     if scheduled.get("status") == "False":
-        hint = "ask for less in resources, or add a node that fits"
-        return Trouble("Scheduling", "Unschedulable", scheduled.get("message", ""), pod, "", hint)
+        hint = "request less in spec.resources, or add a node that fits"
+        message = scheduled.get("message") or "the pod is not scheduled to a node"
+        return Trouble("Scheduling", "Unschedulable", message, pod, "", hint)
     return None
 
 
@@ -200,30 +202,35 @@ def _container_trouble(pod: str, container: Object) -> Trouble | None:
     if ended and ended.get("exitCode") != 0:
         return _ended(pod, name, ended, container.get("restartCount") or 0)
     reason, message = waiting.get("reason") or "", waiting.get("message") or ""
+    said = f"{reason}: {message}" if message else reason
     if reason in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"):
-        return Trouble("Image", "ImagePull", f"{reason}: {message}", pod, name, "check the image's name and tag")
+        hint = "check image and images in the chart's values, and the pull Secrets"
+        return Trouble("Image", "ImagePull", said, pod, name, hint)
     if reason in ("CreateContainerConfigError", "CreateContainerError"):
-        hint = "create what the message names in this namespace (headrace tenant add makes the Secrets)"
-        return Trouble("Config", "ContainerConfig", f"{reason}: {message}", pod, name, hint)
+        hint = "create what the message names in this namespace (headrace tenant add creates Headrace's own Secrets)"
+        return Trouble("Config", "ContainerConfig", said, pod, name, hint)
     return None
 
 
 def _ended(pod: str, container: str, ended: Object, restarts: int) -> Trouble:
     exit_code, message = ended.get("exitCode"), ended.get("message") or ""
+    read_log = f"read its log: kubectl logs {pod} -c {container} --previous"
     record = _record(message)
     if record is not None:
         failure_class, reason = str(record.get("class", "Data"))[:32], str(record.get("reason", ""))[:64]
         if not re.fullmatch(REASON_PATTERN, reason):  # the API server would refuse the whole status for it
             reason = "Failed"
-        text, hint = str(record.get("message", ""))[:1000], str(record.get("hint", ""))[:500]
+        text = str(record.get("message") or f"container {container} failed and gives no message")[:1000]
+        hint = str(record.get("hint") or read_log)[:500]
         final = failure_class in ("Data", "Config")
         return Trouble(failure_class, reason, text, pod, container, hint, exit_code, final)
     if ended.get("reason") == "OOMKilled":
         hint = "raise resources.limits.memory"
         text = "the container used more memory than resources.limits.memory"
         return Trouble("OOM", "OutOfMemory", text, pod, container, hint, exit_code, restarts >= 1)
-    text = f"the container ended with exit code {exit_code}: {message[-500:]}"
-    return Trouble("Killed", "Crashed", text, pod, container, "", exit_code, restarts >= CRASH_RESTARTS)
+    said = f": {message[-500:]}" if message.strip() else ""
+    text = f"container {container} of pod {pod} ended with exit code {exit_code}{said}"
+    return Trouble("Killed", "Crashed", text, pod, container, read_log, exit_code, restarts >= CRASH_RESTARTS)
 
 
 def _record(message: str) -> Object | None:

@@ -42,9 +42,8 @@ from headrace.rollout.route import divide_anew, render_route
 from headrace.serving import revision as render
 from headrace.serving.network import policy_name, render_network_policy
 from headrace.serving.observed import Observed, Trouble
-from headrace.serving.status import finish_status
+from headrace.serving.status import NOT_ANSWERED, finish_status, named, pods_serving, route_refused
 from headrace.serving.target import RETRY_ANNOTATION, Refusal, Registry, artifact_of, is_asked_for, wanted
-from headrace.serving.target import called as _called
 from headrace.serving.target import identity as _identity
 from headrace.settings import Settings
 
@@ -55,6 +54,13 @@ MAX_HISTORY = 20
 MAX_NAMED = 5  # pods in a message
 MAX_LINE = 1024  # the bound of this text in the schema
 PODS_MISSING = "PodsMissing"
+# What to do about a rollback that no pod explains.
+ROLLBACK_HINTS = {
+    "AnalysisFailed": "train another version, or correct the check in spec.rollout.analysis if its bound is wrong",
+    "NoData": "send requests during the rollout, use longer or larger steps, or lower minRequests",
+    "EndpointsLost": "read the logs and Events of the canary's pods",
+    "ProgressDeadlineExceeded": "read the logs and Events of the canary's pods, or raise spec.rollout.progressDeadline",
+}
 
 
 def plan(service: ModelService, observed: Observed, now: datetime, settings: Settings) -> Plan:
@@ -103,7 +109,7 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
 
 def _waits_its_turn(status: ModelServiceStatus) -> bool:
     """The canary is good as far as anybody knows, and it alone answers: something newer waits. (A canary that is to be
-    turned back and cannot be does not hold up what may be its mend.)
+    rolled back and cannot be does not hold up what may repair it.)
     """
     stable, canary, rollout = status.stable, status.canary, status.rollout
     if stable is None or canary is None or rollout is None or status.reason == machine.STABLE_UNAVAILABLE:
@@ -113,7 +119,7 @@ def _waits_its_turn(status: ModelServiceStatus) -> bool:
 
 def _without_target(status: ModelServiceStatus, observed: Observed, refusal: Refusal | None) -> _Draft:
     """The model cannot be resolved now, or is not to be served: what serves goes on serving."""
-    reason, message = observed.artifact_problem or ("ModelNotResolved", "the model has not been resolved yet")
+    reason, message = observed.artifact_problem or ("ModelNotResolved", "spec.model has not been resolved yet")
     if refusal is not None:
         reason, message = refusal.reason, refusal.message
     phase = Phase.PENDING if status.stable is None else status.phase or Phase.STABLE
@@ -143,7 +149,9 @@ def _first(
         update={
             "phase": Phase.FAILED if trouble and trouble.final else Phase.PENDING,
             "reason": trouble.reason if trouble else "WaitingForPods",
-            "message": _sentence(trouble) if trouble else f"{ready} of {replicas} pods are ready",
+            "message": _sentence(trouble)
+            if trouble
+            else f"waiting for the first of {replicas} pods to become ready, to serve {named(target)}",
             "canary": coming,
             "failure": _failure(trouble) if trouble else None,
         }
@@ -182,7 +190,7 @@ def _steady(
 
 
 def _stays(settled: _Draft, refusal: Refusal, before: ModelServiceStatus) -> _Draft:
-    """What is stable serves; phase and reason are about what was turned back, the message about both."""
+    """What is stable serves; phase and reason are about what was rolled back, the message about both."""
     status, stable = settled.status, settled.status.stable
     short = stable is not None and stable.ready_replicas < stable.replicas
     stays = status.model_copy(
@@ -204,9 +212,9 @@ def _shortfall(stable: Revision, observed: Observed, now: datetime, trouble: Tro
     unmade = stable.replicas - len(observed.pods_of(stable.revision))
     missing = [", ".join(names[:MAX_NAMED])] if names else []
     missing += [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
-    missing += [f"{unmade} not made yet"] if unmade > 0 else []
-    count = f"{_serving(stable)} with {stable.ready_replicas} of {stable.replicas} pods"
-    waits = f"; waits for {' and '.join(missing)}" if missing else ""
+    missing += [f"{unmade} that {'are' if unmade > 1 else 'is'} not created yet"] if unmade > 0 else []
+    count = pods_serving(stable)
+    waits = f"; waiting for pods to become ready: {', '.join(missing)}" if missing else ""
     return f"{count}{waits}" + (f": {_sentence(trouble)}" if trouble else "")
 
 
@@ -219,13 +227,14 @@ def _consider(service: ModelService, status: ModelServiceStatus, target: Revisio
         update={
             "phase": Phase.CANARYING,
             "reason": "Preparing",
-            "message": f"pods for {_called(target)} are being made",
+            "message": f"rollout of {named(target)}: creating its pods",
             "canary": target,
             "rollout": rollout,
             "rejected": kept,
         }
     )
-    return _Draft(begun, POLL_ROLLOUT, (Event(EventType.NORMAL, "RolloutStarted", f"rollout of {_called(target)}"),))
+    event = Event(EventType.NORMAL, "RolloutStarted", f"rollout of {named(target)} started")
+    return _Draft(begun, POLL_ROLLOUT, (event,))
 
 
 def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> _Draft:
@@ -273,8 +282,8 @@ def _told_of_weight(rollout: RolloutStatus, outcome: Outcome, canary: Revision) 
     if weight == rollout.desired_weight:
         return ()
     if outcome.rollout.interruption is not None:
-        return (Event(EventType.WARNING, CANARY_UNAVAILABLE, f"0% to {_called(canary)}: {outcome.message}"),)
-    message = f"step {outcome.rollout.step}: {weight}% to {_called(canary)}"
+        return (Event(EventType.WARNING, CANARY_UNAVAILABLE, f"{named(canary)} gets no requests: {outcome.message}"),)
+    message = f"{machine.step_of(outcome.rollout)}: {weight}% of the requests to {named(canary)}"
     return (Event(EventType.NORMAL, "RolloutStep", message),)
 
 
@@ -282,7 +291,7 @@ def _promote(service: ModelService, status: ModelServiceStatus, rollout: Rollout
     """The canary becomes stable: pointers move, no pod restarts. It has had all requests for a grace."""
     assert status.canary is not None
     stable = status.canary.model_copy(update={"replicas": service.spec.scaling.replicas})
-    message = f"{_called(stable)} took over after {rollout.steps} steps"
+    message = f"{named(stable)} is promoted after {rollout.steps} steps and gets all requests"
     promoted = status.model_copy(
         update={
             "phase": Phase.STABLE,
@@ -316,19 +325,20 @@ def _roll_back(
         digest=digest, revision=status.canary.revision, reason=reason, message=message[:MAX_LINE], time=now
     )
     others = tuple(known for known in status.rejected if known.digest != digest)
-    failure = _failure(trouble) if trouble else Failure(class_=FailureClass.GATE, reason=reason, message=message)
+    judged = Failure(class_=FailureClass.GATE, reason=reason, message=message, hint=ROLLBACK_HINTS.get(reason))
+    failure = _failure(trouble) if trouble else judged
     rolling = status.model_copy(
         update={
             "phase": Phase.ROLLING_BACK,
             "reason": reason,
-            "message": message,
+            "message": f"{named(status.canary)} is rolled back, and all requests go to the stable revision: {message}",
             "rollout": back,
             "rejected": (*others, entry)[-MAX_HISTORY:],
             "failure": failure,
             "pending_outcomes": _tell(status, status.canary, RolloutOutcome.ROLLED_BACK, reason),
         }
     )
-    event = Event(EventType.WARNING, "RolledBack", f"{_called(status.canary)}: {reason}: {message}")
+    event = Event(EventType.WARNING, "RolledBack", f"{named(status.canary)}: {reason}: {message}")
     return _Draft(rolling, POLL_ROLLOUT, (event,))
 
 
@@ -362,7 +372,10 @@ def _supersede(status: ModelServiceStatus, now: datetime) -> _Draft:
     """Something else is to be served: first all requests go back to stable, then it starts anew."""
     assert status.canary is not None
     rollout = status.rollout or RolloutStatus(id=status.canary.revision, step=0, steps=0, since=now)
-    message = f"{_called(status.canary)} gave way to something newer"
+    message = (
+        f"the rollout of {named(status.canary)} is superseded, because spec.model points at another version or the "
+        "spec has changed; all requests go to the stable revision"
+    )
     back = status.model_copy(
         update={
             "phase": Phase.ROLLING_BACK,
@@ -430,7 +443,7 @@ def _tell(
     status: ModelServiceStatus, revision: Revision, outcome: RolloutOutcome, reason: str
 ) -> tuple[PendingOutcome, ...]:
     """What is pending is about the stable revision's model: version 1 of another model is another version 1. That the
-    bytes that serve were turned back with another spec says nothing about them.
+    bytes that serve were rolled back with another spec says nothing about them.
     """
     if revision.model is None or revision.model.version is None:
         return status.pending_outcomes
@@ -501,9 +514,7 @@ def _model_name(revision: Revision | None) -> str | None:
 
 
 def _serving(revision: Revision) -> str:
-    if revision.model and revision.model.version:
-        return f"serves version {revision.model.version} of model {revision.model.name}"
-    return f"serves {revision.uri}"
+    return f"serves {named(revision)}"
 
 
 # --- objects ---------------------------------------------------------------------------------------------------------
@@ -581,9 +592,9 @@ def _unprogrammed(service: ModelService, observed: Observed) -> tuple[str, str] 
     if not _has_route(service, observed):
         return None
     if observed.route_accepted is False:
-        return "RouteRefused", f"the gateway refuses the route: {observed.route_message}"
+        return "RouteRefused", route_refused(observed)
     if observed.route_accepted is None:
-        return "RoutePending", "no gateway has answered for the route: Accepted is not there"
+        return "RoutePending", NOT_ANSWERED
     return ("Applying", observed.route_behind) if observed.route_behind else None
 
 

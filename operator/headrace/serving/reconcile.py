@@ -21,7 +21,7 @@ from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import KindNotFound, NotOurs, Refused
 from headrace.kube.keys import Key
-from headrace.kube.ownership import is_owned
+from headrace.kube.ownership import is_owned, not_ours
 from headrace.kube.plan import Event, EventType, Plan
 from headrace.kube.queue import Cause
 from headrace.kube.resources import (
@@ -211,7 +211,7 @@ class ServingReconciler:
 
     async def _models(self, service: ModelService) -> Models:
         """What the service may have to serve, or why that cannot be told now. No pass waits for MLflow longer than a
-        moment: a canary is watched, and turned back, while it does not answer.
+        moment: a canary is watched, and rolled back, while it does not answer.
         """
         key = Key(MODELSERVICES, service.metadata.namespace, service.metadata.name)
         about = (service.metadata.uid, service.metadata.generation)
@@ -222,7 +222,8 @@ class ServingReconciler:
             known = self._models_known.get(key)
             if known is not None and known[0] == about:
                 return known[1]
-            return Models(None, (TrackingUnavailable.reason, "MLflow has not answered yet which version is meant"))
+            message = "waiting for MLflow's answer which version spec.model means"
+            return Models(None, (TrackingUnavailable.reason, message))
         self._models_known[key] = (about, models)
         return models
 
@@ -256,7 +257,7 @@ class ServingReconciler:
                 continue
             live = await self._client.get(resource, namespace, name)
             if live is not None and not is_owned(live, uid):
-                raise NotOurs(f"{resource.kind} {namespace}/{name} belongs to somebody else: delete or rename it")
+                raise NotOurs(not_ours(resource, live))
 
     # -- writing -------------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,12 @@ from headrace.serving.revision import Artifact
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import NotFound, TrackingError
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace.tracking.records import DIGEST_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
 
+NO_MLFLOW = (
+    "spec.model.registry is set, but this installation has no MLflow: set mlflow.enabled or mlflow.url in the chart's "
+    "values"
+)
 MAX_REASON = 128  # the bound of a reason in the schema
 
 
@@ -86,7 +90,7 @@ async def resolve(
         return await _with_tag(found, service, mlflow)
     assert model.registry is not None
     if ledger is None or mlflow is None:
-        raise NotResolved("TrackingNotConfigured", "spec.model.registry is set, but this installation has no MLflow")
+        raise NotResolved("TrackingNotConfigured", NO_MLFLOW)
     name = model_name(service.metadata.namespace, model.registry.name)
     if model.registry.alias is not None:
         version = await ledger.resolve(name, model.registry.alias)
@@ -98,7 +102,9 @@ async def resolve(
     try:
         return _registered(await mlflow.get_model_version(name, model.registry.version))
     except NotFound as error:
-        raise NotResolved("VersionNotFound", f"model {name} has no version {model.registry.version}") from error
+        raise NotResolved(
+            "VersionNotFound", f"model {name} has no version {model.registry.version} in MLflow"
+        ) from error
 
 
 async def resolve_promoted(service: ModelService, source: Artifact | None, ledger: Ledger | None) -> Resolved | None:
@@ -126,7 +132,10 @@ async def _with_tag(artifact: Artifact, service: ModelService, mlflow: MlflowCli
 
 def _registered(version: ModelVersion) -> Resolved:
     if not version.digest:
-        message = f"version {version.version} of model {version.model} has no digest: Headrace did not register it"
+        message = (
+            f"version {version.version} of model {version.model} was not registered by Headrace (it has no tag "
+            f"{DIGEST_TAG}): use a version of a TrainingJob, or spec.model.uri"
+        )
         raise NotResolved("DigestMissing", message)
     artifact = Artifact(version.source.rstrip("/"), version.digest, version.model, version.version)
     return Resolved(artifact, _rolled_back(version))
@@ -145,11 +154,13 @@ async def of_training_job(namespace: str, name: str, kube: KubeClient) -> Artifa
     """The model that the TrainingJob brought out. Raises NotResolved."""
     found = await kube.get(TRAININGJOBS, namespace, name)
     if found is None:
-        raise NotResolved("TrainingJobNotFound", f"there is no TrainingJob {name!r} in namespace {namespace!r}")
+        message = f"there is no TrainingJob {name!r} in namespace {namespace!r}: correct spec.model.trainingJob.name"
+        raise NotResolved("TrainingJobNotFound", message)
     job = TrainingJob.model_validate(found)
     model = job.status.model
     if job.status.state is State.SUCCEEDED and model is not None and model.uri and model.digest and model.version:
         return Artifact(model.uri.rstrip("/"), model.digest, model.name or "", model.version)
     if job.status.state in (State.SUCCEEDED, State.FAILED):
         raise NotResolved("NoModel", f"TrainingJob {name} ended without a registered model: {job.status.message}")
-    raise NotResolved("TrainingNotFinished", f"TrainingJob {name} is {job.status.state or 'not started'}")
+    state = job.status.state or "not started"
+    raise NotResolved("TrainingNotFinished", f"waiting for TrainingJob {name} to succeed; it is {state}")

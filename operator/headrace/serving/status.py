@@ -20,6 +20,30 @@ from headrace.rollout.route import HTTP_PORT, route_path
 from headrace.serving.observed import Observed
 from headrace.serving.runtimes import model_path
 
+NOT_ANSWERED = (
+    "no Gateway has reported on the HTTPRoute (condition Accepted); check that the Gateway in spec.route.parentRefs "
+    "exists and has a controller"
+)
+
+
+def named(revision: Revision) -> str:
+    """A revision as a message names it."""
+    if revision.model and revision.model.version:
+        return f"version {revision.model.version} of model {revision.model.name}"
+    return f"revision {revision.revision} ({revision.uri})"
+
+
+def pods_serving(stable: Revision) -> str:
+    """How many pods of the stable revision serve, and what."""
+    serve = "and serve" if stable.ready_replicas > 0 else "to serve"
+    return f"{stable.ready_replicas} of {stable.replicas} pods are ready {serve} {named(stable)}"
+
+
+def route_refused(observed: Observed) -> str:
+    """What a Gateway has against the route."""
+    hint = "check spec.route, and hostnames and allowedRoutes of the Gateway's listeners"
+    return f"the Gateway does not accept the HTTPRoute: {observed.route_message}; {hint}"
+
 
 def finish_status(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> Object:
     """The status as it is written; every text cut to its bound."""
@@ -64,18 +88,30 @@ def _conditions(
         stable is not None and stable.ready_replicas < stable.replicas
     )
     problem = observed.artifact_problem
-    why = ("Serving", "") if serves else (route_reason, route_message) if unrouted else (reason, message)
+    pods = pods_serving(stable) if stable is not None else ""
+    short = message if message.startswith(pods) else f"{pods}; {message}"
+    why = ("Serving", pods) if serves else (route_reason, route_message) if unrouted else (reason, short)
     facts: dict[str, _Fact] = {
         "Ready": (serves, *why),
-        "Progressing": (under_way, reason, message if under_way else ""),
-        "Degraded": (degraded, reason, message if degraded else ""),
-        "ModelResolved": (problem is None, problem[0] if problem else "Resolved", problem[1] if problem else ""),
+        "Progressing": (under_way, reason, message if under_way else "no rollout is under way"),
+        "Degraded": (degraded, reason, short if degraded else pods or "nothing serves yet, and nothing has failed"),
+        "ModelResolved": (problem is None, *(problem or ("Resolved", _resolved(observed)))),
         "RouteAccepted": (routed, route_reason, route_message),
     }
     before = {condition.type: condition for condition in service.status.conditions}
     generation = service.metadata.generation
     written = tuple(_condition(kind, fact, before.pop(kind, None), generation, now) for kind, fact in facts.items())
     return (*written, *before.values())
+
+
+def _resolved(observed: Observed) -> str:
+    """What spec.model means."""
+    artifact = observed.artifact
+    if artifact is None:
+        return "spec.model is resolved"
+    if artifact.version:
+        return f"spec.model is version {artifact.version} of model {artifact.model}, digest {artifact.digest}"
+    return f"spec.model is {artifact.uri}"
 
 
 def _condition(kind: str, fact: _Fact, old: Condition | None, generation: int, now: datetime) -> Condition:
@@ -94,23 +130,23 @@ def _condition(kind: str, fact: _Fact, old: Condition | None, generation: int, n
 
 def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Observed) -> _Fact:
     if service.spec.route is None:
-        return True, "NoRoute", "reached in the cluster only"
+        return True, "NoRoute", f"spec.route is not set: reachable in the cluster only, at {_url(service)}"
     if not observed.gateway_api:
-        return False, "GatewayAPIMissing", "the cluster knows no HTTPRoutes: install Gateway API's standard CRDs"
+        return False, "GatewayAPIMissing", "the cluster has no HTTPRoute: install the Gateway API's standard CRDs"
     if observed.route_conflict:
-        stays = "; until then requests come where they came before" if observed.route_kept is not None else ""
+        stays = "; until then the route that this service had before stays in place" if observed.route_kept else ""
         message = (
             f"HTTPRoute {observed.route_conflict} has this host and path already: choose another spec.route.path "
             f"or hostname{stays}"
         )
         return False, "RouteConflict", message
     if status.stable is None:
-        return None, "NotYet", "there is no route before the first pod is ready"
+        return None, "NotYet", "the HTTPRoute is created when the first pod is ready"
     if observed.route_accepted is None:
-        return None, "Pending", "the gateway has not answered yet"
+        return None, "Pending", NOT_ANSWERED
     if not observed.route_accepted:
-        return False, "RouteRefused", observed.route_message or "the gateway refuses the route"
-    return True, "Accepted", observed.route_behind
+        return False, "RouteRefused", route_refused(observed)
+    return True, "Accepted", observed.route_behind or f"HTTPRoute {service.metadata.name} is accepted by its Gateway"
 
 
 def _columns(service: ModelService, status: ModelServiceStatus, observed: Observed) -> ServiceColumns:

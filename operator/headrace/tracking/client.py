@@ -217,7 +217,9 @@ class MlflowClient:
         if method != "GET" and not path.endswith("/search") and not self._may_write():
             raise LeaseLost(f"{subject}: not sent, this process does not hold the lease")
         if not self._breaker.admits():
-            raise TrackingUnavailable(f"{subject}: not asked, MLflow does not answer; it is tried every few seconds")
+            raise TrackingUnavailable(
+                f"{subject}: not sent, because MLflow does not answer; the connection is tried again every few seconds"
+            )
         heard = self._breaker.given_up
         try:
             async with self._session.request(

@@ -159,7 +159,7 @@ class Ledger:
             found = await self._client.search_model_versions(model, UID_TAG, attempt_tag)
         if not found:
             raise NotFound(
-                f"the version of model {model} just registered for {attempt_tag} is gone: somebody deleted it"
+                f"the version of model {model} that was just registered for {attempt_tag} has been deleted in MLflow"
             )
         version = found[0]
         if version.digest != digest:
@@ -191,8 +191,8 @@ class Ledger:
             return
         if at is not None and at != expected:
             raise AliasMovedExternally(
-                f"alias {alias} of model {model} is {_at(at)}, expected {_at(expected)}: somebody else moved it. "
-                f"Move it back in MLflow to go on, or delete it to let Headrace start anew"
+                f"alias {alias} of model {model} is {_at(at)}, expected {_at(expected)}: it was moved, and not by this "
+                f"ModelService; move it back in MLflow, or delete it there: then it is set to version {version}"
             )
         await self._client.set_alias(model, alias, version)
 

@@ -13,7 +13,8 @@ from headrace.api.trainingjob import (
     TrainingJob,
     TrainingJobStatus,
 )
-from headrace.training.failures import Cause
+from headrace.clock import shown
+from headrace.training.failures import Cause, filled
 from headrace.training.observed import TRAINER_CONTAINER
 from headrace.training.states import Reason, rule_for
 
@@ -28,6 +29,16 @@ def back_off(failures_in_a_row: int) -> timedelta:
     return min(FIRST_BACK_OFF * (1 << doublings), MAX_BACK_OFF)
 
 
+def names_of(job: TrainingJob) -> dict[str, str]:
+    """The names in hints that a job knows."""
+    source = job.spec.source.config_map
+    return {
+        "namespace": job.metadata.namespace,
+        "trainingjob": job.metadata.name,
+        "configmap": source.name if source is not None else "",
+    }
+
+
 def end_failed(
     job: TrainingJob, status: TrainingJobStatus, cause: Cause, ended: datetime, now: datetime
 ) -> TrainingJobStatus:
@@ -40,17 +51,19 @@ def end_failed(
     exhausted = rule.counted and counted > limit
     retryable = rule.retryable and not exhausted
     number = status.attempt.number if status.attempt else 0
+    container = cause.container or (TRAINER_CONTAINER if cause.pod else "")
+    hint = filled(cause.advice, pod=cause.pod, container=container, **names_of(job))
     failure = Failure(
         class_=cause.failure_class,
         reason=cause.reason,
         exit_code=cause.exit_code,
         pod=cause.pod or None,
-        container=cause.container or (TRAINER_CONTAINER if cause.pod else None),
+        container=container or None,
         message=cause.message,
         log_tail=cause.log_tail or None,
         attempt=number,
         retryable=retryable,
-        hint=cause.advice or None,
+        hint=hint or None,
     )
     changes = _closed(status, ended, AttemptOutcome.FAILED, cause.failure_class, cause.reason, rule.counted) | {
         "failure": failure,
@@ -63,18 +76,18 @@ def end_failed(
             | {
                 "state": State.RESTARTING,
                 "reason": cause.reason,
-                "message": f"attempt {number} ended: {cause.message[:512]}; the next starts in {wait.seconds} s",
+                "message": f"attempt {number} ended: {cause.message[:512]}; the next one starts at {shown(now + wait)}",
                 "next_attempt_at": now + wait,
             }
         )
-    given_up = f" (gave up after {limit} restarts)" if exhausted else ""
-    hint = f"; {cause.advice}" if cause.advice else ""
+    given_up = f"; no attempt is left after {limit} restarts (restartPolicy.maxRestarts)" if exhausted else ""
+    advice = f"; {hint}" if hint else ""
     return status.model_copy(
         update=changes
         | {
             "state": State.FAILED,
             "reason": cause.reason,
-            "message": f"{cause.message[:768]}{given_up}{hint}"[:1024],
+            "message": f"{cause.message[:768]}{given_up}{advice}"[:1024],
             "next_attempt_at": None,
             "completion_time": now,
         }

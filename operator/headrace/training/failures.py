@@ -7,6 +7,7 @@ worker that did not merely lose a peer. What has no record is judged by what the
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -37,36 +38,58 @@ _START_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerErr
 
 _CLASSES = {known.value: known for known in FailureClass}
 
-_GOES_ON = "the next attempt goes on from the last checkpoint and is not counted"
+_RESUMES = "the next attempt resumes from the last checkpoint and does not count against maxRestarts"
 
+# What to do. A word in capitals is a name; `filled` puts in those that are known.
 HINTS: dict[str, str] = {
-    Reason.EVICTED: f"{_GOES_ON}; kubectl describe node says what the node ran short of",
-    Reason.PREEMPTED: f"{_GOES_ON}; a priorityClassName in podTemplate says what matters more",
-    Reason.NODE_LOST: f"{_GOES_ON}; look at the node",
-    Reason.POD_DELETED: f"{_GOES_ON}; somebody deleted the pod",
-    Reason.JOB_DELETED: f"{_GOES_ON}; suspend the TrainingJob to stop it, or delete it",
-    Reason.POD_REFUSED: f"{_GOES_ON}; look at the node",
-    Reason.OUT_OF_MEMORY: "raise resources.limits.memory, or make the batch or the model smaller",
-    Reason.PROCESS_KILLED: "something from outside killed it: look at the node, and at who may exec into the pod",
-    Reason.COMMAND_NOT_FOUND: "an image of your own must be built FROM the trainer image and keep its entrypoint",
+    Reason.EVICTED: f"{_RESUMES}; kubectl describe node shows whether the node was drained, shut down or short of "
+    "memory or disk",
+    Reason.PREEMPTED: f"{_RESUMES}; a higher priorityClassName in podTemplate protects it from preemption",
+    Reason.NODE_LOST: f"{_RESUMES}; kubectl get nodes shows whether the node is Ready again",
+    Reason.POD_DELETED: f"{_RESUMES}; a user or a controller deleted the pod: kubectl -n NAMESPACE get events, or the "
+    "audit log, shows which; to stop a training, set spec.suspend to true",
+    Reason.JOB_DELETED: f"{_RESUMES}; to stop a training, set spec.suspend to true, or delete the TrainingJob",
+    Reason.POD_REFUSED: f"{_RESUMES}; kubectl describe node shows what the node has and what is in use",
+    Reason.OUT_OF_MEMORY: "raise resources.limits.memory, or reduce the batch size or the model",
+    Reason.PROCESS_KILLED: "something outside of Kubernetes killed it: look at the kernel's log of the node, and "
+    "at who may exec into the pod",
+    Reason.COMMAND_NOT_FOUND: "build the image FROM the trainer image, keep its ENTRYPOINT, and set no command in "
+    "podTemplate",
+    Reason.NO_RECORD: "kubectl -n NAMESPACE describe job -l headrace.dev/trainingjob=TRAININGJOB and kubectl -n "
+    "NAMESPACE get events show what happened to the pods",
+    Reason.SCRIPT_EXITED: "read the script's output: kubectl -n NAMESPACE logs POD -c trainer",
     Reason.IMAGE_PULL: "check the image's name and tag, and imagePullSecrets in podTemplate",
-    Reason.INVALID_IMAGE_NAME: "write the image as [registry/]name[:tag]",
-    Reason.UNSCHEDULABLE: "ask for less in resources, or add a node that fits",
+    Reason.INVALID_IMAGE_NAME: "correct the image in a new TrainingJob: [registry/]name[:tag]",
+    Reason.UNSCHEDULABLE: "request less in spec.resources, or add a node that fits",
     Reason.STORAGE_LIMIT: "raise resources.limits.ephemeral-storage, or write less into the working directory",
-    Reason.CONTAINER_CONFIG: "create what the message names in this namespace (headrace tenant add makes the Secrets)",
-    Reason.VOLUMES_NOT_READY: "kubectl describe pod names what is missing: make that Secret, ConfigMap or claim in "
-    "this namespace, or correct podTemplate's volumes",
-    Reason.CONTAINER_FAILED: "look at that container in podTemplate: kubectl logs POD -c CONTAINER; what only "
-    "accompanies the training is best an init container with restartPolicy Always, whose end is not asked about",
-    Reason.REFUSED: "the API server does not take what the spec asks for: correct it in a new TrainingJob",
-    Reason.PODS_REFUSED: "the message is the Job controller's: make the service account or priority class that "
-    "podTemplate names, raise the quota, or keep to the namespace's pod security",
-    Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob; the last checkpoint is kept",
+    Reason.CONTAINER_CONFIG: "create the Secret or ConfigMap that the message names in namespace NAMESPACE (headrace "
+    "tenant add NAMESPACE creates Headrace's own)",
+    Reason.VOLUMES_NOT_READY: "kubectl -n NAMESPACE describe pod POD names the Secret, ConfigMap or claim that is "
+    "missing: create it in this namespace, or correct podTemplate's volumes in a new TrainingJob",
+    Reason.CONTAINER_FAILED: "read the log of this container of podTemplate: kubectl -n NAMESPACE logs POD -c "
+    "CONTAINER; one that only accompanies the training should be a native sidecar (an init container with "
+    "restartPolicy Always), whose exit code does not count",
+    Reason.NAME_IN_USE: "kubectl -n NAMESPACE get jobs,pods -l headrace.dev/trainingjob=TRAININGJOB shows it; if it "
+    "does not go away by itself, delete it, or use another name for the TrainingJob",
+    Reason.WAITING_FOR_QUOTA: "kubectl -n NAMESPACE describe workloads.kueue.x-k8s.io shows why it is pending",
+    Reason.REFUSED: "the API server rejected an object that the spec asks for: correct the spec in a new TrainingJob, "
+    "or raise the quota if one is exceeded",
+    Reason.PODS_REFUSED: "the message is the Job controller's: create the service account or priority class that the "
+    "spec names, raise the quota, or keep to the namespace's pod security level",
+    Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob; the last checkpoint is kept in S3",
     Reason.TENANT_NOT_FOUND: "run: headrace tenant add NAMESPACE",
     Reason.TRACKING_NOT_CONFIGURED: "install the chart with mlflow.enabled or mlflow.url, or leave spec.tracking out",
-    Reason.SOURCE_NOT_FOUND: "create it in this namespace: kubectl create configmap NAME --from-file=train.py",
+    Reason.TRACKING_UNAVAILABLE: "check that the MLflow server is running, and read its log",
+    Reason.SOURCE_NOT_FOUND: "create it: kubectl -n NAMESPACE create configmap CONFIGMAP --from-file=train.py",
     Reason.ENTRYPOINT_NOT_FOUND: "set entrypoint to one of the files in the ConfigMap",
 }
+
+
+def filled(hint: str, **names: str) -> str:
+    """A hint with these names in place of its words in capitals; a name that is not known leaves its word."""
+    for word, name in names.items():
+        hint = re.sub(rf"\b{word.upper()}\b", name, hint) if name else hint
+    return hint
 
 
 @dataclass(frozen=True)
@@ -116,7 +139,7 @@ def cause_of(job: Job | None, pods: tuple[Pod, ...], now: datetime) -> Cause:
         return Cause(
             FailureClass.DEADLINE,
             Reason.DEADLINE_EXCEEDED,
-            "the job ran longer than activeDeadlineSeconds",
+            "the attempts ran longer than activeDeadlineSeconds",
             now,
             pod=pods[0].name if pods else "",
         )
@@ -128,15 +151,19 @@ def cause_of(job: Job | None, pods: tuple[Pod, ...], now: datetime) -> Cause:
     if causes:
         return min((cause for _, cause in causes), key=lambda cause: cause.at)
     if job is None:
-        return Cause(FailureClass.DISRUPTED, Reason.JOB_DELETED, "the Job was deleted from outside", now)
+        return Cause(
+            FailureClass.DISRUPTED, Reason.JOB_DELETED, "the Job of the attempt was deleted, and not by Headrace", now
+        )
     if len(pods) == 0 or job.failed:
         return Cause(
             FailureClass.DISRUPTED,
             Reason.POD_DELETED,
-            f"a pod went away without a record ({job.failed_message or 'no message of the Job'})",
+            f"a pod was removed before its result could be read; its Job says: {job.failed_message or 'nothing'}",
             now,
         )
-    return Cause(FailureClass.KILLED, Reason.NO_RECORD, "the attempt ended and no pod says why", now)
+    return Cause(
+        FailureClass.KILLED, Reason.NO_RECORD, "the attempt ended, and none of its pods reports a failure", now
+    )
 
 
 def pod_cause(pod: Pod, now: datetime) -> Cause | None:
@@ -159,12 +186,12 @@ def pod_cause(pod: Pod, now: datetime) -> Cause | None:
     if ended is not None and ended.exit_code != 0:
         return _unrecorded(pod, ended, record, now)
     if is_lost(pod, now):
-        message = f"node {pod.node or '?'} no longer answers for the pod"
+        message = f"node {pod.node or '(unknown)'} does not respond, and its pod did not terminate"
         return Cause(FailureClass.DISRUPTED, Reason.NODE_LOST, message, pod.deleted_at or now, pod.name)
     if by_side := _by_side_container(pod, now):
         return by_side
     if pod.phase is PodPhase.FAILED and ended is None:
-        message = pod.message or f"the node refused the pod: {pod.reason}"
+        message = pod.message or f"the kubelet rejected the pod: {pod.reason or 'it gives no reason'}"
         reason, hint = pod.reason or Reason.POD_REFUSED, HINTS[Reason.POD_REFUSED]
         return Cause(FailureClass.DISRUPTED, reason, message, now, pod.name, hint=hint)
     if pod.index == 0 and ended is not None and record is None and not _ended_by_deletion(pod, ended):
@@ -180,7 +207,7 @@ def without_record(chief: Pod | None, now: datetime) -> Cause:
     return Cause(
         FailureClass.CONFIG,
         Reason.NO_RECORD,
-        "the container ended with exit code 0 and without a launcher's record",
+        "the container ended with exit code 0, but Headrace's launcher did not run in it or left no record",
         now,
         pod=chief.name if chief else "",
         exit_code=0,
@@ -244,7 +271,7 @@ def _by_record(pod: Pod, record: Record) -> Cause:
     return Cause(
         _class_of(record),
         record.reason or (Reason.POD_DELETED if record.outcome is Outcome.INTERRUPTED else Reason.NO_RECORD),
-        record.message or "the launcher gave no message",
+        record.message or "the launcher's record has no message",
         datetime.fromtimestamp(record.time_ms / 1000, tz=UTC),
         pod.name,
         record.exit_code if record.exit_code is not None else (pod.terminated.exit_code if pod.terminated else None),
@@ -266,10 +293,10 @@ def _unrecorded(pod: Pod, ended: Terminated, record: Record | None, now: datetim
     if _ended_by_deletion(pod, ended):
         return _by_kubelet(pod, ended, record, FailureClass.DISRUPTED, Reason.POD_DELETED, "the pod was deleted", now)
     if ended.exit_code in (137, 143) or record is not None:
-        message = f"the process ended from outside (exit code {ended.exit_code}) and left no record"
+        message = f"the process was ended by a signal (exit code {ended.exit_code}) and left no record of the cause"
         return _by_kubelet(pod, ended, record, FailureClass.KILLED, Reason.PROCESS_KILLED, message, now)
     message = ended.message[-1024:] or f"the container ended with exit code {ended.exit_code}"
-    return _by_kubelet(pod, ended, record, FailureClass.USER_CODE, "ScriptExited", message, now)
+    return _by_kubelet(pod, ended, record, FailureClass.USER_CODE, Reason.SCRIPT_EXITED, message, now)
 
 
 def _by_kubelet(
@@ -315,17 +342,21 @@ def _pod_waiting(pod: Pod, now: datetime) -> Waiting | None:
     if reason in _START_REASONS:
         return Waiting(FailureClass.CONFIG, Reason.COMMAND_NOT_FOUND, message or reason, pod.name, hopeless=True)
     if reason in _IMAGE_REASONS:
-        return Waiting(FailureClass.IMAGE, Reason.IMAGE_PULL, f"{reason}: {message}", pod.name)
+        return Waiting(FailureClass.IMAGE, Reason.IMAGE_PULL, _kubelets(reason, message), pod.name)
     if reason in _CONTAINER_REASONS:
-        return Waiting(FailureClass.CONFIG, Reason.CONTAINER_CONFIG, f"{reason}: {message}", pod.name)
+        return Waiting(FailureClass.CONFIG, Reason.CONTAINER_CONFIG, _kubelets(reason, message), pod.name)
     if reason == "CrashLoopBackOff":  # only a native sidecar is started again
-        return Waiting(FailureClass.USER_CODE, Reason.CONTAINER_FAILED, f"{reason}: {message}", pod.name)
+        return Waiting(FailureClass.USER_CODE, Reason.CONTAINER_FAILED, _kubelets(reason, message), pod.name)
     if pod.unschedulable and not pod.node:
         return Waiting(FailureClass.SCHEDULING, Reason.UNSCHEDULABLE, pod.unschedulable, pod.name)
     if _is_unprepared(pod, now):
-        what = f"node {pod.node} has not prepared the pod: a volume cannot be mounted, or the network is not set up"
+        what = f"node {pod.node} has not prepared the pod: a volume is not mounted, or the pod has no network yet"
         return Waiting(FailureClass.CONFIG, Reason.VOLUMES_NOT_READY, what, pod.name)
     return None
+
+
+def _kubelets(reason: str, message: str) -> str:
+    return f"{reason}: {message}" if message else reason
 
 
 def _is_unprepared(pod: Pod, now: datetime) -> bool:

@@ -25,11 +25,28 @@ from headrace.api.trainingjob import (
     TrainingJobStatus,
 )
 from headrace.kube.plan import Event, EventType
-from headrace.tracking.errors import AliasReserved, TrackingError
+from headrace.tracking.errors import (
+    AliasReserved,
+    ModelNameTaken,
+    TrackingError,
+    TrackingForbidden,
+    VersionMismatch,
+)
 from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import DIGEST_TAG, GATE_TAG, OUTCOME_TAG, Run
 from headrace.training.divergence import HINT, divergence
 from headrace.training.states import Reason
+
+# What to do where the registry holds something that a person has to look at.
+HINTS: dict[str, str] = {
+    Reason.DIGEST_MISMATCH: "the run or the model's files were changed after the training: find out who else writes to "
+    "this experiment and bucket, then create a new TrainingJob",
+    VersionMismatch.reason: "delete that version in MLflow, then create a new TrainingJob",
+    ModelNameTaken.reason: "use another spec.output.model in a new TrainingJob",
+    TrackingForbidden.reason: "MLflow refuses the operator's credentials: correct the Secret that the chart's "
+    "mlflow.existingSecret names (otherwise headrace-mlflow), then create a new TrainingJob",
+}
+HINT_OTHERWISE = "MLflow refused the registration: its log says more; then create a new TrainingJob"
 
 
 @dataclass(frozen=True)
@@ -69,14 +86,17 @@ def _check(gate: EvaluationGate, value: float | None) -> GateCheck:
 def verify(run: Run | None, uri: str, digest: str) -> Run:
     """The run, when it stands by the record (pure). Raises DigestMismatch."""
     if run is None:
-        raise DigestMismatch("the launcher reports a model, but MLflow has no run with this job's tag")
+        raise DigestMismatch("the launcher reports a model, but MLflow has no run of this TrainingJob")
     tagged = run.tags.get(DIGEST_TAG, "")
     if tagged != digest:
         raise DigestMismatch(
-            f"the record says digest {digest}, the run {tagged or 'none'}: the artifact is not trusted"
+            f"the launcher reports a model with digest {digest}, but the tag {DIGEST_TAG} of its run is "
+            f"{tagged or 'not set'}"
         )
     if not uri.startswith(run.artifact_uri.rstrip("/") + "/"):
-        raise DigestMismatch(f"the artifact {uri} does not lie within its run's own {run.artifact_uri}")
+        raise DigestMismatch(
+            f"the launcher reports a model at {uri}, outside of its run's artifacts {run.artifact_uri}"
+        )
     return run
 
 
@@ -88,7 +108,7 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     """
     status, spec, metadata = job.status, job.spec, job.metadata
     if spec.output is None or status.model is None or status.run is None:
-        raise DigestMismatch("the job is Finishing, but its status names no model or no run")
+        raise DigestMismatch("the training ended, but the launcher reported no model or no run")
     uri, digest = status.model.uri or "", status.model.digest or ""
     found = await ledger.find_run(status.run.experiment_id or "", metadata.uid)
     if found is None:
@@ -132,7 +152,9 @@ def _not_met(status: TrainingJobStatus, gate: Gate, diverged: str, now: datetime
         reason=Reason.GATE_FAILED,
         message=message,
         attempt=status.attempt.number if status.attempt else None,
-        hint=HINT if diverged else "train longer or on better data, or change spec.evaluation in a new TrainingJob",
+        hint=HINT
+        if diverged
+        else "train longer or with better data, or change the gates in spec.evaluation, in a new TrainingJob",
     )
     assert status.model is not None
     done = status.model_copy(
@@ -184,15 +206,15 @@ def refused(status: TrainingJobStatus, error: TrackingError, now: datetime) -> V
         reason=error.reason,
         message=str(error),
         attempt=status.attempt.number if status.attempt else None,
-        hint="the artifact and the run are kept; mend what the message names and train again",
+        hint=f"{HINTS.get(error.reason, HINT_OTHERWISE)}; the run and the model's files are kept",
     )
     failed = status.model_copy(
         update={
             "state": State.FAILED,
             "reason": error.reason,
-            "message": str(error),
+            "message": f"not registered: {error}; {failure.hint}",
             "failure": failure,
             "completion_time": now,
         }
     )
-    return Verdict(failed, Event(EventType.WARNING, error.reason, str(error)))
+    return Verdict(failed, Event(EventType.WARNING, error.reason, failed.message or ""))

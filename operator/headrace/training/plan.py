@@ -8,6 +8,7 @@ status; only ended attempts' time counts against the deadline, which the Job of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -23,9 +24,11 @@ from headrace.api.trainingjob import (
     TrainingJobStatus,
     Worker,
 )
+from headrace.clock import shown
 from headrace.kube.errors import Refused
 from headrace.kube.plan import Delete, Event, EventType, Plan
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, SERVICES, TRAININGJOBS
+from headrace.labels import QUEUE
 from headrace.settings import Settings
 from headrace.tracking.ledger import model_name
 from headrace.training import attempt as attempts
@@ -37,6 +40,7 @@ from headrace.training.failures import (
     Waiting,
     all_over,
     cause_of,
+    filled,
     is_lost,
     pod_cause,
     waiting_for,
@@ -44,6 +48,7 @@ from headrace.training.failures import (
 )
 from headrace.training.formats import event_of, formats_exported
 from headrace.training.job import (
+    PROGRESS_PORT,
     AttemptContext,
     attempt_name,
     remaining_seconds,
@@ -56,13 +61,15 @@ from headrace.training.observed import Job, Observed, Pod, ended_at
 from headrace.training.record import Record
 from headrace.training.release import release
 from headrace.training.sidecars import HINT as SIDECAR_HINT
-from headrace.training.sidecars import held_up, overstayed, record_of_success
+from headrace.training.sidecars import SIDE_GRACE, held_up, overstayed, record_of_success
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status, numbers, take_live, take_record
 
 POLL_RUNNING = 5.0
 POLL_WAITING = 2.0
 POLL_ENDING = 1.0
+MAX_NAMED = 5  # pods in a message
+NO_TIME_LIMIT = "the TrainingJob waits without a time limit"
 # The Job controller makes pods at once; after this long something keeps it from it.
 PODS_MADE_WITHIN = timedelta(seconds=3)
 PREPARE_REASONS = {
@@ -70,23 +77,31 @@ PREPARE_REASONS = {
     "Exporting": Reason.EXPORTING,
     "Uploading": Reason.UPLOADING,
 }
-# What the launcher says of its surroundings: training goes on, but whoever looks is to know.
+# What the launcher says of its surroundings: the training continues, but whoever looks has to know.
 OUTAGES = {
     ("tracking", "RunDeleted"): (
         Reason.RUN_DELETED,
-        "the run was deleted in MLflow, by itself or with its experiment: training goes on, metrics wait in the pod; "
-        "restore it there (the runs' page, filter by state Deleted, or `mlflow runs restore`)",
+        "the MLflow run was deleted, by itself or with its experiment; the training continues, and metrics are "
+        "buffered in the pod; restore the run in MLflow (runs page, filter by state Deleted; or `mlflow runs restore "
+        "--run-id` with the id in status.run.id)",
     ),
     ("tracking", "Buffering"): (
         Reason.TRACKING_UNAVAILABLE,
-        "MLflow does not answer and is asked again: training goes on, metrics wait in the pod; look at the MLflow "
-        "server",
+        "MLflow does not answer; the training continues, and metrics are buffered in the pod until it does; check that "
+        "the MLflow server is running and can be reached from this namespace",
     ),
     ("storage", "Buffering"): (
         Reason.STORAGE_UNAVAILABLE,
-        "S3 does not answer and is asked again: datasets are waited for, checkpoints and the model wait in the pod; "
-        "look at the store, and at the endpoint in the storage Secret",
+        "S3 does not answer; downloads of datasets wait for it, checkpoints and the model are kept in the pod until it "
+        "does; check that the S3 store is running, and the chart's s3.endpoint",
     ),
+}
+# What goes on while nothing is wrong.
+GOES_ON: dict[str, str] = {
+    Reason.PREPARING: "the launcher is preparing: it downloads datasets and looks for a checkpoint to resume from",
+    Reason.TRAINING: "the training is running; status.progress and status.metrics say how far it is",
+    Reason.EXPORTING: "the training has ended; the model is being exported in the formats of spec.output.formats",
+    Reason.UPLOADING: "the model is being uploaded to the run's artifacts in S3",
 }
 # Told by the launcher itself: they hold until it tells something else.
 TOLD_REASONS = frozenset({Reason.TRAINING, *PREPARE_REASONS.values(), *(reason for reason, _ in OUTAGES.values())})
@@ -199,29 +214,47 @@ def _before_an_attempt(job: TrainingJob, observed: Observed, start: Start, now: 
             update={
                 "state": State.SUSPENDED,
                 "reason": Reason.SUSPENDED_BY_USER,
-                "message": "set spec.suspend to false to go on",
+                "message": "suspended because spec.suspend is true; set it to false to continue",
             }
         )
         return _Draft(Plan(patches=patches), suspended)
     if status.next_attempt_at is not None and now < status.next_attempt_at:
         left = (status.next_attempt_at - now).total_seconds()
         return _Draft(Plan(patches=patches, requeue_after=max(left, 0.05)), status)
-    if not all_over((*observed.pods, *observed.strangers), now):
+    if not all_over(observed.pods, now):
         # Two attempts at once would write over each other; the old pods are let go first.
-        return _Draft(Plan(patches=patches, requeue_after=POLL_ENDING), status)
+        message = "waiting for pods of the last attempt to terminate: "
+        message += _named(pod.name for pod in observed.pods if not pod.is_over)
+        waiting = status.model_copy(update={"message": message})
+        return _Draft(Plan(patches=patches, requeue_after=POLL_ENDING), waiting)
     taken = observed.job(attempt_name(job.metadata.name, (status.attempt.number if status.attempt else 0) + 1))
     if observed.strangers or (taken is not None and taken.owner_uid != job.metadata.uid):
-        message = "an earlier job of this name is still being removed; it is waited for"
-        waiting = status.model_copy(update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": message})
-        return _Draft(Plan(patches=patches, requeue_after=POLL_ENDING), waiting)
+        return _Draft(Plan(patches=patches, requeue_after=POLL_ENDING), _name_in_use(job, observed.strangers, taken))
     draft = _wait_or_begin(job, observed, start, now, settings)
     return replace(draft, plan=replace(draft.plan, patches=patches))
+
+
+def _name_in_use(job: TrainingJob, pods: tuple[Pod, ...], batch: Job | None) -> TrainingJobStatus:
+    """The status while pods or a Job of this name are there that are not this TrainingJob's."""
+    left = [f"pod {pod.name}" for pod in pods]
+    if batch is not None and batch.owner_uid != job.metadata.uid:
+        left.append(f"Job {batch.name} (uid of its owner: {batch.owner_uid or 'none'})")
+    wait = f"waiting until what an earlier TrainingJob of this name left is removed: {_named(left)}"
+    message = f"{wait}; {_hint(job, Reason.NAME_IN_USE)}"
+    return job.status.model_copy(update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": message})
+
+
+def _named(names: Iterable[str]) -> str:
+    """The first few of the names, and how many more there are."""
+    known = sorted(names)
+    more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
+    return ", ".join(known[:MAX_NAMED]) + more
 
 
 def _wait_or_begin(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
     remaining = remaining_seconds(job)
     if remaining is not None and remaining <= 0:
-        message = f"the attempts took the {job.spec.active_deadline_seconds} s of activeDeadlineSeconds"
+        message = f"the attempts have used up activeDeadlineSeconds ({job.spec.active_deadline_seconds} s)"
         return _fail_to_begin(job, Cause(FailureClass.DEADLINE, Reason.DEADLINE_EXCEEDED, message, now), now)
     if problem := _source_problem(job, observed) or start.problem:
         return _wait_to_begin(job, problem, now)
@@ -243,16 +276,25 @@ def _source_problem(job: TrainingJob, observed: Observed) -> Problem | None:
 
 
 def _wait_to_begin(job: TrainingJob, problem: Problem, now: datetime) -> _Draft:
-    """What is missing may be made a moment after the job: it is waited for until the start deadline."""
-    waited = (now - _waits_since(job, now)).total_seconds()
-    limit = start_deadline(job.spec, problem.failure_class, problem.message)
-    if not problem.patient and limit is not None and waited > limit:
+    """What is missing may be made a moment after the job: it has until the start deadline."""
+    limit = None if problem.patient else start_deadline(job.spec, problem.failure_class, problem.message)
+    ends = None if limit is None else _waits_since(job, now) + timedelta(seconds=limit)
+    if ends is not None and now > ends:
         return _fail_to_begin(job, Cause(problem.failure_class, problem.reason, problem.message, now), now)
-    hint = HINTS.get(problem.reason, "")
-    message = f"{problem.message}; {hint}" if hint else problem.message
+    until = NO_TIME_LIMIT if limit is None else f"the TrainingJob fails if this lasts for {limit} s"
+    message = _with_advice(job, problem.message, problem.reason, until)
     waiting = job.status.model_copy(update={"state": State.PENDING, "reason": problem.reason, "message": message})
     events = _unless_told(job.status, waiting, Event(EventType.WARNING, problem.reason, message))
     return _Draft(Plan(events=events, requeue_after=POLL_WAITING), waiting)
+
+
+def _with_advice(job: TrainingJob, message: str, reason: str, until: str, pod: str = "") -> str:
+    """What is wrong, until when the job waits, and what to do about it."""
+    return "; ".join(filter(None, (message[:700], until, _hint(job, reason, pod))))
+
+
+def _hint(job: TrainingJob, reason: str, pod: str = "") -> str:
+    return filled(HINTS.get(reason, ""), pod=pod, **attempts.names_of(job))
 
 
 def _waits_since(job: TrainingJob, now: datetime) -> datetime:
@@ -291,7 +333,7 @@ def _begin(job: TrainingJob, observed: Observed, start: Start, now: datetime, se
         update={
             "state": State.PENDING,
             "reason": Reason.WAITING_FOR_PODS,
-            "message": f"attempt {number} begins",
+            "message": f"attempt {number}: creating its Job and pods",
             "attempt": Attempt(number=number, job=attempt_name(job.metadata.name, number), image=image, started_at=now),
             "start_time": status.start_time or now,
             "next_attempt_at": None,
@@ -300,7 +342,9 @@ def _begin(job: TrainingJob, observed: Observed, start: Start, now: datetime, se
         }
     )
     event = Event(
-        EventType.NORMAL, "AttemptStarted", f"attempt {number} with {spec.strategy.workers} worker(s) of {image}"
+        EventType.NORMAL,
+        "AttemptStarted",
+        f"attempt {number} started with {spec.strategy.workers} worker(s) and image {image}",
     )
     draft = _create(job.model_copy(update={"status": begun}), observed, start, settings)
     # Of older attempts one is kept, for its logs.
@@ -367,9 +411,7 @@ def _during_an_attempt(job: TrainingJob, observed: Observed, start: Start, now: 
             return _suspended(job, pods, now)
         return _failed(job, pods, cause_of(None, pods, now), None, now)
     if batch.owner_uid != job.metadata.uid:
-        message = f"Job {batch.name!r} of another owner is in the way; it is waited for"
-        waiting = status.model_copy(update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": message})
-        return _Draft(Plan(requeue_after=POLL_WAITING), waiting)
+        return _Draft(Plan(requeue_after=POLL_WAITING), _name_in_use(job, (), batch))
     status = _take_job(status, batch)
     job = job.model_copy(update={"status": status})
     if batch.complete or batch.failed:
@@ -379,13 +421,20 @@ def _during_an_attempt(job: TrainingJob, observed: Observed, start: Start, now: 
             update={
                 "state": State.QUEUED,
                 "reason": Reason.WAITING_FOR_QUOTA,
-                "message": "the queue has not admitted it yet",
+                "message": _waits_in_queue(job, batch),
             }
         )
         return _Draft(Plan(requeue_after=POLL_RUNNING), queued) if not job.spec.suspend else _suspend(job, batch)
     if job.spec.suspend or batch.suspended or batch.deleting:
         return _suspend(job, batch)
     return _active(job, batch, pods, observed, now)
+
+
+def _waits_in_queue(job: TrainingJob, batch: Job) -> str:
+    queue = job.metadata.labels.get(QUEUE, "")
+    where = f" to queue {queue}" if queue else ""
+    hint = _hint(job, Reason.WAITING_FOR_QUOTA)
+    return f"Job {batch.name} is suspended until Kueue admits it{where}; {hint}; {NO_TIME_LIMIT}"
 
 
 def _begin_again(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
@@ -396,9 +445,9 @@ def _begin_again(job: TrainingJob, observed: Observed, start: Start, now: dateti
     if problem := _source_problem(job, observed) or start.problem:
         return _wait_to_begin(job, problem, now)
     assert job.status.attempt is not None
-    if job.status.reason == Reason.REFUSED:  # which it is until it is taken
+    if job.status.reason in (Reason.REFUSED, Reason.NAME_IN_USE):  # which it is until an object could be created
         return _create(job, observed, start, settings)
-    message = f"attempt {job.status.attempt.number} begins"
+    message = f"attempt {job.status.attempt.number}: creating its Job and pods"
     begun = job.status.model_copy(
         update={
             "state": State.PENDING,
@@ -421,7 +470,13 @@ def _take_job(status: TrainingJobStatus, batch: Job) -> TrainingJobStatus:
 
 
 def _suspend(job: TrainingJob, batch: Job) -> _Draft:
-    return _stop(job, batch, "the pods are being stopped")
+    if job.spec.suspend:
+        why = "spec.suspend is true"
+    elif batch.suspended:
+        why = f"Job {batch.name} was suspended, by Kueue or by hand"
+    else:
+        why = f"Job {batch.name} is being deleted"
+    return _stop(job, batch, f"{why}; waiting for the pods to write a last checkpoint and terminate")
 
 
 def _stop(job: TrainingJob, batch: Job, message: str, *events: Event) -> _Draft:
@@ -434,11 +489,10 @@ def _stop(job: TrainingJob, batch: Job, message: str, *events: Event) -> _Draft:
 
 def _suspended(job: TrainingJob, pods: tuple[Pod, ...], now: datetime) -> _Draft:
     status = _take_chief_record(job.status, pods)
-    message = "set spec.suspend to false to go on from the last checkpoint"
+    message = "suspended because spec.suspend is true; set it to false to resume from the last checkpoint"
     ended = attempts.end_suspended(status, Reason.SUSPENDED_BY_USER, message, ended_at(pods, now))
-    event = Event(
-        EventType.NORMAL, "Suspended", f"attempt {job.status.attempt.number if job.status.attempt else 0} was stopped"
-    )
+    number = job.status.attempt.number if job.status.attempt else 0
+    event = Event(EventType.NORMAL, "Suspended", f"attempt {number} was stopped: {message}")
     return _Draft(
         Plan(patches=release(job.metadata.namespace, pods, now), events=(event,), requeue_after=POLL_ENDING), ended
     )
@@ -446,7 +500,9 @@ def _suspended(job: TrainingJob, pods: tuple[Pod, ...], now: datetime) -> _Draft
 
 def _ended(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], now: datetime) -> _Draft:
     if not all_over(pods, now):
-        ending = job.status.model_copy(update={"reason": Reason.ENDING, "message": "waits for the last pods' records"})
+        left = _named(pod.name for pod in pods if not pod.is_over)
+        message = f"the attempt has ended; waiting for its last pods to terminate: {left}"
+        ending = job.status.model_copy(update={"reason": Reason.ENDING, "message": message})
         return _Draft(Plan(requeue_after=POLL_ENDING), ending)
     problems = [cause for pod in pods if (cause := pod_cause(pod, now)) is not None]
     if batch.failed or problems:
@@ -467,7 +523,8 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
             now,
             pod=pods[0].name,
             exit_code=0,
-            hint="look at the pod's log for the export's error; a custom model may need to be built before it is saved",
+            hint="read the error of the export in the pod's log (kubectl logs POD -c trainer); a subclassed model may "
+            "have to be built (called once) before it can be saved",
         )
         return _failed(job, pods, cause, None, now)
     status = attempts.end_succeeded(take_record(job.status, record), ended_at(pods, now))
@@ -483,14 +540,18 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
             update={
                 "state": State.FINISHING,
                 "reason": Reason.JUDGING,
-                "message": "the model is being judged and registered",
+                "message": "the training has ended; checking spec.evaluation and registering the model in MLflow"
+                if job.spec.evaluation
+                else "the training has ended; registering the model in MLflow",
                 "model": model,
                 "conditions": (*(c for c in status.conditions if c.type != exported.type), exported),
             }
         )
         return _Draft(Plan(patches=patches, events=event_of(exported), requeue_after=0.0), status)
     number = status.attempt.number if status.attempt else 0
-    message = f"trained to the end in attempt {number}"
+    message = f"the training finished in attempt {number}"
+    if job.spec.output is None:
+        message += "; no model is registered, because spec.output is not set"
     status = status.model_copy(
         update={
             "state": State.SUCCEEDED,
@@ -525,7 +586,10 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Obser
     status = _take_image(status, pods)
     if lost := next((pod for pod in pods if is_lost(pod, now)), None):
         # The Job waits for the pod's end, of which nobody will ever tell it.
-        message = f"node {lost.node} does not answer for pod {lost.name}, which was to end: the attempt is given up"
+        message = (
+            f"node {lost.node} does not respond, and pod {lost.name} on it should have terminated by now; the attempt "
+            f"is ended; kubectl describe node {lost.node} shows the node's state"
+        )
         return _stop(job, batch, message, Event(EventType.WARNING, Reason.NODE_LOST, message))
     if stayed := overstayed(pods, now):
         return _stop_sidecars(job.model_copy(update={"status": status}), batch, stayed)
@@ -533,24 +597,27 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Obser
         return _waiting(job.model_copy(update={"status": status}), batch, pods, waiting, now)
     chief = next((pod for pod in pods if pod.index == 0), None)
     if chief is None or not chief.node:
-        state, reason, message = State.PENDING, Reason.WAITING_FOR_PODS, "the pods are being created"
+        state, reason, message = State.PENDING, Reason.WAITING_FOR_PODS, _what_is_placed(job, pods)
     elif chief.is_over:
-        state, reason, message = State.RUNNING, Reason.ENDING, _what_goes_on(pods)
+        state, reason, message = State.RUNNING, Reason.ENDING, _what_goes_on(batch, pods)
     elif chief.deleted_at is not None:
-        state, reason, message = State.RUNNING, Reason.ENDING, f"pod {chief.name} was deleted and is to end"
+        state, reason = State.RUNNING, Reason.ENDING
+        message = f"pod {chief.name} was deleted; waiting for it to terminate"
     elif not chief.container_running:
-        state, reason, message = State.STARTING, Reason.CREATING_CONTAINERS, f"on node {chief.node}"
+        state, reason = State.STARTING, Reason.CREATING_CONTAINERS
+        message = f"waiting for the containers of pod {chief.name} to start on node {chief.node}"
     elif live is None and status.state is State.RUNNING and status.reason in TOLD_REASONS:
         # One answer that was lost says nothing about the training.
-        state, reason, message = status.state, status.reason, status.message or ""
+        state, reason, message = status.state, status.reason, status.message or GOES_ON.get(status.reason, "")
     elif live is None:
-        state, reason, message = State.RUNNING, Reason.PREPARING, "the launcher has not answered yet"
+        state, reason = State.RUNNING, Reason.PREPARING
+        message = f"pod {chief.name} is running; waiting for the first report of its launcher (port {PROGRESS_PORT})"
     else:
         status = take_live(status, live)
         state, reason = State.RUNNING, PREPARE_REASONS.get(live.state, Reason.TRAINING)
         outages = [outage for (name, value), outage in OUTAGES.items() if live.conditions.get(name) == value]
+        message = "; ".join(text for _, text in outages) or GOES_ON[reason]
         reason = outages[0][0] if outages else reason
-        message = "; ".join(text for _, text in outages)
     requeue = POLL_RUNNING if state == State.RUNNING and live is not None else POLL_WAITING
     status = status.model_copy(update={"state": state, "reason": reason, "message": message})
     return _Draft(Plan(requeue_after=requeue), status)
@@ -563,23 +630,37 @@ def _missing(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], refusal: str, 
     is_late = batch.started_at is not None and now >= batch.started_at + PODS_MADE_WITHIN
     if not refusal or len(pods) >= wanted or not is_late:
         return None
-    message = f"{len(pods)} of {wanted} pods of Job {batch.name} were made: {refusal}"
+    message = f"{len(pods)} of {wanted} pods of Job {batch.name} were created: {refusal}"
     return Waiting(FailureClass.CONFIG, Reason.PODS_REFUSED, message, "")
 
 
-def _what_goes_on(pods: tuple[Pod, ...]) -> str:
+def _what_is_placed(job: TrainingJob, pods: tuple[Pod, ...]) -> str:
+    wanted, placed = job.spec.strategy.workers, sum(bool(pod.node) for pod in pods)
+    return f"waiting for the pods: {len(pods)} of {wanted} are created, {placed} of {wanted} are scheduled to a node"
+
+
+def _what_goes_on(batch: Job, pods: tuple[Pod, ...]) -> str:
     """What an attempt waits for whose chief ended."""
     pod = held_up(pods)
     side = pod.held_up_by if pod is not None else None
-    if pod is None or side is None:
-        return "waits for the other workers, and for the Job to end"
-    return f"waits a minute for container {side.name!r} of pod {pod.name}; {SIDECAR_HINT}"
+    if pod is not None and side is not None:
+        wait = f"{SIDE_GRACE.total_seconds():.0f} s"
+        return (
+            f"the training has ended; waiting up to {wait} for container {side.name!r} of pod {pod.name} to exit; "
+            f"{SIDECAR_HINT}"
+        )
+    if left := _named(pod.name for pod in pods if not pod.is_over):
+        return f"worker 0 has ended; waiting for the other workers: {left}"
+    return f"all workers have ended; waiting for Kubernetes to mark Job {batch.name} as Complete or Failed"
 
 
 def _stop_sidecars(job: TrainingJob, batch: Job, pod: Pod) -> _Draft:
     """Only a side container goes on, nothing more can come of the attempt; its trainers' records tell how it ended."""
     name = pod.held_up_by.name if pod.held_up_by else ""
-    message = f"the training is over and container {name!r} is not: the pods are being stopped; {SIDECAR_HINT}"
+    message = (
+        f"the training has ended, but container {name!r} still runs {SIDE_GRACE.total_seconds():.0f} s later: its "
+        f"pod is being deleted; {SIDECAR_HINT}"
+    )
     return _stop(job, batch, message, Event(EventType.WARNING, "SideContainerStopped", f"pod {pod.name}: {message}"))
 
 
@@ -594,9 +675,8 @@ def _waiting(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], waiting: Waiti
         cause = Cause(waiting.failure_class, waiting.reason, waiting.message, now, waiting.pod)
         return _failed(job, pods, cause, batch, now)
     state = State.QUEUED if waiting.failure_class is FailureClass.SCHEDULING else State.STARTING
-    hint = HINTS.get(waiting.reason, "")
-    until = f"until {ends:%H:%M:%S} UTC" if ends is not None else "as long as it takes"
-    message = f"{waiting.message[:700]}; waits {until}{'; ' + hint if hint else ''}"
+    until = NO_TIME_LIMIT if ends is None else f"the TrainingJob fails at {shown(ends)} if this lasts"
+    message = _with_advice(job, waiting.message, waiting.reason, until, waiting.pod)
     status = job.status.model_copy(update={"state": state, "reason": waiting.reason, "message": message[:1024]})
     about = f"pod {waiting.pod}: " if waiting.pod else ""
     event = Event(EventType.WARNING, waiting.reason, f"{about}{waiting.message[:700]}")

@@ -166,9 +166,7 @@ class TrainingReconciler:
             message = "spec.tracking names an experiment, but this installation has no MLflow"
             return Start(problem=Problem(FailureClass.CONFIG, Reason.TRACKING_NOT_CONFIGURED, message))
         if not tenant:
-            message = (
-                f"namespace {job.metadata.namespace!r} has no ConfigMap {TENANT_CONFIGMAP!r}: it is not a tenant yet"
-            )
+            message = f"namespace {job.metadata.namespace!r} is not a tenant: it has no ConfigMap {TENANT_CONFIGMAP!r}"
             return Start(problem=Problem(FailureClass.CONFIG, Reason.TENANT_NOT_FOUND, message))
         name, user = job.spec.tracking.experiment, tenant.get("mlflowUser", "")
         try:
@@ -192,7 +190,9 @@ class TrainingReconciler:
     async def _finish(self, job: TrainingJob, live: Object, observed: Observed, now: datetime) -> float | None:
         patches = release(job.metadata.namespace, observed.pods, now)
         if self._ledger is None:
-            error: TrackingError = TrackingUnavailable("this installation has no MLflow any more")
+            error: TrackingError = TrackingUnavailable(
+                "this installation has no MLflow any more: set mlflow.enabled or mlflow.url in the chart's values"
+            )
             return await self._wait_for_tracking(job, live, patches_of=Plan(patches=patches), error=error, now=now)
         tenant = await self._tenant(job.metadata.namespace)
         try:
@@ -230,7 +230,10 @@ class TrainingReconciler:
         self, job: TrainingJob, live: Object, *, patches_of: Plan, error: TrackingError, now: datetime
     ) -> float | None:
         waiting = job.status.model_copy(
-            update={"reason": error.reason, "message": f"{error}; the model is kept, and registered after that"}
+            update={
+                "reason": error.reason,
+                "message": f"{error}; the model's files are kept in S3, and it is registered afterwards",
+            }
         )
         planned = replace(patches_of, status=finish_status(job, waiting, now), requeue_after=POLL_RUNNING)
         return await apply(planned, self._client, TRAININGJOBS, live)

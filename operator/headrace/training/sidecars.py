@@ -15,7 +15,10 @@ from headrace.training.record import Record
 
 # Time to ship the last lines of a log.
 SIDE_GRACE = timedelta(seconds=60)
-HINT = "make it an init container with restartPolicy Always, which ends with the trainer"
+HINT = (
+    "make it a native sidecar in podTemplate (an init container with restartPolicy Always), which Kubernetes stops "
+    "together with the trainer"
+)
 
 
 def held_up(pods: tuple[Pod, ...]) -> Pod | None:

@@ -42,6 +42,7 @@ class Reason:
     GATE_FAILED = "GateFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     PROCESS_KILLED = "ProcessKilled"
+    SCRIPT_EXITED = "ScriptExited"
     COMMAND_NOT_FOUND = "CommandNotFound"
     EVICTED = "Evicted"
     PREEMPTED = "Preempted"

@@ -113,7 +113,10 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
     }
     before = {condition.type: condition for condition in status.conditions}
     # The text of a moment belongs to the condition that holds; the others would change with it for nothing.
-    told = {kind: (holds, reason, message if holds else "") for kind, holds in facts.items()}
+    told = {
+        kind: (holds, reason, (message or f"the TrainingJob is {state or reason}") if holds else _not_so(kind, state))
+        for kind, holds in facts.items()
+    }
     diverged = divergence(numbers(status))
     if diverged or DIVERGED in before:
         why = f"{diverged}: the training has diverged; {HINT}" if diverged else "the losses are finite again"
@@ -135,6 +138,17 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
             )
         )
     return (*conditions, *before.values())
+
+
+def _not_so(kind: str, state: State | None) -> str:
+    """What a condition says that does not hold."""
+    texts = {
+        "Progressing": f"the TrainingJob is {state}",
+        "Complete": "the TrainingJob has failed" if state is State.FAILED else "the TrainingJob has not finished yet",
+        "Failed": "the TrainingJob has not failed",
+        "Suspended": "the TrainingJob is not suspended",
+    }
+    return texts[kind]
 
 
 def _columns(job: TrainingJob, status: TrainingJobStatus) -> Columns:

@@ -111,7 +111,7 @@ def _check_room(request: LoadRequest, size: int) -> None:
         raise LoadError(
             Reason.TOO_LARGE,
             f"The model has {size} bytes; the limit is {request.max_bytes}.",
-            "Check that the uri is the model's; raise maxBytes if it is.",
+            "Check that spec.model points at the right model: larger ones are not served.",
         )
 
 
@@ -149,13 +149,13 @@ def _fetch_file(request: LoadRequest, store: ObjectStore, file: PlannedFile, pat
         raise LoadError(
             Reason.FILE_NOT_FOUND,
             f"{source.path} is in the manifest and not in storage ({request.uri}).",
-            "The model was deleted in part: export it again, or roll back.",
+            "A file of the model was deleted in S3: train again, or point spec.model at another version.",
         ) from error
     if checksum.hexdigest() != source.sha256:
         raise LoadError(
             Reason.FILE_CORRUPT,
             f"{source.path} has the sha256 {checksum.hexdigest()}; the manifest says {source.sha256}.",
-            "The file was changed after the model was exported: export the model again, or roll back.",
+            "The file was changed after the export: train again, or point spec.model at another version.",
         )
     log.info("%s: %d bytes, verified", source.path, source.size)
 

@@ -80,7 +80,8 @@ def plan(manifest: Manifest, formats: tuple[str, ...], layout: Mapping[str, str]
             raise LoadError(
                 Reason.FORMAT_NOT_FOUND,
                 f"The model has no format {name}; it has {available}.",
-                f"Add {name} to output.formats of the TrainingJob, or choose a runtime that serves {available}.",
+                f"If output.formats of the TrainingJob has {name}, its condition FormatsExported says why the export"
+                f" failed; else add {name} there in a new TrainingJob. Or choose a runtime that serves {available}.",
             )
         inside = [file for file in manifest.files if file.path.startswith(f"{folder}/")]
         if not inside:

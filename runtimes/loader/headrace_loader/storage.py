@@ -162,13 +162,13 @@ def _check_size(key: str, size: int, expected: int | None, maximum: int) -> None
         raise LoadError(
             Reason.FILE_CORRUPT,
             f"{key} has {size} bytes; the manifest says {expected}.",
-            "The file was changed after the model was exported: export the model again, or roll back.",
+            "The file was changed after the export: train again, or point spec.model at another version.",
         )
     if size > maximum:
         raise LoadError(
             Reason.TOO_LARGE,
             f"{key} has {size} bytes; the limit is {maximum}.",
-            "Check that the uri is a model's; raise maxBytes if it is.",
+            "Check that spec.model points at the right model: larger files are not served.",
         )
 
 

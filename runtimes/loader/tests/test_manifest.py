@@ -125,6 +125,14 @@ def test_an_impossible_plan_is_refused(formats, layout, reason):
     assert caught.value.reason is reason
 
 
+def test_a_format_that_was_not_exported_is_explained_by_the_training_jobs_condition():
+    with pytest.raises(LoadError) as caught:
+        planned(("PMML",), {})
+
+    assert "condition FormatsExported says why the export failed" in caught.value.hint
+    assert "a runtime that serves ONNX, TensorFlow" in caught.value.hint
+
+
 def test_a_format_without_files_is_refused():
     value = {**GOOD, "formats": {"ONNX": "elsewhere"}}
     with pytest.raises(LoadError) as caught:

@@ -126,7 +126,7 @@ def test_missing_data_can_be_made_to_end_it_but_not_before_anybody_looked():
     while walk.rollout.applied_weight < 50:
         assert walk.look().decision is Decision.GO_ON
 
-    assert walk.look(seconds=6, requests=0).message == "not looked at yet: errors"
+    assert walk.look(seconds=6, requests=0).message.endswith("waiting for the first evaluation of check errors")
     assert walk.look(seconds=5, requests=0).reason == "NoData"
 
 

@@ -88,16 +88,16 @@ def test_a_route_is_accepted_when_no_gateway_refuses_it_and_all_it_refers_to_is_
     [
         (None, ""),
         (answered(GOOD), ""),
-        (answered(GOOD, generation=6), "Accepted is of generation 5 of the route, and this is generation 6"),
+        (answered(GOOD, generation=6), "Accepted is for generation 5, and the HTTPRoute has generation 6"),
         (
             answered((("Accepted", "True", 5), ("ResolvedRefs", "True", 4))),
-            "ResolvedRefs is of generation 4 of the route, and this is generation 5",
+            "ResolvedRefs is for generation 4, and the HTTPRoute has generation 5",
         ),
         ({"metadata": {"generation": 2}, "status": {"parents": [{"conditions": [{"type": "Accepted"}]}]}}, ""),
     ],
 )
 def test_a_gateway_that_speaks_of_an_earlier_generation_is_behind(route, said):
-    assert behind(route) == said
+    assert behind(route).removeprefix("HTTPRoute not programmed yet: the Gateway's condition ") == said
 
 
 def test_what_a_gateway_said_that_the_route_has_no_more_does_not_count():

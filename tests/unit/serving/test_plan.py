@@ -250,7 +250,7 @@ def test_a_first_revision_that_is_asked_for_more_pods_while_it_starts_serves_wit
     cluster.step()
 
     assert cluster.status.phase == "Stable"
-    assert "3 not made yet" in cluster.status.message
+    assert "3 that are not created yet" in cluster.status.message
 
 
 def test_what_the_api_server_does_not_take_is_told_once_and_tried_again():
@@ -385,7 +385,8 @@ def test_a_canary_whose_only_pod_is_deleted_waits_for_the_next_one_and_goes_on()
     assert (cluster.status.phase, cluster.status.reason) == ("Canarying", "CanaryUnavailable")
     assert cluster.status.columns.canary == "2 0% 1/2"
     assert cluster.status.message == (
-        "0 of 1 pods are ready for 10%, for they were taken from outside; the canary gets no requests meanwhile"
+        "waiting for pods: 0 of 1 pods of the canary are ready for a weight of 10%; its pods were deleted, evicted, "
+        "preempted or lost with their node; the canary gets no requests until then"
     )
     assert [(event.type, event.reason) for event in told.events] == [("Warning", "CanaryUnavailable")]
     cluster.pods[canary] = (serving_pod("new", canary, created=cluster.now),)
@@ -630,7 +631,7 @@ def test_a_route_that_no_gateway_carries_walks_no_steps_and_the_model_is_not_rej
 def test_pods_stay_while_the_gateway_is_behind_the_route_that_takes_their_weight():
     cluster = at_its_first_weight()
     cluster.troubles[cluster.revision(2)] = OOM
-    cluster.behind = "Accepted is of generation 2 of the route, and this is generation 3"
+    cluster.behind = "HTTPRoute not programmed yet"
     for _ in range(20):
         cluster.step(seconds=60)
     assert cluster.revision(2) in cluster.names(DEPLOYMENTS)

@@ -238,8 +238,21 @@ def test_pods_that_the_job_controller_cannot_make_are_told_with_its_words_and_wa
 
     assert early.status["reason"] != "PodsRefused"
     assert (waiting.status["state"], waiting.status["reason"]) == ("Starting", "PodsRefused")
-    assert '1 of 2 pods of Job text-1 were made: error looking up service account "nobody"' in waiting.status["message"]
+    assert (
+        '1 of 2 pods of Job text-1 were created: error looking up service account "nobody"' in waiting.status["message"]
+    )
     assert (too_late.status["state"], too_late.status["failure"]["class"]) == ("Failed", "Config")
+
+
+@pytest.mark.parametrize("reason", ["Refused", "NameInUse"])
+def test_an_attempt_whose_objects_cannot_be_created_tries_again_and_its_status_stays_the_same(reason):
+    """Else each pass would write that it creates them, and then that it cannot."""
+    job = training_job(begun(reason=reason, message="why"))
+
+    planned = look(job, NOTHING)
+
+    assert JOBS in kinds(planned)
+    assert (planned.status["reason"], planned.status["message"]) == (reason, "why")
 
 
 def test_an_attempt_that_is_suspended_before_its_job_was_made_makes_none():
@@ -307,8 +320,8 @@ def test_progress_is_said_for_the_fit_that_it_is_of(fit, shown):
     ("conditions", "reason", "word"),
     [
         ({"tracking": "Buffering", "storage": "Ok"}, "TrackingUnavailable", "MLflow server"),
-        ({"tracking": "RunDeleted", "storage": "Ok"}, "RunDeleted", "restore it there"),
-        ({"tracking": "Ok", "storage": "Buffering"}, "StorageUnavailable", "storage Secret"),
+        ({"tracking": "RunDeleted", "storage": "Ok"}, "RunDeleted", "restore the run in MLflow"),
+        ({"tracking": "Ok", "storage": "Buffering"}, "StorageUnavailable", "s3.endpoint"),
     ],
 )
 def test_an_outage_that_the_launcher_meets_is_told_with_reason_and_hint(conditions, reason, word):
@@ -320,7 +333,9 @@ def test_an_outage_that_the_launcher_meets_is_told_with_reason_and_hint(conditio
     assert word in status["message"]
 
 
-@pytest.mark.parametrize(("reason", "message"), [("Training", ""), ("StorageUnavailable", "S3 does not answer")])
+@pytest.mark.parametrize(
+    ("reason", "message"), [("Training", "the training is running"), ("StorageUnavailable", "S3 does not answer")]
+)
 def test_an_answer_that_was_lost_changes_nothing_of_what_is_told(reason, message):
     told = under_way(reason=reason, message=message, progress={"percent": 45})
 
@@ -380,7 +395,7 @@ def test_without_a_start_deadline_a_job_waits_for_room_as_long_as_it_takes():
     planned = look(training_job(under_way()), Observed((batch_job(),), (stuck,), None), now=NOW + timedelta(days=30))
 
     assert (planned.status["state"], planned.status["reason"]) == ("Queued", "Unschedulable")
-    assert "Insufficient nvidia.com/gpu; waits as long as it takes" in planned.status["message"]
+    assert "Insufficient nvidia.com/gpu; the TrainingJob waits without a time limit" in planned.status["message"]
     assert planned.requeue_after == POLL_RUNNING
 
 

@@ -27,7 +27,7 @@ def install_backend(session: Session, keras: Any, backend: str) -> None:
     """Refuses to train with Keras 3 on another backend than TensorFlow."""
     refusal = Refusal(
         f"the script trains with Keras on {backend}, {_NOTHING}",
-        "Take KERAS_BACKEND away, or set it to tensorflow.",
+        "Remove KERAS_BACKEND from the environment, or set it to tensorflow.",
     )
     _refuse(session, keras, refusal)
 

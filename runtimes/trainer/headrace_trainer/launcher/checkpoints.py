@@ -104,8 +104,8 @@ class CheckpointStore:
                     raise Failed(
                         Failure(
                             Reason.STORAGE_UNAVAILABLE,
-                            f"{self._pointer()} did not appear: the chief has not said which checkpoint to go on from",
-                            "Look at worker 0: it had not come so far.",
+                            f"{self._pointer()} did not appear: worker 0 has not chosen the checkpoint to resume from",
+                            "Look at the log of worker 0's pod: it has not finished its preparation.",
                         )
                     ) from None
                 time.sleep(1.0)

@@ -35,7 +35,9 @@ def _download_folder(dataset: Dataset, root: Place, store: Store, outage_seconds
         if relative.is_absolute() or ".." in relative.parts:
             raise Failed(
                 Failure(
-                    Reason.DATASET_FORBIDDEN, f"dataset {dataset.name}: the key {item.key} would leave {dataset.path}"
+                    Reason.DATASET_FORBIDDEN,
+                    f"dataset {dataset.name}: the key {item.key} would be written outside of {dataset.path}",
+                    "Rename the object in S3, so that its key has no `..` in it.",
                 )
             )
         target = dataset.path / relative
@@ -54,7 +56,7 @@ def _not_found(dataset: Dataset, why: str) -> Failure:
     return Failure(
         Reason.DATASET_NOT_FOUND,
         f"dataset {dataset.name}: {dataset.uri}: {why}",
-        "Correct spec.datasets, or put the data there.",
+        "Correct spec.datasets in a new TrainingJob, or upload the data to this address.",
     )
 
 

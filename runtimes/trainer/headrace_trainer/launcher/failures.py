@@ -108,7 +108,8 @@ class Failed(Exception):
 
 
 def bad_config(
-    message: str, hint: str = "This is the operator's doing, not the script's: compare the releases of both."
+    message: str,
+    hint: str = "This is no fault of the script: the trainer image and the operator have to be of the same release.",
 ) -> Failure:
     """HEADRACE_CONFIG, or the environment, asks for what cannot be done."""
     return Failure(Reason.BAD_CONFIG, message, hint)
@@ -143,8 +144,9 @@ def judge(end: ChildEnd) -> Failure | None:
     if end.exit_code == -signal.SIGKILL:
         return Failure(
             Reason.CHILD_KILLED,
-            "the script's process was killed by SIGKILL from outside, not for memory",
-            "Somebody, or something on the node, killed it. The last checkpoint is kept.",
+            "the script's process was ended by SIGKILL, and not because of its memory",
+            "A process on the node, or a user in the pod (kubectl exec), sent the signal: look at the node's kernel "
+            "log. The next attempt resumes from the last checkpoint.",
         )
     if end.exception is not None and end.exit_code != 0:
         return _raised(end.exception)
@@ -153,19 +155,20 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script's process ended by {name}",
-            "A native library crashed; the log's last lines may say which.",
+            "A native library crashed: the last lines of the log (kubectl logs POD -c trainer) may say which.",
         )
     if end.exit_code > 0:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script ended with exit code {end.exit_code}",
-            "The log's last lines may say why.",
+            "Read the end of the script's log: kubectl logs POD -c trainer.",
         )
     if end.trained_steps == 0:
         return Failure(
             Reason.NOTHING_TRAINED,
-            "the script ended without an error, and had trained nothing",
-            "The entrypoint has to call model.fit, or an optimizer's apply; one that is never called trains nothing.",
+            "the script ended with exit code 0, but no training step was run",
+            "The entrypoint has to call model.fit, or to apply an optimizer's gradients itself: check that it gets "
+            "there, for example that main() is called.",
         )
     return None
 
@@ -175,18 +178,18 @@ def export_failed(problems: list[str]) -> Failure:
     return Failure(
         Reason.BAD_CONFIG,
         "output.formats: " + "; ".join(problems),
-        "Take the format out of output.formats, or change the model; the checkpoints of the training are kept.",
+        "Remove the format from output.formats in a new TrainingJob, or change the model. The checkpoints are kept.",
     )
 
 
 def terminated(message: str) -> Failure:
-    """SIGTERM from outside, or a later attempt has taken over: nobody's fault here."""
-    return Failure(Reason.TERMINATED, message, "The next attempt goes on from the last checkpoint.")
+    """SIGTERM from outside, or a later attempt has taken over: no fault of the script."""
+    return Failure(Reason.TERMINATED, message, "The next attempt resumes from the last checkpoint.")
 
 
 def _out_of_memory(kill: MemoryKill, exit_code: int) -> Failure:
     who = "the script" if exit_code == -signal.SIGKILL else "a process that the script had started"
-    hint = "Ask for more in resources.limits.memory, or for less with a smaller batch, fewer workers, a smaller cache."
+    hint = "Raise resources.limits.memory, or use less: a smaller batch or model, fewer data loader processes."
     return Failure(Reason.OUT_OF_MEMORY, f"{who} was killed for memory: {kill}", hint)
 
 
@@ -196,11 +199,16 @@ def _raised(raised: ScriptException) -> Failure:
         return Failure(
             Reason.PACKAGE_MISSING,
             f"{raised.exception}: {raised.message}",
-            f"{name} is neither in the image nor beside the script: build an image with it and name it in spec.image.",
+            f"{name} is neither in the image nor in spec.source: build an image that has it, and set spec.image.",
             time=raised.time,
         )
     text = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
-    return Failure(Reason.SCRIPT_RAISED, text, "The traceback is in logTail and in the pod's log.", time=raised.time)
+    return Failure(
+        Reason.SCRIPT_RAISED,
+        text,
+        "Read the traceback in status.failure.logTail, or in the log: kubectl logs POD -c trainer.",
+        time=raised.time,
+    )
 
 
 # What TensorFlow's collectives say when the other side is gone; none of these comes from a script's own mistake.
@@ -231,7 +239,7 @@ def _peer_lost(end: ChildEnd) -> Failure:
     detail = "" if end.exception is None else f": {end.exception.exception}: {end.exception.message}"
     return Failure(
         Reason.PEER_LOST,
-        f"the training broke off because {name} went away{detail}",
-        "Look at the other worker's record: this one is only the consequence.",
+        f"the connection to {name} was lost during the training{detail}",
+        f"This is only a consequence: look for the cause in the pod of {name} (kubectl logs, kubectl describe pod).",
         lost_peer=peer,
     )

@@ -29,7 +29,7 @@ def wait_for_names(addresses: Sequence[str], deadline_seconds: float) -> None:
                 Failure(
                     Reason.PEER_NOT_FOUND,
                     f"{', '.join(missing)} did not resolve within {deadline_seconds:.0f} s",
-                    "Its pod was not created, or the cluster's DNS does not answer: see the pod and its Service.",
+                    "The worker's pod was not created, or the cluster's DNS does not answer: look at both.",
                 )
             )
         time.sleep(_PAUSE)

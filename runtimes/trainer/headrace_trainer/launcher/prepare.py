@@ -85,8 +85,8 @@ def _resume(settings: Settings, checkpoints: CheckpointStore) -> Stored | None:
             raise Failed(
                 Failure(
                     Reason.STORAGE_UNAVAILABLE,
-                    f"the checkpoint {chosen}, from which the chief goes on, cannot be read whole here",
-                    "The next attempt chooses again.",
+                    f"the checkpoint {chosen}, from which worker 0 resumes, cannot be read completely by this worker",
+                    "The next attempt chooses a checkpoint anew. If this happens again, check the S3 store.",
                 )
             )
         return stored

@@ -129,7 +129,7 @@ class Store:
                 Failure(
                     Reason.STORAGE_UNAVAILABLE,
                     f"{place}: {path} could not be written: {error}",
-                    "The pod's own disk is full, or the folder is not writable: see resources' ephemeral-storage.",
+                    "The pod's disk is full, or the folder is not writable: raise resources.limits.ephemeral-storage.",
                 )
             ) from error
         finally:
@@ -173,7 +173,7 @@ class Store:
                     Failure(
                         Reason.STORAGE_UNAVAILABLE,
                         f"{place}: the store did not answer in time: {problem}",
-                        "Look at the S3 store; the job goes on from its last checkpoint when it is back.",
+                        "Look at the S3 store; the next attempt resumes from the last checkpoint.",
                     )
                 )
             time.sleep(pause)
@@ -240,5 +240,6 @@ def _forbidden(place: Place, problem: str) -> Failure:
     return Failure(
         Reason.STORAGE_FORBIDDEN,
         f"{place}: {problem}",
-        "The store refuses this to the credentials in spec.storage.secretRef, or to the service account.",
+        "S3 denies this to the credentials in spec.storage.secretRef, or to the service account: check their policy, "
+        "or run `headrace tenant add` again.",
     )

@@ -308,7 +308,7 @@ class Tracker:
         return Failure(
             Reason.TRACKING_UNAVAILABLE,
             f"{self._tracking.url}: {what}: {self._problem}",
-            "Look at the MLflow server; the job goes on from its last checkpoint when it is back.",
+            "Look at the MLflow server; the next attempt resumes from the last checkpoint.",
         )
 
     def _run_deleted(self, problem: RunDeleted) -> Failure:
@@ -316,7 +316,7 @@ class Tracker:
         return Failure(
             Reason.RUN_DELETED,
             f"{self._tracking.url}: experiment {name}: {problem}",
-            "Restore it in MLflow: the job goes on from its last checkpoint then.",
+            "Restore it in MLflow; the next attempt then resumes from the last checkpoint.",
         )
 
     def _forbidden(self, problem: Refused | Rejected) -> Failure:

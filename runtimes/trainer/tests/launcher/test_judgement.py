@@ -35,7 +35,7 @@ CASES = {
         "ScriptExited",
         "SIGSEGV",
     ),
-    "nothing trained": ("print('hello')", 2, "UserCode", "NothingTrained", "had trained nothing"),
+    "nothing trained": ("print('hello')", 2, "UserCode", "NothingTrained", "no training step was run"),
     "a package that is not there": (
         "import no_such_package",
         2,
@@ -48,7 +48,7 @@ CASES = {
         3,
         "Killed",
         "ChildKilled",
-        "SIGKILL from outside",
+        "ended by SIGKILL",
     ),
 }
 
@@ -62,6 +62,7 @@ def test_the_end_of_the_script_is_judged(launch, case):
     assert record["outcome"] == ("Succeeded" if exit_code == 0 else "Failed")
     assert (record.get("class"), record.get("reason"), record.get("exitCode", 0)) == (failure_class, reason, exit_code)
     assert message in record.get("message", "")
+    assert bool(record.get("hint")) is (exit_code != 0)
 
 
 def test_a_failure_s_time_is_that_of_the_exception_not_that_of_the_end_of_its_process(launch):

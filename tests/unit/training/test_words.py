@@ -1,0 +1,290 @@
+"""What a TrainingJob says in each state that a plan can give it: a text where one belongs, and no riddle."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from headrace.api.common import FailureClass
+from headrace.api.trainingjob import State
+from headrace.kube.errors import Forbidden, Invalid, Refused
+from headrace.kube.plan import Plan
+from headrace.tracking.errors import (
+    AliasReserved,
+    ExperimentDeleted,
+    ModelNameTaken,
+    TrackingForbidden,
+    VersionMismatch,
+)
+from headrace.tracking.records import ModelVersion, Run
+from headrace.training.finish import DigestMismatch, finish, refused
+from headrace.training.observed import Live, Observed, Source
+from headrace.training.plan import Problem, Start, after_refusal, plan
+from headrace.training.record import Progress
+from headrace.training.states import Reason
+from headrace.training.status import finish_status
+from training_builders import (
+    NOW,
+    SETTINGS,
+    batch_job,
+    container,
+    disruption,
+    ended,
+    pod,
+    prepared,
+    record,
+    scheduled,
+    stamp,
+    training_job,
+    unschedulable,
+)
+from words import reasons_of, unclear
+
+NOTHING = Observed(jobs=(), pods=(), source=Source({"train.py": "print()"}, "5"))
+COMPLETE, FAILED = (("Complete", ""),), (("Failed", "BackoffLimitExceeded"),)
+LATER = NOW + timedelta(seconds=61)
+DIGEST = "sha256:" + "a" * 64
+MODEL = {"uri": "s3://team-a/mlflow/x/1/artifacts/model", "digest": DIGEST, "formats": ["ONNX"]}
+OUTPUT = {"tracking": {"experiment": "x"}, "output": {"model": "text", "alias": "candidate"}}
+SUCCEEDED = record("Succeeded", NOW)
+STUCK = pod(0, "Pending", node="", conditions=(unschedulable("0/1 nodes"),))
+QUEUED = replace(batch_job(), suspended=True, started_at=None)
+
+
+def under_way(**more):
+    attempt = {"number": 1, "job": "text-1", "jobUID": "uid-of-text-1", "image": "i", "startedAt": stamp(NOW)}
+    return {"state": "Running", "attempt": attempt, "startTime": stamp(NOW)} | more
+
+
+def look(job, observed=NOTHING, start=None, now=NOW) -> Plan:
+    return plan(job, observed, start or Start(), now, SETTINGS)
+
+
+def stopped_by(failure_class, reason, *, patient=False) -> Plan:
+    return look(training_job(), start=Start(problem=Problem(failure_class, reason, "MLflow says no", patient)))
+
+
+def rejected(error) -> Plan:
+    return after_refusal(training_job(under_way()), Refused(error), NOW, SETTINGS)
+
+
+def sees(*pods, batch=None, refusal="", live=None, now=NOW, status=None, workers=1, **spec) -> Plan:
+    """A look at an attempt under way."""
+    observed = Observed((batch or batch_job(),), pods, None, live=live, refusal=refusal)
+    return look(training_job(status or under_way(), workers=workers, **spec), observed, now=now)
+
+
+def trains(state="Training", conditions=None, **metrics) -> Plan:
+    live = Live(state, Progress(45.7, 1320, 5, 10, 450, 1000), metrics, None, None, None, conditions or {})
+    return sees(pod(0), live=live)
+
+
+def waits(reason, message="") -> Plan:
+    return sees(pod(0, "Pending", waiting=(reason, message)))
+
+
+def fails(exit_code=1, message="", **more) -> Plan:
+    return sees(pod(0, "Failed", exit_code=exit_code, message=message, **more), batch=batch_job(conditions=FAILED))
+
+
+def says(outcome, **fields) -> Plan:
+    return fails(message=record(outcome, NOW, **fields))
+
+
+def gone(*pods, **spec) -> Plan:
+    """The attempt's Job is not there any more."""
+    return look(training_job(under_way(), workers=1, **spec), Observed((), pods, None))
+
+
+def trained(**fields) -> Plan:
+    spec = OUTPUT if fields else {}
+    done = pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, **fields))
+    return sees(done, batch=batch_job(conditions=COMPLETE), **spec)
+
+
+def finishing(**spec):
+    model = {"name": "team-a.text", "uri": MODEL["uri"], "digest": DIGEST}
+    run = {"id": "r", "experimentID": "3"}
+    return training_job(under_way(state="Finishing", model=model, run=run), workers=1, **OUTPUT | spec)
+
+
+class Registry:
+    """MLflow with one good run; `alias` is what moving the alias raises."""
+
+    def __init__(self, alias=None):
+        self._alias = alias
+
+    async def find_run(self, *_):
+        artifacts = "s3://team-a/mlflow/x/1/artifacts"
+        return Run("r", "3", "FINISHED", artifacts, metrics={"acc": 0.5}, tags={"headrace.digest": DIGEST})
+
+    async def tag_run(self, *_):
+        """Written."""
+
+    async def ensure_model(self, *_):
+        return type("Model", (), {"name": "team-a.text"})
+
+    async def register(self, *_):
+        return ModelVersion("team-a.text", "7", MODEL["uri"], {})
+
+    async def point_alias(self, *_):
+        if self._alias is not None:
+            raise self._alias
+
+
+def registered(alias=None, **spec) -> Plan:
+    job = finishing(**spec)
+    verdict = asyncio.run(finish(job, Registry(alias), "", NOW))
+    return Plan(status=finish_status(job, verdict.status, NOW), events=(verdict.event,))
+
+
+def not_registered(error) -> Plan:
+    job = finishing()
+    verdict = refused(job.status, error, NOW)
+    return Plan(status=finish_status(job, verdict.status, NOW), events=(verdict.event,))
+
+
+def strange(**more):
+    return replace(pod(0, **more), name="text-1-0-strange")
+
+
+PLANS = {
+    # before an attempt
+    "first pass": lambda: look(training_job()),
+    "status lost, pods run": lambda: look(training_job(), replace(NOTHING, pods=(pod(0),))),
+    "no ConfigMap": lambda: look(training_job(), replace(NOTHING, source=None)),
+    "no ConfigMap, for too long": lambda: look(
+        training_job(), replace(NOTHING, source=None), now=NOW + timedelta(seconds=700)
+    ),
+    "no entrypoint": lambda: look(training_job(), replace(NOTHING, source=Source({}, "1"))),
+    "no tenant": lambda: stopped_by(FailureClass.CONFIG, Reason.TENANT_NOT_FOUND),
+    "no MLflow configured": lambda: stopped_by(FailureClass.CONFIG, Reason.TRACKING_NOT_CONFIGURED),
+    "MLflow is away": lambda: stopped_by(FailureClass.TRACKING, Reason.TRACKING_UNAVAILABLE, patient=True),
+    "run deleted": lambda: stopped_by(FailureClass.TRACKING, Reason.RUN_DELETED, patient=True),
+    "experiment deleted": lambda: stopped_by(FailureClass.CONFIG, ExperimentDeleted.reason),
+    "suspended": lambda: look(training_job(suspend=True)),
+    "pods of an earlier job run": lambda: look(training_job(), replace(NOTHING, strangers=(strange(),))),
+    "a Job of an earlier job is there": lambda: look(
+        training_job(), replace(NOTHING, jobs=(replace(batch_job(), owner_uid="other"),))
+    ),
+    "rejected for good": lambda: rejected(Invalid("POST of Job: 422 Invalid: x", status=422)),
+    "rejected for a quota": lambda: rejected(Forbidden("POST of Job: 403: exceeded quota", status=403)),
+    "no time is left": lambda: look(training_job({"activeSeconds": 9}, activeDeadlineSeconds=9)),
+    # while it starts
+    "its Job belongs to another": lambda: sees(batch=replace(batch_job(), owner_uid="other")),
+    "in Kueue's queue": lambda: sees(batch=QUEUED),
+    "no pods yet": lambda: sees(),
+    "pods cannot be created": lambda: sees(refusal="exceeded quota", now=NOW + timedelta(seconds=9)),
+    "no node fits": lambda: sees(STUCK),
+    "no node fits, with a deadline": lambda: sees(STUCK, startDeadlineSeconds=600),
+    "no image": lambda: waits("ImagePullBackOff"),
+    "no image, for too long": lambda: sees(
+        pod(0, "Pending", waiting=("ImagePullBackOff", "")), now=NOW + timedelta(seconds=700)
+    ),
+    "a wrong image name": lambda: waits("InvalidImageName"),
+    "no Secret": lambda: waits("CreateContainerConfigError", 'secret "x" not found'),
+    "no command": lambda: waits("RunContainerError"),
+    "a sidecar crashes": lambda: waits("CrashLoopBackOff"),
+    "no volume": lambda: sees(
+        pod(0, "Pending", waiting=("ContainerCreating", ""), conditions=(scheduled(NOW), prepared(yes=False))),
+        now=LATER,
+    ),
+    "containers start": lambda: sees(pod(0, "Pending", waiting=("ContainerCreating", ""))),
+    # while it runs
+    "the launcher has not answered": lambda: sees(pod(0)),
+    "preparing": lambda: trains("Preparing"),
+    "training": lambda: trains(),
+    "training, told by an older release": lambda: sees(pod(0), status=under_way(reason="Training")),
+    "diverged": lambda: trains(loss=float("nan")),
+    "no longer diverged": lambda: sees(pod(0), status=trains(loss=float("nan")).status | {"metrics": {"loss": "0.5"}}),
+    "exporting": lambda: trains("Exporting"),
+    "uploading": lambda: trains("Uploading"),
+    "MLflow does not answer": lambda: trains(conditions={"tracking": "Buffering"}),
+    "the run is deleted": lambda: trains(conditions={"tracking": "RunDeleted"}),
+    "S3 does not answer": lambda: trains(conditions={"storage": "Buffering"}),
+    "its pod is deleted": lambda: sees(pod(0, deleted_at=NOW)),
+    "its node is silent": lambda: sees(pod(0, deleted_at=NOW), now=LATER),
+    "suspending": lambda: sees(pod(0), suspend=True),
+    "suspended by Kueue": lambda: sees(pod(0), batch=replace(batch_job(), suspended=True)),
+    "its Job is being deleted": lambda: sees(pod(0), batch=replace(batch_job(), deleting=True)),
+    "stopped": lambda: gone(pod(0, "Failed", exit_code=6, deleted_at=NOW), suspend=True),
+    # its end
+    "worker 0 has ended": lambda: sees(pod(0, exit_code=0, message=SUCCEEDED), pod(1), workers=2),
+    "all have ended": lambda: sees(pod(0, "Succeeded", exit_code=0, message=SUCCEEDED)),
+    "a side container runs": lambda: sees(pod(0, exit_code=0, message=SUCCEEDED, sides=(container("logs"),))),
+    "a side container stays": lambda: sees(
+        pod(0, exit_code=0, message=SUCCEEDED, sides=(container("logs"),)), now=LATER
+    ),
+    "the Job failed, a pod runs": lambda: sees(pod(0), batch=batch_job(conditions=FAILED)),
+    "the script raised": lambda: says("Failed", **{"class": "UserCode", "reason": "ScriptRaised", "hint": "read it"}),
+    "the last restart is used up": lambda: sees(
+        pod(0, "Failed", exit_code=1, message="x"),
+        batch=batch_job(conditions=FAILED),
+        status=under_way(attemptsCounted=3),
+    ),
+    "the script exited": lambda: fails(),
+    "it was killed": lambda: fails(137),
+    "out of memory": lambda: fails(137, reason="OOMKilled"),
+    "interrupted, no message": lambda: says("Interrupted"),
+    "a side container failed": lambda: sees(
+        pod(0, "Failed", inits=(container("warm-up", ended(1)),)), batch=batch_job(conditions=FAILED)
+    ),
+    "evicted": lambda: fails(6, conditions=(disruption("EvictionByEvictionAPI"),)),
+    "preempted": lambda: fails(6, conditions=(disruption("PreemptionByScheduler"),)),
+    "a node was lost": lambda: fails(6, conditions=(disruption("DeletionByTaintManager"),)),
+    "over its storage": lambda: fails(137, pod_reason="Evicted", pod_message="ephemeral local storage"),
+    "rejected by the kubelet": lambda: sees(pod(0, "Failed"), batch=batch_job(conditions=FAILED)),
+    "its pod is gone": lambda: sees(batch=batch_job(conditions=FAILED)),
+    "its Job is gone": lambda: gone(),
+    "the time is over": lambda: sees(batch=batch_job(conditions=(("Failed", "DeadlineExceeded"),))),
+    "no record": lambda: sees(pod(0, "Succeeded", exit_code=0), batch=batch_job(conditions=COMPLETE)),
+    "pods of the last attempt run": lambda: look(
+        training_job(fails().status, workers=1), replace(NOTHING, pods=(pod(0),)), now=NOW + timedelta(seconds=9)
+    ),
+    "no output": lambda: trained(),
+    "no model": lambda: trained(metrics={"loss": 0.5}),
+    "a model to register": lambda: trained(model=MODEL),
+    "a format was not exported": lambda: trained(model=MODEL, modelNote="no SavedModel"),
+    "all formats were exported": lambda: trained(model=MODEL | {"formats": ["TensorFlow", "ONNX"]}),
+    # the registry
+    "the digests differ": lambda: not_registered(DigestMismatch("the digests differ")),
+    "the name is taken": lambda: not_registered(ModelNameTaken("the name is taken")),
+    "the version is another": lambda: not_registered(VersionMismatch("the version is another")),
+    "MLflow forbids it": lambda: not_registered(TrackingForbidden("403")),
+    "the registered version": lambda: registered(),
+    "the gate passed": lambda: registered(evaluation={"gates": [{"metric": "acc", "min": "0.1"}]}),
+    "the gate failed": lambda: registered(evaluation={"gates": [{"metric": "acc", "min": "0.9"}]}),
+    "the alias is reserved": lambda: registered(AliasReserved("the alias is the promotion alias of a ModelService")),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_no_text_of_a_training_job_is_empty_or_a_riddle(name):
+    assert unclear(PLANS[name]()) == []
+
+
+def test_the_table_has_every_state_and_every_reason_of_the_operators():
+    plans = [made() for made in PLANS.values()]
+
+    assert {plan.status.get("state") for plan in plans} >= {state.value for state in State}
+    known = {value for name, value in vars(Reason).items() if name.isupper()}
+    assert known - {reason for plan in plans for reason in reasons_of(plan)} == set()
+
+
+WAITING = {
+    "no ConfigMap": replace(NOTHING, source=None),
+    "a Job of an earlier job is there": replace(NOTHING, jobs=(replace(batch_job(), owner_uid="other"),)),
+    "no node fits": Observed((batch_job(),), (STUCK,), None),
+    "in Kueue's queue": Observed((QUEUED,), (), None),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_text_stays_the_same_while_nothing_else_changes(name):
+    """Each change is a write of the status."""
+    first = PLANS[name]().status
+
+    later = look(training_job(first), WAITING[name], now=NOW + timedelta(seconds=300)).status
+
+    assert later["message"] == first["message"]
