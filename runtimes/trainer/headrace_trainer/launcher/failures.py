@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from headrace_trainer.launcher.messages import Refused, ScriptException
@@ -127,6 +127,7 @@ class ChildEnd:
     exception: ScriptException | None = None
     refused: Refused | None = None
     memory_kill: MemoryKill | None = None
+    must_train: bool = True
     log_tail: str = ""
     worker: int = 0
     workers: int = 1
@@ -155,19 +156,30 @@ def judge(end: ChildEnd) -> Failure | None:
             f"the script's process ended by {name}",
             "A native library crashed; the log's last lines may say which.",
         )
+    if end.exit_code == 1 and (raised := _last_words(end.log_tail)) is not None:
+        return replace(_raised(raised), time=None)
     if end.exit_code > 0:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script ended with exit code {end.exit_code}",
             "The log's last lines may say why.",
         )
-    if end.trained_steps == 0:
+    if end.trained_steps == 0 and end.must_train:
         return Failure(
             Reason.NOTHING_TRAINED,
             "the script ended without an error, and had trained nothing",
             "The entrypoint has to call model.fit, or an optimizer's apply; one that is never called trains nothing.",
         )
     return None
+
+
+def cannot_be_run(program: str, error: OSError) -> Failure:
+    """The entrypoint is no program."""
+    return Failure(
+        Reason.ENTRYPOINT_NOT_FOUND,
+        f"{program} cannot be run: {error.strerror}",
+        "The entrypoint is a .py or .sh file, or one that may be executed, as in an image of one's own.",
+    )
 
 
 def export_failed(problems: list[str]) -> Failure:
@@ -201,6 +213,23 @@ def _raised(raised: ScriptException) -> Failure:
         )
     text = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
     return Failure(Reason.SCRIPT_RAISED, text, "The traceback is in logTail and in the pod's log.", time=raised.time)
+
+
+# How Python ends a traceback that nobody has caught; of an adapter's script the adapter itself says more.
+_TRACEBACK = "Traceback (most recent call last):"
+_LAST_WORDS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?([A-Za-z_]\w*)(?:: (.*))?$")
+_MODULE = re.compile(r"No module named '([^']+)'")
+
+
+def _last_words(log_tail: str) -> ScriptException | None:
+    """The exception that the log ends with, or None."""
+    _, found, traceback = log_tail.rpartition(_TRACEBACK)
+    words = (traceback.splitlines() or [""])[-1]
+    match = _LAST_WORDS.match(words)
+    if not found or match is None:
+        return None
+    module = _MODULE.search(words)
+    return ScriptException(0, match[1], match[2] or "", module[1] if module else None, traceback)
 
 
 # What TensorFlow's collectives say when the other side is gone; none of these comes from a script's own mistake.
