@@ -141,6 +141,11 @@ class Dataset(Model):
     uri: Annotated[S3URI, Schema("An object, or a prefix that ends in /, such as s3://team-a/corpus.txt.")]
 
 
+class Framework(StrEnum):
+    KERAS = "Keras"
+    SCRIPT = "Script"
+
+
 class StrategyType(StrEnum):
     SINGLE_WORKER = "SingleWorker"
     MULTI_WORKER_MIRRORED = "MultiWorkerMirrored"
@@ -274,6 +279,14 @@ class TrainingJobSpec(Model):
     """What to train, with what, and what becomes of it."""
 
     source: Annotated[Source, Schema("Where the training script comes from.")]
+    framework: Annotated[
+        Framework,
+        Schema(
+            "Keras: a plain Keras script, whose fit is followed, saved, resumed and exported. Script: any other "
+            "program (scikit-learn, XGBoost, PyTorch, a shell script), which says by itself what is to be known of it: "
+            "metrics, checkpoints and the model, with the Python package headrace_client."
+        ),
+    ] = Framework.KERAS
     image: Annotated[
         ImageReference,
         Schema("The image that the pods run. Empty: the trainer image of this release, pinned in status at the start."),
@@ -375,6 +388,11 @@ class TrainingJobSpec(Model):
             "a model version is registered from a run: output needs tracking.experiment",
             reason="FieldValueRequired",
             field_path=".tracking",
+        ),
+        Rule(
+            "self.framework != 'Script' || self.strategy.type == 'SingleWorker'",
+            "framework Script trains in one pod: leave strategy out",
+            field_path=".strategy",
         ),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from headrace.api.trainingjob import TrainingJob
+from headrace.api.trainingjob import TrainingJob, TrainingJobSpec
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import TRAININGJOBS
 from headrace.labels import (
@@ -26,10 +26,10 @@ from headrace.podtext import as_written
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.deadline import name_deadline
+from headrace.training.frameworks import FRAMEWORKS
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 
 PROTOCOL = 1
-TENSORFLOW_PORT = 2222
 PROGRESS_PORT = 9400
 GRACE_SECONDS = 30
 LAUNCHER_GRACE_SECONDS = 25  # for the checkpoint and its upload, within the pod's grace
@@ -102,7 +102,7 @@ def render_service(job: TrainingJob, number: int) -> Object:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": {TRAINING_JOB_UID: job.metadata.uid, ATTEMPT: str(number)},
-            "ports": [{"name": "tensorflow", "port": TENSORFLOW_PORT}, {"name": "progress", "port": PROGRESS_PORT}],
+            "ports": [{"name": name, "port": port} for name, port in _ports(job).items()],
         },
     }
 
@@ -134,6 +134,18 @@ def render_job(job: TrainingJob, context: AttemptContext, settings: Settings) ->
     }
 
 
+def _ports(job: TrainingJob) -> dict[str, int]:
+    """The ports of a pod by their names."""
+    rendezvous = FRAMEWORKS[job.spec.framework].rendezvous
+    return ({rendezvous.name: rendezvous.port} if rendezvous is not None else {}) | {"progress": PROGRESS_PORT}
+
+
+def _workers(spec: TrainingJobSpec) -> Object:
+    rendezvous = FRAMEWORKS[spec.framework].rendezvous
+    workers = {"count": spec.strategy.workers, "nameDeadlineSeconds": name_deadline(spec)}
+    return workers | ({"port": rendezvous.port} if rendezvous is not None else {})
+
+
 def launcher_config(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:
     """HEADRACE_CONFIG of docs/reference/launcher-protocol.md. Nothing secret is in it."""
     spec, metadata = job.spec, job.metadata
@@ -147,7 +159,8 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
             "uid": metadata.uid,
             "attempt": context.number,
         },
-        "workers": {"count": workers, "port": TENSORFLOW_PORT, "nameDeadlineSeconds": name_deadline(spec)},
+        "framework": str(spec.framework),
+        "workers": _workers(spec),
         "source": {"path": "/headrace/source", "entrypoint": spec.entrypoint},
         "parameters": dict(spec.parameters),
         "progressPort": PROGRESS_PORT,
@@ -207,8 +220,7 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         "imagePullPolicy": settings.image_pull_policy,
         "env": env,
         "ports": [
-            {"name": "tensorflow", "containerPort": TENSORFLOW_PORT},
-            {"name": "progress", "containerPort": PROGRESS_PORT},
+            *({"name": name, "containerPort": port} for name, port in _ports(job).items()),
         ],
         "volumeMounts": mounts,
         "terminationMessagePolicy": "FallbackToLogsOnError",

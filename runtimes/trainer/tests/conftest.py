@@ -59,19 +59,20 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         host: str = "127.0.0.1",
         before: tuple[str, ...] = (),
         child: str = "standin_child",
+        entrypoint: str = "train.py",
     ) -> Launched:
         """`before` is a command that runs the launcher, such as unshare."""
         root = tmp_path / f"pod-{len(launched)}"
         source, work = root / "source", root / "work"
         source.mkdir(parents=True)
         work.mkdir()
-        (source / "train.py").write_text(script)
+        (source / entrypoint).write_text(script)
         port = port or free_port()
         whole = {
             "protocol": 1,
             "job": {"namespace": "team-a", "name": "job", "uid": uid, "attempt": attempt},
             "workers": {"count": 1},
-            "source": {"path": str(source), "entrypoint": "train.py"},
+            "source": {"path": str(source), "entrypoint": entrypoint},
             "parameters": {},
             "datasets": [],
             "progressPort": port,

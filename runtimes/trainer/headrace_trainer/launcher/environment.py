@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 
 from headrace_trainer.launcher.config import Config, Scalar
+from headrace_trainer.launcher.frameworks import FRAMEWORKS
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.prepare import PREVIOUS_STEPS, Ready
 from headrace_trainer.launcher.settings import Settings
-from headrace_trainer.launcher.tf_config import tf_config
 
 
 def command(config: Config, child_module: str) -> list[str]:
     """How the script is started: each parameter as --name=value, texts as they are and everything else as JSON."""
     arguments = [f"--{name}={_text(value)}" for name, value in config.parameters.items()]
-    return [sys.executable, "-m", child_module, str(config.source / config.entrypoint), *arguments]
+    script = config.source / config.entrypoint
+    return [*FRAMEWORKS[config.framework].command(child_module, script), *arguments]
 
 
 def environment(
@@ -43,8 +43,11 @@ def environment(
         env["HEADRACE_RESUME_DIR"] = str(paths.resume)
         if (paths.trace / PREVIOUS_STEPS).exists():
             env["HEADRACE_PREVIOUS_STEPS"] = str(paths.trace / PREVIOUS_STEPS)
+    framework = FRAMEWORKS[config.framework]
     if config.workers.count > 1:
-        env["TF_CONFIG"] = tf_config(config.workers, settings.worker)
+        env |= framework.rendezvous(config.workers, settings.worker)
+    if framework.has_pipe:
+        env["HEADRACE_MESSAGES"] = str(paths.messages)
     return _for_mlflow(config, settings, run, inherited) | env
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from headrace_trainer.launcher.messages import Refused, ScriptException
@@ -128,6 +128,7 @@ class ChildEnd:
     exception: ScriptException | None = None
     refused: Refused | None = None
     memory_kill: MemoryKill | None = None
+    must_train: bool = True
     log_tail: str = ""
     worker: int = 0
     workers: int = 1
@@ -157,13 +158,15 @@ def judge(end: ChildEnd) -> Failure | None:
             f"the script's process ended by {name}",
             "A native library crashed: the last lines of the log (kubectl logs POD -c trainer) may say which.",
         )
+    if end.exit_code == 1 and (raised := _last_words(end.log_tail)) is not None:
+        return replace(_raised(raised), time=None)
     if end.exit_code > 0:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script ended with exit code {end.exit_code}",
             "Read the end of the script's log: kubectl logs POD -c trainer.",
         )
-    if end.trained_steps == 0:
+    if end.trained_steps == 0 and end.must_train:
         return Failure(
             Reason.NOTHING_TRAINED,
             "the script ended with exit code 0, but no training step was run",
@@ -171,6 +174,15 @@ def judge(end: ChildEnd) -> Failure | None:
             "there, for example that main() is called.",
         )
     return None
+
+
+def cannot_be_run(program: str, error: OSError) -> Failure:
+    """The entrypoint is no program."""
+    return Failure(
+        Reason.ENTRYPOINT_NOT_FOUND,
+        f"{program} cannot be run: {error.strerror}",
+        "The entrypoint is a .py or .sh file, or one that may be executed, as in an image of one's own.",
+    )
 
 
 def export_failed(problems: list[str]) -> Failure:
@@ -209,6 +221,23 @@ def _raised(raised: ScriptException) -> Failure:
         "Read the traceback in status.failure.logTail, or in the log: kubectl logs POD -c trainer.",
         time=raised.time,
     )
+
+
+# How Python ends a traceback that nobody has caught; of an adapter's script the adapter itself says more.
+_TRACEBACK = "Traceback (most recent call last):"
+_LAST_WORDS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?([A-Za-z_]\w*)(?:: (.*))?$")
+_MODULE = re.compile(r"No module named '([^']+)'")
+
+
+def _last_words(log_tail: str) -> ScriptException | None:
+    """The exception that the log ends with, or None."""
+    _, found, traceback = log_tail.rpartition(_TRACEBACK)
+    words = (traceback.splitlines() or [""])[-1]
+    match = _LAST_WORDS.match(words)
+    if not found or match is None:
+        return None
+    module = _MODULE.search(words)
+    return ScriptException(0, match[1], match[2] or "", module[1] if module else None, traceback)
 
 
 # What TensorFlow's collectives say when the other side is gone; none of these comes from a script's own mistake.

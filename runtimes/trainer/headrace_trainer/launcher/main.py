@@ -27,10 +27,12 @@ from headrace_trainer.launcher.failures import (
     Failure,
     Reason,
     bad_config,
+    cannot_be_run,
     export_failed,
     judge,
     terminated,
 )
+from headrace_trainer.launcher.frameworks import FRAMEWORKS
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import (
     Checkpoint,
@@ -135,6 +137,7 @@ class Launcher:
         self._config = config
         self._settings = settings
         self._child_module = child_module
+        self._framework = FRAMEWORKS[config.framework]
         self._inbox = inbox
         self._log_file = log_file
         self._report = Report(settings.worker)
@@ -196,12 +199,17 @@ class Launcher:
         if ready.resume is not None:
             self._report.checkpoint = ready.resume
             self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base, ready.resume.after)
-        child = Child.start(
-            environment.command(self._config, self._child_module),
-            environment.environment(self._config, self._settings, ready, self._run, os.environ),
-            self._settings.paths.work,
-            self._inbox.put,
-        )
+        command = environment.command(self._config, self._child_module)
+        try:
+            child = Child.start(
+                command,
+                environment.environment(self._config, self._settings, ready, self._run, os.environ),
+                self._settings.paths.work,
+                self._inbox.put,
+                self._settings.paths.messages if self._framework.has_pipe else None,
+            )
+        except OSError as error:
+            raise Failed(cannot_be_run(command[0], error)) from error
         try:
             self._watch(child)
         finally:
@@ -241,6 +249,7 @@ class Launcher:
         return ChildEnd(
             exit_code=script.exit_code,
             trained_steps=trained,
+            must_train=self._framework.must_train,
             exception=script.exception,
             refused=script.refused,
             memory_kill=self._memory.kill(),
@@ -256,7 +265,9 @@ class Launcher:
         if self._settings.worker > 0:
             return
         script = self._script
-        export = model.judge_export(self._config.formats, script.exported, script.export_problems)
+        export = model.judge_export(
+            self._config.formats, script.exported, script.export_problems, self._framework.how_to_hand_over
+        )
         if self._config.formats and not export.made:
             raise Failed(export_failed(export.problems))
         self._report.state = State.UPLOADING

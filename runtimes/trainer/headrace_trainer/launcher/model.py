@@ -44,11 +44,15 @@ class Export:
         return {f"headrace.export.{name}": text[:_MAX_TAG] for name, text in sorted(texts.items())}
 
 
-def judge_export(wanted: tuple[str, ...], exported: Exported | None, problems: Mapping[str, str]) -> Export:
-    """From what the script's process has said (`problems` by format), which may be too little or too much."""
+def judge_export(
+    wanted: tuple[str, ...], exported: Exported | None, problems: Mapping[str, str], when_missing: str
+) -> Export:
+    """From what the script's process has said (`problems` by format), which may be too little or too much; of a format
+    that it has said nothing of, `when_missing` is said.
+    """
     claimed = exported.formats if exported is not None else ()
     made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
-    failed = {name: problems.get(name, "it was not exported") for name in wanted if name not in made}
+    failed = {name: problems.get(name, when_missing) for name in wanted if name not in made}
     return Export(made, failed, exported.remark if exported is not None else "")
 
 

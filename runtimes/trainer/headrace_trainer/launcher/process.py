@@ -35,21 +35,40 @@ class ChildExited:
     exit_code: int
 
 
+# The last line of a pipe with a name: nobody is left who writes to it.
+_END = b"\n"
+
 Post = Callable[[ChildMessage | ChildExited], None]
 
 
 class Child:
     """One run of the user's script. Make it with `start`; always end it with `close`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], tail: LogTail, readers: Sequence[threading.Thread]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        tail: LogTail,
+        readers: Sequence[threading.Thread],
+        named_pipe: Path | None,
+    ) -> None:
         self._process = process
         self._tail = tail
         self._readers = readers
+        self._named_pipe = named_pipe
 
     @staticmethod
-    def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, post: Post) -> Child:
-        """Start `command` with HEADRACE_CHILD_FD added to `env`; events go to `post`, from other threads."""
+    def start(
+        command: Sequence[str], env: Mapping[str, str], cwd: Path, post: Post, named_pipe: Path | None = None
+    ) -> Child:
+        """Start `command` with HEADRACE_CHILD_FD added to `env`; events go to `post`, from other threads. Messages are
+        also read from `named_pipe`, which is made.
+
+        Raises OSError where the command cannot be run.
+        """
         receive, send = os.pipe()
+        if named_pipe is not None:
+            named_pipe.unlink(missing_ok=True)
+            os.mkfifo(named_pipe, 0o600)
         try:
             process = subprocess.Popen(
                 command,
@@ -74,10 +93,14 @@ class Child:
             threading.Thread(target=_pass_on, args=("stderr", process.stderr, sys.stderr.buffer, tail), daemon=True),
             threading.Thread(target=_read_messages, args=(receive, post), daemon=True),
         ]
+        if named_pipe is not None:
+            # Opened for writing too: so it does not end whenever one that writes has gone.
+            descriptor = os.open(named_pipe, os.O_RDWR)
+            readers.append(threading.Thread(target=_read_messages, args=(descriptor, post), daemon=True))
         for reader in readers:
             reader.start()
         threading.Thread(target=_reap, args=(process, post), name="reaper", daemon=True).start()
-        return Child(process, tail, readers)
+        return Child(process, tail, readers, named_pipe)
 
     @property
     def log_tail(self) -> str:
@@ -92,6 +115,9 @@ class Child:
         """End whatever is left of the session and read what it still had to say."""
         with contextlib.suppress(ProcessLookupError):  # nothing was left
             os.killpg(self._process.pid, signal.SIGKILL)
+        if self._named_pipe is not None:
+            with self._named_pipe.open("wb", buffering=0) as pipe:
+                pipe.write(_END)
         for reader in self._readers:
             reader.join(timeout)
 
@@ -123,7 +149,7 @@ def _pass_on(name: str, source: BinaryIO, sink: BinaryIO, tail: LogTail) -> None
 
 def _read_messages(descriptor: int, post: Post) -> None:
     with os.fdopen(descriptor, "rb") as pipe:
-        while line := pipe.readline(MAX_LINE):
+        while (line := pipe.readline(MAX_LINE)) not in (b"", _END):
             try:
                 post(ChildMessage(parse_message(line)))
             except BadMessage as error:

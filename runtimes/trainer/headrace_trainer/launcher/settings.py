@@ -43,6 +43,11 @@ class Paths:
         return self.scratch / "export"
 
     @property
+    def messages(self) -> Path:
+        """The pipe with a name."""
+        return self.scratch / "messages"
+
+    @property
     def spool(self) -> Path:
         return self.scratch / "metrics.jsonl"
 

@@ -10,10 +10,10 @@ from trainer_support import TRAINER
 from headrace_trainer.launcher import manifest
 from headrace_trainer.launcher.config import Workers
 from headrace_trainer.launcher.failures import ChildEnd, Reason, judge
+from headrace_trainer.launcher.frameworks.tf_config import tf_config
 from headrace_trainer.launcher.logtail import LogTail
 from headrace_trainer.launcher.messages import BadMessage, ScriptException, parse_message
 from headrace_trainer.launcher.oom import MemoryWatch
-from headrace_trainer.launcher.tf_config import tf_config
 
 
 def write(root, files):

@@ -1,0 +1,34 @@
+"""What a training script of any framework tells Headrace, and asks it.
+
+    import headrace_client as headrace
+
+    headrace.log({"loss": 0.3}, step=10)            a value of each metric, in the run and in `kubectl get`
+    headrace.progress(step=10, steps=100)           how far it is
+    folder = headrace.last_checkpoint()             what an earlier attempt kept, or None
+    with headrace.checkpoint(step=10) as folder:    a checkpoint: complete when the block ends without an error
+        ...
+    if headrace.should_stop(): ...                  the pod is being stopped: keep a checkpoint and end
+    headrace.export("model.onnx", format="ONNX")    the model that becomes a version
+
+Outside of a pod of Headrace's all of this does nothing, so that a script runs on a laptop as it is; checkpoints and
+exports then go nowhere. It uses the standard library alone.
+"""
+
+from headrace_client._checkpoints import checkpoint, checkpoint_is_due, last_checkpoint, last_step
+from headrace_client._export import FORMATS, export
+from headrace_client._metrics import log, progress
+from headrace_client._stop import should_stop
+from headrace_client._wire import in_job
+
+__all__ = [
+    "FORMATS",
+    "checkpoint",
+    "checkpoint_is_due",
+    "export",
+    "in_job",
+    "last_checkpoint",
+    "last_step",
+    "log",
+    "progress",
+    "should_stop",
+]

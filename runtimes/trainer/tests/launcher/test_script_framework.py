@@ -1,0 +1,219 @@
+"""`framework: Script`: any program, told of by the client library or by a line in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from trainer_support import TRAINER, wait_until
+
+CLIENT = TRAINER.parent / "client"
+SCRIPT = {"framework": "Script"}
+
+
+@pytest.fixture
+def run(launch):
+    """The launcher with `framework: Script`; the client library is where the script finds it."""
+
+    def start(text: str, *, config=None, **rest):
+        paths = os.pathsep.join([str(TRAINER), str(CLIENT)])
+        return launch(textwrap.dedent(text), config={**SCRIPT, **(config or {})}, env={"PYTHONPATH": paths}, **rest)
+
+    return start
+
+
+@pytest.fixture
+def outside(s3, mlflow):
+    """Storage, tracking, checkpoints and a model wanted as ONNX; with the bucket's name."""
+    bucket = s3.bucket()
+    return bucket, {
+        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
+        "tracking": mlflow.experiment("script", f"s3://{bucket}/artifacts"),
+        "checkpoint": {"uri": f"s3://{bucket}/checkpoints", "intervalSeconds": 10, "keep": 3},
+        "output": {"formats": ["ONNX"]},
+    }
+
+
+def test_a_script_that_ends_well_has_succeeded_whatever_it_did(run):
+    launched = run("print('nothing to do with Keras')")
+    assert launched.wait() == 0, launched.log
+    assert launched.record["outcome"] == "Succeeded"
+
+
+def test_what_it_logs_is_in_the_run_and_in_the_record(run, mlflow, outside):
+    _, config = outside
+    script = """
+        import headrace_client as headrace
+        for step in range(1, 4):
+            headrace.log({"loss": 1 / step, "accuracy": float("nan")}, step=step)
+            headrace.progress(step=step, steps=4)
+        """
+    launched = run(script, config={**config, "output": None})
+    assert launched.wait() == 0, launched.log
+    record = launched.record
+    assert record["metrics"] == {"loss": pytest.approx(1 / 3), "accuracy": "NaN"}
+    assert (record["progress"]["step"], record["progress"]["steps"], record["progress"]["percent"]) == (3, 4, 75.0)
+    history = mlflow.history(record["run"]["id"], "loss")
+    assert {entry["step"]: entry["value"] for entry in history} == {1: 1.0, 2: 0.5, 3: pytest.approx(1 / 3)}
+
+
+def test_a_shell_script_logs_with_echo(run, tmp_path):
+    script = (
+        'echo \'{"type":"step","fit":0,"epoch":0,"step":7,"time":1,"metrics":{"loss":0.5}}\' > "$HEADRACE_MESSAGES"'
+    )
+    launched = run(script, entrypoint="train.sh")
+    assert launched.wait() == 0, launched.log
+    assert launched.record["metrics"] == {"loss": 0.5}
+
+
+def test_the_model_that_it_hands_over_is_kept_with_its_manifest(run, s3, outside):
+    bucket, config = outside
+    script = """
+        import headrace_client as headrace
+        open("trained.onnx", "w").write("the bytes")
+        headrace.export("trained.onnx", format="ONNX")
+        """
+    launched = run(script, config=config)
+    assert launched.wait() == 0, launched.log
+    model = launched.record["model"]
+    assert model["formats"] == ["ONNX"]
+    prefix = model["uri"].removeprefix(f"s3://{bucket}/")
+    assert s3.get(bucket, f"{prefix}/onnx/model.onnx") == b"the bytes"
+    assert json.loads(s3.get(bucket, f"{prefix}/manifest.json"))["formats"] == {"ONNX": "onnx"}
+
+
+def test_an_output_that_was_asked_for_and_not_handed_over_fails_with_what_to_write(run, outside):
+    launched = run("print('no model')", config=outside[1])
+    assert launched.wait() == 2, launched.log
+    record = launched.record
+    assert (record["class"], record["reason"]) == ("Config", "BadConfig")
+    assert "headrace_client.export(path, format=" in record["message"]
+
+
+RESUMES = """
+import time
+import headrace_client as headrace
+folder = headrace.last_checkpoint()
+start = int((folder / "weights").read_text()) if folder else 0
+assert start == headrace.last_step()
+print("starts at", start, flush=True)
+for step in range(start + 1, 100000):
+    headrace.log({"loss": 1 / step}, step=step)
+    if headrace.should_stop() or step == start + 5:
+        with headrace.checkpoint(step=step) as folder:
+            (folder / "weights").write_text(str(step))
+        if headrace.should_stop():
+            break
+    time.sleep(0.02)
+"""
+
+
+def test_a_stopped_script_keeps_a_checkpoint_and_the_next_attempt_goes_on_from_it(run, outside):
+    config = {**outside[1], "output": None}
+    first = run(RESUMES, config=config)
+    wait_until(lambda: first.progress.get("step", 0) >= 8, 30, "eight steps")
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 6, first.log
+    assert first.record["outcome"] == "Interrupted"
+    kept = first.record["checkpoint"]["step"]
+    assert kept >= 8
+
+    second = run(RESUMES, config=config, attempt=2)
+    wait_until(lambda: second.progress.get("step", 0) > kept, 30, "a step more than were kept")
+    assert f"starts at {kept}" in second.log
+    second.process.send_signal(signal.SIGTERM)
+    second.wait()
+
+
+def test_a_checkpoint_that_was_killed_half_written_is_none(run, s3, outside):
+    bucket, config = outside
+    script = """
+        import os, signal
+        import headrace_client as headrace
+        with headrace.checkpoint(step=1) as folder:
+            (folder / "weights").write_text("whole")
+        with headrace.checkpoint(step=2) as folder:
+            (folder / "weights").write_text("ha")
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    launched = run(script, config={**config, "output": None})
+    assert launched.wait() == 3, launched.log
+    assert launched.record["checkpoint"]["step"] == 1
+    assert not [key for key in s3.keys(bucket, "checkpoints") if "00000002" in key]
+
+
+@pytest.mark.parametrize(
+    ("script", "failure", "words"),
+    [
+        ("import xgboost_of_nobody", ("Config", "PackageMissing"), "xgboost_of_nobody"),
+        ("raise ValueError('a bad\u2013value')", ("UserCode", "ScriptRaised"), "ValueError: a bad\u2013value"),
+        ("import sys; sys.exit(3)", ("UserCode", "ScriptExited"), "exit code 3"),
+        ("import sys; sys.exit(1)", ("UserCode", "ScriptExited"), "exit code 1"),
+    ],
+    ids=["package", "exception", "exit-3", "exit-1"],
+)
+def test_a_script_that_fails_says_why(run, script, failure, words):
+    launched = run(script)
+    launched.wait()
+    record = launched.record
+    assert (record["class"], record["reason"]) == failure
+    assert words in record["message"]
+
+
+def test_a_file_that_is_no_program_is_told(run):
+    launched = run("# nothing", entrypoint="train.r")
+    assert launched.wait() == 2
+    assert (launched.record["class"], launched.record["reason"]) == ("Config", "EntrypointNotFound")
+    assert "train.r cannot be run" in launched.record["message"]
+
+
+def test_what_is_no_message_is_left_out_and_hurts_nobody(run):
+    script = """
+        import os, headrace_client as headrace
+        for line in (b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n"):
+            fd = os.open(os.environ["HEADRACE_MESSAGES"], os.O_WRONLY)
+            while line:
+                line = line[os.write(fd, line):]
+            os.close(fd)
+        headrace.log({"loss": 1})
+        """
+    launched = run(script)
+    assert launched.wait() == 0, launched.log
+    assert launched.record["metrics"] == {"loss": 1}
+
+
+def test_messages_of_many_processes_do_not_mix(run):
+    script = """
+        import multiprocessing, headrace_client as headrace
+        def log(worker):
+            for step in range(50):
+                headrace.log({f"{worker}-{n}-{'x' * 60}": step for n in range(100)}, step=step)
+        if __name__ == "__main__":
+            with multiprocessing.Pool(4) as pool:
+                pool.map(log, range(4))
+        """
+    launched = run(script)
+    assert launched.wait() == 0, launched.log
+    assert "not understood" not in launched.log
+
+
+def test_outside_of_a_pod_all_of_it_does_nothing(tmp_path: Path):
+    script = """
+import headrace_client as headrace
+headrace.log({"loss": 1}); headrace.progress(step=1, steps=2)
+assert headrace.last_checkpoint() is None and not headrace.should_stop() and not headrace.checkpoint_is_due()
+with headrace.checkpoint(step=1) as folder:
+    (folder / "x").write_text("y")
+open("model.onnx", "w").close()
+headrace.export("model.onnx", format="ONNX")
+"""
+    environment = {"PYTHONPATH": str(CLIENT), "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
