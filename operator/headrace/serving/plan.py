@@ -42,8 +42,8 @@ from headrace.rollout.route import divide_anew, render_route
 from headrace.serving import revision as render
 from headrace.serving.network import policy_name, render_network_policy
 from headrace.serving.observed import Observed, Trouble
-from headrace.serving.status import NOT_ANSWERED, finish_status, named, pods_serving, route_refused
-from headrace.serving.target import RETRY_ANNOTATION, Refusal, Registry, artifact_of, is_asked_for, wanted
+from headrace.serving.status import NOT_ANSWERED, finish_status, pods_serving, route_refused
+from headrace.serving.target import RETRY_ANNOTATION, Refusal, Registry, artifact_of, is_asked_for, named, wanted
 from headrace.serving.target import identity as _identity
 from headrace.settings import Settings
 

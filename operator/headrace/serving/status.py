@@ -19,18 +19,12 @@ from headrace.labels import MODEL_SERVICE_UID, REVISION
 from headrace.rollout.route import HTTP_PORT, route_path
 from headrace.serving.observed import Observed
 from headrace.serving.runtimes import model_path
+from headrace.serving.target import named
 
 NOT_ANSWERED = (
     "no Gateway has reported on the HTTPRoute (condition Accepted); check that the Gateway in spec.route.parentRefs "
     "exists and has a controller"
 )
-
-
-def named(revision: Revision) -> str:
-    """A revision as a message names it."""
-    if revision.model and revision.model.version:
-        return f"version {revision.model.version} of model {revision.model.name}"
-    return f"revision {revision.revision} ({revision.uri})"
 
 
 def pods_serving(stable: Revision) -> str:

@@ -99,6 +99,13 @@ def identity(revision: Revision) -> str:
     return (revision.digest or revision.uri or "")[:_MAX_WORD]
 
 
+def named(revision: Revision) -> str:
+    """A revision as a message names it."""
+    if revision.model and revision.model.version:
+        return f"version {revision.model.version} of model {revision.model.name}"
+    return f"revision {revision.revision} ({revision.uri})"
+
+
 def called(revision: Revision) -> str:
     """Its version, else its name."""
     return revision.model.version if revision.model and revision.model.version else revision.revision
@@ -129,17 +136,19 @@ def _refusal(
     service: ModelService, status: ModelServiceStatus, registry: Registry, revision: Revision
 ) -> Refusal | None:
     entry = _rejected(status, revision)
-    hint = f"to try it again: kubectl annotate msvc {service.metadata.name} {RETRY_ANNOTATION}={called(revision)}"
+    owner = service.metadata
+    annotate = f"kubectl -n {owner.namespace} annotate modelservice {owner.name}"
+    hint = f"to try it again: {annotate} {RETRY_ANNOTATION}={called(revision)}"
     if entry is not None:
         if not _is_rejected(status, revision):
             return None
-        message = f"{called(revision)} was rolled back before ({entry.reason}): {entry.message}"
+        message = f"{named(revision)} was rolled back before ({entry.reason}): {entry.message}"
         return Refusal(entry.reason, f"{message}; {hint}")
     # The stable revision's own bytes are good; a tag on them speaks of an earlier try.
     is_stables = status.stable is not None and identity(status.stable) == identity(revision)
     reason = registry.rolled_back.get(artifact_of(revision))
     if reason is None or is_stables:
         return None
-    message = f"{called(revision)} was rolled back before ({reason}), says its tag headrace.rollout in the registry"
+    message = f"{named(revision)} was rolled back before ({reason}), as the tag headrace.rollout in the registry says"
     elsewhere = "" if status.stable is not None else "; or let the alias point at another version"
     return Refusal(reason, f"{message}; {hint}{elsewhere}")

@@ -153,7 +153,7 @@ def test_what_is_refused_is_said_with_the_command_that_asks_for_it(status, known
 
     assert refusal is not None
     assert refusal.reason == "AnalysisFailed"
-    assert f"kubectl annotate msvc text {RETRY_ANNOTATION}=8" in refusal.message
+    assert f"kubectl -n team-a annotate modelservice text {RETRY_ANNOTATION}=8" in refusal.message
     assert said in refusal.message
 
 
