@@ -7,26 +7,16 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# The end-to-end tests take longest and mostly wait: two workers share their cluster (tests/e2e/sharing.py), each with
-# about half of the time.
-_SECOND_HALF = frozenset(
-    f"tests/e2e/test_{name}.py"
-    for name in ("failures", "local", "mlflow_ui", "own_image", "podtext", "resume", "tensorflow_serving")
-)
-
 
 class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
-    """Halves of the end-to-end tests; of the others each file has its own fixtures."""
+    """The end-to-end tests share one cluster and so one worker; of the others each file has its own fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        if not file.startswith("tests/e2e/"):
-            return file
-        return "e2e, second half" if file in _SECOND_HALF else "e2e, first half"
+        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Files come as the command line has them, not by their number of tests: what takes longest first.
+    # Files come as the command line has them, what takes longest first, and not by their number of tests.
     config.option.loadscopereorder = False
 
 

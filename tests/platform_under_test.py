@@ -214,8 +214,8 @@ def kill_in(pod: Object, what: str) -> None:
     raise AssertionError(f"no process {what} in pod {pod['metadata']['name']}")
 
 
-def install(cluster: Instance) -> None:
-    """Build the images and install the chart with the values of a trial."""
+def install(cluster: Instance) -> Platform:
+    """Build the images, install the chart with the values of a trial, and open loopback ports to its Services."""
     cluster.build_project(IMAGES)
     already_there = ("-n", SYSTEM, "get", "deployments", "-l", "app.kubernetes.io/instance=headrace", "-o", "name")
     old = cluster.kubectl(*already_there).split()
@@ -224,10 +224,6 @@ def install(cluster: Instance) -> None:
         cluster.kubectl("-n", SYSTEM, "rollout", "restart", *old)
         for name in old:
             cluster.kubectl("-n", SYSTEM, "rollout", "status", name, "--timeout=180s")
-
-
-def connect(cluster: Instance) -> Platform:
-    """The chart that is installed, by loopback ports to its Services."""
 
     def url(service: str, port: int) -> str:
         return f"http://127.0.0.1:{cluster.forward(service, port, namespace=SYSTEM)}"

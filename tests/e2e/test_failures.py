@@ -411,7 +411,6 @@ def test_a_job_that_something_more_important_takes_the_place_of_starts_again_and
     assert waiting["state"] == "Queued", waiting
 
 
-@pytest.mark.disturbs
 def test_a_job_whose_node_does_not_answer_any_more_starts_again_and_counts_nothing(tenant):
     node = tenant.platform.cluster.name
     impatient = {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 1}}}

@@ -18,8 +18,6 @@ import pytest
 
 from platform_under_test import SYSTEM, Object, Platform, Tenant, ask, candidate, condition, is_served
 
-pytestmark = pytest.mark.disturbs
-
 # Pauses after each batch, so that it trains for longer than an outage lasts.
 SCRIPT = """
 import sys, time, numpy as np, keras

@@ -9,8 +9,6 @@ import pytest
 
 from platform_under_test import SYSTEM, Object, Platform, Tenant, candidate, helm, upgrade
 
-pytestmark = pytest.mark.disturbs
-
 SCRIPT = """
 import time, numpy as np, keras
 x = np.zeros((64, 4), "float32")
