@@ -186,6 +186,15 @@ def ask(url: str, body: Object | None = None, *, login: str = "") -> tuple[int, 
     return status, found
 
 
+def first_answer(url: str, body: Object, seconds: float = 15) -> Object:
+    """The first good answer: a service that has just got its route is not known to the gateway yet."""
+    deadline = time.monotonic() + seconds
+    while (said := ask(url, body))[0] != 200:
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
+    return said[1]
+
+
 def prediction_of(tenant: Tenant, job: str) -> list[float]:
     """What the job's script printed after PREDICTION: Keras' own answer."""
     pod = tenant.kubectl("get", "pods", "-l", f"headrace.dev/trainingjob={job}", "-o", "name").split()[0]
