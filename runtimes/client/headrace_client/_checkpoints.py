@@ -5,7 +5,6 @@ A folder counts when it has its final name, so that one that is half written is 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,64 +12,73 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import SupportsIndex
 
 from headrace_client import _state
-from headrace_client._wire import now, send
+from headrace_client._wire import count, now, send, variable
 
-_POSITION = "headrace.json"
-_kept = time.monotonic()  # when the last one was
-_newest = 0  # its step
+# The launcher's own files in a checkpoint.
+_RESERVED = ("manifest.json", "unsent-metrics.jsonl")
+
+_kept_at = time.monotonic()
+_newest: int | None = None
 
 
 def last_checkpoint() -> Path | None:
     """The folder of the newest complete checkpoint of an earlier attempt, to be read; None where there is none."""
-    folder = os.environ.get("HEADRACE_RESUME_DIR")
+    folder = variable("HEADRACE_RESUME_DIR")
     return Path(folder) if folder else None
 
 
 def last_step() -> int:
     """The step that `last_checkpoint` was made at; 0 where there is none."""
-    folder = last_checkpoint()
-    return 0 if folder is None else int(json.loads((folder / _POSITION).read_text())["step"])
+    return int(variable("HEADRACE_RESUME_STEP") or 0)
 
 
 def checkpoint_is_due() -> bool:
     """Whether spec.checkpoint.interval has passed since the last one, or since the start."""
-    interval = os.environ.get("HEADRACE_CHECKPOINT_INTERVAL")
-    return interval is not None and time.monotonic() - _kept >= float(interval)
+    interval = variable("HEADRACE_CHECKPOINT_INTERVAL")
+    return interval is not None and time.monotonic() - _kept_at >= float(interval)
 
 
 @contextmanager
-def checkpoint(*, step: int, epoch: int | None = None) -> Iterator[Path]:
+def checkpoint(*, step: SupportsIndex, epoch: SupportsIndex | None = None) -> Iterator[Path]:
     """An empty folder for the block to fill: `with checkpoint(step=100) as folder: ...`. It is complete when the block
     ends without an error, and is then kept. `step` has to grow from one to the next, also over attempts; `epoch`
-    counts from 1.
+    counts from 1. Where no checkpoints are kept the folder is a temporary one.
 
-    Raises ValueError where it does not. Where no checkpoints are kept the folder is a temporary one.
+    Raises ValueError where a step does not grow, and for the names of files that Headrace has in a checkpoint itself.
     """
-    root = os.environ.get("HEADRACE_CHECKPOINT_DIR")
-    if not root:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-        return
-    newest = max(_newest, last_step())
-    if step <= newest:
-        raise ValueError(f"a checkpoint of step {step} after one of step {newest}: steps have to grow")
-    target = Path(root) / f"ckpt-{step:08d}"
-    unfinished = Path(root) / f".unfinished-{step}-{os.getpid()}"
-    unfinished.mkdir(parents=True)
+    at = count("step", step, 0)
+    of_epoch = _state.epoch if epoch is None else count("epoch", epoch, 1)
+    _must_grow(at)
+    root = variable("HEADRACE_CHECKPOINT_DIR")
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
     try:
         yield unfinished
-        (unfinished / _POSITION).write_text(json.dumps({"step": step}))
-        unfinished.rename(target)
-    except BaseException:
+        _check_names(unfinished)
+        if root is not None:
+            target = Path(root) / f"ckpt-{at:08d}"
+            os.chmod(unfinished, 0o755)
+            unfinished.rename(target)
+            send("checkpoint", dir=str(target), fit=0, epoch=of_epoch - 1, step=at, time=now())
+    finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    _remember(step)
-    of_epoch = (_state.epoch if epoch is None else epoch) - 1
-    send("checkpoint", dir=str(target), fit=0, epoch=of_epoch, step=step, time=now())
+    _remember(at)
+
+
+def _must_grow(step: int) -> None:
+    before = _newest if _newest is not None else last_step() if last_checkpoint() is not None else None
+    if before is not None and step <= before:
+        raise ValueError(f"a checkpoint of step {step} after one of step {before}: steps have to grow")
+
+
+def _check_names(folder: Path) -> None:
+    for name in _RESERVED:
+        if (folder / name).exists():
+            raise ValueError(f"{name} is a file of Headrace's in a checkpoint: call it otherwise, or use a subfolder")
 
 
 def _remember(step: int) -> None:
-    global _kept, _newest
-    _kept, _newest = time.monotonic(), step
+    global _kept_at, _newest
+    _kept_at, _newest = time.monotonic(), step

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
-from headrace_client._wire import send
+from headrace_client._wire import send, variable
 
 # Where each format lies in a model's folder.
 FORMATS = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow"}
@@ -16,8 +17,8 @@ _exported: list[str] = []
 
 def export(path: str | os.PathLike[str], *, format: str) -> None:
     """Hands a model over: `path` is an ONNX file (format "ONNX") or the folder of a SavedModel ("TensorFlow"). What was
-    handed over before in the same format is replaced. It becomes a version when the script ends well, where
-    spec.output asks for that format.
+    handed over before in the same format is replaced. Weights outside of an ONNX file go along where they are in
+    NAME.data beside it. It becomes a version when the script ends well, where spec.output asks for that format.
 
     Raises ValueError for another format, and FileNotFoundError where there is no such file or folder.
     """
@@ -28,23 +29,30 @@ def export(path: str | os.PathLike[str], *, format: str) -> None:
     if not is_right:
         wanted = "an ONNX file" if format == "ONNX" else "the folder of a SavedModel, with saved_model.pb in it"
         raise FileNotFoundError(f"{source} is not {wanted}")
-    root = os.environ.get("HEADRACE_EXPORT_DIR")
-    if not root:
+    root = variable("HEADRACE_EXPORT_DIR")
+    if root is None:
         return
-    target = Path(root) / FORMATS[format]
-    _copy(source, target)
+    _copy(source, Path(root), format)
     if format not in _exported:
         _exported.append(format)
     send("exported", dir=root, formats=_exported)
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_file():
-        shutil.copyfile(source, target)
-        data = source.with_name(source.name + ".data")  # ONNX keeps weights of more than 2 GB beside the file
-        if data.is_file():
-            shutil.copyfile(data, target.with_name(data.name))
-    else:
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target)
+def _copy(source: Path, root: Path, format: str) -> None:
+    """Beside what is there, which it replaces when it is whole."""
+    fresh = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root.parent))
+    try:
+        made = fresh / FORMATS[format]
+        made.parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, made)
+        else:
+            shutil.copyfile(source, made)
+            data = source.with_name(source.name + ".data")  # ONNX keeps weights of more than 2 GB beside the file
+            if data.is_file():
+                shutil.copyfile(data, made.with_name(data.name))
+        folder = Path(FORMATS[format]).parts[0]
+        shutil.rmtree(root / folder, ignore_errors=True)
+        (fresh / folder).rename(root / folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

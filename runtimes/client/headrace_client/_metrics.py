@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsIndex
 
 from headrace_client import _state
-from headrace_client._wire import now, number, send
+from headrace_client._wire import count, now, number, send
+
+_MAX_METRICS = 100  # in a message
 
 
-def log(metrics: Mapping[str, Any], *, step: int | None = None, epoch: int | None = None) -> None:
+def log(metrics: Mapping[str, Any], *, step: SupportsIndex | None = None, epoch: SupportsIndex | None = None) -> None:
     """Values of metrics after `step` steps: in the run, in `kubectl get`, and what gates are judged by (the last value
     of each name counts). Without a step: one more than the last. `epoch` counts from 1.
 
     Raises TypeError or ValueError for a value that is no number, a step below 0 and an epoch below 1.
     """
-    values = {str(name): number(value) for name, value in metrics.items()}
-    _send_step("step", _state.step + 1 if step is None else step, epoch, values)
+    values = [(str(name), number(value)) for name, value in metrics.items()]
+    at = _state.step + 1 if step is None else count("step", step, 0)
+    for start in range(0, len(values), _MAX_METRICS):
+        _send_step("step", at, epoch, dict(values[start : start + _MAX_METRICS]))
 
 
-def progress(*, step: int, steps: int | None = None, epoch: int | None = None, epochs: int | None = None) -> None:
+def progress(
+    *,
+    step: SupportsIndex,
+    steps: SupportsIndex | None = None,
+    epoch: SupportsIndex | None = None,
+    epochs: SupportsIndex | None = None,
+) -> None:
     """How far training is: `step` of `steps` over the whole training, in `epoch` (from 1) of `epochs`.
 
-    Raises ValueError for counts that cannot be.
+    Raises TypeError or ValueError for counts that cannot be.
     """
-    total = (steps, epochs)
-    if steps is not None and total != _state.total:
-        _state.total = total
-        of_epochs = epochs or 1
-        send("fit", fit=0, epochs=of_epochs, stepsPerEpoch=max(1, -(-steps // of_epochs)))
-    _send_step("progress", step, epoch, {})
+    at = count("step", step, 0)
+    of = None if steps is None else count("steps", steps, 1)
+    of_epochs = None if epochs is None else count("epochs", epochs, 1)
+    if of is not None and (of, of_epochs) != _state.total:
+        _state.total = (of, of_epochs)
+        send("fit", fit=0, epochs=of_epochs or 1, stepsPerEpoch=None, steps=of)
+    _send_step("progress", at, epoch, {})
 
 
-def _send_step(kind: str, step: int, epoch: int | None, metrics: Mapping[str, Any]) -> None:
-    if step < 0:
-        raise ValueError(f"step {step}: steps are counted from 0")
-    if epoch is not None and epoch < 1:
-        raise ValueError(f"epoch {epoch}: epochs are counted from 1")
+def _send_step(kind: str, step: int, epoch: SupportsIndex | None, metrics: Mapping[str, Any]) -> None:
+    if epoch is not None:
+        _state.epoch = count("epoch", epoch, 1)
     _state.step = step
-    _state.epoch = _state.epoch if epoch is None else epoch
     send(kind, fit=0, epoch=_state.epoch - 1, step=step, time=now(), metrics=dict(metrics))

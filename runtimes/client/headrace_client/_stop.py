@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -17,7 +18,7 @@ def should_stop() -> bool:
     checkpoint and to end; the exit code does not matter.
 
     Until it is asked for the first time, in the main thread, SIGTERM ends the script as it does any program. A handler
-    of the script's own is left alone; the answer is then always no.
+    of the script's own is left alone; the answer is then always no. Processes that the script forks end by SIGTERM.
     """
     global _listens
     is_main = threading.current_thread() is threading.main_thread()
@@ -25,8 +26,14 @@ def should_stop() -> bool:
         _listens = True
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_signal)
+            os.register_at_fork(after_in_child=_give_back)
     return _requested.is_set()
 
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
     _requested.set()
+
+
+def _give_back() -> None:
+    if signal.getsignal(signal.SIGTERM) == _on_signal:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -8,43 +8,82 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import operator
 import os
 import time
-from typing import Any
+from typing import Any, SupportsIndex
 
 MAX_LINE = 64 * 1024
+_LOCK_SECONDS = 5.0
 
 
 def in_job() -> bool:
-    """Whether this process runs in a pod of Headrace's."""
+    """Whether this process runs in a pod of Headrace's, in a job of `framework: Script`."""
     return bool(os.environ.get("HEADRACE_MESSAGES"))
+
+
+def variable(name: str) -> str | None:
+    """What the launcher has set for the script; None outside of a pod."""
+    return (os.environ.get(name) or None) if in_job() else None
 
 
 def send(kind: str, **fields: Any) -> None:
     """Nothing happens where nobody listens. Raises ValueError for a message that is too long."""
-    path = os.environ.get("HEADRACE_MESSAGES")
-    if not path:
+    path = variable("HEADRACE_MESSAGES")
+    if path is None:
         return
     line = json.dumps({"type": kind, **fields}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
     if len(line) >= MAX_LINE:
-        raise ValueError(f"a message of {len(line)} bytes; at most {MAX_LINE} fit: log fewer metrics at once")
+        raise ValueError(f"a message of {len(line)} bytes: less than {MAX_LINE} are read")
     try:
         pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:  # the launcher has ended, or is not there yet
+    except OSError:  # the launcher has ended
         return
-    with os.fdopen(pipe, "wb", buffering=0) as file:
+    try:
         os.set_blocking(pipe, True)
-        fcntl.flock(pipe, fcntl.LOCK_EX)  # lines of several processes do not mix
+        _lock(pipe)
         while line:
-            line = line[file.write(line) or 0 :]
+            line = line[os.write(pipe, line) :]
+    except BrokenPipeError:
+        return
+    finally:
+        # Not by closing alone: a process that was forked meanwhile has the same lock.
+        fcntl.flock(pipe, fcntl.LOCK_UN)
+        os.close(pipe)
+
+
+def _lock(pipe: int) -> None:
+    """Lines of several processes do not mix. One that was stopped while it wrote is not waited for for ever."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(pipe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
 
 
 def number(value: Any) -> float | str:
-    """A metric's value as JSON can hold it: NaN and infinities by name. Raises TypeError for what is no number."""
-    found = float(value)
+    """A metric's value as JSON can hold it: NaN and infinities by name. Raises TypeError or ValueError for what is no
+    number.
+    """
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf if value > 0 else -math.inf
     if math.isfinite(found):
         return found
     return "NaN" if math.isnan(found) else "Infinity" if found > 0 else "-Infinity"
+
+
+def count(name: str, value: SupportsIndex, least: int) -> int:
+    """A step or an epoch, of whatever whole type. Raises TypeError for what is not whole, ValueError for too few."""
+    found = operator.index(value)
+    if found < least:
+        raise ValueError(f"{name} {found}: it is counted from {least}")
+    return found
 
 
 def now() -> int:

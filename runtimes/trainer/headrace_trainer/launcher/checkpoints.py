@@ -233,7 +233,7 @@ class Uploader:
             self._store.prune(patience)
         except GivenUp:
             log(f"{upload.checkpoint.folder.name} is given up for a newer one")
-        except Failed as error:
+        except (Failed, OSError) as error:  # OSError: a file that the script has changed or taken away meanwhile
             log(f"{upload.checkpoint.folder.name} could not be kept: {error}")
 
 

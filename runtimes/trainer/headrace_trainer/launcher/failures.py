@@ -152,13 +152,14 @@ def judge(end: ChildEnd) -> Failure | None:
     if end.exception is not None and end.exit_code != 0:
         return _raised(end.exception)
     if end.exit_code < 0:
-        name = signal.Signals(-end.exit_code).name
+        known = -end.exit_code in {number.value for number in signal.Signals}
+        name = signal.Signals(-end.exit_code).name if known else f"signal {-end.exit_code}"
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script's process ended by {name}",
             "A native library crashed: the last lines of the log (kubectl logs POD -c trainer) may say which.",
         )
-    if end.exit_code == 1 and (raised := _last_words(end.log_tail)) is not None:
+    if end.exit_code == 1 and not end.must_train and (raised := _last_words(end.log_tail)) is not None:
         return replace(_raised(raised), time=None)
     if end.exit_code > 0:
         return Failure(
@@ -230,11 +231,14 @@ _MODULE = re.compile(r"No module named '([^']+)'")
 
 
 def _last_words(log_tail: str) -> ScriptException | None:
-    """The exception that the log ends with, or None."""
-    _, found, traceback = log_tail.rpartition(_TRACEBACK)
-    words = (traceback.splitlines() or [""])[-1]
+    """The exception whose traceback the log ends with; None where something else was printed after one. Of a long
+    traceback the tail may have the end only.
+    """
+    traceback = log_tail.rpartition(_TRACEBACK)[2]
+    *frames, words = [line for line in traceback.splitlines() if line.strip()] or [""]
     match = _LAST_WORDS.match(words)
-    if not found or match is None:
+    is_traceback = any(line.startswith('  File "') for line in frames)
+    if match is None or not is_traceback or any(not line.startswith(" ") for line in frames):
         return None
     module = _MODULE.search(words)
     return ScriptException(0, match[1], match[2] or "", module[1] if module else None, traceback)

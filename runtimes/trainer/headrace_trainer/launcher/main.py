@@ -210,6 +210,8 @@ class Launcher:
             )
         except OSError as error:
             raise Failed(cannot_be_run(command[0], error)) from error
+        if self._framework.has_pipe:  # an adapter says when training begins
+            self._report.state = State.TRAINING
         try:
             self._watch(child)
         finally:
@@ -266,7 +268,11 @@ class Launcher:
             return
         script = self._script
         export = model.judge_export(
-            self._config.formats, script.exported, script.export_problems, self._framework.how_to_hand_over
+            self._config.formats,
+            script.exported,
+            script.export_problems,
+            self._framework.how_to_hand_over,
+            self._settings.paths.export,
         )
         if self._config.formats and not export.made:
             raise Failed(export_failed(export.problems))
@@ -468,6 +474,9 @@ class Launcher:
             self._tracker.log(metrics)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.folder.parent != self._settings.paths.checkpoints:  # it is deleted when it is kept
+            log(f"the checkpoint {checkpoint.folder} is not in {self._settings.paths.checkpoints} and is left out")
+            return
         if self._uploader is not None:
             if self._tracker is not None:
                 self._tracker.leave_unsent(checkpoint.folder)

@@ -30,6 +30,7 @@ class Fit:
     fit: int
     epochs: int
     steps_per_epoch: int | None
+    steps: int | None = None  # of all epochs, where that is no multiple
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,12 @@ def _step(data: dict[str, Any], *, is_logged: bool) -> Step:
 
 
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
-    "fit": lambda d: Fit(_integer(d, "fit"), _integer(d, "epochs"), _optional_integer(d, "stepsPerEpoch")),
+    "fit": lambda d: Fit(
+        _integer(d, "fit"),
+        _integer(d, "epochs"),
+        _optional_integer(d, "stepsPerEpoch"),
+        _optional_integer(d, "steps"),
+    ),
     "step": lambda d: _step(d, is_logged=True),
     "progress": lambda d: _step(d, is_logged=False),
     "epoch": lambda d: Epoch(

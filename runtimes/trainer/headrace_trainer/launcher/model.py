@@ -12,6 +12,7 @@ from headrace_trainer.launcher.messages import Exported
 from headrace_trainer.launcher.s3 import Patience, Place, Store
 
 FOLDERS = {"ONNX": "onnx", "TensorFlow": "tensorflow"}
+_FILES = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow/saved_model.pb"}  # that each cannot be without
 _MAX_NOTE = 600
 _MAX_TAG = 1000
 
@@ -45,12 +46,14 @@ class Export:
 
 
 def judge_export(
-    wanted: tuple[str, ...], exported: Exported | None, problems: Mapping[str, str], when_missing: str
+    wanted: tuple[str, ...], exported: Exported | None, problems: Mapping[str, str], when_missing: str, folder: Path
 ) -> Export:
-    """From what the script's process has said (`problems` by format), which may be too little or too much; of a format
-    that it has said nothing of, `when_missing` is said.
+    """From what the script's process has said (`problems` by format), which may be too little or too much: what is not
+    in the export's `folder` was not exported. Of a format that nothing was said of, `when_missing` is said.
     """
-    claimed = exported.formats if exported is not None else ()
+    is_ours = exported is not None and exported.folder == folder
+    claimed = exported.formats if exported is not None and is_ours else ()
+    claimed = tuple(name for name in claimed if name in _FILES and (folder / _FILES[name]).is_file())
     made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
     failed = {name: problems.get(name, when_missing) for name in wanted if name not in made}
     return Export(made, failed, exported.remark if exported is not None else "")

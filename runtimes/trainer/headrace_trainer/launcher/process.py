@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -35,9 +36,6 @@ class ChildExited:
     exit_code: int
 
 
-# The last line of a pipe with a name: nobody is left who writes to it.
-_END = b"\n"
-
 Post = Callable[[ChildMessage | ChildExited], None]
 
 
@@ -49,7 +47,7 @@ class Child:
         process: subprocess.Popen[bytes],
         tail: LogTail,
         readers: Sequence[threading.Thread],
-        named_pipe: Path | None,
+        named_pipe: _NamedPipe | None,
     ) -> None:
         self._process = process
         self._tail = tail
@@ -66,9 +64,7 @@ class Child:
         Raises OSError where the command cannot be run.
         """
         receive, send = os.pipe()
-        if named_pipe is not None:
-            named_pipe.unlink(missing_ok=True)
-            os.mkfifo(named_pipe, 0o600)
+        named = None if named_pipe is None else _NamedPipe(named_pipe)
         try:
             process = subprocess.Popen(
                 command,
@@ -93,14 +89,12 @@ class Child:
             threading.Thread(target=_pass_on, args=("stderr", process.stderr, sys.stderr.buffer, tail), daemon=True),
             threading.Thread(target=_read_messages, args=(receive, post), daemon=True),
         ]
-        if named_pipe is not None:
-            # Opened for writing too: so it does not end whenever one that writes has gone.
-            descriptor = os.open(named_pipe, os.O_RDWR)
-            readers.append(threading.Thread(target=_read_messages, args=(descriptor, post), daemon=True))
+        if named is not None:
+            readers.append(threading.Thread(target=named.read, args=(post,), daemon=True))
         for reader in readers:
             reader.start()
         threading.Thread(target=_reap, args=(process, post), name="reaper", daemon=True).start()
-        return Child(process, tail, readers, named_pipe)
+        return Child(process, tail, readers, named)
 
     @property
     def log_tail(self) -> str:
@@ -116,8 +110,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):  # nothing was left
             os.killpg(self._process.pid, signal.SIGKILL)
         if self._named_pipe is not None:
-            with self._named_pipe.open("wb", buffering=0) as pipe:
-                pipe.write(_END)
+            self._named_pipe.end()
         for reader in self._readers:
             reader.join(timeout)
 
@@ -147,9 +140,34 @@ def _pass_on(name: str, source: BinaryIO, sink: BinaryIO, tail: LogTail) -> None
             sink.flush()
 
 
-def _read_messages(descriptor: int, post: Post) -> None:
+class _NamedPipe:
+    """A pipe in the file system, for whatever the script starts. It has no end of its own, since those who write to it
+    come and go: its last line is one that nobody else knows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        os.mkfifo(path, 0o600)
+        # For reading and writing: it neither waits for a writer nor ends with one.
+        self._descriptor = os.open(path, os.O_RDWR)
+        self._end = secrets.token_hex(16).encode()
+
+    def read(self, post: Post) -> None:
+        _read_messages(os.dup(self._descriptor), post, self._end)
+
+    def end(self) -> None:
+        """Nobody is left who writes to it."""
+        os.write(self._descriptor, b"\n" + self._end + b"\n")
+
+
+def _read_messages(descriptor: int, post: Post, end: bytes | None = None) -> None:
     with os.fdopen(descriptor, "rb") as pipe:
-        while (line := pipe.readline(MAX_LINE)) not in (b"", _END):
+        while line := pipe.readline(MAX_LINE):
+            text = line.strip()
+            if text == end:
+                return
+            if not text:
+                continue
             try:
                 post(ChildMessage(parse_message(line)))
             except BadMessage as error:

@@ -77,17 +77,20 @@ class Progress:
     epochs: int | None = None
     step: int | None = None
     steps_per_epoch: int | None = None
+    all_steps: int | None = None
     rate: StepRate = field(default_factory=StepRate)
 
     def begin(self, message: Fit) -> None:
         """A fit begins."""
         self.fit, self.epochs, self.steps_per_epoch = message.fit, message.epochs, message.steps_per_epoch
+        self.all_steps = message.steps
         self.epoch, self.step, self.rate = 1, 0, StepRate()
 
     def advance(self, message: Step | Epoch) -> None:
         """A step or an epoch ended."""
         if message.fit != self.fit:  # a loop of the user's own
             self.fit, self.epochs, self.steps_per_epoch, self.rate = message.fit, None, None, StepRate()
+            self.all_steps = None
         self.epoch, self.step = message.epoch + 1, message.step
         self.rate.add(message.step, message.time)
         if isinstance(message, Epoch) and self.steps_per_epoch is None and self.epochs is not None:
@@ -96,6 +99,8 @@ class Progress:
     @property
     def steps(self) -> int | None:
         """The fit's total, where it is known."""
+        if self.all_steps is not None:
+            return self.all_steps
         return None if self.epochs is None or not self.steps_per_epoch else self.epochs * self.steps_per_epoch
 
     def as_json(self) -> dict[str, Any]:

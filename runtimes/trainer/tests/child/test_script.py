@@ -145,7 +145,7 @@ def test_a_custom_loop_counts_as_training_and_no_frame_of_ours_is_in_a_traceback
     assert child.wait() == 1
     assert child.of_type("trained") == [{"type": "trained", "kind": "custom", "steps": 5}]
     assert "a fault of the script" in child.stderr
-    assert "headrace" not in child.stderr
+    assert "headrace_trainer" not in child.stderr  # the checkout may lie in a folder called headrace
 
 
 def test_train_on_batch_needs_no_targets(start_child, write_script):

@@ -15,6 +15,7 @@ from trainer_support import TRAINER, wait_until
 
 CLIENT = TRAINER.parent / "client"
 SCRIPT = {"framework": "Script"}
+RAISED = ("UserCode", "ScriptRaised")
 
 
 @pytest.fixture
@@ -151,12 +152,19 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(run, s3, outside):
 @pytest.mark.parametrize(
     ("script", "failure", "words"),
     [
+        ("def f(n):\n    f(n - 1) if n else g()\ndef g():\n    raise OSError('deep')\nf(30)", RAISED, "OSError: deep"),
+        ("import os; os.kill(os.getpid(), 40)", ("UserCode", "ScriptExited"), "signal 40"),
+        (
+            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\nprint('Done')\nexit(1)",
+            ("UserCode", "ScriptExited"),
+            "exit code 1",
+        ),
         ("import xgboost_of_nobody", ("Config", "PackageMissing"), "xgboost_of_nobody"),
-        ("raise ValueError('a bad\u2013value')", ("UserCode", "ScriptRaised"), "ValueError: a bad\u2013value"),
+        ("raise ValueError('a bad\u2013value')", RAISED, "ValueError: a bad\u2013value"),
         ("import sys; sys.exit(3)", ("UserCode", "ScriptExited"), "exit code 3"),
         ("import sys; sys.exit(1)", ("UserCode", "ScriptExited"), "exit code 1"),
     ],
-    ids=["package", "exception", "exit-3", "exit-1"],
+    ids=["deep", "signal", "handled", "package", "exception", "exit-3", "exit-1"],
 )
 def test_a_script_that_fails_says_why(run, script, failure, words):
     launched = run(script)
@@ -176,7 +184,7 @@ def test_a_file_that_is_no_program_is_told(run):
 def test_what_is_no_message_is_left_out_and_hurts_nobody(run):
     script = """
         import os, headrace_client as headrace
-        for line in (b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n"):
+        for line in (b"\\n", b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n"):
             fd = os.open(os.environ["HEADRACE_MESSAGES"], os.O_WRONLY)
             while line:
                 line = line[os.write(fd, line):]
@@ -186,6 +194,130 @@ def test_what_is_no_message_is_left_out_and_hurts_nobody(run):
     launched = run(script)
     assert launched.wait() == 0, launched.log
     assert launched.record["metrics"] == {"loss": 1}
+
+
+def test_a_line_without_an_end_and_a_pipe_that_is_gone_hold_up_nothing(run):
+    script = """
+        import os, headrace_client as headrace
+        headrace.log({"loss": 1})
+        with open(os.environ["HEADRACE_MESSAGES"], "w") as pipe:
+            pipe.write("no end")
+        os.unlink(os.environ["HEADRACE_MESSAGES"])
+        headrace.log({"loss": 2})
+        """
+    launched = run(script)
+    assert launched.wait(20) == 0, launched.log
+    assert launched.record["metrics"] == {"loss": 1}
+
+
+def test_whole_numbers_of_other_libraries_are_steps_and_metrics(run):
+    script = """
+        import numpy as np, headrace_client as headrace
+        headrace.log({"loss": np.float32(0.5), "right": np.bool_(True)}, step=np.int64(3), epoch=np.int32(2))
+        headrace.progress(step=np.int64(3), steps=np.int64(7), epoch=2, epochs=3)
+        """
+    launched = run(script)
+    assert launched.wait() == 0, launched.log
+    record = launched.record
+    assert record["metrics"] == {"loss": 0.5, "right": 1}
+    assert (record["progress"]["step"], record["progress"]["steps"], record["progress"]["percent"]) == (3, 7, 42.9)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("log({'loss': None})", "TypeError"),
+        ("log({'loss': 1}, step=1.5)", "TypeError"),
+        ("log({'loss': 1}, epoch=0)", "ValueError"),
+        ("progress(step=1, steps=0)", "ValueError"),
+        ("export('nowhere.onnx', format='ONNX')", "FileNotFoundError"),
+        ("export('train.py', format='Pickle')", "ValueError"),
+    ],
+)
+def test_what_cannot_be_meant_raises_in_the_script(run, call, error):
+    launched = run(f"import headrace_client\nheadrace_client.{call}")
+    launched.wait()
+    assert (launched.record["class"], launched.record["reason"]) == RAISED
+    assert launched.record["message"].startswith(error)
+
+
+def test_none_of_many_metrics_is_lost(run, mlflow, outside):
+    script = "import headrace_client\nheadrace_client.log({f'm{n}': n for n in range(450)})"
+    launched = run(script, config={**outside[1], "output": None})
+    assert launched.wait() == 0, launched.log
+    run_of = mlflow.call("GET", f"runs/get?run_id={launched.record['run']['id']}")["run"]
+    assert {entry["key"] for entry in run_of["data"]["metrics"]} == {f"m{number}" for number in range(450)}
+
+
+def test_a_process_that_the_script_forks_ends_by_sigterm(run):
+    script = """
+        import os, signal, time, headrace_client as headrace
+        headrace.should_stop()
+        pid = os.fork()
+        if not pid:
+            while True:
+                time.sleep(0.1)
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGTERM)
+        print("ended by", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    launched = run(script)
+    assert launched.wait(30) == 0, launched.log
+    assert "ended by -15" in launched.log
+
+
+def test_a_model_that_is_only_claimed_is_none(run, outside):
+    script = """
+        import os
+        with open(os.environ["HEADRACE_MESSAGES"], "w") as pipe:
+            pipe.write('{"type":"exported","dir":"/nowhere","formats":["ONNX"]}\\n')
+            pipe.write('{"type":"exported","dir":"' + os.environ["HEADRACE_EXPORT_DIR"] + '","formats":["ONNX"]}\\n')
+        """
+    launched = run(script, config=outside[1])
+    assert launched.wait() == 2, launched.log
+    assert launched.record["reason"] == "BadConfig"
+
+
+def test_a_checkpoint_s_files_do_not_take_the_names_of_the_launcher_s(run, outside):
+    script = """
+        import headrace_client as headrace
+        try:
+            with headrace.checkpoint(step=0) as folder:
+                (folder / "manifest.json").write_text("{}")
+        except ValueError as error:
+            print("refused:", error)
+        with headrace.checkpoint(step=1) as folder:
+            (folder / "weights").write_text("w")
+        try:
+            with headrace.checkpoint(step=1) as folder:
+                pass
+        except ValueError as error:
+            print("refused:", error)
+        """
+    launched = run(script, config={**outside[1], "output": None})
+    assert launched.wait() == 0, launched.log
+    assert "refused: manifest.json is a file of Headrace's" in launched.log
+    assert "refused: a checkpoint of step 1 after one of step 1" in launched.log
+    assert launched.record["checkpoint"]["step"] == 1
+
+
+def test_a_checkpoint_that_changes_while_it_is_kept_costs_only_itself(run, outside):
+    script = """
+        import os, shutil, time, headrace_client as headrace
+        for step in range(1, 6):
+            with headrace.checkpoint(step=step) as folder:
+                for number in range(50):
+                    (folder / f"{number}").write_bytes(os.urandom(100_000))
+            shutil.rmtree(os.path.join(os.environ["HEADRACE_CHECKPOINT_DIR"], f"ckpt-{step:08d}"), ignore_errors=True)
+        with open(os.environ["HEADRACE_MESSAGES"], "w") as pipe:
+            pipe.write('{"type":"checkpoint","dir":"/tmp/ckpt-00000009","fit":0,"epoch":0,"step":9,"time":1}\\n')
+        time.sleep(1)
+        headrace.log({"loss": 1})
+        """
+    launched = run(script, config={**outside[1], "output": None})
+    assert launched.wait() == 0, launched.log
+    assert launched.record["metrics"] == {"loss": 1}
+    assert "/tmp/ckpt-00000009 is not in" in launched.log
 
 
 def test_messages_of_many_processes_do_not_mix(run):
