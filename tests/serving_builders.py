@@ -12,6 +12,19 @@ UID = "6f1c0000-0000-0000-0000-000000000002"
 ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}], "hostnames": ["text.example.com"]}
 
 
+def gateway_answer(route: dict[str, Any], *, refuses: bool = False) -> dict[str, Any]:
+    """What a controller of Gateways writes to the status of an HTTPRoute, of its newest generation."""
+    meta = route["metadata"]
+    common = {"observedGeneration": meta["generation"], "lastTransitionTime": meta["creationTimestamp"]}
+    references = ("False", "BackendNotFound") if refuses else ("True", "ResolvedRefs")
+    conditions = [
+        {"type": kind, "status": value, "reason": reason, "message": f"{kind} is {value}"} | common
+        for kind, value, reason in (("Accepted", "True", "Accepted"), ("ResolvedRefs", *references))
+    ]
+    parent = {"controllerName": "example.com/gateway", "parentRef": ROUTE["parentRefs"][0]}
+    return {"parents": [parent | {"conditions": conditions}]}
+
+
 def model_service(
     status: dict[str, Any] | None = None, annotations: dict[str, str] | None = None, **spec: Any
 ) -> ModelService:

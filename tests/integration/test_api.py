@@ -36,6 +36,7 @@ TRAINING_JOB: dict[str, Any] = {
     "spec": {
         "source": {"configMap": {"name": "text-generator"}},
         "image": "",
+        "framework": "Keras",
         "entrypoint": "train.py",
         "parameters": {"epochs": 10, "learning_rate": 0.001, "shuffle": True, "seed": "010"},
         "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}],
@@ -425,6 +426,7 @@ class TestCreating:
 # Field: another good value for it.
 CHANGES: dict[str, Any] = {
     "spec.source": {"configMap": {"name": "other"}},
+    "spec.framework": "Script",
     "spec.image": "other:1",
     "spec.entrypoint": "other.py",
     "spec.datasets": [{"name": "corpus", "uri": "s3://team-a/other.txt"}],

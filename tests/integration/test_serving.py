@@ -35,13 +35,13 @@ from headrace.kube.resources import (
 from headrace.serving.reconcile import ServingReconciler
 from headrace.serving.target import RETRY_ANNOTATION
 from headrace_local import binaries
+from serving_builders import ROUTE, gateway_answer
 from training_builders import SETTINGS
 
 IMAGES = replace(
     SETTINGS, tracking=None, storage=None, loader_image="headrace/loader:1", onnxruntime_image="headrace/o:1"
 )
 KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)
-ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}], "hostnames": ["text.example.com"]}
 PASSES = 60
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 WAIT_SECONDS = 60.0
@@ -119,17 +119,10 @@ class Bench:
 
     async def gateway(self) -> None:
         """What a controller of Gateways answers: it has taken up the newest generation of each route."""
-        references = ("False", "BackendNotFound") if self.gateway_refuses else ("True", "ResolvedRefs")
         for route in await self.client.list(HTTPROUTES, self.namespace):
-            meta = route["metadata"]
-            common = {"observedGeneration": meta["generation"], "lastTransitionTime": meta["creationTimestamp"]}
-            conditions = [
-                {"type": kind, "status": value, "reason": reason, "message": f"{kind} is {value}"} | common
-                for kind, value, reason in (("Accepted", "True", "Accepted"), ("ResolvedRefs", *references))
-            ]
-            parent = {"controllerName": "example.com/gateway", "parentRef": ROUTE["parentRefs"][0]}
-            status = {"parents": [parent | {"conditions": conditions}]}
-            await self.client.merge_patch(HTTPROUTES, self.namespace, meta["name"], {"status": status}, "status")
+            status = gateway_answer(route, refuses=self.gateway_refuses)
+            name = route["metadata"]["name"]
+            await self.client.merge_patch(HTTPROUTES, self.namespace, name, {"status": status}, "status")
 
     def _ready(self) -> Status:
         since = (self.now - timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -45,6 +45,7 @@ from headrace.tracking.records import DIGEST_TAG, PROMOTION_TAG_PREFIX, ROLLOUT_
 from headrace.training.reconcile import TrainingReconciler
 from headrace_local import binaries
 from headrace_local.controlplane import ControlPlane
+from serving_builders import gateway_answer
 from training_builders import SETTINGS, stamp
 
 from .conftest import ADMIN
@@ -291,7 +292,7 @@ class Serving(Way):
     resource = MODELSERVICES
 
     async def play(self) -> None:
-        """Each Deployment gets its pod, which is ready; the pods of those that are gone go."""
+        """Each Deployment gets its pod, which is ready; the pods of those that are gone go. The route is accepted."""
         wanted = {found["metadata"]["name"]: found for found in await self.kube.list(DEPLOYMENTS, self.namespace)}
         pods = {found["metadata"]["name"]: found for found in await self.kube.list(PODS, self.namespace)}
         for name in pods.keys() - wanted.keys():
@@ -299,6 +300,9 @@ class Serving(Way):
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": stamp(self.now)}
         for name in wanted.keys() - pods.keys():
             await self.make_pod(wanted[name], name, {"phase": "Running", "conditions": [ready]})
+        for route in await self.kube.list(HTTPROUTES, self.namespace):
+            status = {"status": gateway_answer(route)}
+            await self.kube.merge_patch(HTTPROUTES, self.namespace, route["metadata"]["name"], status, "status")
 
 
 def serves(version: str) -> Callable[[Status], bool]:
