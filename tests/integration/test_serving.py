@@ -17,6 +17,7 @@ import pytest
 
 from faults import FaultyClient, Killed
 from headrace.kube.client import KubeClient
+from headrace.kube.errors import KubeError
 from headrace.kube.keys import Key
 from headrace.kube.resources import (
     CONTROLLERREVISIONS,
@@ -92,6 +93,20 @@ class Bench:
         }
         service = {"metadata": {"name": name, "namespace": self.namespace}, "spec": asked | spec}
         return await self.client.create(MODELSERVICES, service)
+
+    async def until_it_holds_for_pods(self) -> None:
+        """A quota is a moment old before the API server refuses pods for it."""
+        spec = {"containers": [{"name": "probe", "image": "none"}]}
+        probe = {"metadata": {"name": "probe", "namespace": self.namespace}, "spec": spec}
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                try:
+                    made = await self.client.create(PODS, probe)
+                    await self.client.delete(PODS, self.namespace, "probe", uid=made["metadata"]["uid"])
+                except KubeError as error:
+                    if "exceeded quota" in str(error):
+                        return
+                await asyncio.sleep(0.2)
 
     # -- what the cluster does -----------------------------------------------------------------------------------------
 
@@ -241,6 +256,7 @@ def test_pods_that_cannot_be_made_are_told_with_their_controllers_words(drive):
     async def scenario(bench: Bench) -> None:
         quota = {"metadata": {"name": "none", "namespace": bench.namespace}, "spec": {"hard": {"pods": "0"}}}
         await bench.client.create(RESOURCE_QUOTAS, quota)
+        await bench.until_it_holds_for_pods()
         await bench.train(1)
         await bench.create()
         operator = bench.operator()
