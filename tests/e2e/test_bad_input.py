@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from headrace_local.errors import LocalClusterError
-from platform_under_test import SYSTEM, Object, Tenant, ask, candidate, condition, is_served, model_service
+from platform_under_test import (
+    SYSTEM,
+    Object,
+    Tenant,
+    ask,
+    candidate,
+    condition,
+    first_answer,
+    is_served,
+    model_service,
+)
 from published import adds, publish
 
 REQUEST = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}]}
@@ -39,19 +49,21 @@ def has(kind: str, value: str, reason: str) -> Callable[[Object], bool]:
     return holds
 
 
+def url_of(tenant: Tenant, path: str, name: str) -> str:
+    """Where the gateway takes requests of the service at this path."""
+    return f"{tenant.platform.gateway}{path}/v2/models/{name}/infer"
+
+
 def answer(tenant: Tenant, path: str, name: str) -> tuple[int, float | None]:
     """The gateway's answer for x = 1: status and y."""
-    status, said = ask(f"{tenant.platform.gateway}{path}/v2/models/{name}/infer", REQUEST)
+    status, said = ask(url_of(tenant, path, name), REQUEST)
     return status, float(said["outputs"][0]["data"][0]) if status == 200 else None
 
 
 def until_it_answers(tenant: Tenant, path: str, name: str) -> tuple[int, float | None]:
-    """Its first good answer: a service that has just got its route is not known to the gateway yet."""
-    deadline = time.monotonic() + 15
-    while (said := answer(tenant, path, name))[0] != 200:
-        assert time.monotonic() < deadline, said
-        time.sleep(0.5)
-    return said
+    """Its first good answer."""
+    said = first_answer(url_of(tenant, path, name), REQUEST)
+    return 200, float(said["outputs"][0]["data"][0])
 
 
 def left_of(tenant: Tenant, uid: str) -> list[str]:

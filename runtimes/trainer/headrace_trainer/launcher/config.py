@@ -14,7 +14,6 @@ from headrace_trainer.launcher.failures import Failed, bad_config
 
 PROTOCOL = 1
 FORMATS = ("TensorFlow", "ONNX")
-FRAMEWORKS = ("Keras", "Script")
 _CORRECT_SPEC = "Correct the TrainingJob's spec."
 Scalar = bool | int | float | str
 
@@ -160,7 +159,7 @@ def parse_config(text: str) -> Config:
     job, source = root.object("job"), root.object("source")
     config = Config(
         job=Job(job.text("namespace"), job.text("name"), job.text("uid"), job.integer("attempt", least=1)),
-        framework=_framework(root.text("framework", FRAMEWORKS[0])),
+        framework=root.text("framework", "Keras"),
         workers=_workers(root.optional("workers")),
         source=Path(source.text("path")),
         entrypoint=source.text("entrypoint"),
@@ -177,12 +176,6 @@ def parse_config(text: str) -> Config:
     )
     _check(config)
     return config
-
-
-def _framework(name: str) -> str:
-    if name not in FRAMEWORKS:
-        raise _wrong("HEADRACE_CONFIG.framework", " or ".join(FRAMEWORKS), name)
-    return name
 
 
 def _workers(reader: _Reader | None) -> Workers:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from headrace_trainer.launcher.config import Config, Scalar
-from headrace_trainer.launcher.frameworks import FRAMEWORKS
+from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.prepare import PREVIOUS_STEPS, Ready
@@ -18,7 +18,7 @@ def command(config: Config, child_module: str) -> list[str]:
     """How the script is started: each parameter as --name=value, texts as they are and everything else as JSON."""
     arguments = [f"--{name}={_text(value)}" for name, value in config.parameters.items()]
     script = config.source / config.entrypoint
-    return [*FRAMEWORKS[config.framework].command(child_module, script), *arguments]
+    return [*framework_of(config).command(child_module, script), *arguments]
 
 
 def environment(
@@ -44,7 +44,7 @@ def environment(
         env["HEADRACE_RESUME_STEP"] = str(ready.resume.step)
         if (paths.trace / PREVIOUS_STEPS).exists():
             env["HEADRACE_PREVIOUS_STEPS"] = str(paths.trace / PREVIOUS_STEPS)
-    framework = FRAMEWORKS[config.framework]
+    framework = framework_of(config)
     if config.workers.count > 1:
         env |= framework.rendezvous(config.workers, settings.worker)
     if framework.has_pipe:

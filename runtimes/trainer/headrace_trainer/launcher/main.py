@@ -32,7 +32,7 @@ from headrace_trainer.launcher.failures import (
     judge,
     terminated,
 )
-from headrace_trainer.launcher.frameworks import FRAMEWORKS
+from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import (
     Checkpoint,
@@ -137,7 +137,7 @@ class Launcher:
         self._config = config
         self._settings = settings
         self._child_module = child_module
-        self._framework = FRAMEWORKS[config.framework]
+        self._framework = framework_of(config)
         self._inbox = inbox
         self._log_file = log_file
         self._report = Report(settings.worker)

@@ -11,8 +11,9 @@ from headrace_trainer.launcher import manifest
 from headrace_trainer.launcher.messages import Exported
 from headrace_trainer.launcher.s3 import Patience, Place, Store
 
-FOLDERS = {"ONNX": "onnx", "TensorFlow": "tensorflow"}
-_FILES = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow/saved_model.pb"}  # that each cannot be without
+# The file that each format cannot be without.
+_FILES = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow/saved_model.pb"}
+FOLDERS = {name: path.partition("/")[0] for name, path in _FILES.items()}
 _MAX_NOTE = 600
 _MAX_TAG = 1000
 

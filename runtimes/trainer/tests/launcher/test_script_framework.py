@@ -181,6 +181,13 @@ def test_a_file_that_is_no_program_is_told(run):
     assert "train.r cannot be run" in launched.record["message"]
 
 
+def test_a_framework_that_this_launcher_does_not_know_is_told(launch):
+    launched = launch("", config={"framework": "Torch"})
+    assert launched.wait() == 2
+    assert launched.record["reason"] == "BadConfig"
+    assert "HEADRACE_CONFIG.framework must be Keras or Script; it is 'Torch'" in launched.record["message"]
+
+
 def test_what_is_no_message_is_left_out_and_hurts_nobody(run):
     script = """
         import os, headrace_client as headrace
