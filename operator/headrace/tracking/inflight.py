@@ -31,8 +31,8 @@ class _Call(NamedTuple):
 class InFlight(Generic[K, R]):
     """The calls under way, by key."""
 
-    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self._patience = patience_seconds
+    def __init__(self, patience_seconds: float | None = None) -> None:
+        self._patience = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
         self._calls: dict[K, _Call] = {}
 
     async def result(self, key: K, call: Callable[[], Coroutine[Any, Any, R]], *, about: Hashable = None) -> R:
