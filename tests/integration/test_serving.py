@@ -281,9 +281,7 @@ def test_a_namespace_with_a_quota_on_limits_takes_the_pods(drive):
         await bench.train(1)
         await bench.create(resources={"limits": {"cpu": "500m", "memory": "256Mi"}})
 
-        status = await bench.until(is_stable)
-
-        assert status["columns"]["ready"] == "True"
+        await bench.until(lambda status: is_stable(status) and status["columns"]["ready"] == "True")
 
     drive(scenario)
 

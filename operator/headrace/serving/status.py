@@ -23,7 +23,7 @@ from headrace.serving.target import named
 
 NOT_ANSWERED = (
     "no Gateway has reported on the HTTPRoute (condition Accepted); check that the Gateway in spec.route.parentRefs "
-    "exists and has a controller"
+    "exists (in the service's own namespace, unless parentRefs names another) and has a controller"
 )
 
 
@@ -75,7 +75,7 @@ def _conditions(
     reason, message = status.reason or "Unknown", status.message or ""
     stable = status.stable
     routed, route_reason, route_message = _route_fact(service, status, observed)
-    unrouted = stable is not None and stable.ready_replicas > 0 and routed is False
+    unrouted = stable is not None and stable.ready_replicas > 0 and routed is not True
     serves = stable is not None and stable.ready_replicas > 0 and not unrouted
     under_way = status.phase in (Phase.PENDING, Phase.CANARYING, Phase.PROMOTING, Phase.ROLLING_BACK)
     degraded = status.phase in (Phase.FAILED, Phase.ROLLED_BACK, Phase.ROLLING_BACK) or (
@@ -149,7 +149,7 @@ def _columns(service: ModelService, status: ModelServiceStatus, observed: Observ
     if canary is not None and stable is not None and rollout is not None:
         shown = f"{_version(canary)} {rollout.applied_weight}% {min(rollout.step, rollout.steps)}/{rollout.steps}"
     routed, _, _ = _route_fact(service, status, observed)
-    ready = stable is not None and stable.ready_replicas > 0 and routed is not False
+    ready = stable is not None and stable.ready_replicas > 0 and routed is True
     digest = stable.digest.removeprefix("sha256:")[:12] if stable and stable.digest else "-"
     wanted = (stable.replicas if stable else 0) + (canary.replicas if canary else 0)
     there = (stable.ready_replicas if stable else 0) + (canary.ready_replicas if canary else 0)
