@@ -273,7 +273,7 @@ ENDS = {
 }
 
 DISTURBED = {
-    "script-killed": Case(SLEEP, "Killed", "ChildKilled", 2, 1, act=kill_process("headrace_trainer.child")),
+    "script-killed": Case(SLEEP, "Killed", "ChildKilled", 2, 1, act=kill_process("headrace_trainer.adapters.keras")),
     "launcher-killed": Case(SLEEP, "Killed", "ProcessKilled", 2, 1, act=kill_process("-m\0headrace_trainer\0")),
     "pod-deleted": Case(SLEEP, "Disrupted", "Terminated", 2, 0, act=delete_pod()),
     "pod-deleted-by-force": Case(

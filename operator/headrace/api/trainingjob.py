@@ -234,6 +234,7 @@ class Evaluation(Model):
 class ModelFormat(StrEnum):
     TENSORFLOW = "TensorFlow"
     ONNX = "ONNX"
+    KERAS = "Keras"
 
 
 class Output(Model):
@@ -245,10 +246,11 @@ class Output(Model):
     formats: Annotated[
         tuple[ModelFormat, ...],
         Schema(
-            "Formats that the model is exported in: TensorFlow (SavedModel) and ONNX. One that can be made is enough; "
-            "condition FormatsExported says why another could not.",
+            "Formats that the model is exported in: TensorFlow (SavedModel), ONNX, and Keras (a file to train on with, "
+            "which is never served). One that can be made is enough; condition FormatsExported says why another "
+            "could not.",
             minItems=1,
-            maxItems=2,
+            maxItems=3,
             **SET,
         ),
     ] = (ModelFormat.TENSORFLOW, ModelFormat.ONNX)

@@ -123,6 +123,10 @@ class ModelVersion:
 UID_TAG = "headrace.uid"
 DIGEST_TAG = "headrace.digest"
 NAMESPACE_TAG = "headrace.namespace"
+# Which of the script's models the launcher has exported, why that one, and what was measured on it (JSON).
+MODEL_TAG = "headrace.model"
+MODEL_REASON_TAG = "headrace.model.reason"
+MODEL_METRICS_TAG = "headrace.model.metrics"
 GATE_TAG = "headrace.gate"
 OUTCOME_TAG = "headrace.outcome"
 PROMOTION_TAG_PREFIX = "headrace.promotion."

@@ -8,6 +8,7 @@ within it.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,8 +34,17 @@ from headrace.tracking.errors import (
     VersionMismatch,
 )
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import DIGEST_TAG, GATE_TAG, OUTCOME_TAG, Run
+from headrace.tracking.records import (
+    DIGEST_TAG,
+    GATE_TAG,
+    MODEL_METRICS_TAG,
+    MODEL_REASON_TAG,
+    MODEL_TAG,
+    OUTCOME_TAG,
+    Run,
+)
 from headrace.training.divergence import HINT, divergence
+from headrace.training.record import parse_metric
 from headrace.training.states import Reason
 
 # What to do where the registry holds something that a person has to look at.
@@ -46,6 +56,7 @@ HINTS: dict[str, str] = {
     TrackingForbidden.reason: "MLflow refuses the operator's credentials: correct the Secret that the chart's "
     "mlflow.existingSecret names (otherwise headrace-mlflow), then create a new TrainingJob",
 }
+_MAX_LISTED = 20
 HINT_OTHERWISE = "MLflow refused the registration: its log says more; then create a new TrainingJob"
 
 
@@ -64,9 +75,21 @@ class DigestMismatch(TrackingError):
 
 
 def judge(gates: tuple[EvaluationGate, ...], metrics: Mapping[str, float]) -> Gate:
-    """Every gate against the run's last value of its metric; one never logged, or not finite, fails (pure)."""
+    """Every gate against its metric (`metrics_of_model`); one that is not there, or not finite, fails (pure)."""
     checks = tuple(_check(gate, metrics.get(gate.metric)) for gate in gates)
     return Gate(passed=all(check.passed for check in checks), checks=checks)
+
+
+def metrics_of_model(run: Run) -> dict[str, float]:
+    """The registered model's value of each metric, as far as the launcher has told what was measured on it (null: on
+    other models, or other weights, only), and otherwise the run's last one (pure). Both are claims of user code.
+    """
+    try:
+        told = json.loads(run.tags.get(MODEL_METRICS_TAG, "{}"))
+    except (ValueError, RecursionError):
+        told = {}
+    of_model = {name: parse_metric(value) for name, value in told.items()} if isinstance(told, dict) else {}
+    return {name: value for name, value in {**run.metrics, **of_model}.items() if value is not None}
 
 
 def _check(gate: EvaluationGate, value: float | None) -> GateCheck:
@@ -114,12 +137,12 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     if found is None:
         await ledger.check_run(status.run.id)
     run = verify(found, uri, digest)
-    gate = judge(spec.evaluation.gates, run.metrics) if spec.evaluation else None
+    gate = judge(spec.evaluation.gates, metrics_of_model(run)) if spec.evaluation else None
     diverged = divergence(run.metrics)
     if gate is not None:
-        await ledger.tag_run(run.id, {GATE_TAG: "passed" if gate.passed else f"failed: {_missed(gate)}"})
+        await ledger.tag_run(run.id, {GATE_TAG: "passed" if gate.passed else f"failed: {_missed(gate, run)}"})
     if gate is not None and not gate.passed:
-        return _not_met(status, gate, diverged, now)
+        return _not_met(status, gate, run, diverged, now)
     model = await ledger.ensure_model(metadata.namespace, spec.output.model, tenant_user)
     version = await ledger.register(model.name, run.id, digest, uri, metadata.uid)
     reason, alias = Reason.GATE_PASSED if gate else Reason.REGISTERED, spec.output.alias
@@ -132,7 +155,9 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
             reason, note, alias = error.reason, f"{note}; {error}", None
     registered = status.model.model_copy(update={"version": version.version, "gate": gate, "alias": alias})
     pointed = f", alias {alias} points at it" if alias else ""
-    message = f"registered as version {version.version} of model {model.name}{pointed}{note}"
+    why = run.tags.get(MODEL_REASON_TAG, "")
+    which = f", {run.tags.get(MODEL_TAG)}: {why}" if why else ""
+    message = f"registered as version {version.version} of model {model.name}{pointed}{which}{note}"
     done = status.model_copy(
         update={
             "state": State.SUCCEEDED,
@@ -145,16 +170,14 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     return Verdict(done, Event(EventType.WARNING if note else EventType.NORMAL, "Registered", message))
 
 
-def _not_met(status: TrainingJobStatus, gate: Gate, diverged: str, now: datetime) -> Verdict:
-    message = f"not registered: {_missed(gate)}" + (f"; the training diverged: {diverged}" if diverged else "")
+def _not_met(status: TrainingJobStatus, gate: Gate, run: Run, diverged: str, now: datetime) -> Verdict:
+    message = f"not registered: {_missed(gate, run)}" + (f"; the training diverged: {diverged}" if diverged else "")
     failure = Failure(
         class_=FailureClass.GATE,
         reason=Reason.GATE_FAILED,
         message=message,
         attempt=status.attempt.number if status.attempt else None,
-        hint=HINT
-        if diverged
-        else "train longer or with better data, or change the gates in spec.evaluation, in a new TrainingJob",
+        hint=HINT if diverged else _advice(gate, run),
     )
     assert status.model is not None
     done = status.model_copy(
@@ -170,11 +193,24 @@ def _not_met(status: TrainingJobStatus, gate: Gate, diverged: str, now: datetime
     return Verdict(done, Event(EventType.WARNING, Reason.GATE_FAILED, message))
 
 
-def _missed(gate: Gate) -> str:
-    return "; ".join(_sentence(check) for check in gate.checks if not check.passed)
+def _advice(gate: Gate, run: Run) -> str:
+    if unknown := [check.metric for check in gate.checks if check.value is None and check.metric not in run.metrics]:
+        logged = ", ".join(sorted(run.metrics)[:_MAX_LISTED]) or "none"
+        return f"name a metric that the run has in place of {', '.join(unknown)}, in a new TrainingJob: {logged}"
+    return "train longer or with better data, or change the gates in spec.evaluation, in a new TrainingJob"
 
 
-def _sentence(check: GateCheck) -> str:
+def _missed(gate: Gate, run: Run) -> str:
+    return "; ".join(_sentence(check, run) for check in gate.checks if not check.passed)
+
+
+def _sentence(check: GateCheck, run: Run) -> str:
+    if check.value is None and check.metric in run.metrics:
+        model = run.tags.get(MODEL_TAG) or "the model"
+        return (
+            f"{check.metric} was not measured on {model} with the weights to be registered: evaluate it last, and put "
+            "the gate on eval_…"
+        )
     if check.value is None:
         return f"{check.metric} was never logged"
     bounds = [f"at least {format_decimal(check.min)}"] if check.min is not None else []

@@ -103,6 +103,10 @@ GOES_ON: dict[str, str] = {
     Reason.EXPORTING: "the training has ended; the model is being exported in the formats of spec.output.formats",
     Reason.UPLOADING: "the model is being uploaded to the run's artifacts in S3",
 }
+AMBIGUOUS_HINT = (
+    "name the model in the script, with headrace_client.export(model), or call model.evaluate on it last, and create a "
+    "new TrainingJob"
+)
 # Told by the launcher itself: they hold until it tells something else.
 TOLD_REASONS = frozenset({Reason.TRAINING, *PREPARE_REASONS.values(), *(reason for reason, _ in OUTAGES.values())})
 
@@ -515,6 +519,8 @@ def _ended(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], now: datetime) -
 
 def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datetime) -> _Draft:
     """The end of the last attempt. With an output the intent to register it goes into status; `finish` does it."""
+    if job.spec.output is not None and record.model is None and record.reason == Reason.AMBIGUOUS_MODEL:
+        return _ambiguous(job, pods, record, now)
     if job.spec.output is not None and record.model is None:
         cause = Cause(
             FailureClass.CONFIG,
@@ -523,8 +529,8 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
             now,
             pod=pods[0].name,
             exit_code=0,
-            hint="read the error of the export in the pod's log (kubectl logs POD -c trainer); a subclassed model may "
-            "have to be built (called once) before it can be saved",
+            hint="read the error of the export in the pod's log (kubectl -n NAMESPACE logs POD -c trainer); a "
+            "subclassed model may have to be built (called once) before it can be saved",
         )
         return _failed(job, pods, cause, None, now)
     status = attempts.end_succeeded(take_record(job.status, record), ended_at(pods, now))
@@ -561,6 +567,22 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
         }
     )
     events = (Event(EventType.NORMAL, "Succeeded", message),)
+    return _Draft(Plan(patches=patches, events=events, requeue_after=POLL_ENDING), status)
+
+
+def _ambiguous(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datetime) -> _Draft:
+    """The script has trained several models, and named none: nothing is registered that nobody meant."""
+    message = f"not registered: {record.message}; {AMBIGUOUS_HINT}"
+    status = attempts.end_succeeded(take_record(job.status, record), ended_at(pods, now)).model_copy(
+        update={
+            "state": State.SUCCEEDED,
+            "reason": Reason.AMBIGUOUS_MODEL,
+            "message": message,
+            "completion_time": now,
+        }
+    )
+    patches = release(job.metadata.namespace, pods, now)
+    events = (Event(EventType.WARNING, Reason.AMBIGUOUS_MODEL, message[:1000]),)
     return _Draft(Plan(patches=patches, events=events, requeue_after=POLL_ENDING), status)
 
 

@@ -166,7 +166,7 @@ def parse_metrics(data: Any) -> dict[str, float]:
     """Metrics by name, at most MAX_METRICS of them; NaN and infinities come by name, since JSON has no such numbers."""
     if not isinstance(data, dict):
         return {}
-    numbers = ((name, _metric(value)) for name, value in data.items() if _is_metric_name(name))
+    numbers = ((name, parse_metric(value)) for name, value in data.items() if _is_metric_name(name))
     return dict([(name, value) for name, value in numbers if value is not None][:MAX_METRICS])
 
 
@@ -174,7 +174,8 @@ def _is_metric_name(name: str) -> bool:
     return len(name) <= _MAX_METRIC_NAME and _METRIC_NAME.fullmatch(name) is not None
 
 
-def _metric(value: Any) -> float | None:
+def parse_metric(value: Any) -> float | None:
+    """A number, or NaN and infinities by name; None for what is neither."""
     return _NOT_FINITE.get(value) if isinstance(value, str) else _number(value)
 
 

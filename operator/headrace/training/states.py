@@ -59,6 +59,7 @@ class Reason:
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     TENANT_NOT_FOUND = "TenantNotFound"
     DIGEST_MISMATCH = "DigestMismatch"
+    AMBIGUOUS_MODEL = "AmbiguousModel"
     MODEL_MISSING = "ModelMissing"
     REGISTERED = "Registered"
 

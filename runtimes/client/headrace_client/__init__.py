@@ -9,6 +9,7 @@
         ...
     if headrace.should_stop(): ...                  the pod is being stopped: keep a checkpoint and end
     headrace.export("model.onnx", format="ONNX")    the model that becomes a version
+    headrace.export(model)                          the same in a job of `framework: Keras`, which needs nothing else
 
 Outside of a pod of Headrace's all of this does nothing, so that a script runs on a laptop as it is; checkpoints and
 exports then go nowhere. It uses the standard library alone.

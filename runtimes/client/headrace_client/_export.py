@@ -5,24 +5,44 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from headrace_client._wire import send, variable
+from headrace_client._wire import in_job, send, variable
 
 # Where each format lies in a model's folder.
 FORMATS = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow"}
 
+# In a job of `framework: Keras`: who takes the model there, and its format, in this process.
+take: Callable[[Any, str | None], None] | None = None
+
 _exported: list[str] = []
 
 
-def export(path: str | os.PathLike[str], *, format: str) -> None:
-    """Hands a model over: `path` is an ONNX file (format "ONNX") or the folder of a SavedModel ("TensorFlow"). What was
-    handed over before in the same format is replaced. Weights outside of an ONNX file go along where they are in
-    NAME.data beside it. It becomes a version when the script ends well, where spec.output asks for that format.
+def export(model: Any, *, format: str | None = None) -> None:
+    """Hands over the model that becomes a version when the script ends well.
 
-    Raises ValueError for another format, and FileNotFoundError where there is no such file or folder.
+    In a job of `framework: Keras`, `model` is a Keras model, or the path of a .keras file; spec.output has the formats.
+    Elsewhere it is a path, of an ONNX file (format "ONNX") or of a SavedModel's folder ("TensorFlow"). What was handed
+    over before in the same format is replaced. Weights outside of an ONNX file go along where they are in NAME.data
+    beside it.
+
+    Raises ValueError for another format, TypeError for what is no model, and FileNotFoundError where there is no such
+    file or folder.
     """
-    if format not in FORMATS:
+    if take is not None:
+        take(model, format)
+    elif isinstance(model, str | os.PathLike):
+        _export_file(model, format)
+    elif in_job():
+        raise TypeError(f"a {type(model).__name__} is no path: save the model, and hand its file over with `format`")
+
+
+def _export_file(path: str | os.PathLike[str], format: str | None) -> None:
+    if not in_job() and format is None:  # a Keras script, outside of a pod
+        return
+    if format is None or format not in FORMATS:
         raise ValueError(f"format {format!r}: there are {', '.join(FORMATS)}")
     source = Path(path)
     is_right = source.is_file() if format == "ONNX" else (source / "saved_model.pb").is_file()

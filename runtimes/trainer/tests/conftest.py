@@ -58,7 +58,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         port: int = 0,
         host: str = "127.0.0.1",
         before: tuple[str, ...] = (),
-        child: str = "standin_child",
+        adapter: str = "standin_adapter",
         entrypoint: str = "train.py",
     ) -> Launched:
         """`before` is a command that runs the launcher, such as unshare."""
@@ -91,7 +91,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         }
         with (root / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*before, sys.executable, "-m", "headrace_trainer", "--child", child],
+                [*before, sys.executable, "-m", "headrace_trainer", "--adapter", adapter],
                 env=variables,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 from trainer_support import wait_until
 
-CHILD = "headrace_trainer.child"
+ADAPTER = "headrace_trainer.adapters.keras"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 # A fit of one line each, for scripts that are about MLflow.
 TRAINS = """
@@ -49,7 +49,7 @@ WAYS = {
 
 @pytest.mark.parametrize("script", WAYS.values(), ids=WAYS)
 def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launch, mlflow, config, script):
-    launched = launch(TRAINS + "import mlflow\n" + script, config=config, child=CHILD, env=QUIET)
+    launched = launch(TRAINS + "import mlflow\n" + script, config=config, adapter=ADAPTER, env=QUIET)
     assert launched.wait(300) == 0, launched.log
 
     info, metrics = the_run(mlflow, config)
@@ -60,7 +60,7 @@ def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launc
 
 def test_a_script_that_fails_after_its_own_run_has_ended_leaves_a_failed_run(launch, mlflow, config):
     script = TRAINS + "import mlflow\nwith mlflow.start_run():\n    model.fit(x, y)\nraise RuntimeError('afterwards')\n"
-    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
     assert launched.wait(300) == 1, launched.log
     assert the_run(mlflow, config)[0]["status"] == "FAILED"
 
@@ -74,7 +74,7 @@ def test_a_run_that_a_process_of_the_script_s_ends_is_running_again_while_the_sc
         "wait = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.2))\n"
         "model.fit(x, y, epochs=200, callbacks=[wait])\n"
     )
-    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
     wait_until((launched.work / "ended").exists, 300, "the script's process has ended the run")
     wait_until(lambda: the_run(mlflow, config)[0]["status"] == "RUNNING", 20, "the run is RUNNING again")
     launched.process.send_signal(signal.SIGTERM)
@@ -84,7 +84,7 @@ def test_a_run_that_a_process_of_the_script_s_ends_is_running_again_while_the_sc
 
 def test_a_run_below_the_job_s_is_the_script_s_own(launch, mlflow, config):
     script = TRAINS + "import mlflow\nwith mlflow.start_run(nested=True):\n    mlflow.log_metric('f1', 0.5)\n" + FIT
-    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
     assert launched.wait(300) == 0, launched.log
 
     below, above = mlflow.runs(config["tracking"]["experimentId"])
@@ -103,14 +103,14 @@ def test_figures_and_texts_are_kept_with_the_run(launch, mlflow, s3, config):
             "mlflow.log_figure(figure, 'curve.png')\nmlflow.log_text('fine', 'note.txt')\n"
         )
     )
-    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
     assert launched.wait(300) == 0, launched.log
     uri = the_run(mlflow, config)[0]["artifact_uri"].removeprefix("s3://")
     bucket, _, prefix = uri.partition("/")
     assert {key.removeprefix(f"{prefix}/") for key in s3.keys(bucket, prefix)} == {"curve.png", "note.txt"}
 
 
-SAYS = "from standin_child import *\nprint([name for name in os.environ if name.startswith('MLFLOW')])\n"
+SAYS = "from standin_adapter import *\nprint([name for name in os.environ if name.startswith('MLFLOW')])\n"
 
 
 def test_without_tracking_nothing_is_said_of_mlflow(launch):
@@ -132,7 +132,7 @@ def test_an_mlflow_that_is_away_at_the_start_is_said_once_and_stops_no_script_th
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen("http://127.0.0.1:9", timeout=5)
     away = {"url": "http://127.0.0.1:9", "experiment": "e", "experimentId": "1"}
-    script = "from standin_child import *\nimport mlflow\nmlflow.log_metric('f1', 1)\ntrain(3)\n"
+    script = "from standin_adapter import *\nimport mlflow\nmlflow.log_metric('f1', 1)\ntrain(3)\n"
     launched = launch(script, config={"tracking": away}, env={"HEADRACE_OUTAGE_SECONDS": "1"})
     assert launched.wait() == 4, launched.log
     assert launched.record["progress"]["step"] == 3
@@ -144,7 +144,7 @@ def test_a_script_that_turns_to_a_server_of_its_own_is_left_alone(launch, mlflow
         TRAINS + "import mlflow\nmlflow.set_tracking_uri('sqlite:///own.db')\nwith mlflow.start_run() as run:\n"
         "    mlflow.log_metric('f1', 0.9)\nprint('OWN', mlflow.get_run(run.info.run_id).info.status)\n" + FIT
     )
-    launched = launch(script, config=config, child=CHILD, env=QUIET)
+    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
     assert launched.wait(300) == 0, launched.log
     assert "OWN FINISHED" in launched.log
     assert "f1" not in the_run(mlflow, config)[1]

@@ -4,11 +4,15 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
+import uuid
 from pathlib import Path
 
-from trainer_support import wait_until
+import pytest
+from trainer_support import ACCESS_KEY, SECRET_KEY, wait_until
 
-EXPORTS = Path(__file__).parent / "child" / "scripts" / "exports"
+EXPORTS = Path(__file__).parent / "adapters" / "scripts" / "exports"
 
 SCRIPT = """
 import json, os, sys, time
@@ -28,6 +32,16 @@ class Slow(keras.callbacks.Callback):
 
 model.fit(x, y, batch_size=16, epochs=4, validation_split=0.1, callbacks=[Slow()])
 model.evaluate(x, y)
+print("PREDICTION", json.dumps(model.predict(np.ones((2, 8), "float32")).tolist()))
+"""
+# What anybody does who has a model in MLflow, with nothing of Headrace's.
+LOADS_FROM_MLFLOW = """
+import json, sys
+import mlflow, numpy as np
+
+model = mlflow.pyfunc.load_model(sys.argv[1])
+answer = model.predict({"features": np.ones((2, 8), "float32")})
+print("ANSWER", json.dumps(np.asarray(answer["probabilities"]).tolist()))
 """
 
 
@@ -42,8 +56,8 @@ def test_a_stopped_keras_script_goes_on_exactly_and_delivers_its_model(launch, s
         "parameters": {"epochs": 4},
     }
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    child = "headrace_trainer.child"
-    first = launch(SCRIPT, config=config, child=child, env={**quiet, "SLOW": "0.1"})
+    adapter = "headrace_trainer.adapters.keras"
+    first = launch(SCRIPT, config=config, adapter=adapter, env={**quiet, "SLOW": "0.1"})
     wait_until(lambda: first.progress.get("checkpoint") and first.progress["step"] > 45, 300, "it trains and saves")
     first.process.send_signal(signal.SIGTERM)
     assert first.wait() == 6, first.log
@@ -51,7 +65,7 @@ def test_a_stopped_keras_script_goes_on_exactly_and_delivers_its_model(launch, s
     assert (stopped["outcome"], stopped["reason"]) == ("Interrupted", "Terminated")
     assert stopped["checkpoint"]["step"] >= 45
 
-    second = launch(SCRIPT, config=config, child=child, attempt=2, env=quiet)
+    second = launch(SCRIPT, config=config, adapter=adapter, attempt=2, env=quiet)
     assert second.wait(300) == 0, second.log
     record = second.record
     assert record["outcome"] == "Succeeded"
@@ -67,6 +81,33 @@ def test_a_stopped_keras_script_goes_on_exactly_and_delivers_its_model(launch, s
     prefix = record["model"]["uri"].removeprefix(f"s3://{bucket}/")
     manifest = json.loads(s3.get(bucket, f"{prefix}/manifest.json"))
     assert {"onnx/model.onnx", "signature.json", "tensorflow/saved_model.pb"} <= {f["path"] for f in manifest["files"]}
+    assert loaded_by_mlflow(mlflow, s3, record["model"]["uri"]) == pytest.approx(
+        said(second.log, "PREDICTION"), abs=1e-5
+    )
+
+
+def said(log: str, word: str) -> list[float]:
+    """The numbers after a word, flat."""
+    return [number for row in json.loads(log.split(f"{word} ")[1].splitlines()[0]) for number in row]
+
+
+def loaded_by_mlflow(mlflow, s3, uri: str) -> list[float]:
+    """The answer of the version that is registered from `uri`."""
+    name = f"together-{uuid.uuid4().hex[:6]}"
+    mlflow.call("POST", "registered-models/create", {"name": name})
+    mlflow.call("POST", "model-versions/create", {"name": name, "source": uri})
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": mlflow.url,
+        "MLFLOW_S3_ENDPOINT_URL": s3.endpoint,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
+    command = [sys.executable, "-c", LOADS_FROM_MLFLOW, f"models:/{name}/1"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "mismatch" not in ended.stderr
+    return said(ended.stdout, "ANSWER")
 
 
 LOOP = """
@@ -98,15 +139,15 @@ def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(launc
         "checkpoint": {"uri": f"s3://{bucket}/checkpoints/uid", "intervalSeconds": 300, "keep": 2},
     }
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    child = "headrace_trainer.child"
-    first = launch(LOOP, config=config, child=child, env={**quiet, "SLOW": "4"})
+    adapter = "headrace_trainer.adapters.keras"
+    first = launch(LOOP, config=config, adapter=adapter, env={**quiet, "SLOW": "4"})
     wait_until(lambda: first.progress.get("checkpoint", {}).get("fit") == 2, 300, "the third fit is kept")
     script = int(first.log.split("process ")[1].split()[0])
     first.process.kill()
     os.kill(script, signal.SIGKILL)
     first.wait()
 
-    second = launch(LOOP, config=config, child=child, attempt=2, env=quiet)
+    second = launch(LOOP, config=config, adapter=adapter, attempt=2, env=quiet)
     assert second.wait(300) == 0, second.log
     assert second.record["resume"]["fit"] == 2
     [run] = mlflow.runs(tracking["experimentId"])
@@ -125,7 +166,9 @@ def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_bes
         "output": {"formats": ["TensorFlow", "ONNX"]},
     }
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    launched = launch((EXPORTS / "vae.py").read_text(), config=config, child="headrace_trainer.child", env=quiet)
+    launched = launch(
+        (EXPORTS / "vae.py").read_text(), config=config, adapter="headrace_trainer.adapters.keras", env=quiet
+    )
     assert launched.wait(400) == 0, launched.log
     record = launched.record
     reason = "layer 'sampling' (Sampling) computes StatelessRandomNormalV2, which ONNX does not have"
@@ -138,4 +181,6 @@ def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_bes
     prefix = record["model"]["uri"].removeprefix(f"s3://{bucket}/")
     manifest = s3.get(bucket, f"{prefix}/manifest.json")
     assert record["model"]["digest"] == tags["headrace.digest"] == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-    assert {file["path"].split("/")[0] for file in json.loads(manifest)["files"]} == {"signature.json", "tensorflow"}
+    of_mlflow = {"MLmodel", "requirements.txt", "python_env.yaml"}
+    paths = {file["path"].split("/")[0] for file in json.loads(manifest)["files"]}
+    assert paths == {"signature.json", "tensorflow", *of_mlflow}

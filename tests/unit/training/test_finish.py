@@ -1,5 +1,6 @@
 """What is judged before a version is registered: the gates, and whether the run stands by the launcher's record."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from headrace.api.trainingjob import EvaluationGate
 from headrace.tracking.records import Run
 from headrace.training.divergence import divergence
-from headrace.training.finish import DigestMismatch, judge, verify
+from headrace.training.finish import DigestMismatch, judge, metrics_of_model, verify
 
 DIGEST = "sha256:" + "a" * 64
 RUN = Run("r1", "3", "FINISHED", "s3://team-a/mlflow/x/r1/artifacts", tags={"headrace.digest": DIGEST})
@@ -63,6 +64,31 @@ def test_a_metric_that_was_never_logged_fails_its_gate():
 
     assert not verdict.passed
     assert verdict.checks[0].value is None
+
+
+def run_with(metrics, told):
+    return replace(RUN, metrics=metrics, tags={**RUN.tags, "headrace.model.metrics": told})
+
+
+@pytest.mark.parametrize(
+    ("told", "judged"),
+    [
+        ('{"val_loss":0.2}', {"val_loss": 0.2, "loss": 0.5}),  # the weights of the best epoch, restored
+        ('{"val_loss":null}', {"loss": 0.5}),  # measured on another model
+        ('{"eval_loss":0.1}', {"val_loss": 0.9, "loss": 0.5, "eval_loss": 0.1}),
+        ('{"val_loss":"Infinity"}', {"val_loss": float("inf"), "loss": 0.5}),
+        ("{}", {"val_loss": 0.9, "loss": 0.5}),
+        ("[1]", {"val_loss": 0.9, "loss": 0.5}),
+        ("{", {"val_loss": 0.9, "loss": 0.5}),
+        ('{"val_loss":true}', {"loss": 0.5}),
+    ],
+)
+def test_gates_judge_what_was_measured_on_the_registered_model(told, judged):
+    assert metrics_of_model(run_with({"val_loss": 0.9, "loss": 0.5}, told)) == judged
+
+
+def test_a_run_whose_launcher_told_nothing_of_its_model_is_judged_by_its_last_values():
+    assert metrics_of_model(replace(RUN, metrics={"f1": 0.7})) == {"f1": 0.7}
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8))

@@ -666,6 +666,25 @@ def test_a_job_that_trained_to_the_end_succeeds_with_its_final_metrics():
     assert len(planned.patches) == 2
 
 
+@pytest.mark.parametrize("asks_for_a_model", [True, False])
+def test_of_several_models_that_could_be_meant_none_is_registered(asks_for_a_model):
+    said = "2 models could be meant, and the script names none: 1. gan (trained by fit), 2. critic (trained by fit)"
+    output = {"output": {"model": "text"}, "tracking": {"experiment": "e"}} if asks_for_a_model else {}
+    observed = Observed(
+        (batch_job(conditions=(("Complete", ""),)),), succeeded(reason="AmbiguousModel", message=said), None
+    )
+
+    planned = look(training_job(under_way(), **output), observed)
+
+    reason = "AmbiguousModel" if asks_for_a_model else "Trained"
+    assert (planned.status["state"], planned.status["reason"]) == ("Succeeded", reason)
+    assert "model" not in planned.status
+    if asks_for_a_model:
+        assert said in planned.status["message"]
+        assert "headrace_client.export(model)" in planned.status["message"]
+        assert [(event.type.value, event.reason) for event in planned.events] == [("Warning", "AmbiguousModel")]
+
+
 def test_an_end_with_exit_0_and_no_record_is_no_success():
     observed = Observed((batch_job(conditions=(("Complete", ""),)),), (pod(0, "Succeeded", exit_code=0),), None)
 

@@ -244,6 +244,7 @@ PLANS = {
     ),
     "no output": lambda: trained(),
     "no model": lambda: trained(metrics={"loss": 0.5}),
+    "several models": lambda: trained(reason="AmbiguousModel", message="2 models could be meant: 1. a, 2. b"),
     "a model to register": lambda: trained(model=MODEL),
     "a format was not exported": lambda: trained(model=MODEL, modelNote="no SavedModel"),
     "all formats were exported": lambda: trained(model=MODEL | {"formats": ["TensorFlow", "ONNX"]}),

@@ -13,7 +13,7 @@ from typing import Any
 from headrace_trainer.launcher.failures import Failed, bad_config
 
 PROTOCOL = 1
-FORMATS = ("TensorFlow", "ONNX")
+FORMATS = ("TensorFlow", "ONNX", "Keras")
 _CORRECT_SPEC = "Correct the TrainingJob's spec."
 Scalar = bool | int | float | str
 

@@ -1,9 +1,10 @@
-"""The command and the environment of the script's process: the contract of `headrace_trainer.child` (README)."""
+"""The command and the environment of the script's process: the contract with an adapter (README)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 
 from headrace_trainer.launcher.config import Config, Scalar
@@ -13,12 +14,20 @@ from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.prepare import PREVIOUS_STEPS, Ready
 from headrace_trainer.launcher.settings import Settings
 
+# A ConfigMap's files cannot be executed: for the usual suffixes the interpreter is known.
+_INTERPRETERS = {".py": sys.executable, ".sh": "/bin/sh"}
 
-def command(config: Config, child_module: str) -> list[str]:
-    """How the script is started: each parameter as --name=value, texts as they are and everything else as JSON."""
+
+def command(config: Config, adapter: str | None) -> list[str]:
+    """How the script is started, by its adapter or by itself: each parameter as --name=value, texts as they are and
+    everything else as JSON.
+    """
     arguments = [f"--{name}={_text(value)}" for name, value in config.parameters.items()]
     script = config.source / config.entrypoint
-    return [*framework_of(config).command(child_module, script), *arguments]
+    if adapter is not None:
+        return [sys.executable, "-m", adapter, str(script), *arguments]
+    interpreter = _INTERPRETERS.get(script.suffix)
+    return [str(script), *arguments] if interpreter is None else [interpreter, str(script), *arguments]
 
 
 def environment(
@@ -47,7 +56,7 @@ def environment(
     framework = framework_of(config)
     if config.workers.count > 1:
         env |= framework.rendezvous(config.workers, settings.worker)
-    if framework.has_pipe:
+    if framework.adapter is None:
         env["HEADRACE_MESSAGES"] = str(paths.messages)
     return _for_mlflow(config, settings, run, inherited) | env
 

@@ -81,7 +81,7 @@ RULES: dict[Reason, tuple[FailureClass, int]] = {
 class Failure:
     """One cause: what happened (`message`), and what to do about it (`hint`). `lost_peer` is a worker's index; `time`,
     in milliseconds since 1970, is set where it happened before it was seen: between an exception and the end of its
-    process TensorFlow may take a second.
+    process some frameworks take a second.
     """
 
     reason: Reason
@@ -116,11 +116,19 @@ def bad_config(
 
 
 @dataclass(frozen=True)
+class LostPeer:
+    """A worker that is gone; `index` is None where it is not known which."""
+
+    index: int | None
+
+
+@dataclass(frozen=True)
 class ChildEnd:
     """All that is known of how the script's process ended.
 
     `exit_code` is negative for a signal. `trained_steps` counts what was trained in this attempt or restored from an
-    earlier one.
+    earlier one. `nothing_trained_hint` is empty where a script may do without training. `lost_peer` is what the
+    framework's own words blame.
     """
 
     exit_code: int
@@ -128,7 +136,9 @@ class ChildEnd:
     exception: ScriptException | None = None
     refused: Refused | None = None
     memory_kill: MemoryKill | None = None
-    must_train: bool = True
+    is_followed: bool = True  # by an adapter, which says what the script has raised
+    nothing_trained_hint: str = ""
+    lost_peer: LostPeer | None = None
     log_tail: str = ""
     worker: int = 0
     workers: int = 1
@@ -140,8 +150,8 @@ def judge(end: ChildEnd) -> Failure | None:
         return _out_of_memory(end.memory_kill, end.exit_code)
     if end.refused is not None:
         return bad_config(end.refused.message, end.refused.hint)
-    if end.exit_code != 0 and end.workers > 1 and _blames_a_peer(end):
-        return _peer_lost(end)
+    if end.exit_code != 0 and end.workers > 1 and end.lost_peer is not None:
+        return _peer_lost(end, end.lost_peer)
     if end.exit_code == -signal.SIGKILL:
         return Failure(
             Reason.CHILD_KILLED,
@@ -157,22 +167,23 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script's process ended by {name}",
-            "A native library crashed: the last lines of the log (kubectl logs POD -c trainer) may say which.",
+            "A native library crashed. The end of the log may say which: kubectl -n NAMESPACE logs POD -c trainer.",
         )
-    if end.exit_code == 1 and not end.must_train and (raised := _last_words(end.log_tail)) is not None:
+    if end.exit_code == 1 and not end.is_followed and (raised := _last_words(end.log_tail)) is not None:
         return replace(_raised(raised), time=None)
     if end.exit_code > 0:
         return Failure(
             Reason.SCRIPT_EXITED,
-            f"the script ended with exit code {end.exit_code}",
-            "Read the end of the script's log: kubectl logs POD -c trainer.",
+            f"the script ended with exit code {end.exit_code}{_last_line(end.log_tail)}",
+            _FLAG_HINT
+            if _FLAG_REFUSED in end.log_tail
+            else "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
         )
-    if end.trained_steps == 0 and end.must_train:
+    if end.trained_steps == 0 and end.nothing_trained_hint:
         return Failure(
             Reason.NOTHING_TRAINED,
             "the script ended with exit code 0, but no training step was run",
-            "The entrypoint has to call model.fit, or to apply an optimizer's gradients itself: check that it gets "
-            "there, for example that main() is called.",
+            end.nothing_trained_hint,
         )
     return None
 
@@ -184,6 +195,26 @@ def cannot_be_run(program: str, error: OSError) -> Failure:
         f"{program} cannot be run: {error.strerror}",
         "The entrypoint is a .py or .sh file, or one that may be executed, as in an image of one's own.",
     )
+
+
+# What argparse says of --fast=true where the script has declared a flag.
+_FLAG_REFUSED = "ignored explicit argument"
+_FLAG_HINT = (
+    "A parameter arrives as --NAME=VALUE, also where it is true or false. Declare it with a type, such as "
+    "type=json.loads, and not with action='store_true', which takes no value."
+)
+_MAX_LAST_LINE = 200
+
+
+def _last_line(log_tail: str) -> str:
+    """The script's last words, after a colon."""
+    lines = [line.strip() for line in log_tail.splitlines() if line.strip()]
+    return f": {lines[-1][:_MAX_LAST_LINE]}" if lines else ""
+
+
+def none_handed_over(formats: tuple[str, ...], hint: str) -> Failure:
+    """The script ended well, and has given no model away, which was asked for."""
+    return Failure(Reason.BAD_CONFIG, f"output.formats asks for {', '.join(formats)}, and no model came", hint)
 
 
 def export_failed(problems: list[str]) -> Failure:
@@ -219,7 +250,7 @@ def _raised(raised: ScriptException) -> Failure:
     return Failure(
         Reason.SCRIPT_RAISED,
         text,
-        "Read the traceback in status.failure.logTail, or in the log: kubectl logs POD -c trainer.",
+        "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
         time=raised.time,
     )
 
@@ -244,35 +275,12 @@ def _last_words(log_tail: str) -> ScriptException | None:
     return ScriptException(0, match[1], match[2] or "", module[1] if module else None, traceback)
 
 
-# What TensorFlow's collectives say when the other side is gone; none of these comes from a script's own mistake.
-_PEER_EXCEPTIONS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "InternalError"}
-_PEER_WORDS = re.compile(
-    r"socket closed|connection reset by peer|connection refused|failed to connect to all addresses|collective ops is "
-    r"aborted|coordination (service|agent)|heartbeat timeout|another task died|peer task|unavailable task|"
-    r"barrier.{0,40}(failed|error)|"
-    r"/job:worker/(replica:\d+/)?task:\d+",
-    re.IGNORECASE,
-)
-_TASK = re.compile(r"/job:worker/(?:replica:\d+/)?task:(\d+)")
-
-
-def _blames_a_peer(end: ChildEnd) -> bool:
-    if end.exception is not None:
-        text = f"{end.exception.message}\n{end.exception.traceback}"
-        return end.exception.exception in _PEER_EXCEPTIONS and _PEER_WORDS.search(text) is not None
-    # The coordination service ends the process from native code, with its reason on stderr only.
-    return end.exit_code in (1, -signal.SIGABRT) and _PEER_WORDS.search(end.log_tail) is not None
-
-
-def _peer_lost(end: ChildEnd) -> Failure:
-    text = end.log_tail if end.exception is None else f"{end.exception.message}\n{end.log_tail}"
-    others = [int(task) for task in _TASK.findall(text) if int(task) != end.worker and int(task) < end.workers]
-    peer = others[0] if others and len(set(others)) == 1 else None
-    name = "another worker" if peer is None else f"worker {peer}"
+def _peer_lost(end: ChildEnd, lost: LostPeer) -> Failure:
+    name = "another worker" if lost.index is None else f"worker {lost.index}"
     detail = "" if end.exception is None else f": {end.exception.exception}: {end.exception.message}"
     return Failure(
         Reason.PEER_LOST,
         f"the connection to {name} was lost during the training{detail}",
         f"This is only a consequence: look for the cause in the pod of {name} (kubectl logs, kubectl describe pod).",
-        lost_peer=peer,
+        lost_peer=lost.index,
     )

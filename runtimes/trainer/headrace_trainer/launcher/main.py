@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from headrace_trainer.launcher import environment, model
+from headrace_trainer.launcher import chosen, environment, model
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.config import Config, parse_config
 from headrace_trainer.launcher.failures import (
@@ -30,12 +30,15 @@ from headrace_trainer.launcher.failures import (
     cannot_be_run,
     export_failed,
     judge,
+    none_handed_over,
     terminated,
 )
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import (
+    Ambiguous,
     Checkpoint,
+    Chosen,
     Epoch,
     Evaluate,
     Exported,
@@ -124,6 +127,8 @@ class _Script:
     exception: ScriptException | None = None
     refused: Refused | None = None
     had_ended: bool = False  # before it was told to stop: what remains is to export
+    chosen: Chosen | None = None
+    ambiguous: Ambiguous | None = None
     exported: Exported | None = None
     export_problems: dict[str, str] = field(default_factory=dict)  # by format
 
@@ -132,12 +137,13 @@ class Launcher:
     """One worker's attempt."""
 
     def __init__(
-        self, config: Config, settings: Settings, child_module: str, inbox: Inbox, log_file: TerminationLog
+        self, config: Config, settings: Settings, adapter: str | None, inbox: Inbox, log_file: TerminationLog
     ) -> None:
         self._config = config
         self._settings = settings
-        self._child_module = child_module
         self._framework = framework_of(config)
+        # None of the framework's: the script runs by itself.
+        self._adapter = self._framework.adapter and (adapter or self._framework.adapter)
         self._inbox = inbox
         self._log_file = log_file
         self._report = Report(settings.worker)
@@ -199,18 +205,18 @@ class Launcher:
         if ready.resume is not None:
             self._report.checkpoint = ready.resume
             self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base, ready.resume.after)
-        command = environment.command(self._config, self._child_module)
+        command = environment.command(self._config, self._adapter)
         try:
             child = Child.start(
                 command,
                 environment.environment(self._config, self._settings, ready, self._run, os.environ),
                 self._settings.paths.work,
                 self._inbox.put,
-                self._settings.paths.messages if self._framework.has_pipe else None,
+                self._settings.paths.messages if self._adapter is None else None,
             )
         except OSError as error:
             raise Failed(cannot_be_run(command[0], error)) from error
-        if self._framework.has_pipe:  # an adapter says when training begins
+        if self._adapter is None:  # an adapter says when training begins
             self._report.state = State.TRAINING
         try:
             self._watch(child)
@@ -248,10 +254,11 @@ class Launcher:
         trained = script.steps_seen if script.trained is None else max(script.trained.steps, script.steps_seen)
         if self._resume is not None:
             trained += self._resume.base.steps + self._resume.step
-        return ChildEnd(
+        end = ChildEnd(
             exit_code=script.exit_code,
             trained_steps=trained,
-            must_train=self._framework.must_train,
+            is_followed=self._adapter is not None,
+            nothing_trained_hint=self._framework.nothing_trained_hint,
             exception=script.exception,
             refused=script.refused,
             memory_kill=self._memory.kill(),
@@ -259,6 +266,7 @@ class Launcher:
             worker=self._settings.worker,
             workers=self._config.workers.count,
         )
+        return replace(end, lost_peer=self._framework.lost_peer(end))
 
     def _deliver(self) -> None:
         """The chief's: the model to S3 and the run closed. Raises Failed, or Stopped where the grace does not
@@ -267,13 +275,15 @@ class Launcher:
         if self._settings.worker > 0:
             return
         script = self._script
+        if (ambiguous := script.ambiguous) is not None:
+            self._report.state = State.UPLOADING
+            self._wait_for(lambda: self._keep_candidates(ambiguous), when_stopped=None)
+            return
         export = model.judge_export(
-            self._config.formats,
-            script.exported,
-            script.export_problems,
-            self._framework.how_to_hand_over,
-            self._settings.paths.export,
+            self._config.formats, script.exported, script.export_problems, self._settings.paths.export
         )
+        if self._config.formats and script.exported is None and not script.export_problems:
+            raise Failed(none_handed_over(self._config.formats, self._framework.how_to_hand_over))
         if self._config.formats and not export.made:
             raise Failed(export_failed(export.problems))
         self._report.state = State.UPLOADING
@@ -282,24 +292,47 @@ class Launcher:
     def _upload_and_close(self, export: model.Export) -> None:
         outage, tracker, exported = self._settings.outage, self._tracker, self._script.exported
         if exported is not None and export.made and tracker is not None and self._store is not None:
-            run = tracker.await_run(outage)
-            if not run.artifact_uri.startswith("s3://"):
-                raise Failed(
-                    bad_config(
-                        f"the run's artifacts lie at {run.artifact_uri}: a model can be kept at s3://… only",
-                        "The MLflow server needs --no-serve-artifacts, the experiment an s3:// artifact location.",
-                    )
-                )
-            # A gang that was cut off may still be writing: each attempt has a place of its own.
-            uri = str(Place.parse(run.artifact_uri).below(f"model/attempt-{self._config.job.attempt}"))
+            uri = str(self._artifacts(tracker).below(f"model/attempt-{self._config.job.attempt}"))
             self._report.model = model.upload(exported.folder, export.made, uri, self._store, outage)
             self._report.model_note = export.note
-            tracker.tag({"headrace.digest": self._report.model.digest, **export.tags})
+            about = {} if self._script.chosen is None else chosen.tags(self._script.chosen)
+            tracker.tag({"headrace.digest": self._report.model.digest, **about, **export.tags})
         if tracker is not None:
             try:
                 tracker.close("FINISHED", outage)
             except Failed as error:
                 raise Failed(self._with_place_of_model(error.failure)) from error
+
+    def _artifacts(self, tracker: Tracker) -> Place:
+        """Where the run's artifacts lie. A gang that was cut off may still be writing: each attempt has a place of its
+        own below it. Raises Failed.
+        """
+        run = tracker.await_run(self._settings.outage)
+        if not run.artifact_uri.startswith("s3://"):
+            raise Failed(
+                bad_config(
+                    f"the run's artifacts lie at {run.artifact_uri}: a model can be kept at s3://… only",
+                    "The MLflow server needs --no-serve-artifacts, the experiment an s3:// artifact location.",
+                )
+            )
+        return Place.parse(run.artifact_uri)
+
+    def _keep_candidates(self, ambiguous: Ambiguous) -> None:
+        """None is registered that nobody has named, and none is lost: each candidate is one of the run's artifacts."""
+        outage, tracker, store = self._settings.outage, self._tracker, self._store
+        kept, place = [False] * len(ambiguous.candidates), ""
+        if tracker is not None and store is not None:
+            folder = self._artifacts(tracker).below(f"candidates/attempt-{self._config.job.attempt}")
+            place = str(folder)
+            for index, candidate in enumerate(ambiguous.candidates):
+                if formats := model.formats_of(candidate, self._settings.paths.export):
+                    model.upload(candidate.folder, formats, str(folder.below(str(index + 1))), store, outage)
+                    kept[index] = True
+        self._report.ambiguity = chosen.ambiguity(ambiguous.candidates, kept, ambiguous.more, place)
+        log(f"{chosen.AMBIGUOUS}: {self._report.ambiguity}")
+        if tracker is not None:
+            tracker.tag({chosen.REASON_TAG: self._report.ambiguity})
+            tracker.close("FINISHED", outage)
 
     def _with_place_of_model(self, failure: Failure) -> Failure:
         if self._report.model is None:
@@ -451,6 +484,10 @@ class Launcher:
                 script.trained = message
             case Exporting():
                 report.state = State.EXPORTING
+            case Chosen():
+                script.chosen = chosen.merged(script.chosen, message)
+            case Ambiguous():
+                script.ambiguous = message
             case Exported():
                 script.exported = message
             case ExportFailed():
@@ -516,21 +553,21 @@ class Launcher:
 def main() -> None:
     """Run as the pod's PID 1; does not return."""
     parser = argparse.ArgumentParser(prog="headrace_trainer", description="The launcher of a Headrace training pod.")
-    parser.add_argument("--child", default="headrace_trainer.child", help="the module that runs the script")
+    parser.add_argument("--adapter", help="the module that runs the script in place of the framework's own")
     options = parser.parse_args()
     inbox: Inbox = queue.SimpleQueue()
     # SimpleQueue.put may be called from a signal handler.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: inbox.put(StopRequested()))
     threading.excepthook = lambda args: inbox.put(ThreadDied(args.exc_value or RuntimeError(str(args.exc_type))))
-    code = _run(options.child, inbox)
+    code = _run(options.adapter, inbox)
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads may still wait for the network; there is nothing left to wait for.
     os._exit(code)
 
 
-def _run(child_module: str, inbox: Inbox) -> int:
+def _run(adapter: str | None, inbox: Inbox) -> int:
     log_file = TerminationLog(Settings().paths.termination_log)
     settings = Settings()
     try:
@@ -542,7 +579,7 @@ def _run(child_module: str, inbox: Inbox) -> int:
                 bad_config(f"JOB_COMPLETION_INDEX is {settings.worker}, and there are {config.workers.count} workers")
             )
         _make_scratch(settings)
-        launcher = Launcher(config, settings, child_module, inbox, log_file)
+        launcher = Launcher(config, settings, adapter, inbox, log_file)
     except Failed as error:
         report = Report(settings.worker)
         report.conclude(Outcome.FAILED, error.failure)

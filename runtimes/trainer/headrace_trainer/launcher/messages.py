@@ -17,6 +17,8 @@ from headrace_trainer.json_numbers import from_json
 
 MAX_LINE = 64 * 1024
 MAX_METRICS = 200
+MAX_NAME = 128
+MAX_CANDIDATES = 5
 
 
 class BadMessage(ValueError):
@@ -110,6 +112,36 @@ class Exporting:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The model that is exported: its name, why it is the one (empty where there was no other), and what was measured
+    on the weights that it has. `unmeasured` are the names of what was measured on others only.
+    """
+
+    name: str
+    reason: str
+    metrics: Mapping[str, float]
+    unmeasured: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of several models that could be meant, exported below `folder`."""
+
+    name: str
+    origin: str
+    folder: Path
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """Several models could be meant, these and `more` others; none is chosen."""
+
+    candidates: tuple[Candidate, ...]
+    more: int
+
+
+@dataclass(frozen=True)
 class Exported:
     """The model lies in `folder`, a subfolder a format. `remark` is of all that were exported, or empty."""
 
@@ -164,6 +196,8 @@ Message = (
     | Resume
     | Trained
     | Exporting
+    | Chosen
+    | Ambiguous
     | Exported
     | ExportFailed
     | ScriptException
@@ -221,6 +255,26 @@ def _metrics(data: dict[str, Any]) -> dict[str, float]:
     return dict([(name, number) for name, number in numbers if number is not None][:MAX_METRICS])
 
 
+def _names(data: dict[str, Any], name: str) -> tuple[str, ...]:
+    value = data.get(name)
+    if not isinstance(value, list):
+        raise BadMessage(f"{name} is not a list")
+    return tuple(str(item)[:MAX_NAME] for item in value[:MAX_METRICS])
+
+
+def _ambiguous(data: dict[str, Any]) -> Ambiguous:
+    given = data.get("candidates")
+    if not isinstance(given, list) or not given or not all(isinstance(item, dict) for item in given):
+        raise BadMessage("candidates is not a list of objects")
+    candidates = tuple(
+        Candidate(
+            _text(item, "name")[:MAX_NAME], _text(item, "origin")[:MAX_NAME], Path(_text(item, "dir")), _formats(item)
+        )
+        for item in given[:MAX_CANDIDATES]
+    )
+    return Ambiguous(candidates, _integer(data, "more"))
+
+
 def _exact(data: dict[str, Any]) -> bool | None:
     value = data.get("exact")
     return value if isinstance(value, bool) else None
@@ -260,6 +314,10 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
     ),
     "trained": lambda d: Trained(_text(d, "kind"), _integer(d, "steps")),
     "exporting": lambda d: Exporting(),
+    "model": lambda d: Chosen(
+        _text(d, "name")[:MAX_NAME], _text(d, "reason")[:1000], _metrics(d), _names(d, "unmeasured")
+    ),
+    "ambiguous": _ambiguous,
     "exported": lambda d: Exported(Path(_text(d, "dir")), _formats(d), str(d.get("remark") or "")),
     "exportFailed": lambda d: ExportFailed(_text(d, "format"), str(d.get("message") or "")),
     "exception": lambda d: ScriptException(

@@ -80,7 +80,7 @@ class MetricLog:
         if not message.is_logged:
             return []
         step = self.base.steps + message.step
-        return [Metric(_key(name), value, message.time, step) for name, value in message.metrics.items()]
+        return [Metric(key_of(name), value, message.time, step) for name, value in message.metrics.items()]
 
     def epoch(self, message: Epoch) -> list[Metric]:
         """What an epoch ended with."""
@@ -88,7 +88,7 @@ class MetricLog:
         self._keep(message.metrics)
         step = self.base.epochs + message.epoch + 1
         return [
-            Metric(_key(name if name.startswith("val_") else f"epoch/{name}"), value, message.time, step)
+            Metric(key_of(name if name.startswith("val_") else f"epoch/{name}"), value, message.time, step)
             for name, value in message.metrics.items()
         ]
 
@@ -97,7 +97,7 @@ class MetricLog:
         self._evaluations += 1
         metrics = {f"eval_{name}": value for name, value in message.metrics.items()}
         self._keep(metrics)
-        return [Metric(_key(name), value, time, self._evaluations) for name, value in metrics.items()]
+        return [Metric(key_of(name), value, time, self._evaluations) for name, value in metrics.items()]
 
     def _advance(self, fit: int, steps: int, epochs: int) -> None:
         if fit != self._fit:  # a loop of the user's own announces no fit
@@ -106,10 +106,10 @@ class MetricLog:
         self._done = Base(max(self._done.steps, steps), max(self._done.epochs, epochs))
 
     def _keep(self, metrics: Mapping[str, float]) -> None:
-        self.latest.update({_key(name): value for name, value in metrics.items()})
+        self.latest.update({key_of(name): value for name, value in metrics.items()})
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
     """The name in the run: MLflow refuses a whole batch for one that it does not like.
 
     The same rule as that of a gate's metric (MetricName in the operator's api/scalars.py): a name that a gate may have

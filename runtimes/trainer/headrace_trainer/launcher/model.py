@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_trainer.launcher import manifest
-from headrace_trainer.launcher.messages import Exported
+from headrace_trainer.launcher import manifest, mlmodel
+from headrace_trainer.launcher.messages import Candidate, Exported
 from headrace_trainer.launcher.s3 import Patience, Place, Store
 
 # The file that each format cannot be without.
-_FILES = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow/saved_model.pb"}
+_FILES = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow/saved_model.pb", "Keras": "keras/model.keras"}
 FOLDERS = {name: path.partition("/")[0] for name, path in _FILES.items()}
 _MAX_NOTE = 600
 _MAX_TAG = 1000
@@ -47,17 +47,24 @@ class Export:
 
 
 def judge_export(
-    wanted: tuple[str, ...], exported: Exported | None, problems: Mapping[str, str], when_missing: str, folder: Path
+    wanted: tuple[str, ...], exported: Exported | None, problems: Mapping[str, str], folder: Path
 ) -> Export:
     """From what the script's process has said (`problems` by format), which may be too little or too much: what is not
-    in the export's `folder` was not exported. Of a format that nothing was said of, `when_missing` is said.
+    in the export's `folder` was not exported.
     """
     is_ours = exported is not None and exported.folder == folder
     claimed = exported.formats if exported is not None and is_ours else ()
     claimed = tuple(name for name in claimed if name in _FILES and (folder / _FILES[name]).is_file())
     made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
-    failed = {name: problems.get(name, when_missing) for name in wanted if name not in made}
+    failed = {name: problems.get(name, "it was not exported") for name in wanted if name not in made}
     return Export(made, failed, exported.remark if exported is not None else "")
+
+
+def formats_of(candidate: Candidate, export_folder: Path) -> tuple[str, ...]:
+    """The formats that lie in a candidate's folder, which is beside that of the model that is meant."""
+    if candidate.folder.parent != export_folder.with_name(f"{export_folder.name}-candidates"):
+        return ()
+    return tuple(name for name in candidate.formats if name in _FILES and (candidate.folder / _FILES[name]).is_file())
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ def upload(folder: Path, formats: tuple[str, ...], uri: str, store: Store, outag
     Raises Failed (Storage…).
     """
     place = Place.parse(uri)
+    mlmodel.write(folder, formats)
     others = tuple(f"{FOLDERS[name]}/" for name in FOLDERS if name not in formats)
     files = tuple(file for file in manifest.files_below(folder) if not file.path.startswith(others))
     text = manifest.encode(files, {"formats": {name: FOLDERS[name] for name in formats}})

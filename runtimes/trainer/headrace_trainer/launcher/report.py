@@ -12,6 +12,7 @@ from typing import Any
 
 from headrace_trainer.json_numbers import to_json
 from headrace_trainer.launcher.checkpoints import Stored
+from headrace_trainer.launcher.chosen import AMBIGUOUS
 from headrace_trainer.launcher.config import PROTOCOL
 from headrace_trainer.launcher.failures import Failure, Reason
 from headrace_trainer.launcher.messages import Resume
@@ -54,6 +55,7 @@ class Report:
     resume: tuple[int, Resume] | None = None  # the attempt that the checkpoint is from
     model: Model | None = None
     model_note: str = ""
+    ambiguity: str = ""  # several models could be meant
     tracking: Condition = Condition.OK
     storage_is_buffering: bool = False
 
@@ -95,6 +97,8 @@ class Report:
                 record["hint"] = self.failure.hint
             if self.failure.reason is Reason.PEER_LOST:  # null where it is not known which
                 record["lostPeer"] = self.failure.lost_peer
+        if self.ambiguity:
+            record |= {"reason": AMBIGUOUS, "message": self.ambiguity}
         if self.log_tail and self.outcome is not Outcome.SUCCEEDED:
             record["logTail"] = self.log_tail
         if progress := self.progress.as_json():

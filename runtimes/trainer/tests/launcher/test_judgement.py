@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-TRAINS = "from standin_child import *\ntrain(3)\n"
+TRAINS = "from standin_adapter import *\ntrain(3)\n"
 
 CASES = {
     "success": (TRAINS, 0, None, None, ""),
@@ -111,7 +111,7 @@ def test_what_the_configuration_cannot_have_is_said_before_anything_starts(launc
 def test_parameters_reach_the_script_both_ways(launch):
     script = """
 import json, os, sys
-from standin_child import *
+from standin_adapter import *
 assert sys.argv[1:] == ["--name=a b", "--rate=0.001", "--deep=true", "--epochs=10"], sys.argv
 assert json.loads(os.environ["HEADRACE_PARAMETERS"]) == {"name": "a b", "rate": 0.001, "deep": True, "epochs": 10}
 assert "HEADRACE_CONFIG" not in os.environ
@@ -123,7 +123,7 @@ train(1)
 
 
 def test_the_seed_is_the_job_s_and_the_same_in_each_attempt(launch):
-    script = "import os\nfrom standin_child import *\nprint('seed', os.environ['HEADRACE_SEED'])\ntrain(1)"
+    script = "import os\nfrom standin_adapter import *\nprint('seed', os.environ['HEADRACE_SEED'])\ntrain(1)"
     logs = []
     for attempt in (1, 2):
         launched = launch(script, attempt=attempt)
@@ -168,7 +168,7 @@ EATS = "b = []\nwhile True: b.append(bytearray(2**20))"
 
 
 def test_a_script_killed_for_memory_is_oom_with_limit_and_peak(launch, memory_cgroup):
-    launched = launch(f"from standin_child import *\ntrain(1)\n{EATS}", before=inside(memory_cgroup))
+    launched = launch(f"from standin_adapter import *\ntrain(1)\n{EATS}", before=inside(memory_cgroup))
     assert launched.wait() == 3, launched.log
     assert (launched.record["class"], launched.record["reason"]) == ("OOM", "OutOfMemory")
     assert "the script was killed for memory: limit 160 MiB, peak 160 MiB" in launched.record["message"]
@@ -177,7 +177,7 @@ def test_a_script_killed_for_memory_is_oom_with_limit_and_peak(launch, memory_cg
 def test_a_child_of_the_script_killed_for_memory_is_oom_although_the_script_ends_with_0(launch, memory_cgroup):
     script = f"""
 import subprocess, sys
-from standin_child import *
+from standin_adapter import *
 train(1)
 assert subprocess.run([sys.executable, "-c", {EATS!r}]).returncode == -9
 """
@@ -191,7 +191,7 @@ def test_as_pid_1_orphans_are_reaped_and_the_exit_code_is_the_script_s(launch):
         pytest.skip("no PID namespace can be made here")
     script = """
 import glob, subprocess, time
-from standin_child import *
+from standin_adapter import *
 train(1)
 subprocess.run(["sh", "-c", "for i in 1 2 3; do (sleep 0.1; exit 3) & done"])
 time.sleep(1)
@@ -204,7 +204,7 @@ assert len(states) == 2 and "Z" not in states
 
 
 def test_a_record_is_there_from_the_start_and_outlives_a_sigkill_of_the_launcher(launch):
-    launched = launch("from standin_child import *\ntrain(1000, pause=0.05)")
+    launched = launch("from standin_adapter import *\ntrain(1000, pause=0.05)")
     while not (launched.progress.get("step") or 0) > 5:
         time.sleep(0.1)
     time.sleep(1.2)
@@ -217,7 +217,7 @@ def test_a_record_is_there_from_the_start_and_outlives_a_sigkill_of_the_launcher
 
 def test_a_script_that_cannot_be_followed_is_not_tried_again(launch):
     launched = launch(
-        "import os\nfrom standin_child import *\n"
+        "import os\nfrom standin_adapter import *\n"
         "say('refused', message='the script trains with tf_keras', hint='Train with Keras 3.')\nos._exit(2)"
     )
     assert launched.wait() == 2

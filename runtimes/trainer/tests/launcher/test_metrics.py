@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_trainer.child.messages import in_json
+from headrace_trainer.adapters.messages import in_json
 from headrace_trainer.launcher.messages import Epoch, Evaluate, Fit, Step, parse_message
 from headrace_trainer.launcher.metrics import Base, Metric, MetricLog
 from headrace_trainer.launcher.report import Report

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from trainer_support import TRAINER
@@ -10,6 +11,7 @@ from trainer_support import TRAINER
 from headrace_trainer.launcher import manifest
 from headrace_trainer.launcher.config import Workers
 from headrace_trainer.launcher.failures import ChildEnd, Reason, judge
+from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
 from headrace_trainer.launcher.logtail import LogTail
 from headrace_trainer.launcher.messages import BadMessage, ScriptException, parse_message
@@ -86,7 +88,7 @@ GONE = raised("UnavailableError", "{{function_node ...}} failed: /job:worker/rep
     ],
 )
 def test_the_loss_of_a_peer_is_told_from_the_script_s_own_failure(end, reason, peer):
-    failure = judge(end)
+    failure = judge(replace(end, lost_peer=lost_peer(end)))
     assert failure is not None
     assert (failure.reason, failure.lost_peer) == (reason, peer)
 

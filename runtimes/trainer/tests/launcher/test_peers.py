@@ -18,7 +18,7 @@ def test_a_name_that_never_resolves_is_said(launch):
 def test_each_worker_finds_its_place_in_tf_config(launch):
     script = """
 import json, os
-from standin_child import *
+from standin_adapter import *
 task = json.loads(os.environ["TF_CONFIG"])["task"]
 assert task == {"type": "worker", "index": 1} and os.environ["HEADRACE_WORKER_INDEX"] == "1"
 train(1)
@@ -30,7 +30,7 @@ train(1)
 
 LOSES = """
 import time
-from standin_child import *
+from standin_adapter import *
 class UnavailableError(Exception): pass
 train(1)
 time.sleep(2)
@@ -44,7 +44,7 @@ def run_gang(launch, message, hold):
     env = {"HEADRACE_PEER_HOLD_SECONDS": str(hold)}
     victim = launch(LOSES.format(message=message), config={"workers": GANG}, port=port, env=env)
     culprit = launch(
-        "from standin_child import *\ntrain(1)\nraise ValueError('the cause')",
+        "from standin_adapter import *\ntrain(1)\nraise ValueError('the cause')",
         config={"workers": GANG},
         port=port,
         host="127.0.0.2",

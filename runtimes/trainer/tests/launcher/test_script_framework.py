@@ -94,7 +94,8 @@ def test_an_output_that_was_asked_for_and_not_handed_over_fails_with_what_to_wri
     assert launched.wait() == 2, launched.log
     record = launched.record
     assert (record["class"], record["reason"]) == ("Config", "BadConfig")
-    assert "headrace_client.export(path, format=" in record["message"]
+    assert record["message"] == "output.formats asks for ONNX, and no model came"
+    assert 'headrace_client.export("FILE", format="ONNX")' in record["hint"]
 
 
 RESUMES = """

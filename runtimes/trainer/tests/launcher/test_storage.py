@@ -8,8 +8,9 @@ import time
 import pytest
 from trainer_support import wait_until
 
+OF_MLFLOW = ("MLmodel", "requirements.txt", "python_env.yaml")
 READS = """
-from standin_child import *
+from standin_adapter import *
 print("found", sorted(os.path.relpath(os.path.join(d, f), "{path}") for d, _, fs in os.walk("{path}") for f in fs))
 train(1)
 """
@@ -27,7 +28,7 @@ def test_one_object_is_a_file_at_the_dataset_s_path(launch, s3, tmp_path):
     bucket = s3.bucket()
     s3.put(bucket, "corpus.txt", b"some text")
     launched = launch(
-        "from standin_child import *\ntrain(1)", config=dataset(s3, bucket, "corpus.txt", tmp_path / "data/d")
+        "from standin_adapter import *\ntrain(1)", config=dataset(s3, bucket, "corpus.txt", tmp_path / "data/d")
     )
     assert launched.wait() == 0, launched.log
     assert (tmp_path / "data/d").read_bytes() == b"some text"
@@ -91,7 +92,7 @@ def checkpointing(s3, bucket, keep=2):
 
 SAVES = """
 import os, time
-from standin_child import *
+from standin_adapter import *
 say("fit", fit=0, epochs=1, stepsPerEpoch=100)
 for step in range(1, 5):
     say("step", fit=0, epoch=0, step=step, time=now(), metrics={"loss": 1 / step})
@@ -101,7 +102,7 @@ for step in range(1, 5):
 raise RuntimeError("broken off")
 """
 GOES_ON = """
-from standin_child import *
+from standin_adapter import *
 print("found", open(os.environ["HEADRACE_RESUME_DIR"] + "/state.json").read())
 say("resume", fit=0, epoch=0, step=4, exact=True, message="")
 train(6, start=4)
@@ -166,7 +167,7 @@ def test_an_attempt_that_was_cut_off_touches_nothing_of_a_later_one(launch, s3):
 
 STOPS = """
 import os, signal, time
-from standin_child import *
+from standin_adapter import *
 def stop(*_):
     checkpoint(7, content="at the stop")
     os._exit(75)
@@ -192,7 +193,7 @@ def test_sigterm_ends_in_a_checkpoint_and_says_interrupted(launch, s3):
 def test_a_script_that_ignores_sigterm_is_ended_within_the_grace(launch):
     script = """
 import signal
-from standin_child import *
+from standin_adapter import *
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 train(1000, pause=0.1)
 """
@@ -208,7 +209,7 @@ train(1000, pause=0.1)
 def test_a_script_that_answers_sigterm_with_exit_0_has_not_trained_to_its_end(launch):
     script = """
 import signal, sys
-from standin_child import *
+from standin_adapter import *
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 train(1000, pause=0.1)
 """
@@ -232,7 +233,7 @@ def test_while_the_store_is_away_training_goes_on_and_the_newest_checkpoint_arri
     bucket = s3.bucket()
     script = """
 import os, time
-from standin_child import *
+from standin_adapter import *
 say("fit", fit=0, epochs=1, stepsPerEpoch=10)
 for step in range(1, 400):
     say("step", fit=0, epoch=0, step=step, time=now(), metrics={})
@@ -269,7 +270,7 @@ def delivery(s3, mlflow):
 
 def test_the_model_arrives_with_its_manifest_last_and_its_digest_is_in_record_and_run(launch, s3, mlflow, delivery):
     bucket, tracking, config = delivery
-    launched = launch("from standin_child import *\ntrain(3)\nexport('TensorFlow', 'ONNX')", config=config)
+    launched = launch("from standin_adapter import *\ntrain(3)\nexport('TensorFlow', 'ONNX')", config=config)
     assert launched.wait() == 0, launched.log
     [run] = mlflow.runs(tracking["experimentId"])
     uri = launched.record["model"]["uri"]
@@ -287,7 +288,7 @@ def test_the_model_arrives_with_its_manifest_last_and_its_digest_is_in_record_an
 
 def test_each_attempt_has_a_place_of_its_own_for_its_model(launch, s3, delivery):
     bucket, _, config = delivery
-    script = "from standin_child import *\ntrain(3)\nexport('TensorFlow', 'ONNX')"
+    script = "from standin_adapter import *\ntrain(3)\nexport('TensorFlow', 'ONNX')"
     uris = []
     for attempt in (1, 2):
         launched = launch(script, config=config, attempt=attempt)
@@ -302,7 +303,7 @@ def test_each_attempt_has_a_place_of_its_own_for_its_model(launch, s3, delivery)
 def test_a_format_that_cannot_be_made_does_not_keep_the_other_back_and_its_reason_is_told(launch, s3, mlflow, delivery):
     bucket, tracking, config = delivery
     script = """
-from standin_child import *
+from standin_adapter import *
 train(1)
 export("TensorFlow", "ONNX")
 say("exportFailed", format="ONNX", message="no such operator")
@@ -320,13 +321,69 @@ say("exportFailed", format="ONNX", message="no such operator")
     assert record["model"]["digest"] == tags["headrace.digest"] == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
     # The digest is of the formats that there are.
     assert json.loads(manifest)["formats"] == {"TensorFlow": "tensorflow"}
-    assert [file["path"] for file in json.loads(manifest)["files"]] == ["signature.json", "tensorflow/saved_model.pb"]
+    paths = {file["path"] for file in json.loads(manifest)["files"]}
+    assert paths == {"signature.json", "tensorflow/saved_model.pb", *OF_MLFLOW}
+
+
+def test_the_run_says_which_model_it_is_and_what_was_measured_on_it(launch, mlflow, delivery):
+    _, tracking, config = delivery
+    script = """
+from standin_adapter import *
+train(1)
+said = {"name": "best (sequential_1)", "reason": "the model of the last evaluate; not chosen: model"}
+say("model", **said, metrics={"val_loss": 0.25, "eval_recall@5": "NaN"}, unmeasured=["loss"])
+say("model", **said, metrics={"eval_loss": 0.5}, unmeasured=["loss"])
+export("TensorFlow", "ONNX")
+"""
+    launched = launch(script, config=config)
+    assert launched.wait() == 0, launched.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.model"] == "best (sequential_1)"
+    assert tags["headrace.model.reason"] == "the model of the last evaluate; not chosen: model"
+    told = {"val_loss": 0.25, "eval_recall_5": "NaN", "eval_loss": 0.5, "loss": None}
+    assert json.loads(tags["headrace.model.metrics"]) == told
+
+
+def test_of_several_models_that_could_be_meant_each_is_kept_and_none_is_the_jobs(launch, s3, mlflow, delivery):
+    bucket, tracking, config = delivery
+    script = """
+from standin_adapter import *
+train(1)
+say("exporting")
+candidates = []
+for number, name in enumerate(["generator", "critic", "strange"], start=1):
+    folder = os.environ["HEADRACE_EXPORT_DIR"] + f"-candidates/{number}"
+    os.makedirs(folder + "/onnx")
+    with open(folder + "/onnx/model.onnx", "w") as file:
+        file.write(name)
+    formats = ["ONNX"] if name != "strange" else []
+    candidates.append({"name": name, "origin": "trained by fit", "dir": folder, "formats": formats})
+candidates.append({"name": "elsewhere", "origin": "trained by fit", "dir": "/etc", "formats": ["ONNX"]})
+say("ambiguous", candidates=candidates, more=2)
+"""
+    launched = launch(script, config=config)
+    assert launched.wait() == 0, launched.log
+    record = launched.record
+    assert (record["outcome"], record["reason"], record.get("model")) == ("Succeeded", "AmbiguousModel", None)
+    assert record["message"].startswith("6 models could be meant, and the script names none: 1. generator (trained by")
+    assert "3. strange (trained by fit, could not be exported)" in record["message"]
+    place = record["message"].split("kept at ")[1].removesuffix("/NUMBER")
+    keys = [key for key in s3.keys(bucket) if "/candidates/" in key]
+    root = place.removeprefix(f"s3://{bucket}/")
+    wanted = {"manifest.json", "onnx/model.onnx", "onnx/MLmodel", *OF_MLFLOW}
+    assert set(keys) == {f"{root}/{number}/{name}" for number in (1, 2) for name in wanted}
+    [run] = mlflow.runs(tracking["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert run["info"]["status"] == "FINISHED"
+    assert tags["headrace.model.reason"] == record["message"]
+    assert "headrace.digest" not in tags
 
 
 def test_where_no_format_can_be_made_the_job_fails_with_the_reason_of_each(launch, s3, delivery):
     bucket, _, config = delivery
     script = """
-from standin_child import *
+from standin_adapter import *
 train(1)
 say("exporting")
 say("exportFailed", format="ONNX", message="no such operator")

@@ -18,7 +18,9 @@ def tracking(mlflow):
 
 def test_a_run_has_the_job_s_name_tags_parameters_and_metrics(launch, mlflow, tracking):
     config = {"tracking": tracking, "parameters": {"epochs": 2, "rate": 0.1, "name": "x"}}
-    script = "from standin_child import *\ntrain(6, epochs=2, per_epoch=3)\nsay('evaluate', metrics={'accuracy': 0.75})"
+    script = (
+        "from standin_adapter import *\ntrain(6, epochs=2, per_epoch=3)\nsay('evaluate', metrics={'accuracy': 0.75})"
+    )
     launched = launch(script, config=config)
     assert launched.wait() == 0, launched.log
     [run] = mlflow.runs(tracking["experimentId"])
@@ -48,10 +50,10 @@ def test_a_run_has_the_job_s_name_tags_parameters_and_metrics(launch, mlflow, tr
 
 
 def test_attempts_share_a_run_and_no_step_is_logged_twice(launch, mlflow, tracking):
-    first = launch("from standin_child import *\ntrain(5)\nraise RuntimeError('no')", config={"tracking": tracking})
+    first = launch("from standin_adapter import *\ntrain(5)\nraise RuntimeError('no')", config={"tracking": tracking})
     assert first.wait() == 1
     [failed] = mlflow.runs(tracking["experimentId"])
-    second = launch("from standin_child import *\ntrain(8, start=2)", config={"tracking": tracking}, attempt=2)
+    second = launch("from standin_adapter import *\ntrain(8, start=2)", config={"tracking": tracking}, attempt=2)
     assert second.wait() == 0, second.log
     [run] = mlflow.runs(tracking["experimentId"])
     assert (failed["info"]["status"], run["info"]["status"]) == ("FAILED", "FINISHED")
@@ -63,7 +65,7 @@ def test_an_attempt_that_was_cut_off_and_trains_on_writes_nothing_once_a_later_o
     cut_off = launch(LOGS, config={"tracking": tracking})
     wait_until(lambda: (cut_off.progress.get("step") or 0) > 20, 60, "the script trains")
     follows = launch(
-        "from standin_child import *\ntrain(400, start=10, pause=0.02)", config={"tracking": tracking}, attempt=2
+        "from standin_adapter import *\ntrain(400, start=10, pause=0.02)", config={"tracking": tracking}, attempt=2
     )
     assert follows.wait() == 0, follows.log
     (cut_off.work / "enough").touch()
@@ -78,7 +80,7 @@ def test_an_attempt_that_was_cut_off_and_trains_on_writes_nothing_once_a_later_o
 
 def test_nan_is_nan_in_the_run_and_in_the_record(launch, mlflow, tracking):
     script = """
-from standin_child import *
+from standin_adapter import *
 train(2)
 say("epoch", fit=0, epoch=1, step=4, time=now(), metrics={"loss": "NaN", "val_loss": "Infinity", "prc:auc": 0.5})
 say("evaluate", metrics={"top@5": 0.5, "a//b": 1})
@@ -147,7 +149,7 @@ def test_an_attempt_that_finds_a_later_one_when_mlflow_is_back_delivers_nothing(
 
 def test_a_step_that_was_never_logged_is_logged_although_later_ones_were(launch, mlflow, tracking):
     run_id = made_by_attempt(mlflow, tracking, 1, loss=[1, 2, 6, 7])
-    second = launch("from standin_child import *\ntrain(9)", config={"tracking": tracking}, attempt=2)
+    second = launch("from standin_adapter import *\ntrain(9)", config={"tracking": tracking}, attempt=2)
     assert second.wait() == 0, second.log
 
     history = mlflow.history(run_id, "loss")
@@ -156,7 +158,7 @@ def test_a_step_that_was_never_logged_is_logged_although_later_ones_were(launch,
 
 
 def test_an_interrupted_run_stays_running(launch, mlflow, tracking):
-    launched = launch("from standin_child import *\ntrain(1000, pause=0.1)", config={"tracking": tracking})
+    launched = launch("from standin_adapter import *\ntrain(1000, pause=0.1)", config={"tracking": tracking})
     wait_until(lambda: (launched.progress.get("step") or 0) > 3, 40, "the script trains")
     launched.process.send_signal(signal.SIGTERM)
     assert launched.wait() == 6, launched.log
@@ -167,7 +169,7 @@ def test_an_interrupted_run_stays_running(launch, mlflow, tracking):
 
 def test_values_that_json_does_not_have_arrive_and_hold_nothing_up(launch, mlflow, tracking):
     script = """
-from standin_child import *
+from standin_adapter import *
 say("step", fit=0, epoch=0, step=1, time=now(), metrics={"loss": float("nan"), "norm": float("inf")})
 train(2)
 """
@@ -189,7 +191,7 @@ def test_a_server_that_refuses_fails_before_training(launch, mlflow):
 def test_a_server_that_stays_away_fails_in_the_end_only(launch):
     away = {"url": "http://127.0.0.1:9", "experiment": "e", "experimentId": "1"}
     launched = launch(
-        "from standin_child import *\ntrain(3)", config={"tracking": away}, env={"HEADRACE_OUTAGE_SECONDS": "2"}
+        "from standin_adapter import *\ntrain(3)", config={"tracking": away}, env={"HEADRACE_OUTAGE_SECONDS": "2"}
     )
     assert launched.wait() == 4, launched.log
     assert (launched.record["class"], launched.record["reason"]) == ("Tracking", "TrackingUnavailable")
@@ -198,7 +200,7 @@ def test_a_server_that_stays_away_fails_in_the_end_only(launch):
 
 LOGS = """
 import os, time
-from standin_child import *
+from standin_adapter import *
 step = 0
 while not os.path.exists("enough"):
     step += 1
@@ -292,7 +294,7 @@ def test_a_deleted_run_holds_no_model_up_and_the_end_says_where_that_is(launch, 
     assert trains_nothing.wait() == 4, trains_nothing.log
     assert trains_nothing.record["reason"] == "RunDeleted"
     restore()
-    follows = launch("from standin_child import *\ntrain(3)\nexport('ONNX')", config=config, attempt=3)
+    follows = launch("from standin_adapter import *\ntrain(3)\nexport('ONNX')", config=config, attempt=3)
     assert follows.wait() == 0, follows.log
     [run] = mlflow.runs(tracking["experimentId"])
     assert run["info"]["status"] == "FINISHED"

@@ -12,7 +12,7 @@ from headrace_trainer.launcher.metrics import Metric
 from headrace_trainer.launcher.spool import Spool
 
 TRAINS_PAST_A_CHECKPOINT = """
-from standin_child import *
+from standin_adapter import *
 with open("pid", "w") as file:
     file.write(str(os.getpid()))
 say("fit", fit=0, epochs=4, stepsPerEpoch=10)
@@ -30,7 +30,7 @@ for step in range(1, 36):
 time.sleep(600)
 """
 GOES_ON = """
-from standin_child import *
+from standin_adapter import *
 say("resume", fit=0, epoch=3, step=30, exact=None, message="")
 say("fit", fit=0, epochs=4, stepsPerEpoch=10)
 for step in range(31, 41):

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
 from headrace_trainer.launcher.config import Workers
 from headrace_trainer.launcher.frameworks.kind import Framework
+from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
-
-
-def _command(adapter: str, script: Path) -> Sequence[str]:
-    return [sys.executable, "-m", adapter, str(script)]
 
 
 def _rendezvous(workers: Workers, index: int) -> dict[str, str]:
@@ -21,9 +14,12 @@ def _rendezvous(workers: Workers, index: int) -> dict[str, str]:
 
 KERAS = Framework(
     name="Keras",
-    command=_command,
-    has_pipe=False,
-    must_train=True,
-    how_to_hand_over="it was not exported",
+    adapter="headrace_trainer.adapters.keras",
+    nothing_trained_hint=(
+        "The entrypoint has to call model.fit, or to apply an optimizer's gradients itself: check that it gets there, "
+        "for example that main() is called."
+    ),
+    how_to_hand_over="Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
     rendezvous=_rendezvous,
+    lost_peer=lost_peer,
 )

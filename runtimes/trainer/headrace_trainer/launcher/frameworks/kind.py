@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from headrace_trainer.launcher.config import Workers
-
-Command = Callable[[str, Path], Sequence[str]]
+from headrace_trainer.launcher.failures import ChildEnd, LostPeer
 
 
 @dataclass(frozen=True)
 class Framework:
     """A framework, or the lack of one.
 
-    command      the command line that runs a script, of the adapter's module and the script's path; parameters follow
-    has_pipe     whether the script talks through the pipe with a name (runtimes/client), and not through its adapter
-    must_train   whether a script that ended well and has trained nothing has failed
+    adapter      the module that runs a script and follows it; None: it runs by itself, and talks through the pipe with
+                 a name (runtimes/client)
+    nothing_trained_hint   what its author does where a script that ended well has trained nothing; empty: that is no
+                 failure
     how_to_hand_over   what its author does where an asked-for model did not come
     rendezvous   the environment by which the workers of a gang find one another, of the gang and a worker's index
+    lost_peer    which worker a script's end is blamed on, by the framework's words
     """
 
     name: str
-    command: Command
-    has_pipe: bool
-    must_train: bool
+    adapter: str | None
+    nothing_trained_hint: str
     how_to_hand_over: str
     rendezvous: Callable[[Workers, int], dict[str, str]]
+    lost_peer: Callable[[ChildEnd], LostPeer | None]

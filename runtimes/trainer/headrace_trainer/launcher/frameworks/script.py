@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
 from headrace_trainer.launcher.config import Workers
+from headrace_trainer.launcher.failures import ChildEnd
 from headrace_trainer.launcher.frameworks.kind import Framework
-
-_INTERPRETERS = {".py": sys.executable, ".sh": "/bin/sh"}
-
-
-def _command(adapter: str, script: Path) -> Sequence[str]:
-    """A ConfigMap's files cannot be executed: for the usual suffixes the interpreter is known."""
-    interpreter = _INTERPRETERS.get(script.suffix)
-    return [str(script)] if interpreter is None else [interpreter, str(script)]
 
 
 def _rendezvous(workers: Workers, index: int) -> dict[str, str]:
     return {}
 
 
+def _lost_peer(end: ChildEnd) -> None:
+    return None
+
+
 SCRIPT = Framework(
     name="Script",
-    command=_command,
-    has_pipe=True,
-    must_train=False,
-    how_to_hand_over="the script handed none over: headrace_client.export(path, format=…)",
+    adapter=None,
+    nothing_trained_hint="",
+    how_to_hand_over=(
+        'The script has to hand it over, in a new TrainingJob: headrace_client.export("FILE", format="ONNX"), or '
+        'export("FOLDER", format="TensorFlow").'
+    ),
     rendezvous=_rendezvous,
+    lost_peer=_lost_peer,
 )

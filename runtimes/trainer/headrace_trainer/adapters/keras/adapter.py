@@ -1,0 +1,71 @@
+"""Keras on TensorFlow, as an adapter. TensorFlow is imported when the script has imported Keras, never before: a script
+that does without it pays nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from headrace_trainer.adapters.adapter import Adapter
+from headrace_trainer.adapters.keras import unfollowed
+from headrace_trainer.adapters.refusal import Refusal, refuse
+from headrace_trainer.adapters.script import Ending
+from headrace_trainer.adapters.session import Session
+
+
+def _hooks(session: Session) -> Mapping[str, Callable[[], None]]:
+    return {
+        "keras": lambda: _follow(session),
+        "headrace_client": lambda: _take_named_model(session),
+        "tf_keras": lambda: unfollowed.install_legacy_keras(session),
+    }
+
+
+def _follow(session: Session) -> None:
+    keras = importlib.import_module("keras")
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        unfollowed.install_backend(session, keras, backend)
+        return
+    from headrace_trainer.adapters.keras import hooks
+
+    hooks.install(session)
+
+
+def _take_named_model(session: Session) -> None:
+    """headrace_client.export names the model here."""
+    from headrace_client import _export
+
+    def take(model: object, format_: str | None) -> None:
+        importlib.import_module("keras")  # its import puts the hooks in, which the next one needs whole
+        from headrace_trainer.adapters.keras import models
+
+        models.name_model(session.models, model, format_)
+
+    _export.take = take
+
+
+def _gang(session: Session) -> contextlib.AbstractContextManager[object]:
+    # Keras first: its import puts the hooks in, which need this module whole.
+    importlib.import_module("keras")
+    from headrace_trainer.adapters.keras import workers
+
+    try:
+        scope = workers.scope()
+    except Refusal as error:
+        refuse(session.messages, error, "keras")
+    # Creating the strategy takes SIGTERM away.
+    session.stop.install()
+    return scope
+
+
+def _export(session: Session, ending: Ending, directory: Path) -> None:
+    from headrace_trainer.adapters.keras import export
+
+    export.export(session, ending.main, directory)
+
+
+KERAS = Adapter(hooks=_hooks, gang=_gang, export=_export)

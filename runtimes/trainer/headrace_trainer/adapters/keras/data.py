@@ -1,0 +1,244 @@
+"""The order of the training data: another one in each epoch, the same in each run, and found again in the middle of a
+resumed fit.
+
+Three methods of Keras' TFEpochIterator are replaced; all of them do what Keras does unless the iterator belongs to a
+fit that we follow. To resume, the iterators of the epochs that are done are made again (tf.data draws the next seed
+of a shuffle at each `iter`), their batches are pulled only where somebody else would miss them, and the batches done
+of the current epoch are passed over.
+
+The first batch that is passed over is trained on: that creates every variable (of the model, its metrics, the
+optimizer) in the way and with the random numbers of an ordinary first step. What the step changed is overwritten by
+the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+from keras.src.backend.tensorflow.trainer import TFEpochIterator
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+from keras.src.trainers.data_adapters.generator_data_adapter import GeneratorDataAdapter
+from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
+from keras.src.utils.rng_utils import get_random_seed
+
+from headrace_trainer.adapters.checkpoint import CheckpointError
+from headrace_trainer.adapters.session import FitRun
+
+# Operations that run Python code of the script: it may draw random numbers, so it must run as often as it did.
+_PYTHON_OPERATIONS = frozenset({"PyFunc", "EagerPyFunc", "PyFuncStateless", "GeneratorDataset"})
+
+_init = TFEpochIterator.__init__
+_get_iterator = TFEpochIterator._get_iterator
+_enumerate_iterator = TFEpochIterator._enumerate_iterator
+
+
+class DataOrder:
+    """Replaces the methods; `claim` gives the fit that an iterator is made for, `resume` puts the checkpoint into its
+    model.
+    """
+
+    def __init__(self, seed: int, claim: Callable[[], FitRun | None], resume: Callable[[FitRun], None]) -> None:
+        self._seed = seed
+        self._claim = claim
+        self._resume = resume
+        self._watched: list[Any] | None = None
+
+    @contextmanager
+    def watch(self) -> Iterator[list[Any]]:
+        """The iterators that are made meanwhile: what an evaluation is fed with."""
+        made: list[Any] = []
+        self._watched = made
+        try:
+            yield made
+        finally:
+            self._watched = None
+
+    def install(self) -> None:
+        """From here on each training iterator belongs to its fit."""
+        order = self
+
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            _init(self, *args, **kwargs)
+            if order._watched is not None:
+                order._watched.append(self)
+            self._headrace_run = order._claim()
+            if self._headrace_run is not None:
+                self._headrace_run.iterator = self
+                self._headrace_data = _SeededArrays.of(self, order._seed, self._headrace_run)
+
+        def get_iterator(self: Any) -> Any:
+            run: FitRun | None = self._headrace_run
+            if run is None or self._headrace_data is None or _is_thrown_away(self):
+                return _get_iterator(self)
+            return self._headrace_data.next_order()
+
+        def enumerate_iterator(self: Any) -> Iterator[tuple[int, int, Any]]:
+            run: FitRun | None = self._headrace_run
+            if run is not None and run.finished is not None:
+                _Rewind(self, run, run.finished.state["numBatches"]).replay_epochs(run.finished.state["epochs"])
+            elif run is not None and run.resumed is not None:
+                yield from order._resumed_epoch(self, run)
+            else:
+                yield from _enumerate_iterator(self)
+
+        TFEpochIterator.__init__ = __init__
+        TFEpochIterator._get_iterator = get_iterator
+        TFEpochIterator._enumerate_iterator = enumerate_iterator
+
+    def _resumed_epoch(self, iterator: Any, run: FitRun) -> Iterator[tuple[int, int, Any]]:
+        assert run.resumed is not None
+        position = run.resumed.position
+        rewind = _Rewind(iterator, run, run.resumed.state["numBatches"])
+        epochs = position.epoch - run.resumed.state["firstEpoch"]
+        if run.resumed.state.get("dataEnded"):
+            # To ask for one more batch of data whose size is not known draws random numbers: the checkpoint has them.
+            rewind.replay_epochs(epochs + 1)
+            self._resume(run)
+            return
+        rewind.replay_epochs(epochs)
+        waiting = True
+        for begin, end, batches in _enumerate_iterator(iterator):
+            if begin < position.batches:
+                rewind.pass_over(batches)
+                continue
+            if waiting:
+                waiting = False
+                self._resume(run)
+            yield begin, end, batches
+        if waiting:
+            self._resume(run)
+
+
+class _SeededArrays:
+    """Arrays shuffled by a seed for each pass. Under a global seed, Keras' own has the same order in every epoch."""
+
+    def __init__(self, iterator: Any, seed: int, run: FitRun) -> None:
+        self._adapter = iterator.data_adapter
+        self._strategy = iterator._distribute_strategy
+        self._run = run
+        # The script's own seed, where it has set one, decides about its data as well.
+        own = get_random_seed()
+        self._base = ((seed if own is None else own) % 2**31) * 1_000_003 + run.index
+        self._is_distributed = self._strategy.num_replicas_in_sync > 1
+        if not self._is_distributed:
+            self._order = tf.Variable([self._base, 0], dtype=tf.int64, trainable=False)
+            self._dataset = self._shuffled(self._order)
+
+    @staticmethod
+    def of(iterator: Any, seed: int, run: FitRun) -> _SeededArrays | None:
+        """None for data that brings its own order."""
+        adapter = iterator.data_adapter
+        if not isinstance(adapter, ArrayDataAdapter) or not adapter._shuffle:
+            return None
+        return _SeededArrays(iterator, seed, run)
+
+    def next_order(self) -> Any:
+        """The data in the order of the next pass."""
+        self._run.iterators_made += 1
+        if self._is_distributed:
+            # Each replica gets its share. A dataset that reads a variable cannot be sharded: it is built for each pass.
+            order = tf.constant([self._base, self._run.iterators_made], tf.int64)
+            return self._strategy.experimental_distribute_dataset(self._shuffled(order))
+        self._order.assign([self._base, self._run.iterators_made])
+        return self._dataset
+
+    def _shuffled(self, order: Any) -> Any:
+        def shuffle(value: Any, seed: None = None, name: None = None) -> Any:
+            return tf.random.experimental.stateless_shuffle(value, seed=order)
+
+        keras_shuffle = tf.random.shuffle
+        tf.random.shuffle = shuffle
+        try:
+            return self._adapter.get_tf_dataset()
+        finally:
+            tf.random.shuffle = keras_shuffle
+
+
+def _is_thrown_away(iterator: Any) -> bool:
+    """Keras makes an iterator at the end of each epoch, and uses it only where `steps_per_epoch` is given."""
+    return (
+        iterator.steps_per_epoch is None
+        and bool(iterator._num_batches)
+        and iterator._steps_seen >= iterator._num_batches
+    )
+
+
+class _Rewind:
+    """Brings a new iterator to where the interrupted run's was."""
+
+    def __init__(self, iterator: Any, run: FitRun, batches_per_epoch: int | None) -> None:
+        self._iterator = iterator
+        self._run = run
+        self._batches_per_epoch = batches_per_epoch
+        self._has_trained = False
+
+    def replay_epochs(self, epochs: int) -> None:
+        """Goes through epochs that are done."""
+        fills_cache = _has_cache(self._iterator)
+        pulls_all = self._iterator.steps_per_epoch is not None or _runs_python(self._iterator)
+        for epoch in range(epochs):
+            self._replay_epoch(pulls=pulls_all or (fills_cache and epoch == 0))
+
+    def _replay_epoch(self, pulls: bool) -> None:
+        iterator = self._iterator
+        knows_its_end = bool(iterator.steps_per_epoch or iterator.data_adapter.num_batches)
+        passes = _enumerate_iterator(iterator)
+        for _, _, batches in passes:
+            if pulls or not self._has_trained:
+                if self._pull(batches):
+                    continue
+            elif knows_its_end:
+                continue
+            # The data ends when a batch more is asked for. What Keras does then is done here.
+            passes.close()
+            iterator._num_batches = iterator._num_batches or self._batches_per_epoch
+            iterator._current_iterator = None
+            iterator.data_adapter.on_epoch_end()
+            return
+
+    def pass_over(self, batches: Any) -> None:
+        """Takes the batches of one execution."""
+        if not self._pull(batches):
+            raise CheckpointError("there is less training data than when the checkpoint was taken")
+
+    def _pull(self, batches: Any) -> bool:
+        """Takes the batches of one execution, trains on the very first ones; False at the end of the data."""
+        try:
+            if self._has_trained:
+                for _ in range(self._iterator.steps_per_execution):
+                    next(batches)
+            else:
+                self._run.model.train_function(batches)
+                self._has_trained = True
+        except (StopIteration, tf.errors.OutOfRangeError):
+            return False
+        return True
+
+
+def _runs_python(iterator: Any) -> bool:
+    """Whether pulling a batch runs Python code of the script. (A PyDataset is asked by index: nothing is missed.)"""
+    if isinstance(iterator.data_adapter, GeneratorDataAdapter):
+        return True
+    return any(
+        operation.type in _PYTHON_OPERATIONS
+        for dataset in _stages(iterator)
+        for function in dataset._functions()
+        for operation in function.function.graph.get_operations()
+    )
+
+
+def _has_cache(iterator: Any) -> bool:
+    return any(type(dataset).__name__ == "CacheDataset" for dataset in _stages(iterator))
+
+
+def _stages(iterator: Any) -> Iterator[Any]:
+    """The datasets of the script's own tf.data pipeline, the last one first."""
+    pending = [iterator.data_adapter.get_tf_dataset()] if isinstance(iterator.data_adapter, TFDatasetAdapter) else []
+    while pending:
+        dataset = pending.pop()
+        if isinstance(dataset, tf.data.Dataset):
+            yield dataset
+            pending += dataset._inputs()

@@ -1,0 +1,158 @@
+"""Exports the model that is meant: a SavedModel, an ONNX model, and signature.json.
+
+Both formats have one signature with named inputs of the data's own types, and any batch size (and any length where
+the model takes one) unless the script has fixed it. A format counts as exported when its file, loaded again, computes
+what Keras computes. One that cannot be made does not keep the others back: the launcher is told why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import keras
+import tensorflow as tf
+
+from headrace_trainer.adapters.keras import models as keras_models
+from headrace_trainer.adapters.keras.inputs import NoInputs
+from headrace_trainer.adapters.keras.servable import Array, ExportError, Servable, servable
+from headrace_trainer.adapters.messages import in_json
+from headrace_trainer.adapters.models import Trained
+from headrace_trainer.adapters.session import Session
+from headrace_trainer.adapters.settings import Format
+
+_MAX_CANDIDATES = 5
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_RANDOM = (
+    "not compared with Keras: the model itself computes other values in each call (it draws random numbers, or keeps "
+    "something between calls)"
+)
+
+
+def export(session: Session, main: ModuleType, directory: Path) -> None:
+    """Writes all wanted formats of the model that is meant below `directory`, and tells the launcher about each. Where
+    several could be meant, each lies in a folder of its own beside it.
+    """
+    messages, formats = session.messages, session.settings.formats
+    messages.send("exporting")
+    found = keras_models.choose(session, main)
+    if found.chosen is not None:
+        metrics, unmeasured = session.models.metrics_of(found.chosen)
+        about = {"name": keras_models.name_of(found.chosen, main), "reason": found.reason, "unmeasured": unmeasured}
+        messages.send("model", **about, metrics=in_json(metrics))
+        made = _write(keras_models.described(session.models, found.chosen), formats, directory)
+        for name, problem in made.problems.items():
+            messages.send("exportFailed", format=name, message=problem)
+        if made.formats:
+            messages.send("exported", dir=str(directory), formats=made.formats, remark=made.remark)
+        return
+    if not found.candidates:
+        for name in formats:
+            messages.send("exportFailed", format=name, message="no model was trained that could be found in the script")
+        return
+    candidates = []
+    for number, candidate in enumerate(found.candidates[:_MAX_CANDIDATES], start=1):
+        folder = candidates_folder(directory) / str(number)
+        made = _write(keras_models.described(session.models, candidate.model), formats, folder)
+        told = {"name": candidate.name, "origin": candidate.origin}
+        candidates.append({**told, "dir": str(folder), "formats": made.formats})
+    more = len(found.candidates) - len(candidates)
+    messages.send("ambiguous", candidates=candidates, more=more)
+
+
+def candidates_folder(directory: Path) -> Path:
+    """Beside the folder of the model that is meant."""
+    return directory.with_name(f"{directory.name}-candidates")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The formats that were written, and why the others were not."""
+
+    formats: list[Format]
+    problems: dict[Format, str]
+    remark: str = ""
+
+
+def _write(trained: Trained, formats: Iterable[Format], directory: Path) -> _Made:
+    directory.mkdir(parents=True, exist_ok=True)
+    done: list[Format] = []
+    problems: dict[Format, str] = {}
+    with _full_precision():
+        try:
+            made = servable(trained)
+            (directory / "signature.json").write_text(made.signature.to_json(), encoding="utf-8")
+        except Exception as error:  # noqa: BLE001 - the model is the user's code: whatever it raises is told, not raised again
+            return _Made([], dict.fromkeys(formats, _told(error)))
+        for name in formats:
+            target = directory / name.lower()
+            shutil.rmtree(target, ignore_errors=True)
+            try:
+                _WRITERS[name](made, target)
+            except Exception as error:  # noqa: BLE001 - as above, and the converters raise whatever they meet
+                shutil.rmtree(target, ignore_errors=True)
+                problems[name] = _told(error)
+            else:
+                done.append(name)
+    return _Made(done, problems, _RANDOM if made.is_random else "")
+
+
+def _told(error: Exception) -> str:
+    """In one line, without the colours and the list of arguments that Keras adds."""
+    text = " ".join(_COLOUR.sub("", str(error)).split("Arguments received by")[0].split())
+    return text if isinstance(error, ExportError | NoInputs) else f"{type(error).__name__}: {text}"
+
+
+def _write_saved_model(made: Servable, target: Path) -> None:
+    archive = keras.export.ExportArchive()
+    archive.track(made.model)
+    archive.add_endpoint("serving_default", made.serve, input_signature=made.specs)
+    archive.write_out(str(target), verbose=False)
+    serving = tf.saved_model.load(str(target)).signatures["serving_default"]
+    dtypes = {spec.name: spec.dtype for spec in made.specs}
+
+    def compute(inputs: dict[str, Array]) -> dict[str, Array]:
+        outputs = serving(**{name: tf.constant(values, dtypes[name]) for name, values in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    made.check("the SavedModel", compute)
+
+
+def _write_onnx(made: Servable, target: Path) -> None:
+    from headrace_trainer.adapters.keras import onnx as keras_onnx
+
+    content = keras_onnx.convert(made)
+    target.mkdir(parents=True)
+    (target / "model.onnx").write_bytes(content)
+
+
+def _write_keras(made: Servable, target: Path) -> None:
+    from headrace_trainer.adapters.keras import file as keras_file
+
+    target.mkdir(parents=True)
+    keras_file.write(made.model, target / "model.keras")
+
+
+_WRITERS: dict[Format, Callable[[Servable, Path], None]] = {
+    Format.TENSORFLOW: _write_saved_model,
+    Format.ONNX: _write_onnx,
+    Format.KERAS: _write_keras,
+}
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """A GPU may round the factors of float32 products to 10 bits (TF32), ONNX Runtime on a CPU does not: the check
+    compares what the model says, not what a chip makes of it.
+    """
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)

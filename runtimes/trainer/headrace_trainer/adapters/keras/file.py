@@ -1,0 +1,49 @@
+"""A model as Keras keeps it, to be trained on with: the same bytes for the same model."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from headrace_trainer.adapters.keras.servable import ExportError
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can have
+_METADATA = "metadata.json"
+
+
+def write(model: Any, path: Path) -> None:
+    """Raises ExportError where the file, loaded again, has other weights; and what Keras raises for a model that it
+    cannot keep.
+    """
+    made = path.with_name("as-made.keras")
+    model.save(made)
+    _without_dates(made, path)
+    made.unlink()
+    own = {type(layer).__name__: type(layer) for layer in [model, *model._flatten_layers(include_self=False)]}
+    own = {name: kind for name, kind in own.items() if not kind.__module__.startswith("keras.")}
+    # The script's own classes, and its lambdas, are at hand here; whoever loads the file has to have them, too.
+    loaded = keras.saving.load_model(path, custom_objects=own, compile=False, safe_mode=False)
+    pairs = zip(model.weights, loaded.weights, strict=False)
+    if len(model.weights) != len(loaded.weights) or not all(np.array_equal(a.numpy(), b.numpy()) for a, b in pairs):
+        raise ExportError(
+            "the .keras file, loaded again, has other weights: a layer of the script keeps some of its own"
+        )
+
+
+def _without_dates(made: Path, path: Path) -> None:
+    with zipfile.ZipFile(made) as source, zipfile.ZipFile(path, "w") as target:
+        for entry in sorted(source.infolist(), key=lambda entry: entry.filename):
+            fixed = zipfile.ZipInfo(entry.filename, _EPOCH)
+            if entry.filename == _METADATA:
+                metadata = json.loads(source.read(entry))
+                metadata.pop("date_saved", None)
+                target.writestr(fixed, json.dumps(metadata, sort_keys=True))
+                continue
+            with source.open(entry) as content, target.open(fixed, "w", force_zip64=True) as copy:
+                while block := content.read(1 << 20):
+                    copy.write(block)

@@ -1,0 +1,351 @@
+"""The callback that follows a fit: progress and metrics to the launcher, checkpoints in between, the comparison after
+a resume.
+
+It stands last in the list of callbacks, so that what it sees of the others is their state after the event. Which
+steps are logged depends on the step's number alone, never on the clock: an interrupted run logs what an uninterrupted
+one logs.
+
+Keras hands each batch to its callbacks in another thread, as long as all of them allow that. A checkpoint has to be
+taken between two steps: so batches do not come as callbacks here, but right after the list has been told of them
+(`follow_callbacks`), in the thread that trains; what is not needed at a step costs it nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+from keras.src.callbacks.callback_list import CallbackList
+from keras.src.utils.python_utils import pythonify_logs
+
+from headrace_trainer.adapters.checkpoint import Arrays, Position, Snapshot
+from headrace_trainer.adapters.keras import state as keras_state
+from headrace_trainer.adapters.keras import workers as keras_workers
+from headrace_trainer.adapters.messages import in_json, milliseconds
+from headrace_trainer.adapters.replay import Replay, Verdict, previous_steps
+from headrace_trainer.adapters.session import FitRun, Session
+
+_LOGGED_STEPS = 500
+_PROGRESS_SECONDS = 0.5
+_REPLAY_STEPS = 2
+# How long the end of the process waits for a copy that is being made.
+_COPY_SECONDS = 5.0
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Follows one fit; `others` are the callbacks before it."""
+
+    def __init__(self, session: Session, run: FitRun, others: Sequence[Any]) -> None:
+        super().__init__()
+        self._session = session
+        self._run = run
+        self._others = others
+        self._epoch = 0
+        self._first_epoch: int | None = None
+        self._epoch_began_at = 0
+        self._batches = 0
+        self._data_ended = False
+        self._total: int | None = None
+        self._last_progress = 0.0
+        self._last_snapshot = time.monotonic()
+        self._pending: Snapshot | None = None
+        # `_pending` is also of the thread that ends the process.
+        self._changing = threading.Lock()
+        self._last_logs: Any = {}
+        self._logs_passed_over: dict[str, float] = {}
+        self._replay: Replay | None = None
+        self._next_vote = 1
+        self._step_ended_at = 0.0
+        self._step_seconds = 0.0
+        self._metrics_before_test: Arrays = {}
+
+    @property
+    def _workers(self) -> int:
+        return self._session.settings.workers
+
+    @property
+    def _here(self) -> Position:
+        return Position(self._run.index, self._epoch, self._batches, self._step)
+
+    @property
+    def _step(self) -> int:
+        return self._epoch_began_at + self._batches
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        epochs, steps = self.params["epochs"], self.params["steps"]
+        self._total = epochs * steps if steps else None
+        self._session.messages.send("fit", fit=self._run.index, epochs=epochs, stepsPerEpoch=steps)
+        snapshot = self._run.resumed
+        if snapshot is not None:
+            position = snapshot.position
+            keras_state.restore_callbacks(self._others, snapshot.state["callbacks"], snapshot.arrays)
+            self._first_epoch = snapshot.state["firstEpoch"]
+            self._run.saved = dict(snapshot.state.get("saved", {}))
+            self._epoch_began_at = position.step - position.batches
+            # Keras' own way to begin at another epoch; 0 would be its "not set".
+            self.model._initial_epoch = position.epoch or None
+        self._session.stop.training_begins(self._hand_over)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._first_epoch is None:
+            self._first_epoch = epoch
+        self._epoch = epoch
+        self._batches = 0
+        self._data_ended = False
+        if not self._step_ended_at:
+            self._exit_if_asked()
+
+    def resume(self) -> None:
+        """Puts the checkpoint into the model, and the script's files in their places; called when the data stands at
+        the checkpoint's position.
+        """
+        snapshot = self._run.resumed
+        assert snapshot is not None
+        keras_state.load_variables(self.model, snapshot.arrays)
+        if snapshot.position.batches == 0:
+            # Taken after the epoch before had ended; this one begins with empty metrics.
+            self.model.reset_metrics()
+        else:
+            self._last_logs = self._logs_passed_over = snapshot.state.get("logs", {})
+        self._session.files.put_back()
+        self._batches = snapshot.position.batches
+        self._run.resumed = None
+        expected = dict(snapshot.replay)
+        logged = self._session.settings.previous_steps_file
+        if logged is not None:
+            expected = previous_steps(logged, self._run.index, snapshot.position.step) | expected
+        self._replay = Replay(snapshot.position.step, expected, keras_state.unkept(self.model))
+        self._send_resume(snapshot.position, self._replay.verdict_so_far())
+        self._resumed_from = snapshot.position
+
+    def logs_passed_over(self) -> dict[str, float]:
+        """What the last step of a resumed epoch had returned, where no step of it was left to train; once."""
+        logs, self._logs_passed_over = self._logs_passed_over, {}
+        return logs
+
+    def after_train_batch(self, callbacks: Any, batch: int, logs: Any) -> None:
+        """A step has ended; `callbacks` may still be busy with it."""
+        before = self._step
+        self._last_logs, self._logs_passed_over = logs, {}
+        self._batches = batch + 1 if not self.params["steps"] else min(batch + 1, self.params["steps"])
+        step = self._step
+        now = time.monotonic()
+        # The first step of a process traces the model: it says nothing about the speed.
+        self._step_seconds = now - self._step_ended_at if self._step_ended_at else 0.0
+        self._step_ended_at = now
+        is_logged = _is_logged(before, step, self._total)
+        is_replayed = self._replay is not None and self._replay.expects(step)
+        is_progress = now - self._last_progress >= _PROGRESS_SECONDS
+        if is_logged or is_replayed or is_progress or self._pending is not None:
+            metrics = _numbers(logs)
+            if is_logged or is_progress:
+                self._last_progress = now
+                self._send("step" if is_logged else "progress", metrics)
+            if is_replayed:
+                assert self._replay is not None
+                self._send_resume(self._resumed_from, self._replay.compare(step, metrics))
+            self._complete_pending(step, metrics)
+        if self._workers > 1:
+            self._vote_after_step(callbacks)
+        elif self._pending is None and self._is_due(now) and not self._ends_epoch():
+            callbacks._flush_futures()
+            self._take(self._here, {})
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._data_ended = True
+        # A validation changes no weight, but it uses the metrics' variables.
+        if self._session.writer is not None and self._workers == 1:
+            self._metrics_before_test = keras_state.copy_metrics(self.model)
+        if self._workers == 1 or not self._session.stop.is_requested:
+            self._submit()
+
+    def after_test_batch(self, callbacks: Any) -> None:
+        """A step of a validation inside of the fit has ended."""
+        if self._session.stop.is_requested and self._workers == 1:
+            callbacks._flush_futures()
+            self._take(self._here, self._metrics_before_test)
+            self._submit()
+
+    @contextlib.contextmanager
+    def epoch_is_ending(self, epoch: int) -> Iterator[None]:
+        """What the other callbacks write meanwhile has the weights that the epoch's validation was of."""
+        self._run.ends_epoch = epoch
+        try:
+            yield
+        finally:
+            self._run.ends_epoch = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._send("epoch", _numbers(logs))
+        self._epoch_began_at = self._step
+        self._batches = 0
+        self._data_ended = False
+        self._epoch = epoch + 1
+        self._run.steps = self._step
+        self._run.epochs_ended = epoch + 1 - (self._first_epoch or 0)
+        is_last = self.model.stop_training or epoch + 1 >= self.params["epochs"]
+        if is_last:
+            return
+        if self._workers > 1:
+            self._vote(0.0)
+        elif self._pending is None and self._is_due(time.monotonic()):
+            self._take(self._here, {})
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._replay is not None and self._replay.expected:
+            self._send_resume(self._resumed_from, self._replay.verdict_so_far())
+        self._run.steps = self._step
+        self._session.messages.send("fitEnd", fit=self._run.index, metrics=in_json(_numbers(logs)))
+
+    def _is_due(self, now: float) -> bool:
+        if self._session.stop.is_requested and self._workers == 1:
+            return True
+        writer = self._session.writer
+        interval = self._session.settings.checkpoint_interval_seconds
+        return writer is not None and now - self._last_snapshot >= interval and not writer.is_busy
+
+    def _vote_after_step(self, callbacks: Any) -> None:
+        if self._step >= self._next_vote and not self._ends_epoch():
+            callbacks._flush_futures()
+            self._next_vote = self._step + self._vote(self._step_seconds)
+
+    def _vote(self, seconds: float) -> int:
+        due = self._pending is None and self._is_due(time.monotonic())
+        outcome = keras_workers.vote(self._session.stop.is_requested, due, seconds)
+        self._session.stop.is_requested |= outcome.stop
+        if outcome.save or outcome.stop:
+            self._take(self._here, {})
+        if outcome.stop:
+            # A step more for the comparison would wait for workers that are gone.
+            self._submit()
+        return outcome.steps_to_next_vote
+
+    def _ends_epoch(self) -> bool:
+        """At the last batch of an epoch a checkpoint waits for its end, which makes a simpler one."""
+        at_end = bool(self._batches == self.params["steps"])
+        return at_end and (self._workers > 1 or not self._session.stop.is_requested)
+
+    def _take(self, position: Position, overriding: Arrays) -> None:
+        """Copies everything to memory; it is written when the steps after it are known, too. One that is to stop
+        trains these steps for that, and where they do not come in time goes without.
+        """
+        self._last_snapshot = time.monotonic()
+        if self._session.settings.checkpoint_directory is None:
+            return self._exit_if_asked()
+        with self._changing:
+            if self._session.stop.is_leaving:
+                return None
+            files = self._session.capture_files()
+            # On every worker, although one of them writes: reading a metric takes all.
+            arrays = keras_state.copy_variables(self.model) | overriding
+            state = {
+                "callbacks": keras_state.callback_states(self._others, arrays),
+                "numBatches": self._run.iterator._num_batches,
+                "firstEpoch": self._first_epoch,
+                "dataEnded": self._data_ended,
+                "logs": _numbers(self._last_logs) if position.batches else {},
+                "saved": dict(self._run.saved),
+            }
+            number = self._session.steps_of_finished_fits + self._run.index + position.step
+            if files is not None:
+                self._pending = Snapshot(number, position, False, state, arrays, files=files)
+        return None
+
+    def _complete_pending(self, step: int, metrics: Mapping[str, float]) -> None:
+        with self._changing:
+            if self._pending is None:
+                return
+            self._pending.replay[step] = dict(metrics)
+            is_complete = len(self._pending.replay) >= _REPLAY_STEPS
+        if is_complete:
+            self._submit()
+
+    def _submit(self) -> None:
+        self._hand_over()
+        if self._session.stop.is_requested:
+            self._session.stop.exit_now()
+
+    def _hand_over(self) -> None:
+        """Gives the pending snapshot to the writer, once, although the thread that ends the process does that, too. A
+        copy that waits for other workers may never be there.
+        """
+        if not self._changing.acquire(timeout=_COPY_SECONDS):
+            return
+        try:
+            pending, self._pending = self._pending, None
+            if pending is not None and self._session.writer is not None:
+                self._session.writer.submit(pending, self._run.index)
+        finally:
+            self._changing.release()
+
+    def _exit_if_asked(self) -> None:
+        if self._session.stop.is_requested and self._workers == 1:
+            self._submit()
+
+    def _send(self, kind: str, metrics: Mapping[str, float]) -> None:
+        self._session.messages.send(
+            kind,
+            fit=self._run.index,
+            epoch=self._epoch,
+            step=self._step,
+            time=milliseconds(),
+            metrics=in_json(metrics),
+        )
+
+    def _send_resume(self, position: Position, verdict: Verdict | None) -> None:
+        if verdict is not None:
+            self._session.messages.send(
+                "resume",
+                fit=position.fit,
+                epoch=position.epoch,
+                step=position.step,
+                exact=verdict.exact,
+                message=verdict.message,
+            )
+
+
+def follow_callbacks() -> None:
+    """From here on a Recorder in a list of callbacks hears of a batch after the list did, in the training's thread, and
+    of the end of an epoch before the list does.
+    """
+    after_train, after_test = CallbackList.on_train_batch_end, CallbackList.on_test_batch_end
+    at_epoch_end = CallbackList.on_epoch_end
+
+    def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:
+        after_train(self, batch, logs)
+        for recorder in _recorders(self):
+            recorder.after_train_batch(self, batch, logs)
+
+    def on_test_batch_end(self: Any, batch: int, logs: Any = None) -> None:
+        after_test(self, batch, logs)
+        for recorder in _recorders(self):
+            recorder.after_test_batch(self)
+
+    def on_epoch_end(self: Any, epoch: int, logs: Any = None) -> None:
+        with contextlib.ExitStack() as stack:
+            for recorder in _recorders(self):
+                stack.enter_context(recorder.epoch_is_ending(epoch))
+            at_epoch_end(self, epoch, logs)
+
+    CallbackList.on_epoch_end = on_epoch_end
+    CallbackList.on_train_batch_end = on_train_batch_end
+    CallbackList.on_test_batch_end = on_test_batch_end
+
+
+def _recorders(callbacks: Any) -> list[Recorder]:
+    return [callback for callback in callbacks.callbacks if isinstance(callback, Recorder)]
+
+
+def _numbers(logs: Any) -> dict[str, float]:
+    """The scalars of Keras' logs; reading them waits for the device."""
+    return {name: float(value) for name, value in pythonify_logs(logs or {}).items() if isinstance(value, int | float)}
+
+
+def _is_logged(before: int, step: int, total: int | None) -> bool:
+    """Whether a multiple of the stride lies in (before, step]. Without a total, the stride doubles as it goes on."""
+    stride = 1 << max(0, (step // _LOGGED_STEPS).bit_length() - 1) if total is None else max(1, total // _LOGGED_STEPS)
+    return step // stride > before // stride

@@ -1,0 +1,236 @@
+"""A trained model with the one signature that all formats share, and what Keras itself computes with it.
+
+The reference is computed on rows of the training data, and on made-up rows where there are none, or where the model
+takes sizes that the data did not have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from headrace_trainer.adapters import agreement
+from headrace_trainer.adapters import signature as signatures
+from headrace_trainer.adapters.keras.inputs import Inputs, inputs_of
+from headrace_trainer.adapters.models import Trained
+from headrace_trainer.adapters.signature import Signature, Tensor
+
+Array = np.ndarray[Any, Any]
+
+# For dimensions that may have any size; the servers' warm-up tries the same ones. Sizes that hide nothing come first.
+SIZES_TO_TRY = (8, 32, 64, 128, 224, 256, 2, 1)
+_MADE_UP_ROWS = 3
+
+
+class ExportError(RuntimeError):
+    """The model cannot be exported in a format."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What Keras computes with `inputs`. A random model computes something else each time."""
+
+    inputs: tuple[Array, ...]
+    outputs: dict[str, Array]
+    is_random: bool
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether all of it is numbers: what is not a number equals itself, whatever the exported model does."""
+        return all(_is_finite(values) for values in self.outputs.values())
+
+
+@dataclass(frozen=True)
+class Servable:
+    """`serve` takes one tensor an input, in order; a request is answered without what an earlier one left."""
+
+    model: Any
+    signature: Signature
+    serve: Callable[..., dict[str, Any]]
+    specs: list[Any]
+    tolerance: float
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def is_random(self) -> bool:
+        return any(reference.is_random for reference in self.references)
+
+    def check(self, what: str, compute: Callable[[dict[str, Array]], dict[str, Array]]) -> None:
+        """Raises ExportError unless `compute`, from inputs to outputs by name, computes what Keras computes."""
+        names = [tensor.name for tensor in self.signature.inputs]
+        for reference in self.references:
+            computed = compute(dict(zip(names, reference.inputs, strict=True)))
+            if reference.is_random:
+                found = agreement.shape_difference(reference.outputs, computed)
+            else:
+                found = agreement.difference(reference.outputs, computed, self.tolerance)
+            if found is not None:
+                raise ExportError(f"{what} computes other values than Keras: {found}")
+
+    def refer(self, inputs: tuple[Array, ...]) -> Reference:
+        """Lets Keras compute, twice."""
+        first, second = self._compute(inputs), self._compute(inputs)
+        return Reference(inputs, first, agreement.difference(first, second, self.tolerance) is not None)
+
+    def _compute(self, inputs: tuple[Array, ...]) -> dict[str, Array]:
+        tensors = [tf.constant(values, tensor.dtype) for values, tensor in zip(inputs, self.specs, strict=True)]
+        with _same_seeds(self.model):
+            return {name: np.asarray(value) for name, value in self.serve(*tensors).items()}
+
+
+def servable(trained: Trained) -> Servable:
+    """The model with the most general signature that it takes. Raises what the model raises."""
+    inputs = inputs_of(trained.model, trained.element_spec, trained.rows() if trained.rows else None)
+    free = inputs.with_free_lengths()
+    if free != inputs:
+        try:
+            return _with_inputs(trained.model, free, must_take_sizes=True)
+        except (ValueError, TypeError, tf.errors.OpError):
+            pass  # it takes the lengths of its data only
+    return _with_inputs(trained.model, inputs, must_take_sizes=False)
+
+
+def _with_inputs(model: Any, inputs: Inputs, *, must_take_sizes: bool) -> Servable:
+    outputs: list[str] = []
+    keys: list[str] = []
+
+    def call(*tensors: Any) -> list[Any]:
+        with _without_state(model):
+            packed = model(keras.tree.pack_sequence_as(inputs.structure, list(tensors)), training=False)
+        pairs = keras.tree.flatten_with_path(packed)
+        keys[:] = [path[-1] if path and isinstance(path[-1], str) else "output" for path, _ in pairs]
+        return [value for _, value in pairs]
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        return dict(zip(outputs, call(*tensors), strict=True))
+
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in inputs.tensors]
+    results = tf.function(call, input_signature=specs, autograph=False).get_concrete_function().structured_outputs
+    outputs += signatures.output_names(_output_names(model, keys))
+    is_free = inputs.tensors[0].shape[0] is None
+    tensors = tuple(
+        Tensor(name, value.dtype.name, (None, *value.shape[1:]) if is_free else tuple(value.shape))
+        for name, value in zip(outputs, results, strict=True)
+    )
+    computed_in = {layer.compute_dtype for layer in model._flatten_layers()} | {tensor.dtype for tensor in tensors}
+    tolerance = agreement.tolerance_of(computed_in)
+    made = Servable(model, Signature(inputs.tensors, tensors), serve, specs, tolerance)
+    references = _references(made, inputs, must_take_sizes=must_take_sizes)
+    return Servable(model, made.signature, serve, specs, tolerance, references)
+
+
+def _references(made: Servable, inputs: Inputs, *, must_take_sizes: bool) -> tuple[Reference, ...]:
+    """On the rows of the data, and on made-up ones: tracing lets sizes through that a model cannot compute."""
+    of_rows = None if inputs.rows is None else made.refer(inputs.rows)
+    takes_sizes = any(None in tensor.shape[1:] for tensor in inputs.tensors)
+    if of_rows is not None and not takes_sizes:
+        return (of_rows,)
+    try:
+        made_up = _made_up(made, SIZES_TO_TRY if takes_sizes else SIZES_TO_TRY[:1])
+    except Exception:  # whatever the script's layers raise
+        if of_rows is None or must_take_sizes:
+            raise
+        return (of_rows,)
+    return (made_up,) if of_rows is None else (of_rows, made_up)
+
+
+def _made_up(made: Servable, sizes: tuple[int, ...]) -> Reference:
+    """Of the first size, and of the kind of numbers, that the model answers with numbers."""
+    answered: Reference | None = None
+    refusal: Exception | None = None
+    for size in sizes:
+        for draw in (_any_number, _positive_number):
+            try:
+                reference = made.refer(_batch(made, size, draw))
+            except Exception as error:  # noqa: BLE001 - whatever the script's layers raise; raised below
+                refusal = refusal or error
+                break  # other numbers have the same sizes
+            if reference.is_telling:
+                return reference
+            if all(values.size for values in reference.outputs.values()):
+                answered = answered or reference
+    if answered is not None:
+        return answered
+    raise refusal or ExportError(f"the model's outputs are empty for all sizes that were tried: {sizes}")
+
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
+
+
+def _any_number(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return random.normal(size=shape)
+
+
+def _positive_number(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """For logarithms and roots."""
+    return random.uniform(0.1, 1.0, size=shape)
+
+
+def _batch(made: Servable, size: int, draw: Draw) -> tuple[Array, ...]:
+    """Made-up rows; integers are tokens that every embedding knows."""
+    random = np.random.default_rng(0)
+    highest = min((layer.input_dim for layer in _embeddings(made.model)), default=2)
+    batch: list[Array] = []
+    for tensor in made.signature.inputs:
+        rows = _MADE_UP_ROWS if tensor.shape[0] is None else tensor.shape[0]
+        shape = (rows, *(size if length is None else length for length in tensor.shape[1:]))
+        if tensor.dtype == "string":
+            batch.append(random.choice(np.array([b"some", b"text", b"a few words"], dtype=object), size=shape))
+        elif tf.as_dtype(tensor.dtype).is_floating:
+            batch.append(draw(random, shape).astype(tf.as_dtype(tensor.dtype).as_numpy_dtype))
+        else:
+            batch.append(random.integers(0, highest, size=shape).astype(tensor.dtype))
+    return tuple(batch)
+
+
+@contextlib.contextmanager
+def _without_state(model: Any) -> Iterator[None]:
+    """A server answers many clients with many replicas: what a stateful layer keeps of one request must not reach the
+    next. Each one is answered as the beginning of a sequence, as after reset_state().
+    """
+    stateful = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) and layer.stateful]
+    for layer in stateful:
+        layer.stateful = False
+    try:
+        yield
+    finally:
+        for layer in stateful:
+            layer.stateful = True
+
+
+@contextlib.contextmanager
+def _same_seeds(model: Any) -> Iterator[None]:
+    """What a layer draws from a seed of Keras' is the same in each call, and in the model that is exported."""
+    states = [seeds.state for layer in model._flatten_layers() for seeds in getattr(layer, "_seed_generators", ())]
+    before = [state.numpy() for state in states]
+    try:
+        yield
+    finally:
+        for state, value in zip(states, before, strict=True):
+            if not np.array_equal(state.numpy(), value):
+                state.assign(value)
+
+
+def _output_names(model: Any, keys: list[str]) -> list[str]:
+    """The names of the output layers; of a model without such, the keys of the dict that it returns."""
+    names = list(getattr(model, "output_names", None) or [])
+    if len(names) != len(keys) and isinstance(model, keras.Sequential) and model.layers:
+        names = [model.layers[-1].name]
+    return names if len(names) == len(keys) else keys
+
+
+def _embeddings(model: Any) -> list[Any]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+
+
+def _is_finite(values: Array) -> bool:
+    if not values.size:
+        return False
+    is_text = values.dtype == object
+    return is_text or bool(np.all(np.isfinite(values.astype("float64"))))

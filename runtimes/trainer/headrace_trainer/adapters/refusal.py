@@ -1,0 +1,54 @@
+"""What cannot be followed ends the script at once: not after hours of training that nobody has recorded."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from headrace_trainer.adapters.messages import Messages, milliseconds
+
+EXIT_CODE = 2
+
+
+class Refusal(Exception):
+    """Why a script cannot be followed, and what its author can do (`hint`)."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def refuse(messages: Messages, error: Exception, what: str) -> NoReturn:
+    """Ends the process. No handler of the script sees the error, which may rise in the middle of its imports."""
+    if isinstance(error, Refusal):
+        message, hint = str(error), error.hint
+    else:
+        traceback.print_exception(error)
+        message = f"{what}: {type(error).__name__}: {error}"
+        hint = "Use the release's trainer image, or an image with the same versions of Keras and TensorFlow."
+    print(f"headrace: {message}\nheadrace: {hint}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    messages.send("refused", time=milliseconds(), message=message, hint=hint)
+    messages.flush()
+    os._exit(EXIT_CODE)
+
+
+def refuse_to_train(classes: Iterable[type], names: Iterable[str], refused: Callable[[], NoReturn]) -> None:
+    """Replaces the training methods of a library that is not followed; what else it is good for stays."""
+    for owner in classes:
+        for name in names:
+            original = getattr(owner, name, None)
+            if original is not None:
+                setattr(owner, name, _refusing(original, refused))
+
+
+def _refusing(original: Any, refused: Callable[[], NoReturn]) -> Any:
+    @functools.wraps(original)
+    def refusing(*args: Any, **kwargs: Any) -> NoReturn:
+        refused()
+
+    return refusing

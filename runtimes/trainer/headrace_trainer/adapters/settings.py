@@ -1,0 +1,82 @@
+"""What the launcher asks of the child, read once from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Format(StrEnum):
+    """A format that a model is exported in; the spelling is the custom resource's."""
+
+    TENSORFLOW = "TensorFlow"
+    ONNX = "ONNX"
+    KERAS = "Keras"
+
+
+class SettingsError(ValueError):
+    """A HEADRACE_* variable that cannot be understood."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The HEADRACE_* variables; a directory that is None turns its part off."""
+
+    message_descriptor: int | None
+    checkpoint_directory: Path | None
+    checkpoint_interval_seconds: float
+    resume_directory: Path | None
+    previous_steps_file: Path | None
+    export_directory: Path | None
+    formats: tuple[Format, ...]
+    seed: int
+    workers: int
+    worker_index: int
+
+    @property
+    def is_chief(self) -> bool:
+        """Only the chief writes checkpoints and exports."""
+        return self.worker_index == 0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Reads the variables; raises SettingsError naming the one that is wrong."""
+
+        def path(name: str) -> Path | None:
+            value = environment.get(name, "")
+            return Path(value) if value else None
+
+        def integer(name: str, default: int | None) -> int | None:
+            value = environment.get(name, "")
+            if not value:
+                return default
+            try:
+                return int(value)
+            except ValueError:
+                raise SettingsError(f"{name} must be an integer, got {value!r}") from None
+
+        interval = environment.get("HEADRACE_CHECKPOINT_INTERVAL") or "300"
+        try:
+            seconds = float(interval)
+        except ValueError:
+            raise SettingsError(f"HEADRACE_CHECKPOINT_INTERVAL must be seconds, got {interval!r}") from None
+        wanted = [name.strip() for name in environment.get("HEADRACE_FORMATS", "").split(",") if name.strip()]
+        try:
+            formats = tuple(Format(name) for name in wanted)
+        except ValueError:
+            known = ", ".join(Format)
+            raise SettingsError(f"HEADRACE_FORMATS must name some of {known}, got {','.join(wanted)!r}") from None
+        return cls(
+            message_descriptor=integer("HEADRACE_CHILD_FD", None),
+            checkpoint_directory=path("HEADRACE_CHECKPOINT_DIR"),
+            checkpoint_interval_seconds=seconds,
+            resume_directory=path("HEADRACE_RESUME_DIR"),
+            previous_steps_file=path("HEADRACE_PREVIOUS_STEPS"),
+            export_directory=path("HEADRACE_EXPORT_DIR"),
+            formats=formats,
+            seed=integer("HEADRACE_SEED", 0) or 0,
+            workers=integer("HEADRACE_WORKERS", 1) or 1,
+            worker_index=integer("HEADRACE_WORKER_INDEX", 0) or 0,
+        )

@@ -1,0 +1,47 @@
+"""Which of the script's models was exported, as the run says it, and what is said where several could be meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from headrace_trainer.json_numbers import to_json
+from headrace_trainer.launcher.messages import Candidate, Chosen
+from headrace_trainer.launcher.metrics import key_of
+
+MODEL_TAG = "headrace.model"
+REASON_TAG = "headrace.model.reason"
+# What gates are judged by, where the run's last value of a metric may be another model's: a JSON object, null for a
+# metric that was measured on others only.
+METRICS_TAG = "headrace.model.metrics"
+AMBIGUOUS = "AmbiguousModel"
+_MAX_TAG = 5000  # characters that MLflow surely takes
+
+
+def merged(before: Chosen | None, more: Chosen) -> Chosen:
+    """One message, of two that have some of its metrics each."""
+    if before is None:
+        return more
+    return Chosen(more.name, more.reason, {**before.metrics, **more.metrics}, more.unmeasured)
+
+
+def tags(chosen: Chosen) -> dict[str, str]:
+    """The run's tags about the model."""
+    values = {key_of(name): to_json(value) for name, value in chosen.metrics.items()}
+    metrics: dict[str, float | str | None] = {**dict.fromkeys(map(key_of, chosen.unmeasured)), **values}
+    while len(text := json.dumps(metrics, separators=(",", ":"))) > _MAX_TAG:
+        metrics.popitem()
+    reason = {REASON_TAG: chosen.reason} if chosen.reason else {}
+    return {MODEL_TAG: chosen.name, METRICS_TAG: text, **reason}
+
+
+def ambiguity(candidates: Sequence[Candidate], kept: Sequence[bool], more: int, place: str) -> str:
+    """What is said of several candidates; those that are `kept` lie below `place`, by their numbers."""
+    named = [
+        f"{number}. {candidate.name} ({candidate.origin}{'' if is_kept else ', could not be exported'})"
+        for number, (candidate, is_kept) in enumerate(zip(candidates, kept, strict=True), start=1)
+    ]
+    if more:
+        named.append(f"{more} more")
+    where = f"; kept at {place}/NUMBER" if any(kept) else ""
+    return f"{len(candidates) + more} models could be meant, and the script names none: {', '.join(named)}{where}"

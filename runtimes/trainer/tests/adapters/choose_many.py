@@ -1,0 +1,84 @@
+"""Runs the scripts of scripts/models one after another in one process, and says which model is meant of each.
+
+What a script expects stands at its own end: EXPECTED is the model or the list of candidates (NAME or NAMES where its
+function has returned), VAL_LOSS what was measured on the model, LAST_EPOCH the index of the epoch that its val_loss is
+of, UNMEASURED the names that nobody measured on it, DROPPED how many others there
+were, KNOWS_DATA whether it was fed with data. Usage: choose_many.py DIRECTORY
+SCRIPT...; what came of all is in DIRECTORY/results.json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import keras
+
+from headrace_trainer.adapters import script
+from headrace_trainer.adapters.keras import hooks as keras_hooks
+from headrace_trainer.adapters.keras import models as keras_models
+from headrace_trainer.adapters.keras.adapter import KERAS
+from headrace_trainer.adapters.messages import Messages
+from headrace_trainer.adapters.models import Models
+from headrace_trainer.adapters.script_files import ScriptFiles
+from headrace_trainer.adapters.session import Session
+from headrace_trainer.adapters.settings import Settings
+from headrace_trainer.adapters.stopping import Stop
+
+
+def main(directory: Path, scripts: list[Path]) -> None:
+    settings = Settings.from_environment({"HEADRACE_FORMATS": "TensorFlow", "HEADRACE_SEED": "5"})
+    files = ScriptFiles(directory, (), None, lambda message: None)
+    session = Session(settings, Messages(None), Stop(lambda: None), None, None, files)
+    keras_hooks.install(session)
+    KERAS.hooks(session)["headrace_client"]()
+    results = {}
+    for path in scripts:
+        session.models, session.custom_iterations = Models(), []
+        keras.backend.clear_session()
+        gc.collect()
+        folder = directory / path.stem
+        folder.mkdir()
+        os.chdir(folder)
+        results[path.stem] = run(session, path)
+    (directory / "results.json").write_text(json.dumps(results))
+
+
+def run(session: Session, path: Path) -> dict:
+    ending = script.run(str(path), [], contextlib.nullcontext())
+    if ending.exception is not None:
+        return {"raised": "".join(traceback.format_exception(ending.exception))}
+    found = keras_models.choose(session, ending.main)
+    wanted = vars(ending.main)
+    result = {"reason": found.reason, "dropped": session.models.dropped, "wantedDropped": wanted.get("DROPPED", 0)}
+    if found.chosen is None:
+        models = [candidate.model for candidate in found.candidates]
+        names = [candidate.model.name for candidate in found.candidates]
+        result["candidates"] = [str(candidate) for candidate in found.candidates]
+        if "NAMES" in wanted:
+            return {**result, "right": names == wanted["NAMES"]}
+        right = isinstance(wanted["EXPECTED"], list) and set(map(id, models)) == set(map(id, wanted["EXPECTED"]))
+        return {**result, "right": right}
+    metrics, unmeasured = session.models.metrics_of(found.chosen)
+    right = found.chosen.name == wanted["NAME"] if "NAME" in wanted else found.chosen is wanted["EXPECTED"]
+    result |= {"right": right, "chosen": found.chosen.name, "metrics": metrics, "unmeasured": unmeasured}
+    value = wanted.get("VAL_LOSS")
+    if "LAST_EPOCH" in wanted:
+        value = found.chosen.history.history["val_loss"][wanted["LAST_EPOCH"]]
+    described = keras_models.described(session.models, found.chosen)
+    return {
+        **result,
+        "valLoss": value,
+        "wantedUnmeasured": wanted.get("UNMEASURED", []),
+        "wantedData": wanted.get("KNOWS_DATA", True),
+        "knowsData": described.element_spec is not None and described.rows is not None and described.rows() is not None,
+    }
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

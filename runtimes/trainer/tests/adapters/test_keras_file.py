@@ -1,0 +1,60 @@
+"""The format Keras: a file that is trained on with, the same for the same model."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from headrace_trainer.adapters.keras import file as keras_file
+from headrace_trainer.adapters.keras.servable import ExportError
+
+
+class Scale(keras.layers.Layer):
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(1,), initializer="ones")
+
+    def call(self, x):
+        return x * self.factor
+
+
+class Forgetful(Scale):
+    def load_own_variables(self, store):
+        pass
+
+
+def trained(*layers):
+    model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
+    return model
+
+
+def test_a_loaded_file_trains_on_with_its_optimizers_state(tmp_path):
+    model = trained(Scale(), keras.layers.Lambda(lambda x: x + 1))
+    keras_file.write(model, tmp_path / "model.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Scale": Scale}, safe_mode=False)
+
+    for candidate in (model, loaded):
+        candidate.fit(np.ones((4, 3)), np.zeros((4, 1)), verbose=0)
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+
+
+def test_the_same_model_has_the_same_bytes_at_another_time(tmp_path):
+    model = trained()
+    keras_file.write(model, tmp_path / "a.keras")
+    time.sleep(2.1)  # dates in a zip file are of two seconds
+    keras_file.write(model, tmp_path / "b.keras")
+
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    assert zipfile.ZipFile(tmp_path / "a.keras").testzip() is None
+    assert {path.name for path in tmp_path.iterdir()} == {"a.keras", "b.keras"}
+
+
+def test_a_file_that_lost_weights_is_not_taken_for_the_model(tmp_path):
+    with pytest.raises(ExportError, match="other weights"):
+        keras_file.write(trained(Forgetful()), tmp_path / "model.keras")

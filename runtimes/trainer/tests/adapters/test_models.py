@@ -1,0 +1,83 @@
+"""Which of a script's models is meant, and what was measured on it: scripts as people write them.
+
+All run in one process (choose_many.py); each says at its own end what it expects.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headrace_trainer.adapters.choice import Candidate, choose
+
+TESTS = Path(__file__).resolve().parent
+SCRIPTS = sorted((TESTS / "scripts" / "models").glob("*.py"))
+SECONDS = 900
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> dict[str, dict]:
+    """What came of each script, by its name."""
+    directory = tmp_path_factory.mktemp("models")
+    packages = [str(TESTS.parents[2] / name) for name in ("trainer", "client")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([*packages, str(TESTS)]),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [sys.executable, str(TESTS / "choose_many.py"), str(directory), *map(str, SCRIPTS)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return json.loads((directory / "results.json").read_text())
+
+
+@pytest.mark.parametrize("script", [path.stem for path in SCRIPTS])
+def test_the_model_that_is_meant_is_found_or_asked_for(results, script):
+    result = results[script]
+    assert result.get("raised") is None
+    assert result["right"], result
+    assert result["dropped"] == result["wantedDropped"]
+
+
+@pytest.mark.parametrize("script", [path.stem for path in SCRIPTS])
+def test_what_gates_judge_was_measured_on_the_weights_of_that_model(results, script):
+    result = results[script]
+    if result.get("valLoss") is not None:
+        assert result["metrics"]["val_loss"] == pytest.approx(result["valLoss"], rel=1e-6)
+    assert set(result.get("wantedUnmeasured", ())) <= set(result.get("unmeasured", ()))
+    assert not set(result.get("metrics", ())) & set(result.get("unmeasured", ()))
+
+
+@pytest.mark.parametrize("script", [path.stem for path in SCRIPTS])
+def test_a_model_of_a_file_is_exported_with_what_the_trained_one_was_fed(results, script):
+    assert results[script].get("knowsData") == results[script].get("wantedData")
+
+
+def candidates(*names: str) -> list[Candidate]:
+    return [Candidate(name, name, "trained by fit") for name in names]
+
+
+@pytest.mark.parametrize(
+    ("named", "evaluated", "trained", "dropped", "chosen", "reason"),
+    [
+        (None, None, ["a"], 0, "a", ""),
+        (None, "a", ["a"], 0, "a", ""),
+        ("a", None, ["a"], 0, "a", ""),
+        ("a", "b", ["a", "b"], 0, "a", "named by headrace_client.export"),
+        (None, "b", ["a", "b"], 0, "b", "the model of the last evaluate; not chosen: a (trained by fit)"),
+        (None, "c", ["a"], 0, "c", "the model of the last evaluate; not chosen: a (trained by fit)"),
+        (None, "a", ["a"], 4, "a", "the model of the last evaluate; not chosen: 4 that the script no longer had"),
+        (None, None, ["a"], 2, "a", "the only trained model that the script still had; 2 more had been trained"),
+        (None, None, ["a", "b"], 0, None, ""),
+        (None, None, [], 0, None, ""),
+    ],
+)
+def test_the_rule(named, evaluated, trained, dropped, chosen, reason):
+    choice = choose(named, evaluated, candidates(*trained), dropped)
+    assert (choice.chosen, choice.reason) == (chosen, reason)

@@ -1,0 +1,236 @@
+"""What a script sees and how it ends: as under plain `python`, with the launcher told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def write_script(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "script.py"
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return write
+
+
+def test_a_script_sees_itself_as_main(start_child, write_script):
+    script = write_script(
+        """
+        import sys
+        print(__name__, __file__ == sys.modules["__main__"].__file__, sys.argv[1:], sys.path[0])
+        """
+    )
+    child = start_child(script, "--epochs=3", "--name=a b")
+    assert child.wait() == 0
+    assert child.stdout.split("\n")[0] == f"__main__ True ['--epochs=3', '--name=a b'] {script.parent}"
+
+
+def test_a_script_without_tensorflow_does_not_import_it(start_child, write_script):
+    child = start_child(write_script("import sys; print(sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"))
+    assert child.wait() == 0
+    assert "tensorflow" not in child.stdout
+    assert "keras" not in child.stdout
+
+
+def test_an_end_before_any_training_is_told_by_the_absence_of_trained(start_child, write_script, tmp_path):
+    settings = {"export_dir": tmp_path / "model", "formats": "TensorFlow", "checkpoint_dir": tmp_path / "checkpoints"}
+    child = start_child(write_script("import sys; sys.exit(0)"), **settings)
+    assert child.wait() == 0
+    assert child.messages == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("sys.exit(5)", 5),
+        ("sys.exit('no data')", 1),
+        ("sys.exit()", 0),
+        ("raise SystemExit(300)", 44),
+        ("os._exit(9)", 9),
+    ],
+)
+def test_exit_codes_pass_through(start_child, write_script, statement, code):
+    child = start_child(write_script(f"import os, sys\n{statement}"))
+    assert child.wait() == code
+
+
+def test_an_exception_ends_with_code_1_and_a_traceback_like_pythons_own(start_child, write_script):
+    script = write_script(
+        """
+        def load():
+            return {}["corpus"]
+
+        try:
+            load()
+        except KeyError as error:
+            raise ValueError("shapes (3,) and (4,)") from error
+        """
+    )
+    child = start_child(script)
+    assert child.wait() == 1
+    plain = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert child.stderr == plain.stderr
+    (message,) = child.of_type("exception")
+    assert (message["exception"], message["message"], message["module"]) == ("ValueError", "shapes (3,) and (4,)", None)
+    assert message["traceback"] == plain.stderr.rstrip()
+
+
+def test_a_missing_package_is_named(start_child, write_script):
+    child = start_child(write_script("import a_package_that_is_nowhere.part"))
+    assert child.wait() == 1
+    (message,) = child.of_type("exception")
+    assert (message["exception"], message["module"]) == ("ModuleNotFoundError", "a_package_that_is_nowhere")
+
+
+def test_a_syntax_error_is_shown_as_python_shows_it(start_child, write_script):
+    script = write_script("for\n")
+    child = start_child(script)
+    assert child.wait() == 1
+    assert child.stderr == subprocess.run([sys.executable, script], capture_output=True, text=True, check=False).stderr
+
+
+def test_random_numbers_and_the_order_of_sets_are_those_of_the_run_before(start_child, write_script):
+    script = write_script(
+        """
+        import random
+        import numpy
+        print(random.random(), numpy.random.rand(), list({"one", "two", "three", "four", "five"}))
+        """
+    )
+    outputs = []
+    for seed in (1, 1, 2):
+        child = start_child(script, seed=seed)
+        assert child.wait() == 0
+        outputs.append(child.stdout)
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_a_launcher_that_is_gone_does_not_end_the_script(write_script):
+    receive, send = os.pipe()
+    os.close(receive)
+    script = write_script("raise ValueError('the end')")
+    environment = {**os.environ, "HEADRACE_CHILD_FD": str(send), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, "-m", "headrace_trainer.adapters.keras", script]
+    ended = subprocess.run(
+        command, env=environment, pass_fds=[send], capture_output=True, text=True, check=False, timeout=60
+    )
+    os.close(send)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("ValueError: the end\n")
+    assert "BrokenPipe" not in ended.stderr
+
+
+def test_a_setting_that_cannot_be_read_is_named(start_child, write_script):
+    child = start_child(write_script(""), checkpoint_interval="soon")
+    assert child.wait() == 2
+    assert "HEADRACE_CHECKPOINT_INTERVAL must be seconds, got 'soon'" in child.stderr
+
+
+def test_train_on_batch_counts_as_training(start_child):
+    child = start_child("train_steps.py")
+    assert child.wait() == 7
+    assert child.of_type("trained") == [{"type": "trained", "kind": "train_on_batch", "steps": 3}]
+
+
+def test_a_custom_loop_counts_as_training_and_no_frame_of_ours_is_in_a_traceback(start_child):
+    child = start_child("custom_loop.py")
+    assert child.wait() == 1
+    assert child.of_type("trained") == [{"type": "trained", "kind": "custom", "steps": 5}]
+    assert "a fault of the script" in child.stderr
+    assert "headrace_trainer" not in child.stderr  # the checkout may lie in a folder called headrace
+
+
+def test_train_on_batch_needs_no_targets(start_child, write_script):
+    script = """
+        import keras, numpy as np
+
+        class Compresses(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.inner = keras.layers.Dense(3)
+
+            def call(self, x):
+                x = x["features"]
+                self.add_loss(keras.ops.mean((self.inner(x) - x) ** 2))
+                return x
+
+        model = Compresses()
+        model.compile("adam")
+        batch = {"features": np.ones((4, 3), "float32")}
+        for _ in range(3):
+            model.train_on_batch(batch)
+        model.test_on_batch(batch)
+        model.predict_on_batch(batch)
+        """
+    child = start_child(write_script(script))
+    assert child.wait() == 0, child.stderr
+    assert child.of_type("trained") == [{"type": "trained", "kind": "train_on_batch", "steps": 3}]
+
+
+def test_a_pool_of_processes_ends_at_once(start_child, write_script):
+    script = """
+        import multiprocessing, time
+
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            print(pool.map(abs, [-1, -2]))
+            pool.apply_async(time.sleep, (60,))
+            time.sleep(0.5)
+            start = time.monotonic()
+        print("seconds", time.monotonic() - start)
+        """
+    child = start_child(write_script(script))
+    assert child.wait() == 0, child.stderr
+    listed, seconds = child.stdout.splitlines()
+    assert listed == "[1, 2]"
+    assert float(seconds.removeprefix("seconds ")) < 3
+
+
+def test_a_pool_in_the_middle_of_a_fit_ends_at_once(start_child, write_script):
+    script = """
+        import multiprocessing, time
+        import keras, numpy as np
+
+        class Pools(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                with multiprocessing.get_context("fork").Pool(2) as pool:
+                    pool.apply_async(time.sleep, (60,))
+                    time.sleep(0.5)
+                    start = time.monotonic()
+                print("seconds", time.monotonic() - start)
+
+        x = np.ones((8, 3), "float32")
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        model.fit(x, x[:, :1], epochs=1, verbose=0, callbacks=[Pools()])
+        """
+    child = start_child(write_script(script))
+    assert child.wait() == 0, child.stderr
+    assert float(child.stdout.split()[-1]) < 4
+    assert child.of_type("trained")
+
+
+def test_a_handler_that_the_script_has_set_is_its_forks_too(start_child, write_script):
+    script = """
+        import os, signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+        runs, tells = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.write(tells, b".")  # Python drops what a handler raises before os.fork has returned
+            while True:
+                time.sleep(0.1)
+        os.read(runs, 1)
+        os.kill(pid, signal.SIGTERM)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    child = start_child(write_script(script))
+    assert child.wait() == 0, child.stderr
+    assert child.stdout == "7\n"
