@@ -7,6 +7,7 @@
     folder = headrace.last_checkpoint()             what an earlier attempt kept, or None
     with headrace.checkpoint(step=10) as folder:    a checkpoint: complete when the block ends without an error
         ...
+    plot.savefig(headrace.outputs() / "loss.png")   a file that is kept with the run
     if headrace.should_stop(): ...                  the pod is being stopped: keep a checkpoint and end
     headrace.export("model.onnx", format="ONNX")    the model that becomes a version
     headrace.export(model)                          the same in a job of `framework: Keras`, which needs nothing else
@@ -18,6 +19,7 @@ exports then go nowhere. It uses the standard library alone.
 from headrace_client._checkpoints import checkpoint, checkpoint_is_due, last_checkpoint, last_step
 from headrace_client._export import FORMATS, export
 from headrace_client._metrics import log, progress
+from headrace_client._outputs import outputs
 from headrace_client._stop import should_stop
 from headrace_client._wire import in_job
 
@@ -30,6 +32,7 @@ __all__ = [
     "last_checkpoint",
     "last_step",
     "log",
+    "outputs",
     "progress",
     "should_stop",
 ]

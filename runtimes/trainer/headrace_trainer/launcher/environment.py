@@ -42,6 +42,7 @@ def environment(
         "HEADRACE_WORKERS": str(config.workers.count),
         "HEADRACE_WORKER_INDEX": str(settings.worker),
         "HEADRACE_FORMATS": ",".join(config.formats),
+        "HEADRACE_OUTPUTS_DIR": str(paths.outputs),
     }
     if config.formats:
         env["HEADRACE_EXPORT_DIR"] = str(paths.export)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from headrace_trainer.launcher import chosen, environment, model
+from headrace_trainer.launcher import artifacts, chosen, environment, model
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.config import Config, parse_config
 from headrace_trainer.launcher.failures import (
@@ -62,7 +62,7 @@ from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
 from headrace_trainer.launcher.progress import ProgressServer, State
 from headrace_trainer.launcher.record import TerminationLog
 from headrace_trainer.launcher.report import Outcome, Report, milliseconds
-from headrace_trainer.launcher.s3 import Place, Store
+from headrace_trainer.launcher.s3 import Patience, Place, Store
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.tracking import Tracker
 
@@ -297,6 +297,7 @@ class Launcher:
             self._report.model_note = export.note
             about = {} if self._script.chosen is None else chosen.tags(self._script.chosen)
             tracker.tag({"headrace.digest": self._report.model.digest, **about, **export.tags})
+        self._keep_artifacts(Patience(outage))
         if tracker is not None:
             try:
                 tracker.close("FINISHED", outage)
@@ -330,9 +331,20 @@ class Launcher:
                     kept[index] = True
         self._report.ambiguity = chosen.ambiguity(ambiguous.candidates, kept, ambiguous.more, place)
         log(f"{chosen.AMBIGUOUS}: {self._report.ambiguity}")
+        self._keep_artifacts(Patience(outage))
         if tracker is not None:
             tracker.tag({chosen.REASON_TAG: self._report.ambiguity})
             tracker.close("FINISHED", outage)
+
+    def _keep_artifacts(self, patience: Patience) -> None:
+        """The chief's: source, packages and outputs, where there is a run to keep them with."""
+        run, paths = self._run, self._settings.paths
+        if self._store is None or self._tracker is None or run is None or not run.artifact_uri.startswith("s3://"):
+            return
+        place = Place.parse(run.artifact_uri)
+        if problem := artifacts.keep(self._config.source, paths.outputs, place, self._store, patience):
+            log(f"artifacts: {problem}")
+            self._tracker.tag({"headrace.warning.artifacts": problem})
 
     def _with_place_of_model(self, failure: Failure) -> Failure:
         if self._report.model is None:
@@ -392,6 +404,8 @@ class Launcher:
                 self._tracker.close(status, flush_seconds)
             except Failed as error:
                 log(f"the last metrics did not get through: {error}")
+        deadline = time.monotonic() + flush_seconds
+        self._keep_artifacts(Patience(flush_seconds, lambda: time.monotonic() < deadline))
 
     # --- the inbox ---
 

@@ -41,6 +41,7 @@ def prepare(
     for folder in (settings.paths.checkpoints, settings.paths.export, settings.paths.trace):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+    settings.paths.outputs.mkdir(exist_ok=True)
     wait_for_names(config.workers.addresses, config.workers.name_deadline)
     if tracker is not None:
         tracker.start()

@@ -43,6 +43,11 @@ class Paths:
         return self.scratch / "export"
 
     @property
+    def outputs(self) -> Path:
+        """What the script leaves here becomes artifacts of the run."""
+        return self.work / "outputs"
+
+    @property
     def messages(self) -> Path:
         """The pipe with a name."""
         return self.scratch / "messages"

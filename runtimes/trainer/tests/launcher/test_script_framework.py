@@ -41,6 +41,20 @@ def outside(s3, mlflow):
     }
 
 
+def test_a_file_in_the_outputs_folder_is_an_artifact_of_the_run(run, outside, s3):
+    bucket, config = outside
+    launched = run(
+        """
+        import headrace_client as headrace
+        (headrace.outputs() / "report.txt").write_text("fine")
+        """,
+        config={**config, "output": None},
+    )
+    assert launched.wait() == 0, launched.log
+    [key] = [key for key in s3.keys(bucket) if "/outputs/" in key]
+    assert (key.rsplit("/", 1)[1], s3.get(bucket, key)) == ("report.txt", b"fine")
+
+
 def test_a_script_that_ends_well_has_succeeded_whatever_it_did(run):
     launched = run("print('nothing to do with Keras')")
     assert launched.wait() == 0, launched.log
