@@ -103,6 +103,7 @@ GOES_ON: dict[str, str] = {
     Reason.EXPORTING: "the training has ended; the model is being exported in the formats of spec.output.formats",
     Reason.UPLOADING: "the model is being uploaded to the run's artifacts in S3",
 }
+_SHOWN_OF_FAILURE = 160
 AMBIGUOUS_HINT = (
     "name the model in the script, with headrace_client.export(model), or call model.evaluate on it last, and create a "
     "new TrainingJob"
@@ -638,11 +639,19 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Obser
         status = take_live(status, live)
         state, reason = State.RUNNING, PREPARE_REASONS.get(live.state, Reason.TRAINING)
         outages = [outage for (name, value), outage in OUTAGES.items() if live.conditions.get(name) == value]
-        message = "; ".join(text for _, text in outages) or GOES_ON[reason]
+        message = ("; ".join(text for _, text in outages) or GOES_ON[reason]) + _failed_before(status)
         reason = outages[0][0] if outages else reason
     requeue = POLL_RUNNING if state == State.RUNNING and live is not None else POLL_WAITING
     status = status.model_copy(update={"state": state, "reason": reason, "message": message})
     return _Draft(Plan(requeue_after=requeue), status)
+
+
+def _failed_before(status: TrainingJobStatus) -> str:
+    """Why this attempt is not the first one: a script that fails each time is seen before its last restart."""
+    failure = status.failure
+    if failure is None or failure.attempt is None or status.attempt is None or failure.attempt >= status.attempt.number:
+        return ""
+    return f"; attempt {failure.attempt} failed: {failure.reason}: {(failure.message or '')[:_SHOWN_OF_FAILURE]}"
 
 
 def _missing(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], refusal: str, now: datetime) -> Waiting | None:

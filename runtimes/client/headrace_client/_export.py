@@ -17,6 +17,7 @@ FORMATS = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow"}
 # In a job of `framework: Keras`: who takes the model there, and its format, in this process.
 take: Callable[[Any, str | None], None] | None = None
 
+_MAPS = "sequence_type"
 _exported: list[str] = []
 
 
@@ -28,8 +29,8 @@ def export(model: Any, *, format: str | None = None) -> None:
     over before in the same format is replaced. Weights outside of an ONNX file go along where they are in NAME.data
     beside it.
 
-    Raises ValueError for another format, TypeError for what is no model, and FileNotFoundError where there is no such
-    file or folder.
+    Raises ValueError for another format and for a model that answers with other things than tensors, TypeError for what
+    is no model, and FileNotFoundError where there is no such file or folder.
     """
     if take is not None:
         take(model, format)
@@ -49,6 +50,8 @@ def _export_file(path: str | os.PathLike[str], format: str | None) -> None:
     if not is_right:
         wanted = "an ONNX file" if format == "ONNX" else "the folder of a SavedModel, with saved_model.pb in it"
         raise FileNotFoundError(f"{source} is not {wanted}")
+    if format == "ONNX":
+        _must_have_tensors(source)
     root = variable("HEADRACE_EXPORT_DIR")
     if root is None:
         return
@@ -56,6 +59,22 @@ def _export_file(path: str | os.PathLike[str], format: str | None) -> None:
     if format not in _exported:
         _exported.append(format)
     send("exported", dir=root, formats=_exported)
+
+
+def _must_have_tensors(source: Path) -> None:
+    """What no server can answer with is told here, where onnx is at hand, and not when a service cannot start."""
+    try:
+        import onnx
+
+        graph = onnx.load(str(source), load_external_data=False).graph
+    except Exception:  # noqa: BLE001 - no onnx here, or a file that it cannot read: the server says what it has against it
+        return
+    odd = [value.name for value in (*graph.input, *graph.output) if value.type.WhichOneof("value") == _MAPS]
+    if odd:
+        raise ValueError(
+            f"{source}: {', '.join(odd)} is a list of dictionaries, which cannot be served; of skl2onnx: "
+            "to_onnx(model, X[:1], options={'zipmap': False})"
+        )
 
 
 def _copy(source: Path, root: Path, format: str) -> None:

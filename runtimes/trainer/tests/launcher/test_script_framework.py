@@ -357,6 +357,28 @@ def test_messages_of_many_processes_do_not_mix(run):
     assert "not understood" not in launched.log
 
 
+def test_a_model_that_answers_with_dictionaries_is_refused_where_it_is_handed_over(tmp_path: Path):
+    script = """
+import headrace_client as headrace
+from skl2onnx import to_onnx
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+X, y = load_iris(return_X_y=True)
+model = LogisticRegression(max_iter=300).fit(X, y)
+for options in ({"zipmap": False}, {}):
+    with open("model.onnx", "wb") as file:
+        file.write(to_onnx(model, X[:1].astype("float32"), options=options).SerializeToString())
+    headrace.export("model.onnx", format="ONNX")
+    print("taken")
+"""
+    environment = {"PYTHONPATH": str(CLIENT), "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("taken\n", 1)
+    assert "ValueError: model.onnx: output_probability is a list of dictionaries, which cannot be served" in done.stderr
+    assert "options={'zipmap': False}" in done.stderr
+
+
 def test_outside_of_a_pod_all_of_it_does_nothing(tmp_path: Path):
     script = """
 import headrace_client as headrace
