@@ -57,6 +57,7 @@ HINTS: dict[str, str] = {
     "mlflow.existingSecret names (otherwise headrace-mlflow), then create a new TrainingJob",
 }
 _MAX_LISTED = 20
+_REST = "*"
 HINT_OTHERWISE = "MLflow refused the registration: its log says more; then create a new TrainingJob"
 
 
@@ -89,6 +90,8 @@ def metrics_of_model(run: Run) -> dict[str, float]:
     except (ValueError, RecursionError):
         told = {}
     of_model = {name: parse_metric(value) for name, value in told.items()} if isinstance(told, dict) else {}
+    if _REST in of_model:  # there were too many
+        return {name: value for name, value in of_model.items() if value is not None}
     return {name: value for name, value in {**run.metrics, **of_model}.items() if value is not None}
 
 
@@ -197,6 +200,8 @@ def _advice(gate: Gate, run: Run) -> str:
     if unknown := [check.metric for check in gate.checks if check.value is None and check.metric not in run.metrics]:
         logged = ", ".join(sorted(run.metrics)[:_MAX_LISTED]) or "none"
         return f"name a metric that the run has in place of {', '.join(unknown)}, in a new TrainingJob: {logged}"
+    if any(check.value is None for check in gate.checks if not check.passed):
+        return "call model.evaluate on the model last, and put the gate on eval_…, in a new TrainingJob"
     return "train longer or with better data, or change the gates in spec.evaluation, in a new TrainingJob"
 
 

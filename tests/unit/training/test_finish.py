@@ -77,6 +77,7 @@ def run_with(metrics, told):
         ('{"val_loss":null}', {"loss": 0.5}),  # measured on another model
         ('{"eval_loss":0.1}', {"val_loss": 0.9, "loss": 0.5, "eval_loss": 0.1}),
         ('{"val_loss":"Infinity"}', {"val_loss": float("inf"), "loss": 0.5}),
+        ('{"eval_loss":0.1,"*":null}', {"eval_loss": 0.1}),  # there were more than a tag holds
         ("{}", {"val_loss": 0.9, "loss": 0.5}),
         ("[1]", {"val_loss": 0.9, "loss": 0.5}),
         ("{", {"val_loss": 0.9, "loss": 0.5}),

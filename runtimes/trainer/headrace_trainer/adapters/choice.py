@@ -2,8 +2,8 @@
 
 1. The one that the script has named (`headrace_client.export(model)`).
 2. The one of the last `evaluate` after the last training.
-3. The only candidate. Candidates are the models that were trained, those that were loaded after that from a file that
-   the script had saved, and those that were built around one of them.
+3. The only candidate. Candidates are the models that were trained, those that were given weights after that and are
+   built like a trained one, and those that were built around one of them.
 4. Of several candidates none: the script is asked, by the words of the job's end, to name one.
 """
 

@@ -96,8 +96,11 @@ def _line(message: dict[str, Any]) -> bytes:
         message["metrics"] = {name[:_MAX_NAME]: value for name, value in message["metrics"].items()}
     while len(line := _encode(message)) >= _MAX_LINE:
         longest = max(
-            (name for name, value in message.items() if isinstance(value, str)), key=lambda n: len(message[n])
+            (name for name, value in message.items() if isinstance(value, str | list)), key=lambda n: len(message[n])
         )
+        if isinstance(message[longest], list):
+            message[longest] = message[longest][: len(message[longest]) // 2]
+            continue
         text = message[longest]
         kept = len(text) // 4
         message[longest] = f"{text[:kept]} [...] {text[-kept:]}"

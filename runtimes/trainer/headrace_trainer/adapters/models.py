@@ -1,5 +1,9 @@
-"""What the script has done with its models: trained, evaluated, saved, loaded and named them, and what was measured on
-the weights that each has now.
+"""What the script has done with its models (trained, evaluated, loaded and named them), and what was measured on which
+weights.
+
+A value belongs to the weights that it was measured on, by their fingerprint: whatever the script does with a model
+(restores its best epoch, saves it and loads it again, averages it, trains on by hand), what is told of it at the end
+was measured on the weights that it then has, or is not told.
 
 Trained models are held from the end of a training to the beginning of the next fit, so that those of a function that
 has returned can still be exported; one that the script has let go of before the last training ended is counted only.
@@ -8,13 +12,14 @@ has returned can still be exported; one that the script has let go of before the
 from __future__ import annotations
 
 import gc
-import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 Scores = dict[str, float]  # by a metric's name in the run
+_TRAINED = "trained"
 
 
 @dataclass
@@ -26,86 +31,93 @@ class Trained:
     rows: Callable[[], Any] | None = None
 
 
-@dataclass
 class _Known:
-    """One model, held weakly. `at_end`: its scores are those that its last fit ended with."""
+    """One model, held weakly, and what it was fed with as long as it is there. `origin` is empty for one that was only
+    looked at.
+    """
 
-    ref: weakref.ref[Any]
-    origin: str = ""
-    data: tuple[Any, Callable[[], Any] | None] | None = None  # the element spec, and rows
-    scores: Scores = field(default_factory=dict)
-    at_end: bool = False
+    def __init__(self, model: Any) -> None:
+        self.ref = weakref.ref(model, self._forget_data)
+        self.origin = ""
+        self.data: tuple[Any, Callable[[], Any] | None] | None = None
+        self.evaluations = 0  # since it was trained
+
+    @property
+    def was_trained(self) -> bool:
+        return self.origin.startswith(_TRAINED)
+
+    def _forget_data(self, _ref: Any) -> None:
+        self.data = None
 
 
 class Models:
-    """All models of one script. Not thread-safe: a script trains in one thread."""
+    """All models of one script. Not thread-safe: a script trains in one thread.
+
+    `print_of` gives the fingerprint of a model's weights, `kind_of` what models that are built alike have in common.
+    """
 
     def __init__(self) -> None:
+        self.print_of: Callable[[Any], str] = lambda model: str(id(model))
+        self.kind_of: Callable[[Any], Hashable] = id
         self.named: Any = None
-        self.evaluated: Any = None  # since the last training
         self.dropped = 0
         self._known: dict[int, _Known] = {}
         self._held: list[Any] = []
+        self._given: Any = None  # the model that was given weights last
         self._last: Any = None
-        self._files: dict[str, Scores] = {}
-        self._measured: set[str] = set()
+        self._last_print = ""
+        self._evaluated: list[Any] = []  # since the last training
+        self._measured: dict[str, Scores] = {}
+        self._names: set[str] = set()
 
     # --- what happens ---
 
     def begin(self, model: Any) -> None:
         """A fit begins: what the script has let go of may go."""
-        self._held = [model]
+        self._held, self._evaluated, self._given = [model], [], None
         self._last = model
 
-    def trained(self, model: Any, origin: str, scores: Scores, *, at_end: bool = True) -> None:
-        """A fit has ended, `at_end` with the weights of its last epoch."""
-        self._note_training(model, origin)
-        known = self._of(model)
-        known.scores, known.at_end = dict(scores), at_end
-        self._measured |= scores.keys()
-        if len(self._known) > 1:
+    def trained(self, model: Any, origin: str, epochs: Mapping[str, Scores]) -> None:
+        """A fit has ended, or was interrupted; `epochs` has what each of its epochs has measured, by the fingerprint of
+        the weights, the last one last.
+        """
+        self._note_training(model, f"{_TRAINED} by {origin}")
+        for weights, scores in epochs.items():
+            self._note(weights, scores)
+            self._last_print = weights
+        if any(known.was_trained and known.ref() not in (None, model) for known in self._known.values()):
             gc.collect()  # a model is full of cycles
-            self._forget_dropped()
-        self._held = [ref for known in self._known.values() if known.origin and (ref := known.ref()) is not None]
+        self._hold_trained()
 
     def trained_by_hand(self, model: Any, origin: str) -> None:
         """A step of a loop of the script's own."""
-        if self._last is model and self.evaluated is None:
+        if self._last is model and not self._evaluated:
             return
-        self._note_training(model, origin)
-        known = self._of(model)
-        known.scores, known.at_end = {}, False
+        self._last_print = ""
+        self._note_training(model, f"{_TRAINED} by {origin}")
         if not any(held is model for held in self._held):
-            self._held.append(model)
+            self._held = []
+            gc.collect()
+            self._hold_trained()
 
     def trained_again(self) -> None:
         """A step of a loop that was told before."""
-        self.evaluated = None
+        self._evaluated = []
 
-    def evaluated_as(self, model: Any, scores: Mapping[str, float]) -> None:
+    def evaluated(self, model: Any, scores: Mapping[str, float]) -> None:
         """`evaluate` outside of a fit has returned these."""
-        self.evaluated = model
-        found = {f"eval_{name}": value for name, value in scores.items()}
-        self._of(model).scores.update(found)
-        self._measured |= found.keys()
+        self._evaluated.append(model)
+        self._of(model).evaluations += 1
+        self._note(self.print_of(model), {f"eval_{name}": value for name, value in scores.items()})
 
-    def weights_changed(self, model: Any, path: Any = None) -> None:
-        """Other weights were put in, of a file or by hand."""
+    def given_weights(self, model: Any, origin: str) -> None:
+        """Weights were put into a model, of a file or by hand: it may be the one that is meant, if it is built like a
+        trained one.
+        """
         known = self._of(model)
-        known.scores, known.at_end = dict(self._files.get(_absolute(path), {})) if path is not None else {}, False
-
-    def saved(self, path: Any, scores: Scores) -> None:
-        """A file has weights that these were measured on."""
-        self._files[_absolute(path)] = dict(scores)
-
-    def loaded(self, model: Any, path: Any) -> None:
-        """A model comes from a file; from one that the script has saved, it may be the one that is meant."""
-        scores = self._files.get(_absolute(path))
-        known = self._of(model)
-        known.scores = dict(scores or {})
-        if scores is not None and self._last is not None:
-            known.origin = f"loaded from {os.path.basename(str(path))}"
-            self._held.append(model)
+        if not known.was_trained and self._last is not None:
+            known.origin = origin
+            self._given = model
 
     def has_data(self, model: Any, element_spec: Any, rows: Callable[[], Any] | None) -> None:
         """What the model was fed with: its last training decides, or else its first evaluation."""
@@ -117,48 +129,75 @@ class Models:
         known = self._known.get(id(model))
         return known is not None and known.ref() is model and known.data is not None
 
-    def scores_of(self, model: Any) -> Scores:
-        """What was measured on the weights that the model has now."""
-        return dict(self._of(model).scores)
-
-    def candidates(self) -> list[tuple[Any, str]]:
-        """Trained and loaded models, and where each comes from."""
-        alive = ((known.ref(), known.origin) for known in self._known.values() if known.origin)
-        return [(model, origin) for model, origin in alive if model is not None]
-
     def described(self, model: Any) -> Trained:
         """The model with its data, as far as that is known."""
         spec, rows = self._of(model).data or (None, None)
         return Trained(model, spec, rows)
 
-    def metrics_of(self, model: Any) -> tuple[Scores, list[str]]:
-        """What was measured on the weights that the model has now, and the names of what was measured on others, or on
-        other weights, only. What a fit's last epoch says of its training stays the run's.
+    def candidates(self) -> list[tuple[Any, str]]:
+        """Models that were trained, and those built like them that were given weights since, with where each comes
+        from.
         """
-        known = self._of(model)
-        is_last = known.at_end and self._last is model
-        told = [n for n in sorted(self._measured) if not is_last or n.startswith(("val_", "eval_"))]
-        return {n: known.scores[n] for n in told if n in known.scores}, [n for n in told if n not in known.scores]
+        alive = [(model, known) for known in self._known.values() if (model := known.ref()) is not None]
+        trained = [(model, known.origin) for model, known in alive if known.was_trained]
+        kinds = {self.kind_of(model) for model, _ in trained}
+        given = [
+            (model, known.origin)
+            for model, known in alive
+            if known.origin and not known.was_trained and self.kind_of(model) in kinds
+        ]
+        return [*trained, *given]
+
+    @property
+    def evaluated_last(self) -> Any:
+        """The model of the last evaluation since the last training; None where there was none, and where several
+        trained ones were compared and none was looked at once more.
+        """
+        if not self._evaluated:
+            return None
+        last = self._evaluated[-1]
+        count = Counter({id(model): self._of(model).evaluations for model in self._evaluated})
+        compared = [model for model in self._evaluated if model is not last and self._of(model).was_trained]
+        if self._of(last).was_trained and any(count[id(model)] >= count[id(last)] for model in compared):
+            return None
+        return last
+
+    def metrics_of(self, model: Any) -> tuple[Scores, list[str]]:
+        """What was measured on the weights that the model has now, and the names of what was measured on others only.
+        What a fit's last epoch says of its training stays the run's.
+        """
+        weights = self.print_of(model)
+        scores = self._measured.get(weights, {})
+        is_last = weights == self._last_print and self._last is model
+        told = [name for name in sorted(self._names) if not is_last or name.startswith(("val_", "eval_"))]
+        return {name: scores[name] for name in told if name in scores}, [name for name in told if name not in scores]
+
+    def _note(self, weights: str, scores: Scores) -> None:
+        self._measured.setdefault(weights, {}).update(scores)
+        self._names |= scores.keys()
 
     def _note_training(self, model: Any, origin: str) -> None:
-        self._last, self.evaluated = model, None
-        self._of(model).origin = origin
+        self._last, self._evaluated = model, []
+        for known in self._known.values():
+            if not known.was_trained:
+                known.origin = ""
+        known = self._of(model)
+        known.origin, known.evaluations = origin, 0
+
+    def _hold_trained(self) -> None:
+        """What was trained and is still there; the others are counted."""
+        gone = [key for key, known in self._known.items() if known.ref() is None]
+        self._count_dropped(self._known.pop(key) for key in gone)
+        alive = (known.ref() for known in self._known.values() if known.was_trained)
+        self._held = [model for model in alive if model is not None]
 
     def _of(self, model: Any) -> _Known:
         known = self._known.get(id(model))
         if known is None or known.ref() is not model:
             if known is not None:
                 self._count_dropped([known])
-            known = self._known[id(model)] = _Known(weakref.ref(model))
+            known = self._known[id(model)] = _Known(model)
         return known
 
-    def _forget_dropped(self) -> None:
-        gone = [key for key, known in self._known.items() if known.ref() is None]
-        self._count_dropped(self._known.pop(key) for key in gone)
-
     def _count_dropped(self, gone: Iterable[_Known]) -> None:
-        self.dropped += sum(known.origin.startswith("trained") for known in gone)
-
-
-def _absolute(path: Any) -> str:
-    return os.path.abspath(str(path))
+        self.dropped += sum(known.was_trained for known in gone)

@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace_trainer.adapters.checkpoint import Checkpoint, FinishedFit, Snapshot, Writer
 from headrace_trainer.adapters.messages import Messages
-from headrace_trainer.adapters.models import Models
+from headrace_trainer.adapters.models import Models, Scores
 from headrace_trainer.adapters.script_files import ScriptFile, ScriptFiles
 from headrace_trainer.adapters.settings import Settings
 from headrace_trainer.adapters.stopping import Stop
@@ -50,8 +50,8 @@ class Session:
 
 @dataclass
 class FitRun:
-    """One fit. Of `resumed` (in its middle) and `finished` (skipped) at most one is set. `saved` has the epochs at
-    whose ends files were written, by their paths; `ends_epoch` is the one that is ending.
+    """One fit. Of `resumed` (in its middle) and `finished` (skipped) at most one is set. `measured` has
+    what each epoch has measured, by the fingerprint of its weights.
     """
 
     index: int
@@ -62,5 +62,4 @@ class FitRun:
     iterators_made: int = 0
     steps: int = 0
     epochs_ended: int = 0
-    ends_epoch: int | None = None
-    saved: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, Scores] = field(default_factory=dict)

@@ -14,6 +14,7 @@ REASON_TAG = "headrace.model.reason"
 # What gates are judged by, where the run's last value of a metric may be another model's: a JSON object, null for a
 # metric that was measured on others only.
 METRICS_TAG = "headrace.model.metrics"
+REST = "*"  # in it, null: of names that are not in it nothing is told, and nothing is to be taken from the run
 AMBIGUOUS = "AmbiguousModel"
 _MAX_TAG = 5000  # characters that MLflow surely takes
 
@@ -28,9 +29,12 @@ def merged(before: Chosen | None, more: Chosen) -> Chosen:
 def tags(chosen: Chosen) -> dict[str, str]:
     """The run's tags about the model."""
     values = {key_of(name): to_json(value) for name, value in chosen.metrics.items()}
-    metrics: dict[str, float | str | None] = {**dict.fromkeys(map(key_of, chosen.unmeasured)), **values}
+    others = {name if name == REST else key_of(name): None for name in chosen.unmeasured}
+    metrics: dict[str, float | str | None] = {**values, **others}
     while len(text := json.dumps(metrics, separators=(",", ":"))) > _MAX_TAG:
+        metrics.pop(REST, None)
         metrics.popitem()
+        metrics[REST] = None
     reason = {REASON_TAG: chosen.reason} if chosen.reason else {}
     return {MODEL_TAG: chosen.name, METRICS_TAG: text, **reason}
 
@@ -38,10 +42,14 @@ def tags(chosen: Chosen) -> dict[str, str]:
 def ambiguity(candidates: Sequence[Candidate], kept: Sequence[bool], more: int, place: str) -> str:
     """What is said of several candidates; those that are `kept` lie below `place`, by their numbers."""
     named = [
-        f"{number}. {candidate.name} ({candidate.origin}{'' if is_kept else ', could not be exported'})"
+        f"{number}. {candidate.name} ({candidate.origin}{'' if is_kept else _not_kept(candidate)})"
         for number, (candidate, is_kept) in enumerate(zip(candidates, kept, strict=True), start=1)
     ]
     if more:
         named.append(f"{more} more")
     where = f"; kept at {place}/NUMBER" if any(kept) else ""
     return f"{len(candidates) + more} models could be meant, and the script names none: {', '.join(named)}{where}"
+
+
+def _not_kept(candidate: Candidate) -> str:
+    return f", could not be exported: {candidate.problems}" if candidate.problems else ", could not be exported"

@@ -131,6 +131,7 @@ class Candidate:
     origin: str
     folder: Path
     formats: tuple[str, ...]
+    problems: str = ""  # why other formats were not made
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,11 @@ def _ambiguous(data: dict[str, Any]) -> Ambiguous:
         raise BadMessage("candidates is not a list of objects")
     candidates = tuple(
         Candidate(
-            _text(item, "name")[:MAX_NAME], _text(item, "origin")[:MAX_NAME], Path(_text(item, "dir")), _formats(item)
+            _text(item, "name")[:MAX_NAME],
+            _text(item, "origin")[:MAX_NAME],
+            Path(_text(item, "dir")),
+            _formats(item),
+            str(item.get("problems") or "")[:1000],
         )
         for item in given[:MAX_CANDIDATES]
     )

@@ -13,6 +13,7 @@ from headrace_trainer.launcher.s3 import Patience, Place, Store
 
 # The file that each format cannot be without.
 _FILES = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow/saved_model.pb", "Keras": "keras/model.keras"}
+NOT_SERVED = "Keras"
 FOLDERS = {name: path.partition("/")[0] for name, path in _FILES.items()}
 _MAX_NOTE = 600
 _MAX_TAG = 1000
@@ -56,13 +57,17 @@ def judge_export(
     claimed = exported.formats if exported is not None and is_ours else ()
     claimed = tuple(name for name in claimed if name in _FILES and (folder / _FILES[name]).is_file())
     made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
+    if made == (NOT_SERVED,) and len(wanted) > 1:
+        made = ()  # nothing that a service could load: that is not what was asked for
     failed = {name: problems.get(name, "it was not exported") for name in wanted if name not in made}
     return Export(made, failed, exported.remark if exported is not None else "")
 
 
 def formats_of(candidate: Candidate, export_folder: Path) -> tuple[str, ...]:
     """The formats that lie in a candidate's folder, which is beside that of the model that is meant."""
-    if candidate.folder.parent != export_folder.with_name(f"{export_folder.name}-candidates"):
+    if not candidate.folder.name.isdecimal() or candidate.folder.parent != export_folder.with_name(
+        f"{export_folder.name}-candidates"
+    ):
         return ()
     return tuple(name for name in candidate.formats if name in _FILES and (candidate.folder / _FILES[name]).is_file())
 

@@ -97,7 +97,7 @@ class Report:
                 record["hint"] = self.failure.hint
             if self.failure.reason is Reason.PEER_LOST:  # null where it is not known which
                 record["lostPeer"] = self.failure.lost_peer
-        if self.ambiguity:
+        if self.ambiguity and self.outcome is Outcome.SUCCEEDED:
             record |= {"reason": AMBIGUOUS, "message": self.ambiguity}
         if self.log_tail and self.outcome is not Outcome.SUCCEEDED:
             record["logTail"] = self.log_tail

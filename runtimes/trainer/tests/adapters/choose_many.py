@@ -40,6 +40,7 @@ def main(directory: Path, scripts: list[Path]) -> None:
     results = {}
     for path in scripts:
         session.models, session.custom_iterations = Models(), []
+        keras_models.prepare(session.models)
         keras.backend.clear_session()
         gc.collect()
         folder = directory / path.stem

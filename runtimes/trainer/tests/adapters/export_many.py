@@ -23,6 +23,7 @@ from headrace_tensorflow_serving import warmup as tensorflow_warmup
 from headrace_trainer.adapters import script
 from headrace_trainer.adapters.keras import export as keras_export
 from headrace_trainer.adapters.keras import hooks as keras_hooks
+from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.messages import Messages
 from headrace_trainer.adapters.models import Models
 from headrace_trainer.adapters.script_files import ScriptFiles
@@ -53,6 +54,7 @@ def main(directory: Path, scripts: list[Path]) -> None:
         out.mkdir()
         messages.kept.clear()
         session.models, session.custom_iterations = Models(), []
+        keras_models.prepare(session.models)
         session.settings = dataclasses.replace(settings, export_directory=out / "model")
         keras.backend.clear_session()
         keras.config.set_dtype_policy("float32")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +15,8 @@ import pytest
 
 from headrace_trainer.adapters.keras import file as keras_file
 from headrace_trainer.adapters.keras.servable import ExportError
+
+TRAINER = Path(__file__).resolve().parents[2]
 
 
 class Scale(keras.layers.Layer):
@@ -58,3 +64,28 @@ def test_the_same_model_has_the_same_bytes_at_another_time(tmp_path):
 def test_a_file_that_lost_weights_is_not_taken_for_the_model(tmp_path):
     with pytest.raises(ExportError, match="other weights"):
         keras_file.write(trained(Forgetful()), tmp_path / "model.keras")
+
+
+MAKES = """
+import sys
+from pathlib import Path
+import keras
+from headrace_trainer.adapters.keras import file
+
+keras.utils.set_random_seed(1)
+junk = [object() for _ in range(int(sys.argv[1]))]
+shared = keras.regularizers.L2(0.1)
+layers = [keras.layers.Dense(3, kernel_regularizer=shared) for _ in range(2)]
+file.write(keras.Sequential([keras.Input((3,)), *layers]), Path(sys.argv[2]))
+"""
+
+
+def test_the_same_model_has_the_same_bytes_in_another_process(tmp_path):
+    paths = [tmp_path / name for name in ("a.keras", "b.keras")]
+    for number, path in enumerate(paths):
+        command = [sys.executable, "-c", MAKES, str(number * 100_000), str(path)]
+        environment = {**os.environ, "PYTHONPATH": str(TRAINER), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -37,6 +37,12 @@ def test_none_of_many_metrics_is_lost(said):
     assert {name: value for message in found for name, value in message.metrics.items()} == metrics
 
 
+def test_a_long_list_is_cut(said):
+    names = [f"val_{'x' * 100}_{number}" for number in range(2000)]
+    [found] = said("model", name="a", reason="", metrics={}, unmeasured=names)
+    assert 50 < len(found.unmeasured) <= 200
+
+
 def test_a_long_name_of_a_metric_is_cut_as_mlflow_has_it(said):
     (message,) = said("step", fit=0, epoch=0, step=7, time=1, metrics={"m" * 100_000: 1.0})
     assert dict(message.metrics) == {"m" * 128: 1.0}

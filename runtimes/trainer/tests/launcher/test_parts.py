@@ -4,18 +4,27 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from trainer_support import TRAINER
 
-from headrace_trainer.launcher import manifest
+from headrace_trainer.launcher import chosen, manifest, model
 from headrace_trainer.launcher.config import Workers
-from headrace_trainer.launcher.failures import ChildEnd, Reason, judge
+from headrace_trainer.launcher.failures import ChildEnd, Reason, bad_config, judge
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
 from headrace_trainer.launcher.logtail import LogTail
-from headrace_trainer.launcher.messages import BadMessage, ScriptException, parse_message
+from headrace_trainer.launcher.messages import (
+    BadMessage,
+    Candidate,
+    Chosen,
+    Exported,
+    ScriptException,
+    parse_message,
+)
 from headrace_trainer.launcher.oom import MemoryWatch
+from headrace_trainer.launcher.report import Outcome, Report
 
 
 def write(root, files):
@@ -100,6 +109,45 @@ def test_the_loss_of_a_peer_is_told_from_the_script_s_own_failure(end, reason, p
 def test_what_is_not_a_message_is_refused(line):
     with pytest.raises(BadMessage):
         parse_message(line)
+
+
+def chosen_of(count, unmeasured=0):
+    metrics = {f"val_output_{number:03}_accuracy": number / 7 for number in range(count)}
+    return Chosen("model", "", metrics, tuple(f"val_other_{number:03}" for number in range(unmeasured)))
+
+
+def test_metrics_of_the_model_that_do_not_fit_into_a_tag_are_not_taken_from_the_run_either():
+    few, many = (json.loads(chosen.tags(chosen_of(count, 3))[chosen.METRICS_TAG]) for count in (20, 200))
+    assert (len(few), few["val_other_000"], chosen.REST in few) == (23, None, False)
+    assert many[chosen.REST] is None
+    assert many["val_output_000_accuracy"] == 0.0
+    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)))[chosen.METRICS_TAG])
+    assert rest == {"val_loss": 1.0, "*": None}
+
+
+@pytest.mark.parametrize(
+    "folder", ["/x/export-candidates/..", "/x/export-candidates/1/2", "/x/export", "/etc", "/x/export-candidates/a"]
+)
+def test_a_candidate_lies_in_a_numbered_folder_beside_the_model(folder):
+    candidate = Candidate("a", "trained by fit", Path(folder), ("ONNX",))
+    assert model.formats_of(candidate, Path("/x/export")) == ()
+
+
+def test_a_success_that_nobody_could_choose_from_is_not_the_reason_of_a_failure():
+    report = Report(0, ambiguity="2 models could be meant")
+    report.conclude(Outcome.FAILED, bad_config("the store is gone"))
+    assert report.as_record()["message"] == "the store is gone"
+    report.conclude(Outcome.SUCCEEDED, None)
+    assert report.as_record()["reason"] == "AmbiguousModel"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made"), [(("Keras",), ("Keras",)), (("ONNX", "Keras"), ()), (("Keras", "ONNX", "TensorFlow"), ())]
+)
+def test_a_file_that_is_never_served_is_no_model_where_others_were_asked_for(tmp_path, wanted, made):
+    write(tmp_path, {"keras/model.keras": "x"})
+    exported = Exported(tmp_path, ("Keras",))
+    assert model.judge_export(wanted, exported, {"ONNX": "no"}, tmp_path).made == made
 
 
 def test_the_log_s_end_is_readable():

@@ -27,6 +27,8 @@ from headrace_trainer.adapters.session import Session
 from headrace_trainer.adapters.settings import Format
 
 _MAX_CANDIDATES = 5
+_MAX_PROBLEMS = 300
+_MAX_NAMES = 100
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _RANDOM = (
     "not compared with Keras: the model itself computes other values in each call (it draws random numbers, or keeps "
@@ -43,6 +45,8 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
     found = keras_models.choose(session, main)
     if found.chosen is not None:
         metrics, unmeasured = session.models.metrics_of(found.chosen)
+        if len(unmeasured) > _MAX_NAMES:
+            unmeasured = ["*"]  # all that is not among the metrics
         about = {"name": keras_models.name_of(found.chosen, main), "reason": found.reason, "unmeasured": unmeasured}
         messages.send("model", **about, metrics=in_json(metrics))
         made = _write(keras_models.described(session.models, found.chosen), formats, directory)
@@ -60,7 +64,8 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
         folder = candidates_folder(directory) / str(number)
         made = _write(keras_models.described(session.models, candidate.model), formats, folder)
         told = {"name": candidate.name, "origin": candidate.origin}
-        candidates.append({**told, "dir": str(folder), "formats": made.formats})
+        problems = "; ".join(f"{name}: {problem}" for name, problem in made.problems.items())
+        candidates.append({**told, "dir": str(folder), "formats": made.formats, "problems": problems[:_MAX_PROBLEMS]})
     more = len(found.candidates) - len(candidates)
     messages.send("ambiguous", candidates=candidates, more=more)
 

@@ -13,7 +13,8 @@ import numpy as np
 from headrace_trainer.adapters.keras.servable import ExportError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can have
-_METADATA = "metadata.json"
+_DESCRIPTIONS = ("metadata.json", "config.json")
+_SHARED = "shared_object_id"
 
 
 def write(model: Any, path: Path) -> None:
@@ -39,11 +40,24 @@ def _without_dates(made: Path, path: Path) -> None:
     with zipfile.ZipFile(made) as source, zipfile.ZipFile(path, "w") as target:
         for entry in sorted(source.infolist(), key=lambda entry: entry.filename):
             fixed = zipfile.ZipInfo(entry.filename, _EPOCH)
-            if entry.filename == _METADATA:
-                metadata = json.loads(source.read(entry))
-                metadata.pop("date_saved", None)
-                target.writestr(fixed, json.dumps(metadata, sort_keys=True))
+            if entry.filename in _DESCRIPTIONS:
+                description = json.loads(source.read(entry))
+                description.pop("date_saved", None)
+                _number_shared(description, {})
+                target.writestr(fixed, json.dumps(description))
                 continue
             with source.open(entry) as content, target.open(fixed, "w", force_zip64=True) as copy:
                 while block := content.read(1 << 20):
                     copy.write(block)
+
+
+def _number_shared(value: Any, numbers: dict[int, int]) -> None:
+    """What several layers share is told by its address in this process: here by its number, in order of appearance."""
+    if isinstance(value, dict):
+        if isinstance(value.get(_SHARED), int):
+            value[_SHARED] = numbers.setdefault(value[_SHARED], len(numbers) + 1)
+        for part in value.values():
+            _number_shared(part, numbers)
+    elif isinstance(value, list):
+        for part in value:
+            _number_shared(part, numbers)

@@ -5,7 +5,6 @@ skipped.
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,18 +13,9 @@ import keras
 
 from headrace_trainer.adapters import values
 from headrace_trainer.adapters.checkpoint import Arrays, FinishedFit, Position, Snapshot
-from headrace_trainer.adapters.keras import (
-    random as keras_random,
-)
-from headrace_trainer.adapters.keras import (
-    rows as keras_rows,
-)
-from headrace_trainer.adapters.keras import (
-    scores as keras_scores,
-)
-from headrace_trainer.adapters.keras import (
-    state as keras_state,
-)
+from headrace_trainer.adapters.keras import random as keras_random
+from headrace_trainer.adapters.keras import rows as keras_rows
+from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras.recorder import Recorder
 from headrace_trainer.adapters.session import FitRun, Session
 
@@ -81,6 +71,10 @@ class Fits:
         self._session.models.begin(model)
         try:
             history = self._skip(run, original, arguments) if run.finished else self._train(run, original, arguments)
+        except BaseException:  # the script may go on with what was trained
+            if run.steps or run.measured:
+                self._tell_models(run)
+            raise
         finally:
             self._run = None
             self._recorder = None
@@ -89,27 +83,14 @@ class Fits:
         self._session.fits += 1
         self._session.fit_steps += run.steps
         self._session.steps_of_finished_fits += run.steps
-        self._tell_models(run, history, arguments.arguments.get("callbacks"))
+        self._tell_models(run)
         return history
 
-    def note_saved(self, model: Any, path: Any) -> bool:
-        """Whether a fit under way, of this model, has written the file: then it knows what was measured on it."""
-        if self._run is None:
-            return False
-        if self._run.model is model and self._run.ends_epoch is not None:
-            self._run.saved[os.path.abspath(os.fspath(path))] = self._run.ends_epoch
-        return True
-
-    def _tell_models(self, run: FitRun, history: Any, given: Any) -> None:
+    def _tell_models(self, run: FitRun) -> None:
         models = self._session.models
-        callbacks = (
-            given.callbacks if isinstance(given, keras.callbacks.CallbackList) else keras.tree.flatten(given or [])
-        )
-        scores, at_end = keras_scores.at_end(history, callbacks)
-        models.trained(run.model, "trained by fit", scores, at_end=at_end)
-        models.has_data(run.model, *keras_rows.described(run.iterator))
-        for path, epoch in run.saved.items():
-            models.saved(path, keras_scores.at_epoch(history, epoch))
+        models.trained(run.model, "fit", run.measured)
+        if run.iterator is not None:
+            models.has_data(run.model, *keras_rows.described(run.iterator))
 
     def _next_run(self, model: Any) -> FitRun:
         index = self._session.fits
@@ -153,7 +134,7 @@ class Fits:
             "numBatches": run.iterator._num_batches,
             "epochs": run.epochs_ended,
             "steps": run.steps,
-            "saved": run.saved,
+            "measured": run.measured,
         }
         if writer is None:
             return
@@ -179,7 +160,7 @@ class Fits:
             arguments.arguments.update(one_epoch)
         original(*arguments.args, **arguments.kwargs)
         keras_state.load_variables(run.model, arrays)
-        run.steps, run.saved = state["steps"], dict(state.get("saved", {}))
+        run.steps, run.measured = state["steps"], dict(state.get("measured", {}))
         history = keras.callbacks.History()
         history.set_model(run.model)
         keras_state.restore_callbacks([history], state["history"], arrays)

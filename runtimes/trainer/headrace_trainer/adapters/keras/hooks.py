@@ -104,7 +104,7 @@ def _wrap_evaluate(session: Session, fits: Fits, order: DataOrder) -> None:
             result = original(*bound.args, **bound.kwargs)
         session.messages.send("evaluate", metrics=in_json(last.logs))
         model = bound.arguments["self"]
-        session.models.evaluated_as(model, last.logs)
+        session.models.evaluated(model, last.logs)
         if iterators and not session.models.knows_data_of(model):
             session.models.has_data(model, *keras_rows.described(iterators[-1]))
         return result
@@ -134,7 +134,7 @@ def _wrap_train_on_batch(session: Session, fits: Fits) -> None:
         with fits.step_by_hand():
             result = original(self, x, y, *args, **kwargs)
             session.batch_steps += 1
-            session.models.trained_by_hand(self, "trained by train_on_batch")
+            session.models.trained_by_hand(self, "train_on_batch")
             if not session.models.knows_data_of(self):
                 given = (x,) if y is None else (x, y)
                 session.models.has_data(self, tf.nest.map_structure(_spec, given), keras_rows.of_batch(given))
@@ -157,12 +157,14 @@ def _wrap_apply(session: Session, fits: Fits) -> None:
 
     @functools.wraps(original)
     def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)  # it may be there to be read once
         if not fits.is_followed:
             session.models.trained_again()
             if not any(self.iterations is known for known in session.custom_iterations):
                 session.custom_iterations.append(self.iterations)
                 for model in keras_models.owners(trainable_variables or self._trainable_variables):
-                    session.models.trained_by_hand(model, "trained by a loop of the script's own")
+                    session.models.trained_by_hand(model, "a loop of the script's own")
         return original(self, grads, trainable_variables)
 
     BaseOptimizer.apply = apply

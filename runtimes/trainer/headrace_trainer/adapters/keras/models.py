@@ -1,4 +1,4 @@
-"""Follows what a script does to its Keras models beside training them: saving, loading, replacing weights. At the
+"""Follows what a script does to its Keras models beside training them: loading them, and giving them weights. At the
 script's end it looks for the models that could be meant.
 """
 
@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,20 +18,35 @@ import keras
 
 from headrace_trainer.adapters import choice
 from headrace_trainer.adapters.choice import Candidate, Choice
+from headrace_trainer.adapters.keras import weights
 from headrace_trainer.adapters.keras.fit import Fits
 from headrace_trainer.adapters.models import Models, Trained
 from headrace_trainer.adapters.session import Session
 
 _MODEL_FILES = (".keras", ".h5", ".hdf5")
+# How deep the lists and dicts of a script's module are looked into.
+_DEPTH = 3
+
+
+def prepare(models: Models) -> None:
+    """Lets them know what models of Keras have in common."""
+    models.print_of, models.kind_of = weights.print_of, weights.kind_of
 
 
 def install(session: Session, fits: Fits) -> None:
-    """From here on, saving, loading and replacing weights are seen."""
-    _after_saving("save", session, fits)
-    _after_saving("save_weights", session, fits)
-    _after_new_weights("load_weights", session, fits, has_path=True)
-    _after_new_weights("set_weights", session, fits, has_path=False)
-    _follow_load_model(session)
+    """From here on, loading models and giving them weights is seen."""
+    prepare(session.models)
+    _follow_functions(session, fits, "load_model", lambda found, result: (result, found.get("filepath")))
+    _follow_functions(session, fits, "load_weights", lambda found, _: (found.get("model"), found.get("filepath")))
+    original = keras.Model.set_weights
+
+    @functools.wraps(original)
+    def set_weights(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        _given(session, fits, self, "given weights by set_weights")
+        return result
+
+    keras.Model.set_weights = set_weights
 
 
 def choose(session: Session, main: ModuleType) -> Choice:
@@ -39,8 +55,12 @@ def choose(session: Session, main: ModuleType) -> Choice:
     found = models.candidates()
     trained = [model for model, _ in found]
     found += [(model, f"built around {name_of(inner, main)}") for model, inner in _wrappers(trained)]
+    if len(found) > 1:
+        # A History, or we ourselves, may be all that still has a model.
+        named = {id(value) for value in _values(vars(main), _DEPTH)}
+        found = _different([(model, origin) for model, origin in found if id(model) in named] or found)
     candidates = [Candidate(model, name_of(model, main), origin) for model, origin in found]
-    return choice.choose(models.named, models.evaluated, candidates, models.dropped)
+    return choice.choose(models.named, _evaluated(models, trained), candidates, models.dropped)
 
 
 def described(models: Models, model: Any) -> Trained:
@@ -52,7 +72,7 @@ def described(models: Models, model: Any) -> Trained:
         return known
     for other, _ in models.candidates():
         fed = models.described(other)
-        if fed.element_spec is not None and _input_shapes(model) and _input_shapes(other) == _input_shapes(model):
+        if fed.element_spec is not None and _takes_the_same(model, other):
             return Trained(model, fed.element_spec, fed.rows)
     return known
 
@@ -75,56 +95,63 @@ def name_model(models: Models, model: Any, format_: str | None) -> None:
     models.named = model
 
 
-def _after_saving(method: str, session: Session, fits: Fits) -> None:
-    original = getattr(keras.Model, method)
-
-    @functools.wraps(original)
-    def save(self: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, filepath, *args, **kwargs)
-        if isinstance(filepath, str | os.PathLike) and not fits.note_saved(self, filepath):
-            session.models.saved(filepath, session.models.scores_of(self))
-        return result
-
-    setattr(keras.Model, method, save)
-
-
-def _after_new_weights(method: str, session: Session, fits: Fits, *, has_path: bool) -> None:
-    original = getattr(keras.Model, method)
-
-    @functools.wraps(original)
-    def put(self: Any, given: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, given, *args, **kwargs)
-        if not fits.is_running:
-            session.models.weights_changed(self, given if has_path and isinstance(given, str | os.PathLike) else None)
-        return result
-
-    setattr(keras.Model, method, put)
-
-
-def _follow_load_model(session: Session) -> None:
-    """It stands in several of Keras' modules, as the same function."""
-    original = keras.models.load_model
-
-    @functools.wraps(original)
-    def load_model(filepath: Any, *args: Any, **kwargs: Any) -> Any:
-        model = original(filepath, *args, **kwargs)
-        if isinstance(filepath, str | os.PathLike):
-            session.models.loaded(model, filepath)
-        return model
-
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "keras" and vars(module).get("load_model") is original:
-            module.load_model = load_model  # type: ignore[attr-defined]
+def name_of(model: Any, main: ModuleType) -> str:
+    """Keras' own name, and the script's variable, where it is one of the module."""
+    variable = next((key for key, value in list(vars(main).items()) if value is model and key[:1] != "_"), None)
+    name = str(getattr(model, "name", type(model).__name__))
+    return name if variable in (None, name) else f"{variable} ({name})"
 
 
 def owners(variables: Iterable[Any]) -> list[Any]:
-    """The models that own these variables, without those that are a layer of another one."""
+    """The models that own these variables: of those that have them in common the largest."""
     wanted = {id(variable) for variable in variables}
     if not wanted:
         return []
-    found = [model for model in _alive() if any(id(variable) in wanted for variable in _weights(model))]
-    inner = {id(layer) for owner in found for layer in _layers(owner)}
-    return [owner for owner in found if id(owner) not in inner]
+    parts = [(model, {id(variable) for variable in _trainable(model)}) for model in _alive()]
+    found = [(model, part) for model, part in parts if part & wanted]
+    inner = {id(layer) for owner, _ in found for layer in _layers(owner)}
+    return [
+        owner
+        for owner, part in found
+        if id(owner) not in inner and not any(part < other for another, other in found if another is not owner)
+    ]
+
+
+def _follow_functions(session: Session, fits: Fits, name: str, subject: Any) -> None:
+    """A function of Keras' stands in several of its modules; a model's own method calls it there, too."""
+    original = getattr(keras.saving, name)
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def follow(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        model, path = subject(signature.bind(*args, **kwargs).arguments, result)
+        if isinstance(path, str | os.PathLike):
+            _given(session, fits, model, f"loaded from {os.path.basename(str(path))}")
+        return result
+
+    for module_name, module in list(sys.modules.items()):
+        if module_name.partition(".")[0] == "keras" and vars(module).get(name) is original:
+            setattr(module, name, follow)
+
+
+def _given(session: Session, fits: Fits, model: Any, origin: str) -> None:
+    if not fits.is_running and isinstance(model, keras.Model):
+        session.models.given_weights(model, origin)
+
+
+def _different(found: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Of several that are built alike and have the same weights the first one."""
+    return list(
+        {(weights.kind_of(model), weights.print_of(model)): (model, origin) for model, origin in found[::-1]}.values()
+    )[::-1]
+
+
+def _evaluated(models: Models, trained: list[Any]) -> Any:
+    """A part of a model that was trained itself is looked at for the sake of the whole: the discriminator of a GAN."""
+    evaluated = models.evaluated_last
+    parts = {id(layer) for model in trained for layer in _layers(model)}
+    return None if id(evaluated) in parts else evaluated
 
 
 def _wrappers(trained: list[Any]) -> list[tuple[Any, Any]]:
@@ -135,7 +162,7 @@ def _wrappers(trained: list[Any]) -> list[tuple[Any, Any]]:
         for model in _alive():
             if id(model) not in inner_of:
                 found += [(model, layer) for layer in _layers(model) if id(layer) in inner_of][:1]
-    inner = {id(layer) for model, _ in found for layer in _layers(model)}
+    inner = {id(layer) for model in (*trained, *(model for model, _ in found)) for layer in _layers(model)}
     return [(model, layer) for model, layer in found if id(model) not in inner]
 
 
@@ -150,19 +177,25 @@ def _layers(model: Any) -> list[Any]:
     return [*model._flatten_layers(include_self=False), *([] if functional is None else [functional])]
 
 
-def _weights(model: Any) -> list[Any]:
+def _trainable(model: Any) -> list[Any]:
     try:
         return list(model.trainable_variables)
     except Exception:  # noqa: BLE001 - one that is half made; it cannot be exported either
         return []
 
 
-def _input_shapes(model: Any) -> list[tuple[int | None, ...]]:
-    return [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
+def _takes_the_same(model: Any, other: Any) -> bool:
+    shapes = [[tuple(tensor.shape) for tensor in getattr(one, "inputs", None) or ()] for one in (model, other)]
+    return weights.kind_of(model) == weights.kind_of(other) or bool(shapes[0] and shapes[0] == shapes[1])
 
 
-def name_of(model: Any, main: ModuleType) -> str:
-    """Keras' own name, and the script's variable, where it is one of the module."""
-    variable = next((key for key, value in list(vars(main).items()) if value is model and key[:1] != "_"), None)
-    name = str(getattr(model, "name", type(model).__name__))
-    return name if variable in (None, name) else f"{variable} ({name})"
+def _values(container: dict[str, Any], depth: int) -> Iterator[Any]:
+    """What a script's names reach, in its lists and dicts too."""
+    pending = [(value, depth) for value in list(container.values())]
+    while pending:
+        value, left = pending.pop()
+        yield value
+        if left and isinstance(value, dict):
+            pending += [(held, left - 1) for held in list(value.values())[:1000]]
+        elif left and isinstance(value, list | tuple | set):
+            pending += [(held, left - 1) for held in list(value)[:1000]]

@@ -12,10 +12,9 @@ taken between two steps: so batches do not come as callbacks here, but right aft
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,6 +23,7 @@ from keras.src.utils.python_utils import pythonify_logs
 
 from headrace_trainer.adapters.checkpoint import Arrays, Position, Snapshot
 from headrace_trainer.adapters.keras import state as keras_state
+from headrace_trainer.adapters.keras import weights as keras_weights
 from headrace_trainer.adapters.keras import workers as keras_workers
 from headrace_trainer.adapters.messages import in_json, milliseconds
 from headrace_trainer.adapters.replay import Replay, Verdict, previous_steps
@@ -84,7 +84,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             position = snapshot.position
             keras_state.restore_callbacks(self._others, snapshot.state["callbacks"], snapshot.arrays)
             self._first_epoch = snapshot.state["firstEpoch"]
-            self._run.saved = dict(snapshot.state.get("saved", {}))
+            self._run.measured = dict(snapshot.state.get("measured", {}))
             self._epoch_began_at = position.step - position.batches
             # Keras' own way to begin at another epoch; 0 would be its "not set".
             self.model._initial_epoch = position.epoch or None
@@ -170,14 +170,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._take(self._here, self._metrics_before_test)
             self._submit()
 
-    @contextlib.contextmanager
-    def epoch_is_ending(self, epoch: int) -> Iterator[None]:
-        """What the other callbacks write meanwhile has the weights that the epoch's validation was of."""
-        self._run.ends_epoch = epoch
-        try:
-            yield
-        finally:
-            self._run.ends_epoch = None
+    def epoch_is_ending(self, logs: Any) -> None:
+        """What was measured is of the weights that the model has now: another callback may be about to change them."""
+        numbers = _numbers(logs)
+        scores = numbers | {f"epoch/{name}": value for name, value in numbers.items() if not name.startswith("val_")}
+        weights = keras_weights.print_of(self.model)
+        self._run.measured.pop(weights, None)  # the last one is the last in order
+        self._run.measured[weights] = scores
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._send("epoch", _numbers(logs))
@@ -248,7 +247,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 "firstEpoch": self._first_epoch,
                 "dataEnded": self._data_ended,
                 "logs": _numbers(self._last_logs) if position.batches else {},
-                "saved": dict(self._run.saved),
+                "measured": dict(self._run.measured),
             }
             number = self._session.steps_of_finished_fits + self._run.index + position.step
             if files is not None:
@@ -326,10 +325,9 @@ def follow_callbacks() -> None:
             recorder.after_test_batch(self)
 
     def on_epoch_end(self: Any, epoch: int, logs: Any = None) -> None:
-        with contextlib.ExitStack() as stack:
-            for recorder in _recorders(self):
-                stack.enter_context(recorder.epoch_is_ending(epoch))
-            at_epoch_end(self, epoch, logs)
+        for recorder in _recorders(self):
+            recorder.epoch_is_ending(logs)
+        at_epoch_end(self, epoch, logs)
 
     CallbackList.on_epoch_end = on_epoch_end
     CallbackList.on_train_batch_end = on_train_batch_end
