@@ -107,7 +107,8 @@ def test_figures_and_texts_are_kept_with_the_run(launch, mlflow, s3, config):
     assert launched.wait(300) == 0, launched.log
     uri = the_run(mlflow, config)[0]["artifact_uri"].removeprefix("s3://")
     bucket, _, prefix = uri.partition("/")
-    assert {key.removeprefix(f"{prefix}/") for key in s3.keys(bucket, prefix)} == {"curve.png", "note.txt"}
+    kept = {key.removeprefix(f"{prefix}/") for key in s3.keys(bucket, prefix)}
+    assert kept == {"curve.png", "note.txt", "source/train.py", "environment.txt"}
 
 
 SAYS = "from standin_adapter import *\nprint([name for name in os.environ if name.startswith('MLFLOW')])\n"
