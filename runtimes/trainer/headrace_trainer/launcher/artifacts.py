@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 
 from headrace_trainer.launcher.failures import Failed
@@ -22,6 +23,7 @@ from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Place, Sto
 MOST_FILES = 1000
 MOST_BYTES = 1 << 30
 _SOURCE_FILES, _SOURCE_BYTES = 200, 10 << 20  # an image may have a whole project there
+_MOST_ENTRIES = 20_000  # that are looked at
 _NAMED = 5
 
 
@@ -63,7 +65,7 @@ def _bounded(
     kept: list[Artifact] = []
     left_out: list[str] = []
     size = 0
-    for path in sorted(files(folder)):
+    for path in sorted(islice(files(folder), _MOST_ENTRIES)):
         try:
             size_of = path.stat().st_size
         except OSError:
