@@ -75,8 +75,8 @@ def _conditions(
     reason, message = status.reason or "Unknown", status.message or ""
     stable = status.stable
     routed, route_reason, route_message = _route_fact(service, status, observed)
-    unrouted = stable is not None and stable.ready_replicas > 0 and routed is not True
-    serves = stable is not None and stable.ready_replicas > 0 and not unrouted
+    serves = _serves(stable, routed)
+    unrouted = _serves(stable, True) and not serves
     under_way = status.phase in (Phase.PENDING, Phase.CANARYING, Phase.PROMOTING, Phase.ROLLING_BACK)
     degraded = status.phase in (Phase.FAILED, Phase.ROLLED_BACK, Phase.ROLLING_BACK) or (
         stable is not None and stable.ready_replicas < stable.replicas
@@ -96,6 +96,11 @@ def _conditions(
     generation = service.metadata.generation
     written = tuple(_condition(kind, fact, before.pop(kind, None), generation, now) for kind, fact in facts.items())
     return (*written, *before.values())
+
+
+def _serves(stable: Revision | None, routed: bool | None) -> bool:
+    """Whether requests are answered: a pod is ready, and they get there."""
+    return stable is not None and stable.ready_replicas > 0 and routed is True
 
 
 def _resolved(observed: Observed) -> str:
@@ -149,7 +154,7 @@ def _columns(service: ModelService, status: ModelServiceStatus, observed: Observ
     if canary is not None and stable is not None and rollout is not None:
         shown = f"{_version(canary)} {rollout.applied_weight}% {min(rollout.step, rollout.steps)}/{rollout.steps}"
     routed, _, _ = _route_fact(service, status, observed)
-    ready = stable is not None and stable.ready_replicas > 0 and routed is True
+    ready = _serves(stable, routed)
     digest = stable.digest.removeprefix("sha256:")[:12] if stable and stable.digest else "-"
     wanted = (stable.replicas if stable else 0) + (canary.replicas if canary else 0)
     there = (stable.ready_replicas if stable else 0) + (canary.ready_replicas if canary else 0)

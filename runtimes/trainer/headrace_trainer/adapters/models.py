@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -156,11 +155,10 @@ class Models:
         if not self._evaluated:
             return None
         last = self._evaluated[-1]
-        count = Counter({id(model): self._of(model).evaluations for model in self._evaluated})
-        compared = [model for model in self._evaluated if model is not last and self._of(model).was_trained]
-        if self._of(last).was_trained and any(count[id(model)] >= count[id(last)] for model in compared):
-            return None
-        return last
+        others = [self._of(model) for model in self._evaluated if model is not last]
+        of_last = self._of(last)
+        is_comparison = any(other.was_trained and other.evaluations >= of_last.evaluations for other in others)
+        return None if of_last.was_trained and is_comparison else last
 
     def metrics_of(self, model: Any) -> tuple[Scores, list[str]]:
         """What was measured on the weights that the model has now, and the names of what was measured on others only.

@@ -142,9 +142,10 @@ def _given(session: Session, fits: Fits, model: Any, origin: str) -> None:
 
 def _different(found: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
     """Of several that are built alike and have the same weights the first one."""
-    return list(
-        {(weights.kind_of(model), weights.print_of(model)): (model, origin) for model, origin in found[::-1]}.values()
-    )[::-1]
+    firsts: dict[str, tuple[Any, str]] = {}
+    for model, origin in found:
+        firsts.setdefault(weights.print_of(model), (model, origin))
+    return list(firsts.values())
 
 
 def _evaluated(models: Models, trained: list[Any]) -> Any:
