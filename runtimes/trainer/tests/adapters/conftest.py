@@ -1,5 +1,5 @@
 """Runs scripts as the launcher does: `python -m headrace_trainer.adapters.keras` in a process of its own, its messages
-read from a pipe.
+read from a pipe. `start_child` starts an interpreter; `start_keras` forks one that has imported Keras (forking.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forked, Interpreter
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
@@ -25,9 +26,16 @@ Message = dict[str, Any]
 
 
 class RunningChild:
-    """One child process; `messages` grows while it runs."""
+    """One child process; `messages` grows while it runs. Without an interpreter to fork it gets one of its own."""
 
-    def __init__(self, script: Path, arguments: Sequence[str], directory: Path, settings: dict[str, str]) -> None:
+    def __init__(
+        self,
+        script: Path,
+        arguments: Sequence[str],
+        directory: Path,
+        settings: dict[str, str],
+        interpreter: Interpreter | None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         receive, send = os.pipe()
         environment = {
@@ -40,18 +48,22 @@ class RunningChild:
         self.messages: list[Message] = []
         self._changed = threading.Condition()
         with (directory / "stdout").open("wb") as stdout, (directory / "stderr").open("wb") as stderr:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "headrace_trainer.adapters.keras", str(script), *arguments],
-                env=environment,
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=[send],
-                start_new_session=True,
-            )
+            whole = [str(script), *arguments]
+            if interpreter is None:
+                self._process: Forked | subprocess.Popen[bytes] = subprocess.Popen(
+                    [sys.executable, "-m", "headrace_trainer.adapters.keras", *whole],
+                    env=environment,
+                    cwd=directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=[send],
+                    start_new_session=True,
+                )
+            else:
+                self._process = interpreter.start(whole, environment, directory, stdout.fileno(), stderr.fileno(), send)
         os.close(send)
-        self._directory = directory
+        self._directory, self._has_ended = directory, False
         self._reader = threading.Thread(target=self._read, args=(receive,), daemon=True)
         self._reader.start()
 
@@ -79,13 +91,14 @@ class RunningChild:
     def wait(self) -> int:
         """The exit code, when all messages have been read."""
         code = self._process.wait(TIMEOUT_SECONDS)
+        self._has_ended = True
         self._reader.join(TIMEOUT_SECONDS)
         return code
 
     def close(self) -> None:
-        if self._process.poll() is None:
+        if not self._has_ended:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self.wait()
 
     def of_type(self, *kinds: str) -> list[Message]:
         return [message for message in self.messages if message["type"] in kinds]
@@ -102,8 +115,7 @@ class RunningChild:
 StartChild = Callable[..., RunningChild]
 
 
-@pytest.fixture(scope="module")
-def start_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartChild]:
+def _starts(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter | None) -> Iterator[StartChild]:
     """Starts children, each in a directory of its own, and ends those that a failed test leaves behind."""
     children: list[RunningChild] = []
 
@@ -114,13 +126,30 @@ def start_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartChild
         }
         if "tf_config" in settings:
             environment["TF_CONFIG"] = str(settings["tf_config"])
-        child = RunningChild(path, arguments, tmp_path_factory.mktemp("child"), environment)
+        child = RunningChild(path, arguments, tmp_path_factory.mktemp("child"), environment, interpreter)
         children.append(child)
         return child
 
     yield start
     for child in children:
         child.close()
+
+
+@pytest.fixture(scope="module")
+def start_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartChild]:
+    yield from _starts(tmp_path_factory, None)
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[Interpreter]:
+    forks = Interpreter()
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(scope="module")
+def start_keras(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter) -> Iterator[StartChild]:
+    yield from _starts(tmp_path_factory, interpreter)
 
 
 @pytest.fixture(scope="session")

@@ -63,12 +63,12 @@ def run_to_end(start, directory: Path, interruptions: list[tuple[signal.Signals,
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(start_child, tmp_path_factory: pytest.TempPathFactory) -> Training:
-    return run_to_end(start_child, tmp_path_factory.mktemp("uninterrupted"), [])
+def uninterrupted(start_keras, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    return run_to_end(start_keras, tmp_path_factory.mktemp("uninterrupted"), [])
 
 
 @pytest.fixture(scope="module")
-def interrupted(start_child, tmp_path_factory: pytest.TempPathFactory) -> Training:
+def interrupted(start_keras, tmp_path_factory: pytest.TempPathFactory) -> Training:
     """Killed twice in the middle of the first fit's epochs, once in each other fit, and once stopped."""
     interruptions = [
         (signal.SIGKILL, 0, 27),
@@ -77,7 +77,7 @@ def interrupted(start_child, tmp_path_factory: pytest.TempPathFactory) -> Traini
         (signal.SIGTERM, 2, 35),
         (signal.SIGKILL, 3, 47),
     ]
-    return run_to_end(start_child, tmp_path_factory.mktemp("interrupted"), interruptions)
+    return run_to_end(start_keras, tmp_path_factory.mktemp("interrupted"), interruptions)
 
 
 @pytest.mark.timeout(1800)
@@ -133,12 +133,12 @@ def test_a_stopped_run_says_where_it_stopped(interrupted: Training) -> None:
     assert stopped["fit"] == 2
 
 
-def test_a_script_with_entropy_of_its_own_resumes_and_says_that_it_is_not_exact(start_child, tmp_path: Path) -> None:
-    first = start_child("entropy.py", checkpoint_dir=tmp_path / "1", checkpoint_interval=INTERVAL)
+def test_a_script_with_entropy_of_its_own_resumes_and_says_that_it_is_not_exact(start_keras, tmp_path: Path) -> None:
+    first = start_keras("entropy.py", checkpoint_dir=tmp_path / "1", checkpoint_interval=INTERVAL)
     first.wait_until(is_in(0, 30))
     first.signal(signal.SIGKILL)
     first.wait()
-    second = start_child("entropy.py", checkpoint_dir=tmp_path / "2", resume_dir=newest_checkpoint(tmp_path / "1"))
+    second = start_keras("entropy.py", checkpoint_dir=tmp_path / "2", resume_dir=newest_checkpoint(tmp_path / "1"))
     assert second.wait() == 0, second.stderr[-3000:]
     verdict = second.of_type("resume")[-1]
     assert verdict["exact"] is False
@@ -148,14 +148,14 @@ def test_a_script_with_entropy_of_its_own_resumes_and_says_that_it_is_not_exact(
 
 
 @pytest.fixture(scope="module")
-def undisturbed(start_child, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def undisturbed(start_keras, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What `stops_itself.py` comes to without a stop, by the arguments that say what it trains."""
     known: dict[tuple[str, ...], tuple[dict[str, Any], list[dict[str, Any]]]] = {}
 
     def run(*arguments: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         if arguments not in known:
             result = tmp_path_factory.mktemp("undisturbed") / "result.json"
-            child = start_child("stops_itself.py", f"--result={result}", *arguments, seed=3)
+            child = start_keras("stops_itself.py", f"--result={result}", *arguments, seed=3)
             assert child.wait() == 0, child.stderr[-3000:]
             known[arguments] = json.loads(result.read_text()), child.of_type("epoch")
         return known[arguments]
@@ -176,14 +176,14 @@ def undisturbed(start_child, tmp_path_factory: pytest.TempPathFactory) -> Any:
     ],
 )
 def test_one_that_is_stopped_at_the_end_of_an_epoch_ends_like_one_that_was_not(
-    place: str, trains: tuple[str, ...], undisturbed, start_child, tmp_path: Path
+    place: str, trains: tuple[str, ...], undisturbed, start_keras, tmp_path: Path
 ) -> None:
     expected, expected_epochs = undisturbed(*trains)
-    stopped = start_child("stops_itself.py", f"--at={place}", *trains, checkpoint_dir=tmp_path / "1", seed=3)
+    stopped = start_keras("stops_itself.py", f"--at={place}", *trains, checkpoint_dir=tmp_path / "1", seed=3)
     assert stopped.wait() == 75, stopped.stderr[-3000:]
     checkpoint = newest_checkpoint(tmp_path / "1")
     result = tmp_path / "result.json"
-    resumed = start_child("stops_itself.py", f"--result={result}", *trains, resume_dir=checkpoint, seed=3)
+    resumed = start_keras("stops_itself.py", f"--result={result}", *trains, resume_dir=checkpoint, seed=3)
     assert resumed.wait() == 0, resumed.stderr[-3000:]
 
     assert checkpoint.name == "ckpt-00000008"
@@ -204,11 +204,11 @@ def test_one_that_is_stopped_at_the_end_of_an_epoch_ends_like_one_that_was_not(
 
 @pytest.mark.parametrize(("place", "step"), [("last-batch", 8), ("epoch-end", 8)])
 def test_one_that_is_stopped_at_the_end_of_an_epoch_can_still_tell_whether_its_resume_is_exact(
-    place: str, step: int, start_child, tmp_path: Path
+    place: str, step: int, start_keras, tmp_path: Path
 ) -> None:
-    stopped = start_child("stops_itself.py", f"--at={place}", checkpoint_dir=tmp_path / "1", seed=3)
+    stopped = start_keras("stops_itself.py", f"--at={place}", checkpoint_dir=tmp_path / "1", seed=3)
     assert stopped.wait() == 75, stopped.stderr[-3000:]
-    resumed = start_child("stops_itself.py", resume_dir=newest_checkpoint(tmp_path / "1"), seed=3)
+    resumed = start_keras("stops_itself.py", resume_dir=newest_checkpoint(tmp_path / "1"), seed=3)
     assert resumed.wait() == 0, resumed.stderr[-3000:]
 
     verdict = resumed.of_type("resume")[-1]
@@ -225,9 +225,9 @@ def test_one_that_is_stopped_at_the_end_of_an_epoch_can_still_tell_whether_its_r
     ],
 )
 def test_where_no_further_step_comes_the_checkpoint_is_written_without_one(
-    place: str, stall: str, step: int, start_child, tmp_path: Path
+    place: str, stall: str, step: int, start_keras, tmp_path: Path
 ) -> None:
-    stopped = start_child("stops_itself.py", f"--at={place}", f"--stall={stall}", checkpoint_dir=tmp_path, seed=3)
+    stopped = start_keras("stops_itself.py", f"--at={place}", f"--stall={stall}", checkpoint_dir=tmp_path, seed=3)
     assert stopped.wait() == 75, stopped.stderr[-3000:]
 
     assert [m["step"] for m in stopped.of_type("checkpoint")] == [step]
@@ -235,9 +235,9 @@ def test_where_no_further_step_comes_the_checkpoint_is_written_without_one(
     assert [folder.name for folder in tmp_path.glob("ckpt-*")] == [f"ckpt-{step:08d}"]
 
 
-def test_optimizers_and_variables_that_a_model_holds_go_with_it(start_child, tmp_path: Path) -> None:
+def test_optimizers_and_variables_that_a_model_holds_go_with_it(start_keras, tmp_path: Path) -> None:
     def start(name: str, **settings: object) -> Any:
-        return start_child("gan.py", f"--result={tmp_path / name}", seed=3, **settings)
+        return start_keras("gan.py", f"--result={tmp_path / name}", seed=3, **settings)
 
     undisturbed = start("undisturbed")
     assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]

@@ -23,12 +23,12 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def train(start_child, corpus):
+def train(start_keras, corpus):
     """Starts the example's own script."""
 
     def start(*, epochs: int, **settings):
         arguments = (f"--data={corpus}", f"--epochs={epochs}", f"--windows={WINDOWS}")
-        return start_child(EXAMPLE / "train.py", *arguments, seed=7, formats="TensorFlow", **settings)
+        return start_keras(EXAMPLE / "train.py", *arguments, seed=7, formats="TensorFlow", **settings)
 
     return start
 

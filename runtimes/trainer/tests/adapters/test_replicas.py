@@ -21,9 +21,9 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_fit_ends_like_one_that_was_not(kind: str, start_child, tmp_path: Path) -> None:
+def test_a_killed_fit_ends_like_one_that_was_not(kind: str, start_keras, tmp_path: Path) -> None:
     def start(name: str, **settings):
-        return start_child("replicas.py", f"--result={tmp_path / name}", *KINDS[kind], seed=5, **settings)
+        return start_keras("replicas.py", f"--result={tmp_path / name}", *KINDS[kind], seed=5, **settings)
 
     undisturbed = start("undisturbed.json")
     assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
@@ -47,11 +47,11 @@ def test_a_killed_fit_ends_like_one_that_was_not(kind: str, start_child, tmp_pat
         np.testing.assert_array_equal(weights, expected_weights)
 
 
-def test_each_replica_trains_on_its_share_of_the_batch(start_child, tmp_path: Path) -> None:
+def test_each_replica_trains_on_its_share_of_the_batch(start_keras, tmp_path: Path) -> None:
     samples, weights = {}, {}
     for replicas in (1, 2):
         result = tmp_path / f"{replicas}.json"
-        child = start_child("replicas.py", f"--result={result}", f"--replicas={replicas}", "--execution=1", seed=5)
+        child = start_keras("replicas.py", f"--result={result}", f"--replicas={replicas}", "--execution=1", seed=5)
         assert child.wait() == 0, child.stderr[-3000:]
         found = json.loads(result.read_text())
         samples[replicas] = set(found["history"].pop("samples"))

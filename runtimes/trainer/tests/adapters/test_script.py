@@ -134,21 +134,21 @@ def test_a_setting_that_cannot_be_read_is_named(start_child, write_script):
     assert "HEADRACE_CHECKPOINT_INTERVAL must be seconds, got 'soon'" in child.stderr
 
 
-def test_train_on_batch_counts_as_training(start_child):
-    child = start_child("train_steps.py")
+def test_train_on_batch_counts_as_training(start_keras):
+    child = start_keras("train_steps.py")
     assert child.wait() == 7
     assert child.of_type("trained") == [{"type": "trained", "kind": "train_on_batch", "steps": 3}]
 
 
-def test_a_custom_loop_counts_as_training_and_no_frame_of_ours_is_in_a_traceback(start_child):
-    child = start_child("custom_loop.py")
+def test_a_custom_loop_counts_as_training_and_no_frame_of_ours_is_in_a_traceback(start_keras):
+    child = start_keras("custom_loop.py")
     assert child.wait() == 1
     assert child.of_type("trained") == [{"type": "trained", "kind": "custom", "steps": 5}]
     assert "a fault of the script" in child.stderr
     assert "headrace_trainer" not in child.stderr  # the checkout may lie in a folder called headrace
 
 
-def test_train_on_batch_needs_no_targets(start_child, write_script):
+def test_train_on_batch_needs_no_targets(start_keras, write_script):
     script = """
         import keras, numpy as np
 
@@ -170,7 +170,7 @@ def test_train_on_batch_needs_no_targets(start_child, write_script):
         model.test_on_batch(batch)
         model.predict_on_batch(batch)
         """
-    child = start_child(write_script(script))
+    child = start_keras(write_script(script))
     assert child.wait() == 0, child.stderr
     assert child.of_type("trained") == [{"type": "trained", "kind": "train_on_batch", "steps": 3}]
 
@@ -193,7 +193,7 @@ def test_a_pool_of_processes_ends_at_once(start_child, write_script):
     assert float(seconds.removeprefix("seconds ")) < 3
 
 
-def test_a_pool_in_the_middle_of_a_fit_ends_at_once(start_child, write_script):
+def test_a_pool_in_the_middle_of_a_fit_ends_at_once(start_keras, write_script):
     script = """
         import multiprocessing, time
         import keras, numpy as np
@@ -211,7 +211,7 @@ def test_a_pool_in_the_middle_of_a_fit_ends_at_once(start_child, write_script):
         model.compile("adam", "mse")
         model.fit(x, x[:, :1], epochs=1, verbose=0, callbacks=[Pools()])
         """
-    child = start_child(write_script(script))
+    child = start_keras(write_script(script))
     assert child.wait() == 0, child.stderr
     assert float(child.stdout.split()[-1]) < 4
     assert child.of_type("trained")

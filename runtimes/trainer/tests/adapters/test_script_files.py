@@ -265,8 +265,8 @@ def test_a_cache_of_tf_data_that_is_being_filled_is_not_carried(first):
 # --- a script that needs what it wrote, killed ---
 
 
-def run(start_child, directory: Path, name: str, **settings: object):
-    return start_child("writes_files.py", f"--result={directory / name}", seed=3, **settings)
+def run(start_keras, directory: Path, name: str, **settings: object):
+    return start_keras("writes_files.py", f"--result={directory / name}", seed=3, **settings)
 
 
 def measured(child) -> dict[str, float]:
@@ -276,10 +276,10 @@ def measured(child) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(start_child, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, float]]:
+def undisturbed(start_keras, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, float]]:
     """What the script writes at its end, and what gates would judge: the epoch whose weights were loaded again."""
     directory = tmp_path_factory.mktemp("undisturbed")
-    child = run(start_child, directory, "result.json", export_dir=directory / "model", formats="TensorFlow")
+    child = run(start_keras, directory, "result.json", export_dir=directory / "model", formats="TensorFlow")
     assert child.wait() == 0, child.stderr[-3000:]
     losses = [message["metrics"]["val_loss"] for message in child.of_type("epoch")]
     assert measured(child)["val_loss"] == min(losses) < losses[-1]
@@ -287,7 +287,7 @@ def undisturbed(start_child, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.mark.parametrize("place", ["mid-epoch", "epoch-end", "after-the-fit", "second-fit"])
-def test_a_script_that_needs_its_files_ends_as_if_nothing_had_happened(place, undisturbed, start_child, tmp_path):
+def test_a_script_that_needs_its_files_ends_as_if_nothing_had_happened(place, undisturbed, start_keras, tmp_path):
     conditions = {
         "mid-epoch": lambda m: m["type"] == "checkpoint" and m["step"] > 30 and m["step"] % 10,
         "epoch-end": lambda m: m["type"] == "checkpoint" and m["step"] == 40,
@@ -295,12 +295,12 @@ def test_a_script_that_needs_its_files_ends_as_if_nothing_had_happened(place, un
         "second-fit": lambda m: m["type"] == "checkpoint" and m["fit"] == 1 and m["step"] % 10,
     }
     interval = 0.01 if place == "epoch-end" else 0.1
-    killed = run(start_child, tmp_path, "a", checkpoint_dir=tmp_path / "checkpoints", checkpoint_interval=interval)
+    killed = run(start_keras, tmp_path, "a", checkpoint_dir=tmp_path / "checkpoints", checkpoint_interval=interval)
     killed.wait_until(lambda messages: any(conditions[place](m) for m in messages))
     killed.signal(signal.SIGKILL)
     killed.wait()
     newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
     export = {"export_dir": tmp_path / "model", "formats": "TensorFlow"}
-    resumed = run(start_child, tmp_path, "result.json", resume_dir=newest, **export)
+    resumed = run(start_keras, tmp_path, "result.json", resume_dir=newest, **export)
     assert resumed.wait() == 0, resumed.stderr[-3000:]
     assert ((tmp_path / "result.json").read_text(), measured(resumed)) == undisturbed

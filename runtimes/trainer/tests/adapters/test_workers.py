@@ -11,7 +11,7 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def start_workers(start_child, free_ports):
+def start_workers(start_keras, free_ports):
     def start(count: int, directory, *arguments: str, **settings) -> list:
         addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
         children = []
@@ -20,7 +20,7 @@ def start_workers(start_child, free_ports):
             cluster = {"tf_config": json.dumps(task)} if count > 1 else {}
             result = directory / f"worker-{index}.json"
             common = {"workers": count, "worker_index": index, "checkpoint_dir": directory / "checkpoints"}
-            children.append(start_child("tokens.py", f"--result={result}", *arguments, **common, **cluster, **settings))
+            children.append(start_keras("tokens.py", f"--result={result}", *arguments, **common, **cluster, **settings))
         return children
 
     return start

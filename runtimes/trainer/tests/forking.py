@@ -1,0 +1,129 @@
+"""An interpreter that has imported TensorFlow and Keras once, and forks for each script that is to be run.
+
+An import of the two takes ten seconds of computing, which a script of a test seldom takes itself. A fork of a process
+that has imported them and computed nothing yet is like one that has just imported them. What depends on the import
+itself (its order, its absence, the seed of string hashes) needs an interpreter of its own: see `start_child`.
+
+Usage: `python forking.py DESCRIPTOR`, a socket of whole messages. Each is a JSON object (arguments, environment,
+directory) with four descriptors: stdout, stderr, the pipe of messages, and a pipe that is told the process id and, when
+it has ended, its wait status, a line each. The interpreter ends when the other side closes the socket.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_BYTES = 1 << 20
+_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+
+
+class Forked:
+    """A script's process, with what is used of subprocess.Popen."""
+
+    def __init__(self, report: int) -> None:
+        self._report = os.fdopen(report, "r", encoding="ascii")
+        self.pid = int(self._report.readline())
+        self._code: int | None = None
+
+    def wait(self, timeout: float) -> int:
+        """The exit code, negative for a signal. The time is bounded by the test's own limit."""
+        del timeout
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(int(self._report.readline()))
+        return self._code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+
+class Interpreter:
+    """The process that forks; `close` ends it."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            environment = {**os.environ, "PYTHONPATH": str(_PACKAGE_ROOT), "PYTHONHASHSEED": "5"}
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        directory: Path,
+        stdout: int,
+        stderr: int,
+        messages: int,
+    ) -> Forked:
+        """Runs the adapter's main with `arguments`; `messages` becomes its HEADRACE_CHILD_FD."""
+        receive, send = os.pipe()
+        request = {"arguments": list(arguments), "environment": environment, "directory": str(directory)}
+        socket.send_fds(self._socket, [json.dumps(request).encode()], [stdout, stderr, messages, send])
+        os.close(send)
+        return Forked(receive)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait(60)
+
+
+def _serve(requests: socket.socket) -> None:
+    """Returns in the process of a script, and at the end in the interpreter."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(requests, _BYTES, 4)
+        if not data:
+            os._exit(0)
+        if os.fork() == 0:
+            requests.close()
+            _keep(json.loads(data), descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _keep(request: dict, descriptors: list[int]) -> None:
+    """Starts the script and tells how it ends; returns in the script's process only."""
+    stdout, stderr, messages, report = descriptors
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    process = os.fork()
+    if process:
+        for descriptor in (stdout, stderr, messages):
+            os.close(descriptor)
+        os.write(report, f"{process}\n".encode())
+        status = os.waitpid(process, 0)[1]
+        os.write(report, f"{status}\n".encode())
+        os._exit(0)
+    os.close(report)
+    os.setsid()
+    for descriptor, standard in ((stdout, 1), (stderr, 2)):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    os.chdir(request["directory"])
+    os.environ.clear()
+    os.environ.update(request["environment"], HEADRACE_CHILD_FD=str(messages), PYTHONHASHSEED="5")
+    sys.argv[1:] = request["arguments"]
+
+
+if __name__ == "__main__":
+    import keras  # noqa: F401 - and with it TensorFlow
+
+    with socket.socket(fileno=int(sys.argv[1])) as requests_of_tests:
+        _serve(requests_of_tests)
+
+    from headrace_trainer.adapters.keras.adapter import KERAS
+    from headrace_trainer.adapters.main import main
+
+    sys.exit(main(KERAS, sys.argv[1:]))
