@@ -4,15 +4,17 @@ An import of the two takes ten seconds of computing, which a script of a test se
 that has imported them and computed nothing yet is like one that has just imported them. What depends on the import
 itself (its order, its absence, the seed of string hashes) needs an interpreter of its own: see `start_child`.
 
-Usage: `python forking.py DESCRIPTOR`, a socket of whole messages. Each is a JSON object (arguments, environment,
-directory) with four descriptors: stdout, stderr, the pipe of messages, and a pipe that is told the process id and, when
-it has ended, its wait status, a line each. The interpreter ends when the other side closes the socket.
+Usage: `python forking.py DESCRIPTOR`, a socket of whole messages. Each is a JSON object (module, arguments, environment
+and directory) with four descriptors: stdout, stderr, the pipe of messages, and a pipe that is told the process id and,
+when it has ended, its wait status, a line each. The interpreter ends when the other side closes the socket.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -21,7 +23,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _BYTES = 1 << 20
-_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 
 
 class Forked:
@@ -44,15 +45,15 @@ class Forked:
 
 
 class Interpreter:
-    """The process that forks; `close` ends it."""
+    """The process that forks; `close` ends it. What it runs is found in `packages`."""
 
-    def __init__(self) -> None:
+    def __init__(self, packages: Sequence[Path]) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            environment = {**os.environ, "PYTHONPATH": str(_PACKAGE_ROOT), "PYTHONHASHSEED": "5"}
+            path = os.pathsep.join(map(str, packages))
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno())],
-                env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "5", "TF_CPP_MIN_LOG_LEVEL": "3"},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -60,6 +61,7 @@ class Interpreter:
 
     def start(
         self,
+        module: str,
         arguments: Sequence[str],
         environment: dict[str, str],
         directory: Path,
@@ -67,9 +69,10 @@ class Interpreter:
         stderr: int,
         messages: int,
     ) -> Forked:
-        """Runs the adapter's main with `arguments`; `messages` becomes its HEADRACE_CHILD_FD."""
+        """Runs `python -m module` with the arguments; `messages` becomes its HEADRACE_CHILD_FD."""
         receive, send = os.pipe()
-        request = {"arguments": list(arguments), "environment": environment, "directory": str(directory)}
+        request = {"module": module, "arguments": list(arguments), "environment": environment}
+        request |= {"directory": str(directory)}
         socket.send_fds(self._socket, [json.dumps(request).encode()], [stdout, stderr, messages, send])
         os.close(send)
         return Forked(receive)
@@ -79,8 +82,8 @@ class Interpreter:
         self._process.wait(60)
 
 
-def _serve(requests: socket.socket) -> None:
-    """Returns in the process of a script, and at the end in the interpreter."""
+def _serve(requests: socket.socket) -> str:
+    """Returns in the process of a script only, with the module to run."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, _BYTES, 4)
@@ -88,13 +91,12 @@ def _serve(requests: socket.socket) -> None:
             os._exit(0)
         if os.fork() == 0:
             requests.close()
-            _keep(json.loads(data), descriptors)
-            return
+            return _keep(json.loads(data), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _keep(request: dict, descriptors: list[int]) -> None:
+def _keep(request: dict, descriptors: list[int]) -> str:
     """Starts the script and tells how it ends; returns in the script's process only."""
     stdout, stderr, messages, report = descriptors
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -102,9 +104,9 @@ def _keep(request: dict, descriptors: list[int]) -> None:
     if process:
         for descriptor in (stdout, stderr, messages):
             os.close(descriptor)
-        os.write(report, f"{process}\n".encode())
-        status = os.waitpid(process, 0)[1]
-        os.write(report, f"{status}\n".encode())
+        with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
+            os.write(report, f"{process}\n".encode())
+            os.write(report, f"{os.waitpid(process, 0)[1]}\n".encode())
         os._exit(0)
     os.close(report)
     os.setsid()
@@ -115,15 +117,12 @@ def _keep(request: dict, descriptors: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"], HEADRACE_CHILD_FD=str(messages), PYTHONHASHSEED="5")
     sys.argv[1:] = request["arguments"]
+    return str(request["module"])
 
 
 if __name__ == "__main__":
     import keras  # noqa: F401 - and with it TensorFlow
 
     with socket.socket(fileno=int(sys.argv[1])) as requests_of_tests:
-        _serve(requests_of_tests)
-
-    from headrace_trainer.adapters.keras.adapter import KERAS
-    from headrace_trainer.adapters.main import main
-
-    sys.exit(main(KERAS, sys.argv[1:]))
+        wanted = _serve(requests_of_tests)
+    runpy.run_module(wanted, run_name="__main__")
