@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from headrace_trainer.launcher import artifacts, chosen, environment, model
+from headrace_trainer.launcher.cgroup import Cgroup
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.config import Config, parse_config
 from headrace_trainer.launcher.failures import (
@@ -153,7 +154,8 @@ class Launcher:
         self._stopping_since = 0.0
         self._written_at = 0.0
         self._resume: Stored | None = None
-        self._memory = MemoryWatch(settings.paths.cgroup_membership, settings.paths.cgroup_root)
+        cgroup = Cgroup(settings.paths.cgroup_membership, settings.paths.cgroup_root)
+        self._memory = MemoryWatch(cgroup)
         chief = settings.worker == 0
         self._store = None if config.storage is None else Store(config.storage)
         self._checkpoints: CheckpointStore | None = None
