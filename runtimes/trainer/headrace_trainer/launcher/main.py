@@ -65,6 +65,7 @@ from headrace_trainer.launcher.record import TerminationLog
 from headrace_trainer.launcher.report import Outcome, Report, milliseconds
 from headrace_trainer.launcher.s3 import Patience, Place, Store
 from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.tracking import Tracker
 
 T = TypeVar("T")
@@ -167,18 +168,22 @@ class Launcher:
                     self._checkpoints, settings.outage, lambda stored: inbox.put(CheckpointStored(stored))
                 )
         self._tracker: Tracker | None = None
+        self._sampler: Sampler | None = None
         if config.tracking is not None and chief:
             client = MLflow(
                 config.tracking.url,
                 os.environ.get("MLFLOW_TRACKING_USERNAME", ""),
                 os.environ.get("MLFLOW_TRACKING_PASSWORD", ""),
             )
-            self._tracker = Tracker(config.tracking, config.job, config.parameters, client, settings.paths.spool)
+            self._tracker = Tracker(config.tracking, config.job, config.parameters, client, settings.paths)
+            self._sampler = Sampler(cgroup, settings, lambda: self._run, self._tracker.log_system)
 
     def run(self) -> int:
         """The whole attempt; the exit code of PID 1."""
         self._server.start()
         self._publish(force=True)
+        if self._sampler is not None:
+            self._sampler.start()
         try:
             ready = self._wait_for(self._prepare, when_stopped=0.0)
             self._run_script(ready)

@@ -43,11 +43,14 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """A run as MLflow has it. `logged` is the highest step logged of each key; a `deleted` one takes nothing."""
+    """A run as MLflow has it. `start_time` is in milliseconds since 1970, `logged` is the highest step logged of each
+    key; a `deleted` one takes nothing.
+    """
 
     id: str
     experiment_id: str
     artifact_uri: str
+    start_time: int
     logged: Mapping[str, int]
     tags: Mapping[str, str]
     status: str
@@ -170,6 +173,7 @@ def _run(data: Mapping[str, Any]) -> Run:
         id=info["run_id"],
         experiment_id=info["experiment_id"],
         artifact_uri=info["artifact_uri"],
+        start_time=int(info["start_time"]),
         logged=logged,
         tags=tags,
         status=info.get("status", ""),
