@@ -30,7 +30,16 @@ from headrace_trainer.launcher.fence import ATTEMPT_TAG, Fence, RunDeleted, Supe
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.logged import Logged
 from headrace_trainer.launcher.metrics import Metric
-from headrace_trainer.launcher.mlflow import METRICS_PER_BATCH, MLflow, Refused, Rejected, Run, Unavailable
+from headrace_trainer.launcher.mlflow import (
+    METRICS_PER_BATCH,
+    Missing,
+    MLflow,
+    Refused,
+    Rejected,
+    Run,
+    Unavailable,
+    UsedDataset,
+)
 from headrace_trainer.launcher.progress import Condition
 from headrace_trainer.launcher.settings import Paths
 from headrace_trainer.launcher.spool import Spool
@@ -72,6 +81,7 @@ class Tracker:
         self._leaves_system_out = False
         self._changed = threading.Condition()
         self._tags: dict[str, str] = {}
+        self._datasets: tuple[UsedDataset, ...] = ()
         self._end: End | None = None
         self._logged: Logged | None = None
         self._batch_size = METRICS_PER_BATCH
@@ -135,6 +145,12 @@ class Tracker:
         """Have the run tagged in the end."""
         with self._changed:
             self._tags.update(tags)
+            self._changed.notify_all()
+
+    def log_dataset(self, dataset: UsedDataset) -> None:
+        """Have the dataset among the run's inputs in the end."""
+        with self._changed:
+            self._datasets = (*self._datasets, dataset)
             self._changed.notify_all()
 
     def await_run(self, seconds: float) -> Run:
@@ -242,7 +258,9 @@ class Tracker:
                 self._note(None)
                 pause = _FIRST_PAUSE
                 with self._changed:
-                    self._changed.wait_for(lambda: self._end is not None or bool(self._tags), _FLUSH_SECONDS)
+                    self._changed.wait_for(
+                        lambda: self._end is not None or bool(self._tags or self._datasets), _FLUSH_SECONDS
+                    )
 
     def _wait_for_restoration(self, deleted: RunDeleted) -> None:
         """Until the next look; the end comes with a look of its own."""
@@ -264,13 +282,17 @@ class Tracker:
         for spool in (self._spool, self._system_spool):
             self._send_spool(run, spool)
         with self._changed:
-            tags, end = dict(self._tags), self._end
-        if tags or end is not None:
+            tags, datasets, end = dict(self._tags), self._datasets, self._end
+        if tags or datasets or end is not None:
             self._look(run)
         if tags:
             self._client.set_tags(run.id, tags)
             with self._changed:
                 self._tags = {key: value for key, value in self._tags.items() if tags.get(key) != value}
+        if datasets:
+            self._send_datasets(run, datasets)
+            with self._changed:
+                self._datasets = self._datasets[len(datasets) :]
         if end is None:
             return False
         if end.status is None:
@@ -311,6 +333,13 @@ class Tracker:
             half = len(metrics) // 2
             self._send(run, metrics[:half])
             self._send(run, metrics[half:])
+
+    def _send_datasets(self, run: Run, datasets: tuple[UsedDataset, ...]) -> None:
+        try:
+            self._client.log_datasets(run.id, datasets)
+        except (Rejected, Missing) as error:  # an MLflow before 2.4 has no datasets
+            self._fence.look_now(run)  # a deleted run takes none
+            log(f"MLflow does not take the datasets: {error}")
 
     def _note(self, problem: Unavailable | Refused | RunDeleted | None) -> None:
         if problem is not None and type(problem) is not type(self._problem):
