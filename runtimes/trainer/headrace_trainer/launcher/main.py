@@ -360,12 +360,14 @@ class Launcher:
             self._tracker.tag({"headrace.warning.artifacts": problem})
 
     def _draw_curves(self, seconds: float) -> None:
-        """The chief's, from what MLflow has, so once all was sent; nothing waits for it longer than that."""
+        """The chief's, from what MLflow has, so once all was sent; nothing waits for it longer than that. A SIGTERM
+        ends it: all else is delivered, and an attempt that has succeeded is not to be interrupted here.
+        """
         run = self._run
         if self._store is None or self._client is None or run is None or not run.artifact_uri.startswith("s3://"):
             return
-        deadline = time.monotonic() + seconds
-        patience = Patience(seconds, lambda: time.monotonic() < deadline)
+        deadline, stop_at = time.monotonic() + seconds, self._stop_at
+        patience = Patience(seconds, lambda: time.monotonic() < deadline and self._stop_at == stop_at)
         if problem := curves.keep(self._client, run, self._store, patience):
             log(f"curves: {problem}")
 
