@@ -269,6 +269,10 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.evaluation.gates": [{"metric": "a", "min": "0.9", "max": "0.10"}]},
         "min is larger than max: no value could pass",
     ),
+    "gate on what the container used": (
+        {"spec.evaluation.gates": [{"metric": "system/cpu_utilization_percentage", "min": "1"}]},
+        "system/... says what the container used, and nothing of the model: name a metric of the training",
+    ),
     "no gates": ({"spec.evaluation.gates": []}, "should have at least 1 items"),
     "metric twice": (
         {"spec.evaluation.gates": [{"metric": "a", "min": "1"}, {"metric": "a", "max": "2"}]},

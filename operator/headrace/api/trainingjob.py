@@ -214,6 +214,11 @@ class EvaluationGate(Model):
             "min is larger than max: no value could pass",
             field_path=".min",
         ),
+        Rule(
+            "!self.metric.startsWith('system/')",
+            "system/... says what the container used, and nothing of the model: name a metric of the training",
+            field_path=".metric",
+        ),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+_SYSTEM = "system/"  # MLflow's prefix for what a container used: nothing to judge a model by
+
 
 class Permission(StrEnum):
     """What a grant of MLflow's basic-auth app allows. EDIT on an experiment: log runs; READ on a model: see it."""
@@ -47,7 +49,9 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Run:
-    """`metrics` holds the last value of each metric; times are milliseconds since 1970."""
+    """`metrics` holds the last value of each metric of the training, without those of the system; times are
+    milliseconds since 1970.
+    """
 
     id: str
     experiment_id: str
@@ -70,7 +74,11 @@ class Run:
             start_time=int(info.get("start_time", 0)),
             end_time=int(info.get("end_time", 0)),
             deleted=info.get("lifecycle_stage") == "deleted",
-            metrics={metric["key"]: _number(metric["value"]) for metric in data.get("metrics", [])},
+            metrics={
+                metric["key"]: _number(metric["value"])
+                for metric in data.get("metrics", [])
+                if not metric["key"].startswith(_SYSTEM)
+            },
             tags=_tags(data.get("tags", [])),
         )
 

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
-from trainer_support import ACCESS_KEY, SECRET_KEY, wait_until
+from trainer_support import ACCESS_KEY, SECRET_KEY, Server, answers, free_port, wait_until
 
 EXPORTS = Path(__file__).parent / "adapters" / "scripts" / "exports"
 
@@ -45,7 +47,7 @@ print("ANSWER", json.dumps(np.asarray(answer["probabilities"]).tolist()))
 """
 
 
-def test_a_stopped_keras_script_goes_on_exactly_and_delivers_its_model(launch, s3, mlflow):
+def test_a_stopped_keras_script_goes_on_exactly_and_delivers_its_model(launch, s3, mlflow, tmp_path):
     bucket = s3.bucket()
     tracking = mlflow.experiment("together", f"s3://{bucket}/mlflow")
     config = {
@@ -81,18 +83,23 @@ def test_a_stopped_keras_script_goes_on_exactly_and_delivers_its_model(launch, s
     prefix = record["model"]["uri"].removeprefix(f"s3://{bucket}/")
     manifest = json.loads(s3.get(bucket, f"{prefix}/manifest.json"))
     assert {"onnx/model.onnx", "signature.json", "tensorflow/saved_model.pb"} <= {f["path"] for f in manifest["files"]}
-    assert loaded_by_mlflow(mlflow, s3, record["model"]["uri"]) == pytest.approx(
-        said(second.log, "PREDICTION"), abs=1e-5
-    )
+    model, environment = registered(mlflow, s3, record["model"]["uri"])
+    expected = pytest.approx(said(second.log, "PREDICTION"), abs=1e-5)
+    assert loaded_by_mlflow(model, environment) == expected
+    assert served_by_mlflow(model, environment, tmp_path) == expected
 
 
 def said(log: str, word: str) -> list[float]:
     """The numbers after a word, flat."""
-    return [number for row in json.loads(log.split(f"{word} ")[1].splitlines()[0]) for number in row]
+    return flat(json.loads(log.split(f"{word} ")[1].splitlines()[0]))
 
 
-def loaded_by_mlflow(mlflow, s3, uri: str) -> list[float]:
-    """The answer of the version that is registered from `uri`."""
+def flat(rows: list[list[float]]) -> list[float]:
+    return [number for row in rows for number in row]
+
+
+def registered(mlflow, s3, uri: str) -> tuple[str, dict[str, str]]:
+    """A version from `uri`, as MLflow names it, and the environment of a person who uses it."""
     name = f"together-{uuid.uuid4().hex[:6]}"
     mlflow.call("POST", "registered-models/create", {"name": name})
     mlflow.call("POST", "model-versions/create", {"name": name, "source": uri})
@@ -103,11 +110,35 @@ def loaded_by_mlflow(mlflow, s3, uri: str) -> list[float]:
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     }
-    command = [sys.executable, "-c", LOADS_FROM_MLFLOW, f"models:/{name}/1"]
+    return f"models:/{name}/1", environment
+
+
+def loaded_by_mlflow(model: str, environment: dict[str, str]) -> list[float]:
+    """The answer of the version in a Python process."""
+    command = [sys.executable, "-c", LOADS_FROM_MLFLOW, model]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "mismatch" not in ended.stderr
     return said(ended.stdout, "ANSWER")
+
+
+def served_by_mlflow(model: str, environment: dict[str, str], folder: Path) -> list[float]:
+    """The answer of the version over HTTP, from MLflow's own server."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # an activated venv: it starts uvicorn
+    server = Server(command, {**environment, "PATH": programs}, folder / "serve.log", lambda: answers(f"{url}/ping"))
+    try:
+        server.start()
+        server.await_up()
+        body = json.dumps({"inputs": {"features": np.ones((2, 8)).tolist()}}).encode()
+        request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return flat(json.loads(response.read())["predictions"]["probabilities"])
+    finally:
+        server.stop()
 
 
 LOOP = """

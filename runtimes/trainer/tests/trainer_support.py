@@ -39,6 +39,15 @@ def wait_until(is_so: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.1)
 
 
+def answers(url: str) -> bool:
+    """Whether a server says 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
 class Server:
     """A server process in a process group of its own, which can be taken away and brought back."""
 
@@ -53,7 +62,11 @@ class Server:
             )
 
     def await_up(self) -> None:
-        wait_until(self._is_up, 240, f"{self._command[0]} answers; its log is {self._log}")
+        wait_until(lambda: self._has_ended() or self._is_up(), 240, f"{self._command} answers; its log is {self._log}")
+        assert not self._has_ended(), self._log.read_text()[-3000:]
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
 
     def freeze(self) -> None:
         """Take connections and answer none."""
@@ -90,14 +103,7 @@ class Mlflow(Server):
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        super().__init__(command, env, folder / "mlflow.log", self._answers)
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:
-                return response.status == 200
-        except OSError:
-            return False
+        super().__init__(command, env, folder / "mlflow.log", lambda: answers(f"{self.url}/health"))
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()

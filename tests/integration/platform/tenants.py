@@ -15,6 +15,7 @@ import boto3
 import mlflow
 import pytest
 from botocore.config import Config
+from mlflow.entities import Dataset, DatasetInput
 from mlflow.exceptions import MlflowException
 
 from headrace.cli.main import main
@@ -141,11 +142,14 @@ def new_team(platform: Platform) -> Team:
 
 Act = Callable[[Team, Team], object]
 
+DATASET = DatasetInput(Dataset("corpus", "9f86d081", "s3", '{"uri": "s3://bucket/corpus.txt"}'))
+
 REGISTRY: list[tuple[str, bool, Act]] = [
     ("see its experiment", True, lambda a, b: a.tracking().get_experiment_by_name(f"{a.namespace}/generation")),
     ("see its model", True, lambda a, b: a.tracking().get_registered_model(a.model)),
     ("see its version by alias", True, lambda a, b: a.tracking().get_model_version_by_alias(a.model, "candidate")),
     ("search its runs", True, lambda a, b: a.tracking().search_runs([a.experiment_id])),
+    ("log what its run was trained with", True, lambda a, b: a.tracking().log_inputs(a.run_id, [DATASET])),
     ("make an experiment", False, lambda a, b: a.tracking().create_experiment(f"{a.namespace}/own")),
     (
         "rename its experiment into another namespace",
@@ -166,6 +170,7 @@ REGISTRY: list[tuple[str, bool, Act]] = [
     ("see another's run", False, lambda a, b: a.tracking().get_run(b.run_id)),
     ("see another's artifacts", False, lambda a, b: a.tracking().list_artifacts(b.run_id)),
     ("log to another's run", False, lambda a, b: a.tracking().log_metric(b.run_id, "loss", 0.0)),
+    ("log a dataset to another's run", False, lambda a, b: a.tracking().log_inputs(b.run_id, [DATASET])),
     ("end another's run", False, lambda a, b: a.tracking().set_terminated(b.run_id)),
     ("delete another's run", False, lambda a, b: a.tracking().delete_run(b.run_id)),
     ("see another's model", False, lambda a, b: a.tracking().get_registered_model(b.model)),

@@ -100,6 +100,13 @@ def test_all_gates_have_to_pass(passes):
     assert judge(gates, metrics).passed is all(passes)
 
 
+def test_what_the_container_used_is_nothing_to_judge_or_to_name():
+    info = {"run_id": "r1", "experiment_id": "3"}
+    logged = [{"key": "system/gpu_0_utilization_percentage", "value": 95.0}, {"key": "val_loss", "value": 0.5}]
+    run = Run.of({"info": info, "data": {"metrics": logged}})
+    assert metrics_of_model(run) == {"val_loss": 0.5}
+
+
 def test_a_run_that_agrees_with_the_record_is_taken():
     assert verify(RUN, URI, DIGEST) is RUN
 

@@ -19,8 +19,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from headrace_trainer.launcher import artifacts, chosen, environment, model
+from headrace_trainer.launcher.cgroup import Cgroup
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.config import Config, parse_config
+from headrace_trainer.launcher.curves import keep as curves
 from headrace_trainer.launcher.failures import (
     ChildEnd,
     Failed,
@@ -64,6 +66,7 @@ from headrace_trainer.launcher.record import TerminationLog
 from headrace_trainer.launcher.report import Outcome, Report, milliseconds
 from headrace_trainer.launcher.s3 import Patience, Place, Store
 from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.tracking import Tracker
 
 T = TypeVar("T")
@@ -72,6 +75,7 @@ _CHILD_SHARE = 0.6  # of the grace: the rest is for uploading what the child sav
 _RESERVE = 1.0  # of the grace, for the record
 _FLUSH_AFTER_FAILURE = 15.0
 _UPLOAD_AFTER_FAILURE = 30.0
+_CURVES_SECONDS = 30.0
 
 
 class Stopped(Exception):
@@ -153,7 +157,8 @@ class Launcher:
         self._stopping_since = 0.0
         self._written_at = 0.0
         self._resume: Stored | None = None
-        self._memory = MemoryWatch(settings.paths.cgroup_membership, settings.paths.cgroup_root)
+        cgroup = Cgroup(settings.paths.cgroup_membership, settings.paths.cgroup_root)
+        self._memory = MemoryWatch(cgroup)
         chief = settings.worker == 0
         self._store = None if config.storage is None else Store(config.storage)
         self._checkpoints: CheckpointStore | None = None
@@ -164,19 +169,25 @@ class Launcher:
                 self._uploader = Uploader(
                     self._checkpoints, settings.outage, lambda stored: inbox.put(CheckpointStored(stored))
                 )
+        self._client: MLflow | None = None
         self._tracker: Tracker | None = None
+        self._sampler: Sampler | None = None
         if config.tracking is not None and chief:
             client = MLflow(
                 config.tracking.url,
                 os.environ.get("MLFLOW_TRACKING_USERNAME", ""),
                 os.environ.get("MLFLOW_TRACKING_PASSWORD", ""),
             )
-            self._tracker = Tracker(config.tracking, config.job, config.parameters, client, settings.paths.spool)
+            self._client = client
+            self._tracker = Tracker(config.tracking, config.job, config.parameters, client, settings.paths)
+            self._sampler = Sampler(cgroup, settings, lambda: self._run, self._tracker.log_system)
 
     def run(self) -> int:
         """The whole attempt; the exit code of PID 1."""
         self._server.start()
         self._publish(force=True)
+        if self._sampler is not None:
+            self._sampler.start()
         try:
             ready = self._wait_for(self._prepare, when_stopped=0.0)
             self._run_script(ready)
@@ -303,6 +314,7 @@ class Launcher:
                 tracker.close("FINISHED", outage)
             except Failed as error:
                 raise Failed(self._with_place_of_model(error.failure)) from error
+        self._draw_curves(_CURVES_SECONDS)
 
     def _artifacts(self, tracker: Tracker) -> Place:
         """Where the run's artifacts lie. A gang that was cut off may still be writing: each attempt has a place of its
@@ -335,6 +347,7 @@ class Launcher:
         if tracker is not None:
             tracker.tag({chosen.REASON_TAG: self._report.ambiguity})
             tracker.close("FINISHED", outage)
+        self._draw_curves(_CURVES_SECONDS)
 
     def _keep_artifacts(self, patience: Patience) -> None:
         """The chief's: source, packages and outputs, where there is a run to keep them with."""
@@ -345,6 +358,18 @@ class Launcher:
         if problem := artifacts.keep(self._config.source, paths.outputs, place, self._store, patience):
             log(f"artifacts: {problem}")
             self._tracker.tag({"headrace.warning.artifacts": problem})
+
+    def _draw_curves(self, seconds: float) -> None:
+        """The chief's, from what MLflow has, so once all was sent; nothing waits for it longer than that. A SIGTERM
+        ends it: all else is delivered, and an attempt that has succeeded is not to be interrupted here.
+        """
+        run = self._run
+        if self._store is None or self._client is None or run is None or not run.artifact_uri.startswith("s3://"):
+            return
+        deadline, stop_at = time.monotonic() + seconds, self._stop_at
+        patience = Patience(seconds, lambda: time.monotonic() < deadline and self._stop_at == stop_at)
+        if problem := curves.keep(self._client, run, self._store, patience):
+            log(f"curves: {problem}")
 
     def _with_place_of_model(self, failure: Failure) -> Failure:
         if self._report.model is None:
@@ -406,6 +431,7 @@ class Launcher:
                 log(f"the last metrics did not get through: {error}")
         deadline = time.monotonic() + flush_seconds
         self._keep_artifacts(Patience(flush_seconds, lambda: time.monotonic() < deadline))
+        self._draw_curves(deadline - time.monotonic())
 
     # --- the inbox ---
 

@@ -43,15 +43,27 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """A run as MLflow has it. `logged` is the highest step logged of each key; a `deleted` one takes nothing."""
+    """A run as MLflow has it. `start_time` is in milliseconds since 1970, `logged` is the highest step logged of each
+    key; a `deleted` one takes nothing.
+    """
 
     id: str
     experiment_id: str
     artifact_uri: str
+    start_time: int
     logged: Mapping[str, int]
     tags: Mapping[str, str]
     status: str
     deleted: bool
+
+
+@dataclass(frozen=True)
+class UsedDataset:
+    """What a run was trained with: its name, the digest of its content (at most 36 characters), its s3:// address."""
+
+    name: str
+    digest: str
+    uri: str
 
 
 class MLflow:
@@ -114,6 +126,22 @@ class MLflow:
         """Set tags on a run."""
         self._post("runs/log-batch", {"run_id": run_id, "tags": _pairs(tags, _MAX_TAG)})
 
+    def log_datasets(self, run_id: str, datasets: Sequence[UsedDataset]) -> None:
+        """A run has each (name, digest) once, however often it is logged."""
+        inputs = [
+            {
+                "tags": [{"key": "mlflow.data.context", "value": "training"}],
+                "dataset": {
+                    "name": used.name,
+                    "digest": used.digest,
+                    "source_type": "s3",
+                    "source": json.dumps({"uri": used.uri}),
+                },
+            }
+            for used in datasets
+        ]
+        self._post("runs/log-inputs", {"run_id": run_id, "datasets": inputs})
+
     def history(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """All (step, value) of a metric, as they were logged."""
         found: list[tuple[int, float]] = []
@@ -125,6 +153,15 @@ class MLflow:
             token = page.get("next_page_token") or ""
             if not token:
                 return found
+
+    def curve(self, run_id: str, key: str, most: int) -> list[tuple[float, float]]:
+        """At most so many (step, value) of a metric, evenly taken, in the order of their steps: what MLflow's own page
+        asks for.
+        """
+        query = urllib.parse.urlencode({"run_ids": run_id, "metric_key": key, "max_results": str(most)})
+        answer = self._request("GET", f"metrics/get-history-bulk-interval?{query}", None)
+        found = [(float(m.get("step", 0)), float(m["value"])) for m in answer.get("metrics", ())]
+        return sorted(found, key=lambda point: point[0])[:most]
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._request("POST", path, json.dumps(body).encode())
@@ -170,6 +207,7 @@ def _run(data: Mapping[str, Any]) -> Run:
         id=info["run_id"],
         experiment_id=info["experiment_id"],
         artifact_uri=info["artifact_uri"],
+        start_time=int(info["start_time"]),
         logged=logged,
         tags=tags,
         status=info.get("status", ""),

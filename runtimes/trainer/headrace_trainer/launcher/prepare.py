@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from headrace_trainer.launcher import datasets
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored
 from headrace_trainer.launcher.config import Config
+from headrace_trainer.launcher.digests import digest
 from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.mlflow import UsedDataset
 from headrace_trainer.launcher.peers import wait_for_names
 from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import Settings
@@ -53,6 +55,8 @@ def prepare(
         if store is None:
             raise RuntimeError("a configuration with datasets has a storage")
         datasets.download(dataset, store, settings.outage)
+        if tracker is not None:
+            tracker.log_dataset(UsedDataset(dataset.name, digest(dataset.path), dataset.uri))
     return Ready(stored)
 
 

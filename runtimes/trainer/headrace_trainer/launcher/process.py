@@ -117,16 +117,19 @@ class Child:
 
 def _reap(process: subprocess.Popen[bytes], post: Post) -> None:
     """As PID 1 every orphan of the pod is ours. Looked at first (WNOWAIT), so that the exit code of the child is
-    known.
+    known. A process that another thread has started may be gone by then: that thread waited for it, too.
     """
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-            if ended is None:
-                continue
+        except ChildProcessError:  # none is left
+            return
+        if ended is None:
+            continue
+        try:
             _, status = os.waitpid(ended.si_pid, 0)
         except ChildProcessError:
-            return
+            continue
         if ended.si_pid == process.pid:
             process.returncode = os.waitstatus_to_exitcode(status)
             post(ChildExited(process.returncode))

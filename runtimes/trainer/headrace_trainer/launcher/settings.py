@@ -10,6 +10,8 @@ from pathlib import Path
 
 from headrace_trainer.launcher.failures import Failed, bad_config
 
+_LEAST_INTERVAL = 0.1
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -21,6 +23,7 @@ class Paths:
     termination_log: Path = Path("/dev/termination-log")
     cgroup_membership: Path = Path("/proc/self/cgroup")
     cgroup_root: Path = Path("/sys/fs/cgroup")
+    proc: Path = Path("/proc")
 
     @property
     def scratch(self) -> Path:
@@ -57,6 +60,10 @@ class Paths:
         return self.scratch / "metrics.jsonl"
 
     @property
+    def system_spool(self) -> Path:
+        return self.scratch / "system-metrics.jsonl"
+
+    @property
     def unread_runs(self) -> Path:
         """Where a script's own runs go that are nobody's: of workers but the chief."""
         return self.scratch / "mlruns"
@@ -64,7 +71,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Settings:
-    """`grace`, `outage` and `peer_hold` are seconds.
+    """`grace`, `outage`, `peer_hold` and `sample_interval` are seconds.
 
     `outage` is how long S3 or MLflow may be away when there is nothing left to do but to wait for them. While the
     script trains both may be away for as long as it takes.
@@ -76,6 +83,7 @@ class Settings:
     grace: float = 25.0
     outage: float = 600.0
     peer_hold: float = 30.0
+    sample_interval: float = 10.0
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:
@@ -92,6 +100,7 @@ class Settings:
             grace=_number(env, "HEADRACE_GRACE_SECONDS", defaults.grace),
             outage=_number(env, "HEADRACE_OUTAGE_SECONDS", defaults.outage),
             peer_hold=_number(env, "HEADRACE_PEER_HOLD_SECONDS", defaults.peer_hold),
+            sample_interval=max(_LEAST_INTERVAL, _number(env, "HEADRACE_SAMPLE_SECONDS", defaults.sample_interval)),
         )
 
 

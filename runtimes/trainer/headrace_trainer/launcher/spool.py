@@ -1,4 +1,5 @@
-"""A queue of metrics on disk: what MLflow has not taken yet costs no memory, however long it is away.
+"""A queue of metrics on disk: what MLflow has not taken yet costs no memory, however long it is away. It may have a
+bound, for what is not worth more of the disk.
 
 One thread appends, another one reads from the front. In normal times the file is emptied every second.
 """
@@ -25,10 +26,11 @@ class Batch:
 class Spool:
     """A file of JSON lines, read from an offset on and truncated when all of it was taken."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_bytes: int | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w+b")
         self._lock = threading.Lock()
+        self._most_bytes = most_bytes
         self._taken = 0
         self._end = 0
 
@@ -37,14 +39,17 @@ class Spool:
         with self._lock:
             return self._taken == self._end
 
-    def append(self, metrics: Iterable[Metric]) -> None:
-        """Put at the back."""
+    def append(self, metrics: Iterable[Metric]) -> bool:
+        """Put at the back; False where the file is full, until all of it was taken."""
         lines = b"".join(json.dumps([m.key, m.value, m.time, m.step]).encode() + b"\n" for m in metrics)
         with self._lock:
+            if self._most_bytes is not None and self._end + len(lines) > self._most_bytes:
+                return False
             self._file.seek(self._end)
             self._file.write(lines)
             self._file.flush()
             self._end += len(lines)
+            return True
 
     def front(self, limit: int) -> Batch:
         """Up to `limit` metrics from the front; they stay until `take`."""

@@ -7,6 +7,9 @@ found, and left out when steps are trained again (`logged`). A resent batch is h
 equal metrics. What waits goes with each checkpoint (`unsent`), so that it outlives the pod. An attempt that a later one
 has followed writes nothing more (`fence`).
 
+System metrics are worth less: they wait in a spool of their own that has a bound, are sent after the others, and do not
+go with checkpoints.
+
 A run that somebody has deleted in MLflow is looked at every few seconds: once it is restored it gets what was measured
 meanwhile, as if MLflow had been away. The end does not wait for that.
 """
@@ -27,8 +30,18 @@ from headrace_trainer.launcher.fence import ATTEMPT_TAG, Fence, RunDeleted, Supe
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.logged import Logged
 from headrace_trainer.launcher.metrics import Metric
-from headrace_trainer.launcher.mlflow import METRICS_PER_BATCH, MLflow, Refused, Rejected, Run, Unavailable
+from headrace_trainer.launcher.mlflow import (
+    METRICS_PER_BATCH,
+    Missing,
+    MLflow,
+    Refused,
+    Rejected,
+    Run,
+    Unavailable,
+    UsedDataset,
+)
 from headrace_trainer.launcher.progress import Condition
+from headrace_trainer.launcher.settings import Paths
 from headrace_trainer.launcher.spool import Spool
 
 UID_TAG = "headrace.uid"
@@ -41,6 +54,7 @@ _FLUSH_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _LEAST_BATCH = 50
 _IDLE_LOOK_SECONDS = 15.0
+_MOST_SYSTEM_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -55,16 +69,19 @@ class Tracker:
     """Make it, `start` it, `log` to it, `close` it. Only `start` and `close` wait."""
 
     def __init__(
-        self, tracking: Tracking, job: Job, parameters: Mapping[str, Scalar], client: MLflow, spool: Path
+        self, tracking: Tracking, job: Job, parameters: Mapping[str, Scalar], client: MLflow, paths: Paths
     ) -> None:
         self._tracking = tracking
         self._job = job
         self._parameters = {name: v if isinstance(v, str) else json.dumps(v) for name, v in parameters.items()}
         self._client = client
         self._fence = Fence(client, job.attempt)
-        self._spool = Spool(spool)
+        self._spool = Spool(paths.spool)
+        self._system_spool = Spool(paths.system_spool, _MOST_SYSTEM_BYTES)
+        self._leaves_system_out = False
         self._changed = threading.Condition()
         self._tags: dict[str, str] = {}
+        self._datasets: tuple[UsedDataset, ...] = ()
         self._end: End | None = None
         self._logged: Logged | None = None
         self._batch_size = METRICS_PER_BATCH
@@ -108,6 +125,14 @@ class Tracker:
         if self._superseded is None:
             self._spool.append(metrics)
 
+    def log_system(self, metrics: list[Metric]) -> None:
+        """Have metrics of the container logged in the end, as far as there is room for them until then."""
+        if self._superseded is not None:
+            return
+        was_full, self._leaves_system_out = self._leaves_system_out, not self._system_spool.append(metrics)
+        if self._leaves_system_out and not was_full:
+            log("MLflow has been away for long: system metrics are left out until it is back")
+
     def leave_unsent(self, checkpoint: Path) -> None:
         """Put what MLflow has not taken yet into a checkpoint's folder, for an attempt that goes on from there."""
         unsent.write(self._spool, checkpoint)
@@ -120,6 +145,12 @@ class Tracker:
         """Have the run tagged in the end."""
         with self._changed:
             self._tags.update(tags)
+            self._changed.notify_all()
+
+    def log_dataset(self, dataset: UsedDataset) -> None:
+        """Have the dataset among the run's inputs in the end."""
+        with self._changed:
+            self._datasets = (*self._datasets, dataset)
             self._changed.notify_all()
 
     def await_run(self, seconds: float) -> Run:
@@ -227,7 +258,9 @@ class Tracker:
                 self._note(None)
                 pause = _FIRST_PAUSE
                 with self._changed:
-                    self._changed.wait_for(lambda: self._end is not None or bool(self._tags), _FLUSH_SECONDS)
+                    self._changed.wait_for(
+                        lambda: self._end is not None or bool(self._tags or self._datasets), _FLUSH_SECONDS
+                    )
 
     def _wait_for_restoration(self, deleted: RunDeleted) -> None:
         """Until the next look; the end comes with a look of its own."""
@@ -246,23 +279,20 @@ class Tracker:
             return False
         if self._fence.seconds_since_look() > _IDLE_LOOK_SECONDS:
             self._look(run)
-        while not self._spool.is_empty:
-            logged = self._look(run)
-            batch = self._spool.front(self._batch_size)
-            fresh = [metric for metric in batch.metrics if not logged.has(metric)]
-            self._send(run, _without_repeats(fresh))
-            logged.add(fresh)
-            self._spool.take(batch)
-            self._note(None)
-            self._batch_size = min(self._batch_size * 2, METRICS_PER_BATCH)
+        for spool in (self._spool, self._system_spool):
+            self._send_spool(run, spool)
         with self._changed:
-            tags, end = dict(self._tags), self._end
-        if tags or end is not None:
+            tags, datasets, end = dict(self._tags), self._datasets, self._end
+        if tags or datasets or end is not None:
             self._look(run)
         if tags:
             self._client.set_tags(run.id, tags)
             with self._changed:
                 self._tags = {key: value for key, value in self._tags.items() if tags.get(key) != value}
+        if datasets:
+            self._send_datasets(run, datasets)
+            with self._changed:
+                self._datasets = self._datasets[len(datasets) :]
         if end is None:
             return False
         if end.status is None:
@@ -270,6 +300,17 @@ class Tracker:
         else:
             self._client.update_run(run.id, end.status, end.time)
         return self._spool.is_empty
+
+    def _send_spool(self, run: Run, spool: Spool) -> None:
+        while not spool.is_empty:
+            logged = self._look(run)
+            batch = spool.front(self._batch_size)
+            fresh = [metric for metric in batch.metrics if not logged.has(metric)]
+            self._send(run, _without_repeats(fresh))
+            logged.add(fresh)
+            spool.take(batch)
+            self._note(None)
+            self._batch_size = min(self._batch_size * 2, METRICS_PER_BATCH)
 
     def _look(self, run: Run) -> Logged:
         """What the run has, after a look at whether it is still this attempt's."""
@@ -292,6 +333,13 @@ class Tracker:
             half = len(metrics) // 2
             self._send(run, metrics[:half])
             self._send(run, metrics[half:])
+
+    def _send_datasets(self, run: Run, datasets: tuple[UsedDataset, ...]) -> None:
+        try:
+            self._client.log_datasets(run.id, datasets)
+        except (Rejected, Missing) as error:  # an MLflow before 2.4 has no datasets
+            self._fence.look_now(run)  # a deleted run takes none
+            log(f"MLflow does not take the datasets: {error}")
 
     def _note(self, problem: Unavailable | Refused | RunDeleted | None) -> None:
         if problem is not None and type(problem) is not type(self._problem):

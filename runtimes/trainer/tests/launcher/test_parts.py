@@ -10,6 +10,7 @@ import pytest
 from trainer_support import TRAINER
 
 from headrace_trainer.launcher import chosen, manifest, model
+from headrace_trainer.launcher.cgroup import Cgroup
 from headrace_trainer.launcher.config import Workers
 from headrace_trainer.launcher.failures import ChildEnd, Reason, bad_config, judge
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
@@ -49,7 +50,7 @@ def test_a_kill_for_memory_is_seen_in_a_container_of_either_cgroup_version(
 ):
     cgroup = {folder + events: "low 0\noom_kill 1\n", folder + limit: "4294967296\n", folder + peak: "4294959104\n"}
     write(tmp_path, {"membership": membership, **cgroup})
-    watch = MemoryWatch(tmp_path / "membership", tmp_path)
+    watch = MemoryWatch(Cgroup(tmp_path / "membership", tmp_path))
     assert watch.kill() is None  # what was before is not the script's
     write(tmp_path, {folder + events: "low 0\noom_kill 2\n"})
     assert str(watch.kill()) == "limit 4.0 GiB, peak 4.0 GiB"
@@ -57,13 +58,13 @@ def test_a_kill_for_memory_is_seen_in_a_container_of_either_cgroup_version(
 
 def test_a_kill_without_a_limit_of_the_container_s_own_says_so(tmp_path):
     write(tmp_path, {"membership": "0::/\n", "memory.events": "oom_kill 0\n", "memory.max": "max\n"})
-    watch = MemoryWatch(tmp_path / "membership", tmp_path)
+    watch = MemoryWatch(Cgroup(tmp_path / "membership", tmp_path))
     write(tmp_path, {"memory.events": "oom_kill 1\n"})
     assert str(watch.kill()) == "no limit of its own"
 
 
 def test_a_machine_without_cgroups_is_no_error(tmp_path):
-    assert MemoryWatch(tmp_path / "none", tmp_path).kill() is None
+    assert MemoryWatch(Cgroup(tmp_path / "none", tmp_path)).kill() is None
 
 
 def raised(exception, message):

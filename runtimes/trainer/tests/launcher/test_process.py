@@ -1,0 +1,42 @@
+"""The script's process beside others that the launcher starts itself."""
+
+import subprocess
+import sys
+
+from trainer_support import TRAINER
+
+# In a process of its own: the thread that reaps orphans would take the children of the tests' process.
+WAITS_FOR_OTHERS = """
+import os, pathlib, queue, subprocess, sys, threading
+from headrace_trainer.launcher.process import Child
+
+inbox = queue.SimpleQueue()
+script = "import pathlib, time\\nwhile not pathlib.Path('enough').exists(): time.sleep(0.1)\\nraise SystemExit(7)"
+child = Child.start([sys.executable, "-c", script], dict(os.environ), pathlib.Path.cwd(), inbox.put)
+
+def start_and_wait():  # each is reaped by whoever comes first: this thread, or the one that reaps all orphans
+    for _ in range(150):
+        subprocess.run(["true"], check=False, timeout=30)
+
+threads = [threading.Thread(target=start_and_wait) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+pathlib.Path("enough").touch()
+print(inbox.get(timeout=20))
+child.close()
+"""
+
+
+def test_the_script_s_end_is_seen_while_threads_wait_for_processes_of_their_own(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", WAITS_FOR_OTHERS],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TRAINER)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert "ChildExited(exit_code=7)" in ended.stdout, ended.stderr
