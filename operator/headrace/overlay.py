@@ -1,7 +1,8 @@
 """Lays a user's podTemplate over the rendered one (pure).
 
 Objects merge key by key; lists of named things (containers, volumes, env, ports, ...) merge by name, so that
-`containers: [{name: trainer, env: [...]}]` adds to the trainer; any other list or value replaces.
+`containers: [{name: trainer, env: [...]}]` adds to the trainer; any other list or value replaces. A variable has a
+`value` or a `valueFrom`: one replaces the other.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_REPLACES = {"value": "valueFrom", "valueFrom": "value"}
+
 
 def overlay(base: Any, over: Any) -> Any:
     """`base` with `over` on top, both left as they are. None in `over` leaves what is below."""
     if over is None:
         return base
     if isinstance(base, Mapping) and isinstance(over, Mapping):
-        return {key: overlay(base.get(key), over.get(key)) for key in [*base, *(k for k in over if k not in base)]}
+        kept = {key: value for key, value in base.items() if over.get(_REPLACES.get(key)) is None}
+        return {key: overlay(kept.get(key), over.get(key)) for key in [*kept, *(k for k in over if k not in kept)]}
     if _is_named(base) and _is_named(over):
         return _merge_named(base, over)
     return over

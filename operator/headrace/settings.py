@@ -56,6 +56,7 @@ class Settings:
     serving_policies: bool = True
     model_clients: Mapping[str, str] = field(default_factory=dict)  # labels of namespaces that may reach models
     image_pull_secrets: tuple[str, ...] = ()  # names of Secrets in each namespace, for the pods that are made there
+    package_index_url: str = ""  # for requirements.txt; empty: PyPI
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:
@@ -67,7 +68,12 @@ class Settings:
         if env.get("HEADRACE_S3_ENDPOINT") or env.get("HEADRACE_S3_REGION"):
             storage = StorageSettings(env.get("HEADRACE_S3_ENDPOINT", ""), env.get("HEADRACE_S3_REGION", "us-east-1"))
         tracking = None
-        for name in ("HEADRACE_MLFLOW_URL", "HEADRACE_MLFLOW_PUBLIC_URL", "HEADRACE_S3_ENDPOINT"):
+        for name in (
+            "HEADRACE_MLFLOW_URL",
+            "HEADRACE_MLFLOW_PUBLIC_URL",
+            "HEADRACE_S3_ENDPOINT",
+            "HEADRACE_PACKAGE_INDEX_URL",
+        ):
             _has_no_credentials(env, name)
         if url := env.get("HEADRACE_MLFLOW_URL"):
             tracking = TrackingSettings(
@@ -100,6 +106,7 @@ class Settings:
             serving_policies=env.get("HEADRACE_SERVING_POLICIES", "true") == "true",
             model_clients=_labels(env, "HEADRACE_MODEL_CLIENTS"),
             image_pull_secrets=_names(env.get("HEADRACE_IMAGE_PULL_SECRETS", "")),
+            package_index_url=env.get("HEADRACE_PACKAGE_INDEX_URL", ""),
         )
 
 

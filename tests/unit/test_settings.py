@@ -7,7 +7,9 @@ from headrace.settings import Settings, SettingsError
 NEEDED = {"HEADRACE_OPERATOR_NAMESPACE": "headrace-system", "HEADRACE_TRAINER_IMAGE": "trainer:1"}
 
 
-@pytest.mark.parametrize("name", ["HEADRACE_MLFLOW_URL", "HEADRACE_MLFLOW_PUBLIC_URL", "HEADRACE_S3_ENDPOINT"])
+@pytest.mark.parametrize(
+    "name", ["HEADRACE_MLFLOW_URL", "HEADRACE_MLFLOW_PUBLIC_URL", "HEADRACE_S3_ENDPOINT", "HEADRACE_PACKAGE_INDEX_URL"]
+)
 def test_a_url_with_credentials_is_refused_without_repeating_them(name):
     with pytest.raises(SettingsError, match=name) as refused:
         Settings.from_environment(NEEDED | {name: "https://admin:secret@mlflow.example.com"})

@@ -165,6 +165,10 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
   value: {{ .Values.networkPolicy.enabled | quote }}
 - name: HEADRACE_IMAGE_PULL_SECRETS
   value: {{ include "headrace.asWritten" (join "," .Values.image.pullSecrets) }}
+{{- with .Values.trainer.packageIndex.url }}
+- name: HEADRACE_PACKAGE_INDEX_URL
+  value: {{ include "headrace.asWritten" . }}
+{{- end }}
 - name: HEADRACE_SERVING_POLICIES
   value: {{ ternary .Values.networkPolicy.serving.enabled .Values.gateway.enabled (kindIs "bool" .Values.networkPolicy.serving.enabled) | quote }}
 - name: HEADRACE_MODEL_CLIENTS

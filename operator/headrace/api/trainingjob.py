@@ -115,7 +115,10 @@ class Source(Model):
 
     config_map: Annotated[
         ConfigMapReference | None,
-        Schema("A ConfigMap of this namespace whose keys are the files of the source, such as train.py."),
+        Schema(
+            "A ConfigMap of this namespace whose keys are the files of the source, such as train.py. The packages "
+            "that a file requirements.txt names are installed before the script starts.",
+        ),
     ] = None
     image: Annotated[
         ImageReference | None,

@@ -205,6 +205,8 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         {"name": "HEADRACE_CONFIG", "value": json.dumps(launcher_config(job, context, settings), sort_keys=True)},
         {"name": "HEADRACE_GRACE_SECONDS", "value": str(LAUNCHER_GRACE_SECONDS)},
     ]
+    if settings.package_index_url:  # uv's name for it
+        env.append({"name": "UV_DEFAULT_INDEX", "value": settings.package_index_url})
     mounts: list[Object] = [
         {"name": "work", "mountPath": "/headrace/work"},
         {"name": "data", "mountPath": "/data"},

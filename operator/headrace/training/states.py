@@ -31,6 +31,7 @@ class Reason:
     VOLUMES_NOT_READY = "VolumesNotReady"
     CREATING_CONTAINERS = "CreatingContainers"
     PREPARING = "Preparing"
+    INSTALLING_PACKAGES = "InstallingPackages"
     TRAINING = "Training"
     EXPORTING = "Exporting"
     UPLOADING = "Uploading"
@@ -57,6 +58,7 @@ class Reason:
     RUN_DELETED = "RunDeleted"
     TRACKING_NOT_CONFIGURED = "TrackingNotConfigured"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
+    PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
     TENANT_NOT_FOUND = "TenantNotFound"
     DIGEST_MISMATCH = "DigestMismatch"
     AMBIGUOUS_MODEL = "AmbiguousModel"
@@ -92,6 +94,7 @@ FAILURE_RULES: dict[FailureClass, FailureRule] = {
 REASON_RULES: dict[str, FailureRule] = {
     "NothingTrained": FailureRule(retryable=False, counted=False),
     Reason.STORAGE_UNAVAILABLE: FailureRule(retryable=True, counted=False),
+    Reason.PACKAGE_INDEX_UNAVAILABLE: FailureRule(retryable=True, counted=False),
     "StorageForbidden": FailureRule(retryable=False, counted=False),
     "BucketNotFound": FailureRule(retryable=False, counted=False),
     "TrackingForbidden": FailureRule(retryable=False, counted=False),

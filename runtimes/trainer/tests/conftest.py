@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +60,15 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         before: tuple[str, ...] = (),
         adapter: str = "standin_adapter",
         entrypoint: str = "train.py",
+        files: Mapping[str, str | bytes] | None = None,
     ) -> Launched:
-        """`before` is a command that runs the launcher, such as unshare."""
+        """`before` is a command that runs the launcher, such as unshare; `files` lie beside the script."""
         root = tmp_path / f"pod-{len(launched)}"
         source, work = root / "source", root / "work"
         source.mkdir(parents=True)
         work.mkdir()
-        (source / entrypoint).write_text(script)
+        for name, content in {entrypoint: script, **(files or {})}.items():
+            (source / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         port = port or free_port()
         whole = {
             "protocol": 1,

@@ -43,6 +43,13 @@ def test_operator_asks_for_the_releases_pull_secrets_where_it_makes_pods(render)
     assert Settings.from_environment(operator_environment(render())).image_pull_secrets == ()
 
 
+def test_operator_is_told_the_package_index(render) -> None:
+    url = "https://pypi.example.com/simple"
+    settings = Settings.from_environment(operator_environment(render(f"trainer.packageIndex.url={url}")))
+    assert settings.package_index_url == url
+    assert Settings.from_environment(operator_environment(render())).package_index_url == ""
+
+
 def test_external_servers_replace_the_built_in_ones(render) -> None:
     objects = render(
         "mlflow.enabled=false",

@@ -65,6 +65,8 @@ def test_no_two_objects_of_a_rendering_have_one_name(render) -> None:
         ("mlflow.url=https://admin:pass@mlflow.example.com", "mlflow.url"),
         ("mlflow.url=https://admin:pa/ss@mlflow.example.com", "mlflow.url"),
         ("mlflow.publicUrl=https://admin@mlflow.example.com", "mlflow.publicUrl"),
+        ("trainer.packageIndex.url=https://reader:secret@pypi.example.com/simple", "trainer.packageIndex.url"),
+        ("trainer.packageIndex.url=pypi.example.com", "trainer.packageIndex.url"),
         ("s3.endpoint=https://key:secret@s3.example.com:9000", "s3.endpoint"),
     ],
 )

@@ -123,6 +123,24 @@ def test_the_pods_ask_for_the_releases_pull_secrets():
     assert job["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
 
 
+def test_the_pods_are_told_the_package_index_and_the_users_own_wins():
+    settings = replace(SETTINGS, package_index_url="https://pypi.example.com/simple")
+    plain = {"name": "UV_DEFAULT_INDEX", "value": "https://own.example.com/simple"}
+    secret = {"name": "UV_DEFAULT_INDEX", "valueFrom": {"secretKeyRef": {"name": "package-index", "key": "url"}}}
+
+    def index_of(job, settings):
+        [container] = created(plan(job, NOTHING, Start(), NOW, settings), JOBS)["spec"]["template"]["spec"][
+            "containers"
+        ]
+        return [env for env in container["env"] if env["name"] == "UV_DEFAULT_INDEX"]
+
+    assert index_of(training_job(), SETTINGS) == []
+    assert [env["value"] for env in index_of(training_job(), settings)] == ["https://pypi.example.com/simple"]
+    for own in (plain, secret):
+        overlay = {"spec": {"containers": [{"name": "trainer", "env": [own]}]}}
+        assert index_of(training_job(podTemplate=overlay), settings) == [own]
+
+
 def test_the_users_pod_template_adds_to_the_trainer_and_cannot_take_the_bookkeeping_away():
     overlay = {
         "metadata": {"labels": {"team": "a", "headrace.dev/attempt": "9"}, "finalizers": []},
@@ -502,6 +520,28 @@ def test_a_disruption_restarts_and_counts_nothing():
     planned = look(training_job(under_way(), workers=1), Observed((batch_job(conditions=FAILED),), (gone,), None))
 
     assert (planned.status["state"], planned.status["attemptsCounted"]) == ("Restarting", 0)
+
+
+@pytest.mark.parametrize(
+    ("failure_class", "reason", "state"),
+    [("Storage", "PackageIndexUnavailable", "Restarting"), ("Config", "PackagesNotInstalled", "Failed")],
+)
+def test_an_index_that_is_away_is_tried_again_and_what_the_resolver_refuses_is_not(failure_class, reason, state):
+    said = record("Failed", NOW, **{"class": failure_class, "reason": reason, "message": "requirements.txt: no"})
+    ended = pod(0, "Failed", exit_code=4, message=said)
+
+    planned = look(training_job(under_way(), workers=1), Observed((batch_job(conditions=FAILED),), (ended,), None))
+
+    assert (planned.status["state"], planned.status["attemptsCounted"]) == (state, 0)
+
+
+def test_packages_that_are_being_installed_are_what_the_job_says_it_waits_for():
+    live = Live("Installing", Progress(), {}, None, None, None, {})
+
+    planned = look(training_job(under_way(), workers=1), Observed((batch_job(),), (pod(0),), None, live=live))
+
+    assert (planned.status["state"], planned.status["reason"]) == ("Running", "InstallingPackages")
+    assert "requirements.txt" in planned.status["message"]
 
 
 def test_the_next_attempt_starts_when_its_time_has_come_and_not_before():

@@ -194,6 +194,7 @@ PLANS = {
     # while it runs
     "the launcher has not answered": lambda: sees(pod(0)),
     "preparing": lambda: trains("Preparing"),
+    "installing packages": lambda: trains("Installing"),
     "training": lambda: trains(),
     "training, told by an older release": lambda: sees(pod(0), status=under_way(reason="Training")),
     "diverged": lambda: trains(loss=float("nan")),
@@ -222,6 +223,9 @@ PLANS = {
         pod(0, "Failed", exit_code=1, message="x"),
         batch=batch_job(conditions=FAILED),
         status=under_way(attemptsCounted=3),
+    ),
+    "the package index is away": lambda: says(
+        "Failed", **{"class": "Storage", "reason": "PackageIndexUnavailable", "hint": "check it"}
     ),
     "the script exited": lambda: fails(),
     "it was killed": lambda: fails(137),

@@ -1,7 +1,7 @@
 """What the run keeps beside its model, as artifacts in MLflow:
 
     source/            the files of spec.source, as they ran
-    environment.txt    the packages that were there, each with its version, as pip writes it
+    environment.txt    the packages that the script could import, each with its version, as pip writes it
     outputs/           what the script has left in the folder `outputs` of its working directory
 
 Whatever an attempt ended with they are uploaded, over those of an earlier attempt. They are worth no failure: what
@@ -13,11 +13,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 
 from headrace_trainer.launcher.failures import Failed
+from headrace_trainer.launcher.installed import installed
 from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Place, Store
 
 MOST_FILES = 1000
@@ -35,15 +35,15 @@ class Artifact:
     name: str
 
 
-def keep(source: Path, outputs: Path, place: Place, store: Store, patience: Patience) -> str:
+def keep(source: Path, outputs: Path, packages: Path, place: Place, store: Store, patience: Patience) -> str:
     """Upload all of it to `place`; what was not kept and why, or "". Gives up, in the same way, when `patience` says
-    that nobody wants it any more.
+    that nobody wants it any more. `packages` is the folder of what requirements.txt names.
     """
     from_source, without_source = _bounded(source, "source", _SOURCE_FILES, _SOURCE_BYTES, _source_files)
     from_outputs, without_outputs = _bounded(outputs, "outputs", MOST_FILES, MOST_BYTES, _own_files)
     problems = [*without_source, *without_outputs]
     try:
-        _write_environment(place.below("environment.txt"), store, patience)
+        _write_environment(packages, place.below("environment.txt"), store, patience)
         for artifact in (*from_source, *from_outputs):
             if not patience.is_wanted():
                 raise GivenUp
@@ -97,7 +97,6 @@ def _source_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _write_environment(place: Place, store: Store, patience: Patience) -> None:
-    lines = {f"{found.name}=={found.version}" for found in metadata.distributions() if found.name}
-    text = "".join(f"{line}\n" for line in sorted(lines, key=str.lower))
-    store.write(place, text.encode(), patience)
+def _write_environment(packages: Path, place: Place, store: Store, patience: Patience) -> None:
+    lines = sorted(map(str, installed(packages).values()), key=str.lower)
+    store.write(place, "".join(f"{line}\n" for line in lines).encode(), patience)

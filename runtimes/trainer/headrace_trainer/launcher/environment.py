@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from headrace_trainer.launcher.config import Config, Scalar
 from headrace_trainer.launcher.frameworks import framework_of
@@ -44,6 +46,9 @@ def environment(
         "HEADRACE_FORMATS": ",".join(config.formats),
         "HEADRACE_OUTPUTS_DIR": str(paths.outputs),
     }
+    if paths.packages.is_dir():
+        env["PYTHONPATH"] = _before(paths.packages, inherited.get("PYTHONPATH"))
+        env["PATH"] = _before(paths.packages / "bin", inherited.get("PATH"))
     if config.formats:
         env["HEADRACE_EXPORT_DIR"] = str(paths.export)
     if config.checkpoints is not None:
@@ -83,6 +88,10 @@ def _for_mlflow(config: Config, settings: Settings, run: Run | None, inherited: 
     if config.storage is not None and config.storage.region and "AWS_DEFAULT_REGION" not in inherited:
         env["AWS_DEFAULT_REGION"] = config.storage.region
     return env
+
+
+def _before(folder: Path, path: str | None) -> str:
+    return os.pathsep.join(filter(None, [str(folder), path]))
 
 
 def _text(value: Scalar) -> str:

@@ -37,6 +37,8 @@ class Reason(StrEnum):
     SCRIPT_EXITED = "ScriptExited"
     NOTHING_TRAINED = "NothingTrained"
     PACKAGE_MISSING = "PackageMissing"
+    PACKAGES_NOT_INSTALLED = "PackagesNotInstalled"
+    PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
     ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
     BAD_CONFIG = "BadConfig"
     OUT_OF_MEMORY = "OutOfMemory"
@@ -59,6 +61,8 @@ RULES: dict[Reason, tuple[FailureClass, int]] = {
     Reason.SCRIPT_EXITED: (FailureClass.USER_CODE, 1),
     Reason.NOTHING_TRAINED: (FailureClass.USER_CODE, 2),
     Reason.PACKAGE_MISSING: (FailureClass.CONFIG, 2),
+    Reason.PACKAGES_NOT_INSTALLED: (FailureClass.CONFIG, 2),
+    Reason.PACKAGE_INDEX_UNAVAILABLE: (FailureClass.STORAGE, 4),
     Reason.ENTRYPOINT_NOT_FOUND: (FailureClass.CONFIG, 2),
     Reason.BAD_CONFIG: (FailureClass.CONFIG, 2),
     Reason.OUT_OF_MEMORY: (FailureClass.OOM, 3),
@@ -226,6 +230,26 @@ def export_failed(problems: list[str]) -> Failure:
     )
 
 
+def packages_not_installed(words: str) -> Failure:
+    """The resolver says no, or a package cannot be built."""
+    return Failure(
+        Reason.PACKAGES_NOT_INSTALLED,
+        f"requirements.txt: {words}",
+        "Correct requirements.txt in a new TrainingJob. What no index has, what has to be compiled, and what takes too "
+        "long belongs into an image: spec.image.",
+    )
+
+
+def index_unavailable(words: str) -> Failure:
+    """Not a matter of requirements.txt."""
+    return Failure(
+        Reason.PACKAGE_INDEX_UNAVAILABLE,
+        f"requirements.txt: the package index does not answer: {words}",
+        "Check that pods of this namespace reach the index: the chart's trainer.packageIndex.url, UV_DEFAULT_INDEX in "
+        "podTemplate, or --index-url in requirements.txt. The next attempt tries again.",
+    )
+
+
 def terminated(message: str) -> Failure:
     """SIGTERM from outside, or a later attempt has taken over: no fault of the script."""
     return Failure(Reason.TERMINATED, message, "The next attempt resumes from the last checkpoint.")
@@ -243,7 +267,8 @@ def _raised(raised: ScriptException) -> Failure:
         return Failure(
             Reason.PACKAGE_MISSING,
             f"{raised.exception}: {raised.message}",
-            f"{name} is neither in the image nor in spec.source: build an image that has it, and set spec.image.",
+            f"{name} is neither in the image nor in spec.source: name the package that has it in a file "
+            "requirements.txt beside the script, or set spec.image to an image that has it.",
             time=raised.time,
         )
     text = f"{raised.exception}: {raised.message}" if raised.message else raised.exception

@@ -58,6 +58,8 @@ from headrace_trainer.launcher.messages import (
 )
 from headrace_trainer.launcher.mlflow import MLflow, Run
 from headrace_trainer.launcher.oom import MemoryWatch
+from headrace_trainer.launcher.packagelock import PackageLock
+from headrace_trainer.launcher.packages import Packages
 from headrace_trainer.launcher.peers import find_silent
 from headrace_trainer.launcher.prepare import Ready, prepare
 from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
@@ -68,6 +70,7 @@ from headrace_trainer.launcher.s3 import Patience, Place, Store
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.tracking import Tracker
+from headrace_trainer.launcher.uv import Ended
 
 T = TypeVar("T")
 _TICK = 1.0
@@ -94,6 +97,13 @@ class CheckpointStored:
     stored: Stored
 
 
+@dataclass(frozen=True)
+class Entered:
+    """The preparation has come to something else."""
+
+    state: State
+
+
 @dataclass
 class _Task:
     """Something that waits for the network; `value` or `error` is set when it is done."""
@@ -117,7 +127,7 @@ class ThreadDied:
     error: BaseException
 
 
-Event = ChildMessage | ChildExited | StopRequested | CheckpointStored | TaskDone | ThreadDied
+Event = ChildMessage | ChildExited | StopRequested | CheckpointStored | Entered | TaskDone | ThreadDied
 Inbox = queue.SimpleQueue[Event]
 
 
@@ -163,13 +173,16 @@ class Launcher:
         self._store = None if config.storage is None else Store(config.storage)
         self._checkpoints: CheckpointStore | None = None
         self._uploader: Uploader | None = None
+        lock: PackageLock | None = None
         if self._store is not None and config.checkpoints is not None:
+            lock = PackageLock(config.checkpoints, config.job.attempt, self._store)
             self._checkpoints = CheckpointStore(config.checkpoints, config.job.attempt, self._store)
             if chief:
                 self._uploader = Uploader(
                     self._checkpoints, settings.outage, lambda stored: inbox.put(CheckpointStored(stored))
                 )
         self._client: MLflow | None = None
+        self._packages = Packages(config, settings, lock)
         self._tracker: Tracker | None = None
         self._sampler: Sampler | None = None
         if config.tracking is not None and chief:
@@ -208,7 +221,15 @@ class Launcher:
     # --- the steps ---
 
     def _prepare(self) -> Ready:
-        return prepare(self._config, self._settings, self._store, self._checkpoints, self._tracker)
+        return prepare(
+            self._config,
+            self._settings,
+            self._store,
+            self._checkpoints,
+            self._tracker,
+            self._packages,
+            lambda state: self._inbox.put(Entered(state)),
+        )
 
     def _run_script(self, ready: Ready) -> None:
         """Run the script to its end. Raises Failed with the cause of a bad one, Stopped where SIGTERM was the cause."""
@@ -304,7 +325,9 @@ class Launcher:
         outage, tracker, exported = self._settings.outage, self._tracker, self._script.exported
         if exported is not None and export.made and tracker is not None and self._store is not None:
             uri = str(self._artifacts(tracker).below(f"model/attempt-{self._config.job.attempt}"))
-            self._report.model = model.upload(exported.folder, export.made, uri, self._store, outage)
+            self._report.model = model.upload(
+                exported.folder, export.made, self._settings.paths.packages, uri, self._store, outage
+            )
             self._report.model_note = export.note
             about = {} if self._script.chosen is None else chosen.tags(self._script.chosen)
             tracker.tag({"headrace.digest": self._report.model.digest, **about, **export.tags})
@@ -333,13 +356,13 @@ class Launcher:
     def _keep_candidates(self, ambiguous: Ambiguous) -> None:
         """None is registered that nobody has named, and none is lost: each candidate is one of the run's artifacts."""
         outage, tracker, store = self._settings.outage, self._tracker, self._store
-        kept, place = [False] * len(ambiguous.candidates), ""
+        kept, place, packages = [False] * len(ambiguous.candidates), "", self._settings.paths.packages
         if tracker is not None and store is not None:
             folder = self._artifacts(tracker).below(f"candidates/attempt-{self._config.job.attempt}")
             place = str(folder)
             for index, candidate in enumerate(ambiguous.candidates):
                 if formats := model.formats_of(candidate, self._settings.paths.export):
-                    model.upload(candidate.folder, formats, str(folder.below(str(index + 1))), store, outage)
+                    model.upload(candidate.folder, formats, packages, str(folder.below(str(index + 1))), store, outage)
                     kept[index] = True
         self._report.ambiguity = chosen.ambiguity(ambiguous.candidates, kept, ambiguous.more, place)
         log(f"{chosen.AMBIGUOUS}: {self._report.ambiguity}")
@@ -355,7 +378,7 @@ class Launcher:
         if self._store is None or self._tracker is None or run is None or not run.artifact_uri.startswith("s3://"):
             return
         place = Place.parse(run.artifact_uri)
-        if problem := artifacts.keep(self._config.source, paths.outputs, place, self._store, patience):
+        if problem := artifacts.keep(self._config.source, paths.outputs, paths.packages, place, self._store, patience):
             log(f"artifacts: {problem}")
             self._tracker.tag({"headrace.warning.artifacts": problem})
 
@@ -407,6 +430,7 @@ class Launcher:
         return find_silent(self._config.workers.addresses, self._settings.worker, self._server.port)
 
     def _interrupt(self) -> int:
+        self._packages.stop()
         left = max(0.0, (self._stop_at or 0.0) - time.monotonic())
         try:
             self._wait_for(lambda: self._save(None, left, left), when_stopped=None)
@@ -444,7 +468,7 @@ class Launcher:
         def perform() -> None:
             try:
                 task.value = work()
-            except Failed as error:
+            except (Failed, Ended) as error:
                 task.error = error
             task.done = True
             self._inbox.put(TaskDone(task))
@@ -482,6 +506,8 @@ class Launcher:
             case CheckpointStored(stored):
                 self._report.checkpoint = stored
                 self._publish(force=True)
+            case Entered(state):
+                self._report.state = state
             case StopRequested():
                 self._begin_to_stop()
             case TaskDone():

@@ -3,7 +3,7 @@ is built on it, then loads the file that is served.
 
     MLmodel               flavors, and the signature by which MLflow checks and converts inputs
     onnx/MLmodel          the same for the ONNX model alone: MLflow looks for it beside the file
-    requirements.txt      what loads it, in the versions of this image
+    requirements.txt      what loads it, in the versions that the script had
     python_env.yaml       the same, as `mlflow models serve` wants it
 
 Written as JSON, which is YAML. There is no time and no run in it: a training that was interrupted leaves a model of the
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable
-from importlib import metadata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from headrace_trainer.launcher.installed import Pin
 
 _SIGNATURE = "signature.json"
 # The protocol's names of types, as numpy has them. MLflow has no bfloat16.
@@ -43,8 +44,8 @@ _PACKAGES = {
 }
 
 
-def write(folder: Path, formats: Iterable[str]) -> None:
-    """Adds the files to a model's folder that has these formats."""
+def write(folder: Path, formats: Iterable[str], there: Mapping[str, Pin]) -> None:
+    """Adds the files to a model's folder that has these formats; `there` is what the script had."""
     made = set(formats)
     if "ONNX" in made:
         _write(folder / "onnx" / "MLmodel", _description({"onnx": _onnx("model.onnx")}, "onnx", "model.onnx", folder))
@@ -62,7 +63,7 @@ def write(folder: Path, formats: Iterable[str]) -> None:
     if flavors:
         _write(folder / "MLmodel", _description(flavors, loader, data, folder))
     names = dict.fromkeys(name for format_ in sorted(made) for name in _PACKAGES[format_])
-    requirements = [line for name in ("mlflow", *names) if (line := _requirement(name))]
+    requirements = [line for name in ("mlflow", *names) if (line := _requirement(name, there))]
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
     _write(folder / "python_env.yaml", {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]})
 
@@ -99,14 +100,12 @@ def _tensor(tensor: dict[str, Any]) -> dict[str, Any]:
     return {"name": tensor["name"], "type": "tensor", "tensor-spec": spec}
 
 
-def _requirement(name: str) -> str:
-    """The package in the version that is here; "" where it is not here. The small mlflow stands for the whole one."""
-    for installed in (name, f"{name}-skinny"):
-        try:
-            return f"{name}=={metadata.version(installed)}"
-        except metadata.PackageNotFoundError:
-            continue
-    return ""
+def _requirement(name: str, there: Mapping[str, Pin]) -> str:
+    """The package in the version that was there; "" where it was not. The small mlflow stands for the whole one."""
+    if name.endswith("-cpu") and name.removesuffix("-cpu") in there:  # that one came from requirements.txt
+        return ""
+    pin = there.get(name) or there.get(f"{name}-skinny")
+    return "" if pin is None else f"{name}=={pin.version}"
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

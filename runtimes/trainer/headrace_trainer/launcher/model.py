@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace_trainer.launcher import manifest, mlmodel
+from headrace_trainer.launcher.installed import installed
 from headrace_trainer.launcher.messages import Candidate, Exported
 from headrace_trainer.launcher.s3 import Patience, Place, Store
 
@@ -81,12 +82,14 @@ class Model:
     formats: tuple[str, ...]
 
 
-def upload(folder: Path, formats: tuple[str, ...], uri: str, store: Store, outage_seconds: float) -> Model:
+def upload(
+    folder: Path, formats: tuple[str, ...], packages: Path, uri: str, store: Store, outage_seconds: float
+) -> Model:
     """The files of `formats` below `folder`, and those that they share, to `uri`, which no other attempt writes to.
-    Raises Failed (Storage…).
+    `packages` is the folder of what requirements.txt names. Raises Failed (Storage…).
     """
     place = Place.parse(uri)
-    mlmodel.write(folder, formats)
+    mlmodel.write(folder, formats, installed(packages))
     others = tuple(f"{FOLDERS[name]}/" for name in FOLDERS if name not in formats)
     files = tuple(file for file in manifest.files_below(folder) if not file.path.startswith(others))
     text = manifest.encode(files, {"formats": {name: FOLDERS[name] for name in formats}})

@@ -1,12 +1,13 @@
 """What has to be there before the script starts, in this order: the entrypoint, the gang's names, the run, the
-checkpoint to go on from, the datasets. Runs in a thread of its own, so that the launcher answers and can be stopped
-meanwhile.
+checkpoint to go on from, the packages, the datasets. Runs in a thread of its own, so that the launcher answers and can
+be stopped meanwhile.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from headrace_trainer.launcher import datasets
@@ -15,7 +16,9 @@ from headrace_trainer.launcher.config import Config
 from headrace_trainer.launcher.digests import digest
 from headrace_trainer.launcher.failures import Failed, Failure, Reason
 from headrace_trainer.launcher.mlflow import UsedDataset
+from headrace_trainer.launcher.packages import Packages
 from headrace_trainer.launcher.peers import wait_for_names
+from headrace_trainer.launcher.progress import State
 from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.tracking import Tracker
@@ -37,8 +40,10 @@ def prepare(
     store: Store | None,
     checkpoints: CheckpointStore | None,
     tracker: Tracker | None,
+    packages: Packages,
+    enter: Callable[[State], None],
 ) -> Ready:
-    """Raises Failed with the first thing that is not as it has to be."""
+    """Raises Failed with the first thing that is not as it has to be. `enter` is told what is being done."""
     _check_entrypoint(config)
     for folder in (settings.paths.checkpoints, settings.paths.export, settings.paths.trace):
         shutil.rmtree(folder, ignore_errors=True)
@@ -51,6 +56,10 @@ def prepare(
     if stored is not None and tracker is not None:
         tracker.take_unsent(settings.paths.resume)
         _write_previous_steps(settings, stored, tracker)
+    if packages.are_asked_for:
+        enter(State.INSTALLING)
+        packages.install()
+        enter(State.PREPARING)
     for dataset in config.datasets:
         if store is None:
             raise RuntimeError("a configuration with datasets has a storage")

@@ -34,6 +34,7 @@ class State(StrEnum):
     """What the launcher is at."""
 
     PREPARING = "Preparing"
+    INSTALLING = "Installing"
     TRAINING = "Training"
     EXPORTING = "Exporting"
     UPLOADING = "Uploading"

@@ -56,6 +56,16 @@ class Paths:
         return self.scratch / "messages"
 
     @property
+    def packages(self) -> Path:
+        """What requirements.txt names and the image lacks; it is there when it is complete."""
+        return self.scratch / "packages"
+
+    @property
+    def packages_work(self) -> Path:
+        """While they are installed: caches and lists."""
+        return self.scratch / "packages-work"
+
+    @property
     def spool(self) -> Path:
         return self.scratch / "metrics.jsonl"
 
@@ -71,10 +81,10 @@ class Paths:
 
 @dataclass(frozen=True)
 class Settings:
-    """`grace`, `outage`, `peer_hold` and `sample_interval` are seconds.
+    """`grace`, `outage`, `peer_hold`, `sample_interval` and `packages` are seconds.
 
     `outage` is how long S3 or MLflow may be away when there is nothing left to do but to wait for them. While the
-    script trains both may be away for as long as it takes.
+    script trains both may be away for as long as it takes. `packages` bounds the installation of requirements.txt.
     """
 
     paths: Paths = Paths()
@@ -84,6 +94,7 @@ class Settings:
     outage: float = 600.0
     peer_hold: float = 30.0
     sample_interval: float = 10.0
+    packages: float = 600.0
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:
@@ -101,6 +112,7 @@ class Settings:
             outage=_number(env, "HEADRACE_OUTAGE_SECONDS", defaults.outage),
             peer_hold=_number(env, "HEADRACE_PEER_HOLD_SECONDS", defaults.peer_hold),
             sample_interval=max(_LEAST_INTERVAL, _number(env, "HEADRACE_SAMPLE_SECONDS", defaults.sample_interval)),
+            packages=_number(env, "HEADRACE_PACKAGES_SECONDS", defaults.packages),
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from headrace_trainer.launcher import mlmodel
+from headrace_trainer.launcher.installed import Pin, installed
 
 SIGNATURE = {
     "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
@@ -18,13 +19,13 @@ SIGNATURE = {
 }
 
 
-def made(folder, formats, signature=SIGNATURE):
+def made(folder, formats, signature=SIGNATURE, there=None):
     folder.mkdir(parents=True)
     if "ONNX" in formats:
         (folder / "onnx").mkdir()
     if signature is not None:
         (folder / "signature.json").write_text(json.dumps(signature))
-    mlmodel.write(folder, formats)
+    mlmodel.write(folder, formats, installed() if there is None else there)
     return yaml.safe_load((folder / "MLmodel").read_text())
 
 
@@ -70,3 +71,14 @@ def test_the_same_model_has_the_same_bytes(tmp_path):
         )
 
     assert files[0] == files[1]
+
+
+def test_what_loads_it_is_in_the_versions_that_the_script_had(tmp_path):
+    image = {"tensorflow-cpu": Pin("tensorflow-cpu", "2.21.0"), "numpy": Pin("numpy", "2.0")}
+    other = image | {"tensorflow": Pin("tensorflow", "2.19.0")}  # by requirements.txt
+
+    made(tmp_path / "a", ("TensorFlow",), there=image)
+    made(tmp_path / "b", ("TensorFlow",), there=other)
+
+    assert (tmp_path / "a/requirements.txt").read_text().split() == ["tensorflow-cpu==2.21.0", "numpy==2.0"]
+    assert (tmp_path / "b/requirements.txt").read_text().split() == ["tensorflow==2.19.0", "numpy==2.0"]

@@ -1,0 +1,62 @@
+"""What requirements.txt was resolved to, kept with the job's checkpoints: `URI/attempt-N/requirements.lock`.
+
+The first attempt's chief resolves; every later attempt, and every other worker, installs the same versions. As with
+checkpoints an attempt writes below its own prefix only: the chief of a later one copies what it has found.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from headrace_trainer.launcher.config import Checkpoints
+from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.s3 import NotFound, Patience, Place, Store
+
+_NAME = "requirements.lock"
+_LOCK = re.compile(rf"attempt-(\d+)/{re.escape(_NAME)}")
+
+
+class PackageLock:
+    """One job's lock, as one attempt sees it."""
+
+    def __init__(self, settings: Checkpoints, attempt: int, store: Store) -> None:
+        self._root = Place.parse(settings.uri)
+        self._attempt = attempt
+        self._store = store
+
+    def of_earlier_attempt(self, patience: Patience) -> str | None:
+        """The chief's: that of the last attempt before this one that had one."""
+        if self._attempt == 1:
+            return None
+        prefix = self._root.below("")
+        found = (_LOCK.fullmatch(item.key[len(prefix.key) :]) for item in self._store.list(prefix, patience))
+        attempts = [number for match in found if match and (number := int(match[1])) < self._attempt]
+        return self._read(max(attempts), patience) if attempts else None
+
+    def publish(self, lock: str, patience: Patience) -> None:
+        """The chief's: tell the gang, and the attempts to come."""
+        self._store.write(self._place(self._attempt), lock.encode(), patience)
+
+    def await_it(self, seconds: float, patience: Patience) -> str:
+        """The other workers': what the chief has published. Raises Failed (StorageUnavailable) where it never does."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self._read(self._attempt, patience)
+            except NotFound:
+                if time.monotonic() > deadline:
+                    raise Failed(
+                        Failure(
+                            Reason.STORAGE_UNAVAILABLE,
+                            f"{self._place(self._attempt)} did not appear: worker 0 has not resolved requirements.txt",
+                            "Look at the log of worker 0's pod: it has not finished its preparation.",
+                        )
+                    ) from None
+                time.sleep(1.0)
+
+    def _read(self, attempt: int, patience: Patience) -> str:
+        return self._store.read(self._place(attempt), patience).decode(errors="replace")
+
+    def _place(self, attempt: int) -> Place:
+        return self._root.below(f"attempt-{attempt}/{_NAME}")
