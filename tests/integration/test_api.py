@@ -58,7 +58,12 @@ TRAINING_JOB: dict[str, Any] = {
         "tracking": {"experiment": "text-generation"},
         "checkpoint": {"interval": "5m", "keep": 3},
         "evaluation": {"gates": [{"metric": "val_accuracy", "min": "0.2"}, {"metric": "loss", "max": "6.5"}]},
-        "output": {"model": "text-generator", "formats": ["TensorFlow", "ONNX"], "alias": "candidate"},
+        "output": {
+            "model": "text-generator",
+            "formats": ["TensorFlow", "ONNX"],
+            "requiredFormats": ["ONNX"],
+            "alias": "candidate",
+        },
         "restartPolicy": {"maxRestarts": 3},
         "startDeadlineSeconds": 600,
         "activeDeadlineSeconds": 86400,
@@ -281,6 +286,11 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "output without a run": ({"spec.tracking": ABSENT}, "output needs tracking.experiment"),
     "format that is none": ({"spec.output.formats": ["Torch"]}, 'supported values: "TensorFlow", "ONNX"'),
     "format twice": ({"spec.output.formats": ["ONNX", "ONNX"]}, "Duplicate value"),
+    "required format that is not exported": (
+        {"spec.output.requiredFormats": ["Keras"]},
+        "spec.output: Forbidden: requiredFormats may name only what is in formats",
+    ),
+    "required format twice": ({"spec.output.requiredFormats": ["ONNX", "ONNX"]}, "Duplicate value"),
     "alias latest": ({"spec.output.alias": "latest"}, "reserved by MLflow"),
     "alias like a version": ({"spec.output.alias": "v2"}, "reserved by MLflow"),
     "model of another namespace": (

@@ -248,6 +248,13 @@ class ModelFormat(StrEnum):
 class Output(Model):
     """The model that comes out."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.requiredFormats) || self.requiredFormats.all(name, name in self.formats)",
+            "requiredFormats may name only what is in formats",
+        ),
+    )
+
     model: Annotated[
         Label, Schema("The registered model, local to this namespace: MLflow shows it as NAMESPACE.MODEL.")
     ]
@@ -262,6 +269,15 @@ class Output(Model):
             **SET,
         ),
     ] = (ModelFormat.TENSORFLOW, ModelFormat.ONNX)
+    required_formats: Annotated[
+        tuple[ModelFormat, ...],
+        Schema(
+            "Those of `formats` without which there is no version: where one of them cannot be made, the job succeeds "
+            "with reason RequiredFormatMissing and registers nothing. Name the format that the model is served in.",
+            maxItems=3,
+            **SET,
+        ),
+    ] = ()
     alias: Annotated[
         Alias | None,
         Schema(

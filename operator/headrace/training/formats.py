@@ -1,7 +1,8 @@
-"""What came of the formats that a model was to be exported in, as a condition of the TrainingJob (pure).
+"""What came of the formats that a model was to be exported in, as conditions of the TrainingJob (pure): of an early
+trial while it trains (`Exportable`), and of the export at its end (`FormatsExported`), which takes its place.
 
-One format that was made is enough for a version: the others' reasons stand beside it, where whoever wants to serve one
-of them looks.
+One format that was made is enough for a version, unless `output.requiredFormats` asks for another one: the others'
+reasons stand beside it, where whoever wants to serve one of them looks.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from datetime import datetime
 
 from headrace.api.trainingjob import Condition, ConditionStatus, TrainingJob
 from headrace.kube.plan import Event, EventType
-from headrace.training.record import Record
+from headrace.training.record import ExportTrial, Record
 from headrace.training.states import Reason
 
 CONDITION = "FormatsExported"
+TRIAL_CONDITION = "Exportable"
 
 
 def formats_exported(job: TrainingJob, record: Record, now: datetime) -> Condition:
@@ -30,8 +32,47 @@ def formats_exported(job: TrainingJob, record: Record, now: datetime) -> Conditi
     else:
         holds, reason = ConditionStatus.TRUE, Reason.ALL_FORMATS_EXPORTED
         message = f"exported: {', '.join(wanted)}{note}"
+    return _condition(job, CONDITION, holds, reason, message, now)
+
+
+def missing_of_required(job: TrainingJob, record: Record) -> tuple[str, ...]:
+    """Those of `output.requiredFormats` that were not made."""
+    made = record.model.formats if record.model is not None else ()
+    required = job.spec.output.required_formats if job.spec.output is not None else ()
+    return tuple(format_.value for format_ in required if format_.value not in made)
+
+
+def exportable(job: TrainingJob, trial: ExportTrial, now: datetime) -> Condition:
+    """Whether the formats can be made of the model that is being trained, as far as a trial tells."""
+    required = job.spec.output.required_formats if job.spec.output is not None else ()
+    needed = [format_.value for format_ in required if format_.value in trial.failed]
+    end = f"; no version will be registered: output.requiredFormats has {', '.join(needed)}" if needed else ""
+    holds, reason = (
+        (ConditionStatus.FALSE, Reason.EXPORT_TRIAL_FAILED)
+        if trial.failed
+        else (ConditionStatus.TRUE, Reason.EXPORT_TRIAL_PASSED)
+    )
+    return _condition(job, TRIAL_CONDITION, holds, reason, f"{trial.message}{end}", now)
+
+
+def with_condition(conditions: tuple[Condition, ...], new: Condition) -> tuple[Condition, ...]:
+    """The conditions with this one in the place of an older one, whose time it keeps where nothing has changed."""
+    old = next((condition for condition in conditions if condition.type == new.type), None)
+    if old is not None and old.status is new.status:
+        new = new.model_copy(update={"last_transition_time": old.last_transition_time})
+    return (*without_condition(conditions, new.type), new)
+
+
+def without_condition(conditions: tuple[Condition, ...], kind: str) -> tuple[Condition, ...]:
+    """The conditions of all other types."""
+    return tuple(condition for condition in conditions if condition.type != kind)
+
+
+def _condition(
+    job: TrainingJob, kind: str, holds: ConditionStatus, reason: str, message: str, now: datetime
+) -> Condition:
     return Condition(
-        type=CONDITION,
+        type=kind,
         status=holds,
         reason=reason,
         message=message,
@@ -41,7 +82,7 @@ def formats_exported(job: TrainingJob, record: Record, now: datetime) -> Conditi
 
 
 def event_of(condition: Condition) -> tuple[Event, ...]:
-    """A format that is missing is told once, when the training ends."""
+    """A format that is missing is told once."""
     if condition.status is ConditionStatus.TRUE:
         return ()
     return (Event(EventType.WARNING, condition.reason, condition.message),)

@@ -15,11 +15,13 @@ from typing import Any
 from headrace.labels import ATTEMPT, RECORD_FINALIZER
 from headrace.training.record import (
     CheckpointReference,
+    ExportTrial,
     Progress,
     Record,
     Resume,
     RunReference,
     parse_checkpoint,
+    parse_export_trial,
     parse_metrics,
     parse_progress,
     parse_record,
@@ -148,6 +150,7 @@ class Live:
     checkpoint: CheckpointReference | None
     resume: Resume | None
     conditions: Mapping[str, str]
+    export_trial: ExportTrial | None = None
 
 
 @dataclass(frozen=True)
@@ -313,4 +316,5 @@ def read_live(data: Any) -> Live | None:
         conditions={k: v[:32] for k, v in conditions.items() if isinstance(v, str)}
         if isinstance(conditions, dict)
         else {},
+        export_trial=parse_export_trial(data.get("exportTrial")),
     )

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from headrace.api.trainingjob import (
     Attempt,
     ConditionStatus,
+    Failure,
     FailureClass,
     Run,
     SourceStatus,
@@ -26,7 +27,7 @@ from headrace.api.trainingjob import (
 )
 from headrace.clock import shown
 from headrace.kube.errors import Refused
-from headrace.kube.plan import Delete, Event, EventType, Plan
+from headrace.kube.plan import Delete, Event, EventType, Patch, Plan
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, SERVICES, TRAININGJOBS
 from headrace.labels import QUEUE
 from headrace.settings import Settings
@@ -46,7 +47,15 @@ from headrace.training.failures import (
     waiting_for,
     without_record,
 )
-from headrace.training.formats import event_of, formats_exported
+from headrace.training.formats import (
+    TRIAL_CONDITION,
+    event_of,
+    exportable,
+    formats_exported,
+    missing_of_required,
+    with_condition,
+    without_condition,
+)
 from headrace.training.job import (
     PROGRESS_PORT,
     AttemptContext,
@@ -57,7 +66,7 @@ from headrace.training.job import (
     render_service,
     render_source,
 )
-from headrace.training.observed import Job, Observed, Pod, ended_at
+from headrace.training.observed import Job, Live, Observed, Pod, ended_at
 from headrace.training.record import Record
 from headrace.training.release import release
 from headrace.training.sidecars import HINT as SIDECAR_HINT
@@ -110,6 +119,10 @@ _SHOWN_OF_FAILURE = 160
 AMBIGUOUS_HINT = (
     "name the model in the script, with headrace_client.export(model), or call model.evaluate on it last, and create a "
     "new TrainingJob"
+)
+REQUIRED_FORMAT_HINT = (
+    "change the layer that the message names, or take the format out of output.requiredFormats, in a new TrainingJob; "
+    "what was exported is kept at status.model.uri"
 )
 # Told by the launcher itself: they hold until it tells something else.
 TOLD_REASONS = frozenset({Reason.TRAINING, *PREPARE_REASONS.values(), *(reason for reason, _ in OUTAGES.values())})
@@ -546,6 +559,10 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
             uri=record.model.uri,
         )
         exported = formats_exported(job, record, now)
+        conditions = with_condition(without_condition(status.conditions, TRIAL_CONDITION), exported)
+        if missing := missing_of_required(job, record):
+            status = status.model_copy(update={"model": model, "conditions": conditions})
+            return _format_missing(status, missing, exported.message or "", patches, now)
         status = status.model_copy(
             update={
                 "state": State.FINISHING,
@@ -554,7 +571,7 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
                 if job.spec.evaluation
                 else "the training has ended; registering the model in MLflow",
                 "model": model,
-                "conditions": (*(c for c in status.conditions if c.type != exported.type), exported),
+                "conditions": conditions,
             }
         )
         return _Draft(Plan(patches=patches, events=event_of(exported), requeue_after=0.0), status)
@@ -572,6 +589,31 @@ def _trained(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datet
     )
     events = (Event(EventType.NORMAL, "Succeeded", message),)
     return _Draft(Plan(patches=patches, events=events, requeue_after=POLL_ENDING), status)
+
+
+def _format_missing(
+    status: TrainingJobStatus, missing: tuple[str, ...], told: str, patches: tuple[Patch, ...], now: datetime
+) -> _Draft:
+    """A format without which the model is of no use was not made: nothing is registered, and the files are kept."""
+    message = f"not registered: output.requiredFormats has {', '.join(missing)}; {told}"
+    failure = Failure(
+        class_=FailureClass.GATE,
+        reason=Reason.REQUIRED_FORMAT_MISSING,
+        message=message,
+        attempt=status.attempt.number if status.attempt else None,
+        hint=REQUIRED_FORMAT_HINT,
+    )
+    done = status.model_copy(
+        update={
+            "state": State.SUCCEEDED,
+            "reason": Reason.REQUIRED_FORMAT_MISSING,
+            "message": message,
+            "failure": failure,
+            "completion_time": now,
+        }
+    )
+    events = (Event(EventType.WARNING, Reason.REQUIRED_FORMAT_MISSING, message[:1000]),)
+    return _Draft(Plan(patches=patches, events=events, requeue_after=POLL_ENDING), done)
 
 
 def _ambiguous(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datetime) -> _Draft:
@@ -608,6 +650,7 @@ def _take_chief_record(status: TrainingJobStatus, pods: tuple[Pod, ...]) -> Trai
 
 def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Observed, now: datetime) -> _Draft:
     live = observed.live
+    events: tuple[Event, ...] = ()
     status = job.status.model_copy(update={"workers": tuple(_worker(pod) for pod in pods)})
     status = _take_image(status, pods)
     if lost := next((pod for pod in pods if is_lost(pod, now)), None):
@@ -640,13 +683,26 @@ def _active(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], observed: Obser
         message = f"pod {chief.name} is running; waiting for the first report of its launcher (port {PROGRESS_PORT})"
     else:
         status = take_live(status, live)
+        status, events = _take_trial(job, status, live, now)
         state, reason = State.RUNNING, PREPARE_REASONS.get(live.state, Reason.TRAINING)
         outages = [outage for (name, value), outage in OUTAGES.items() if live.conditions.get(name) == value]
         message = ("; ".join(text for _, text in outages) or GOES_ON[reason]) + _failed_before(status)
         reason = outages[0][0] if outages else reason
     requeue = POLL_RUNNING if state == State.RUNNING and live is not None else POLL_WAITING
     status = status.model_copy(update={"state": state, "reason": reason, "message": message})
-    return _Draft(Plan(requeue_after=requeue), status)
+    return _Draft(Plan(events=events, requeue_after=requeue), status)
+
+
+def _take_trial(
+    job: TrainingJob, status: TrainingJobStatus, live: Live, now: datetime
+) -> tuple[TrainingJobStatus, tuple[Event, ...]]:
+    """What the trial of the export has shown; a format that cannot be made is an Event once."""
+    if live.export_trial is None or job.spec.output is None:
+        return status, ()
+    told = exportable(job, live.export_trial, now)
+    is_known = any(old.type == told.type and old.message == told.message for old in status.conditions)
+    conditions = with_condition(status.conditions, told)
+    return status.model_copy(update={"conditions": conditions}), () if is_known else event_of(told)
 
 
 def _failed_before(status: TrainingJobStatus) -> str:

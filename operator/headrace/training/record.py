@@ -72,6 +72,14 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class ExportTrial:
+    """What came of trying the export in the middle of a fit; `failed` are the formats that cannot be made."""
+
+    failed: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far training has come, in the fit of the script (the first is 0) that is under way. None where it is not
     known.
@@ -208,15 +216,24 @@ def parse_resume(data: Any) -> Resume | None:
     )
 
 
+def parse_export_trial(data: Any) -> ExportTrial | None:
+    """What came of a trial of the export, or None where there was none."""
+    if not isinstance(data, dict) or not (message := _text(data.get("message"))):
+        return None
+    return ExportTrial(_formats(data.get("failed")), message)
+
+
+def _formats(names: Any) -> tuple[str, ...]:
+    return tuple(_text(name)[:32] for name in names[:8]) if isinstance(names, list) else ()
+
+
 def _model(data: Any) -> ModelReference | None:
     if not isinstance(data, dict):
         return None
     uri, digest = _text(data.get("uri")), _text(data.get("digest"))
     if not uri or not _DIGEST.fullmatch(digest):
         return None
-    formats = data.get("formats")
-    names = tuple(_text(name)[:32] for name in formats[:8]) if isinstance(formats, list) else ()
-    return ModelReference(uri, digest, names)
+    return ModelReference(uri, digest, _formats(data.get("formats")))
 
 
 def _text(value: Any) -> str:

@@ -16,6 +16,8 @@ class Reason:
     ACCEPTED = "Accepted"
     ALL_FORMATS_EXPORTED = "AllFormatsExported"
     SOME_FORMATS_FAILED = "SomeFormatsFailed"
+    EXPORT_TRIAL_PASSED = "ExportTrialPassed"
+    EXPORT_TRIAL_FAILED = "ExportTrialFailed"
     SOURCE_NOT_FOUND = "SourceNotFound"
     ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
     NAME_IN_USE = "NameInUse"
@@ -62,6 +64,7 @@ class Reason:
     TENANT_NOT_FOUND = "TenantNotFound"
     DIGEST_MISMATCH = "DigestMismatch"
     AMBIGUOUS_MODEL = "AmbiguousModel"
+    REQUIRED_FORMAT_MISSING = "RequiredFormatMissing"
     MODEL_MISSING = "ModelMissing"
     REGISTERED = "Registered"
 

@@ -1,9 +1,11 @@
 """What came of the formats that were asked for is a condition; one that is missing is an Event too."""
 
+from datetime import timedelta
+
 import pytest
 
-from headrace.training.formats import event_of, formats_exported
-from headrace.training.record import parse_record
+from headrace.training.formats import event_of, exportable, formats_exported, with_condition
+from headrace.training.record import ExportTrial, parse_record
 from training_builders import NOW, record, training_job
 
 DIGEST = "sha256:" + "a" * 64
@@ -43,3 +45,40 @@ def test_where_all_were_made_the_condition_holds_and_there_is_no_event(note, mes
 
 def test_a_format_that_nobody_asked_for_says_nothing_of_those_that_were():
     assert told(["TensorFlow", "CoreML"]).reason == "SomeFormatsFailed"
+
+
+FAILED = ExportTrial(
+    ("ONNX",), "export of model best (tried in 3.2 s, in the middle of the training): ONNX cannot be made: x"
+)
+
+
+@pytest.mark.parametrize(
+    ("trial", "told"),
+    [
+        (ExportTrial((), "ONNX can be made"), ("Exportable", "True", "ExportTrialPassed", "ONNX can be made")),
+        (FAILED, ("Exportable", "False", "ExportTrialFailed", FAILED.message)),
+    ],
+)
+def test_what_a_trial_has_shown_is_a_condition(trial, told):
+    job = training_job(output={"model": "text"}, tracking={"experiment": "x"})
+
+    condition = exportable(job, trial, NOW)
+
+    assert (condition.type, condition.status.value, condition.reason, condition.message) == told
+
+
+def test_a_trial_that_failed_for_a_required_format_says_what_that_means_at_the_end():
+    job = training_job(output={"model": "text", "requiredFormats": ["ONNX"]}, tracking={"experiment": "x"})
+
+    message = exportable(job, FAILED, NOW).message
+
+    assert message == f"{FAILED.message}; no version will be registered: output.requiredFormats has ONNX"
+
+
+def test_a_condition_that_stays_as_it_is_keeps_its_time():
+    job = training_job(output={"model": "text"}, tracking={"experiment": "x"})
+    first, later = exportable(job, FAILED, NOW), exportable(job, FAILED, NOW + timedelta(minutes=1))
+    passed = exportable(job, ExportTrial((), "can be made"), NOW + timedelta(minutes=2))
+
+    assert with_condition((first,), later) == (first,)
+    assert with_condition((first,), passed) == (passed,)

@@ -9,7 +9,7 @@ from headrace.api.common import FailureClass
 from headrace.kube.errors import Forbidden, Invalid, Refused
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, PODS, SERVICES, TRAININGJOBS
 from headrace.training.job import AttemptContext, launcher_config
-from headrace.training.observed import Live, Observed, Source
+from headrace.training.observed import Live, Observed, Source, read_live
 from headrace.training.plan import POLL_RUNNING, Problem, Start, after_refusal, plan
 from headrace.training.record import Progress
 from training_builders import (
@@ -835,6 +835,68 @@ def test_a_format_that_was_not_made_is_told_when_the_training_ends_and_stays_in_
         [condition] = [c for c in status["conditions"] if c["type"] == "FormatsExported"]
         assert (condition["status"], condition["reason"]) == ("False", "SomeFormatsFailed")
     assert later.events == ()
+
+
+WITH_OUTPUT = {"output": {"model": "text"}, "tracking": {"experiment": "x"}}
+CANNOT = {"protocol": 1, "state": "Training", "exportTrial": {"failed": ["ONNX"], "message": "ONNX cannot be made: x"}}
+
+
+def test_a_trial_of_the_export_that_failed_is_told_while_the_job_trains_and_once_as_an_event():
+    observed = Observed((batch_job(),), (pod(0),), None, live=read_live(CANNOT))
+
+    first = look(training_job(under_way(), workers=1, **WITH_OUTPUT), observed)
+    again = look(training_job(first.status, workers=1, **WITH_OUTPUT), observed)
+    silent = look(training_job(first.status, workers=1, **WITH_OUTPUT), replace(observed, live=None))
+
+    assert [(event.type.value, event.reason) for event in first.events] == [("Warning", "ExportTrialFailed")]
+    assert again.events == ()
+    for status in (first.status, again.status, silent.status):
+        assert status["state"] == "Running"
+        [condition] = [c for c in status["conditions"] if c["type"] == "Exportable"]
+        assert (condition["status"], condition["message"]) == ("False", "ONNX cannot be made: x")
+
+
+def test_the_export_at_the_end_takes_the_place_of_its_trial():
+    job = training_job(under_way(), workers=1, **WITH_OUTPUT)
+    trained = look(job, Observed((batch_job(),), (pod(0),), None, live=read_live(CANNOT))).status
+    model = {"uri": "s3://team-a/x", "digest": "sha256:" + "a" * 64, "formats": ["TensorFlow", "ONNX"]}
+    done = Observed((batch_job(conditions=(("Complete", ""),)),), succeeded(model=model)[:1], None)
+
+    ended = look(training_job(trained, workers=1, **WITH_OUTPUT), done).status
+
+    conditions = {c["type"]: c["status"] for c in ended["conditions"]}
+    assert conditions["FormatsExported"] == "True"
+    assert "Exportable" not in conditions
+
+
+def test_where_a_required_format_was_not_made_the_job_succeeds_without_a_version():
+    model = {"uri": "s3://team-a/mlflow/x/1/artifacts/model", "digest": "sha256:" + "a" * 64, "formats": ["TensorFlow"]}
+    output = {"model": "text", "requiredFormats": ["ONNX"]}
+    job = training_job(under_way(), output=output, tracking={"experiment": "x"})
+    done = succeeded(model=model, modelNote="ONNX cannot be made of this model: no such operator")
+
+    planned = look(job, Observed((batch_job(conditions=(("Complete", ""),)),), done, None))
+
+    status = planned.status
+    assert (status["state"], status["reason"]) == ("Succeeded", "RequiredFormatMissing")
+    assert status["message"] == (
+        "not registered: output.requiredFormats has ONNX; exported: TensorFlow; not exported: ONNX; "
+        "ONNX cannot be made of this model: no such operator"
+    )
+    assert (status["failure"]["class"], status["failure"]["reason"]) == ("Gate", "RequiredFormatMissing")
+    assert (status["model"]["uri"], status["model"].get("version")) == (model["uri"], None)
+    assert [(event.type.value, event.reason) for event in planned.events] == [("Warning", "RequiredFormatMissing")]
+    assert look(training_job(status, output=output, tracking={"experiment": "x"}), NOTHING).events == ()
+
+
+def test_a_format_that_is_not_required_keeps_no_version_back():
+    model = {"uri": "s3://team-a/mlflow/x/1/artifacts/model", "digest": "sha256:" + "a" * 64, "formats": ["TensorFlow"]}
+    output = {"model": "text", "requiredFormats": ["TensorFlow"]}
+    job = training_job(under_way(), output=output, tracking={"experiment": "x"})
+
+    planned = look(job, Observed((batch_job(conditions=(("Complete", ""),)),), succeeded(model=model), None))
+
+    assert planned.status["state"] == "Finishing"
 
 
 def test_a_finished_job_is_deleted_when_its_time_to_live_is_over():

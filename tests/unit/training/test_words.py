@@ -21,7 +21,7 @@ from headrace.tracking.records import ModelVersion, Run
 from headrace.training.finish import DigestMismatch, finish, refused
 from headrace.training.observed import Live, Observed, Source
 from headrace.training.plan import Problem, Start, after_refusal, plan
-from headrace.training.record import Progress
+from headrace.training.record import ExportTrial, Progress
 from headrace.training.states import Reason
 from headrace.training.status import finish_status
 from training_builders import (
@@ -78,6 +78,11 @@ def sees(*pods, batch=None, refusal="", live=None, now=NOW, status=None, workers
 def trains(state="Training", conditions=None, **metrics) -> Plan:
     live = Live(state, Progress(45.7, 1320, 5, 10, 450, 1000), metrics, None, None, None, conditions or {})
     return sees(pod(0), live=live)
+
+
+def tries(trial) -> Plan:
+    live = Live("Training", Progress(), {}, None, None, None, {}, trial)
+    return sees(pod(0), live=live, **OUTPUT)
 
 
 def waits(reason, message="") -> Plan:
@@ -199,6 +204,8 @@ PLANS = {
     "training, told by an older release": lambda: sees(pod(0), status=under_way(reason="Training")),
     "diverged": lambda: trains(loss=float("nan")),
     "no longer diverged": lambda: sees(pod(0), status=trains(loss=float("nan")).status | {"metrics": {"loss": "0.5"}}),
+    "the export cannot be made": lambda: tries(ExportTrial(("ONNX",), "export of model x: ONNX cannot be made: y")),
+    "the export can be made": lambda: tries(ExportTrial((), "export: ONNX can be made of model x")),
     "exporting": lambda: trains("Exporting"),
     "uploading": lambda: trains("Uploading"),
     "MLflow does not answer": lambda: trains(conditions={"tracking": "Buffering"}),
@@ -251,6 +258,11 @@ PLANS = {
     "several models": lambda: trained(reason="AmbiguousModel", message="2 models could be meant: 1. a, 2. b"),
     "a model to register": lambda: trained(model=MODEL),
     "a format was not exported": lambda: trained(model=MODEL, modelNote="no SavedModel"),
+    "a required format was not exported": lambda: sees(
+        pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, model=MODEL, modelNote="no SavedModel")),
+        batch=batch_job(conditions=COMPLETE),
+        **OUTPUT | {"output": {"model": "text", "requiredFormats": ["TensorFlow"]}},
+    ),
     "all formats were exported": lambda: trained(model=MODEL | {"formats": ["TensorFlow", "ONNX"]}),
     # the registry
     "the digests differ": lambda: not_registered(DigestMismatch("the digests differ")),

@@ -31,6 +31,8 @@ class Settings:
     previous_steps_file: Path | None
     export_directory: Path | None
     formats: tuple[Format, ...]
+    trial_after_seconds: float
+    trial_left_seconds: float
     seed: int
     workers: int
     worker_index: int
@@ -57,11 +59,13 @@ class Settings:
             except ValueError:
                 raise SettingsError(f"{name} must be an integer, got {value!r}") from None
 
-        interval = environment.get("HEADRACE_CHECKPOINT_INTERVAL") or "300"
-        try:
-            seconds = float(interval)
-        except ValueError:
-            raise SettingsError(f"HEADRACE_CHECKPOINT_INTERVAL must be seconds, got {interval!r}") from None
+        def seconds(name: str, default: float) -> float:
+            value = environment.get(name) or str(default)
+            try:
+                return float(value)
+            except ValueError:
+                raise SettingsError(f"{name} must be seconds, got {value!r}") from None
+
         wanted = [name.strip() for name in environment.get("HEADRACE_FORMATS", "").split(",") if name.strip()]
         try:
             formats = tuple(Format(name) for name in wanted)
@@ -71,11 +75,13 @@ class Settings:
         return cls(
             message_descriptor=integer("HEADRACE_CHILD_FD", None),
             checkpoint_directory=path("HEADRACE_CHECKPOINT_DIR"),
-            checkpoint_interval_seconds=seconds,
+            checkpoint_interval_seconds=seconds("HEADRACE_CHECKPOINT_INTERVAL", 300.0),
             resume_directory=path("HEADRACE_RESUME_DIR"),
             previous_steps_file=path("HEADRACE_PREVIOUS_STEPS"),
             export_directory=path("HEADRACE_EXPORT_DIR"),
             formats=formats,
+            trial_after_seconds=seconds("HEADRACE_TRIAL_AFTER_SECONDS", 60.0),
+            trial_left_seconds=seconds("HEADRACE_TRIAL_LEFT_SECONDS", 300.0),
             seed=integer("HEADRACE_SEED", 0) or 0,
             workers=integer("HEADRACE_WORKERS", 1) or 1,
             worker_index=integer("HEADRACE_WORKER_INDEX", 0) or 0,

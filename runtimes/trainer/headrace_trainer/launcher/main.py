@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from headrace_trainer.launcher import artifacts, chosen, environment, model
+from headrace_trainer.launcher import artifacts, chosen, environment, export_trial, model
 from headrace_trainer.launcher.cgroup import Cgroup
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.config import Config, parse_config
@@ -46,6 +46,7 @@ from headrace_trainer.launcher.messages import (
     Exported,
     ExportFailed,
     Exporting,
+    ExportTrial,
     Fit,
     FitEnd,
     Message,
@@ -558,6 +559,8 @@ class Launcher:
                 script.exported = message
             case ExportFailed():
                 script.export_problems[message.format] = message.message
+            case ExportTrial():
+                self._tell_trial(message)
             case ScriptException():
                 script.exception = message
             case Refused():
@@ -595,6 +598,12 @@ class Launcher:
             place = f"step {resume.step} of fit {resume.fit} of attempt {self._resume.attempt}"
             text = f"{how}: from {place}. {resume.message}".strip()
             self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
+
+    def _tell_trial(self, trial: ExportTrial) -> None:
+        self._report.export_trial = trial
+        log(export_trial.sentence(trial))
+        if self._tracker is not None:
+            self._tracker.tag({export_trial.TAG: export_trial.sentence(trial)})
 
     def _warn(self, warned: Warned) -> None:
         log(f"{warned.subject}: {warned.message}")

@@ -19,6 +19,8 @@ MAX_LINE = 64 * 1024
 MAX_METRICS = 200
 MAX_NAME = 128
 MAX_CANDIDATES = 5
+MAX_FORMATS = 8
+MAX_PROBLEM = 1000
 
 
 class BadMessage(ValueError):
@@ -160,6 +162,16 @@ class ExportFailed:
 
 
 @dataclass(frozen=True)
+class ExportTrial:
+    """In the middle of a fit the export was tried: `formats` can be made of `model`, and why others cannot."""
+
+    model: str
+    seconds: float
+    formats: tuple[str, ...]
+    problems: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class ScriptException:
     """The script raised, at `time` in milliseconds since 1970. `module` is the one that was not found."""
 
@@ -201,6 +213,7 @@ Message = (
     | Ambiguous
     | Exported
     | ExportFailed
+    | ExportTrial
     | ScriptException
     | Refused
     | Warned
@@ -280,6 +293,14 @@ def _ambiguous(data: dict[str, Any]) -> Ambiguous:
     return Ambiguous(candidates, _integer(data, "more"))
 
 
+def _export_trial(data: dict[str, Any]) -> ExportTrial:
+    seconds, problems = data.get("seconds"), data.get("problems")
+    if not isinstance(seconds, int | float) or not isinstance(problems, dict):
+        raise BadMessage("seconds is not a number, or problems is not an object")
+    told = {str(name)[:MAX_NAME]: str(problem)[:MAX_PROBLEM] for name, problem in list(problems.items())[:MAX_FORMATS]}
+    return ExportTrial(_text(data, "model")[:MAX_NAME], float(seconds), _formats(data)[:MAX_FORMATS], told)
+
+
 def _exact(data: dict[str, Any]) -> bool | None:
     value = data.get("exact")
     return value if isinstance(value, bool) else None
@@ -325,6 +346,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
     "ambiguous": _ambiguous,
     "exported": lambda d: Exported(Path(_text(d, "dir")), _formats(d), str(d.get("remark") or "")),
     "exportFailed": lambda d: ExportFailed(_text(d, "format"), str(d.get("message") or "")),
+    "exportTrial": _export_trial,
     "exception": lambda d: ScriptException(
         _integer(d, "time"),
         _text(d, "exception"),

@@ -11,11 +11,12 @@ from enum import StrEnum
 from typing import Any
 
 from headrace_trainer.json_numbers import to_json
+from headrace_trainer.launcher import export_trial
 from headrace_trainer.launcher.checkpoints import Stored
 from headrace_trainer.launcher.chosen import AMBIGUOUS
 from headrace_trainer.launcher.config import PROTOCOL
 from headrace_trainer.launcher.failures import Failure, Reason
-from headrace_trainer.launcher.messages import Resume
+from headrace_trainer.launcher.messages import ExportTrial, Resume
 from headrace_trainer.launcher.metrics import MetricLog
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.model import Model
@@ -55,6 +56,7 @@ class Report:
     resume: tuple[int, Resume] | None = None  # the attempt that the checkpoint is from
     model: Model | None = None
     model_note: str = ""
+    export_trial: ExportTrial | None = None
     ambiguity: str = ""  # several models could be meant
     tracking: Condition = Condition.OK
     storage_is_buffering: bool = False
@@ -67,11 +69,13 @@ class Report:
 
     def as_progress(self) -> dict[str, Any]:
         """The document of GET /progress."""
+        trial = {} if self.export_trial is None else {"exportTrial": export_trial.as_json(self.export_trial)}
         return {
             "protocol": PROTOCOL,
             "state": self.state,
             **self.progress.with_times(),
             **self._results(),
+            **trial,
             "conditions": {
                 "tracking": self.tracking,
                 "storage": Condition.BUFFERING if self.storage_is_buffering else Condition.OK,

@@ -45,9 +45,9 @@ def is_in(fit: int, after_step: int) -> Any:
     return condition
 
 
-def run_to_end(start, directory: Path, interruptions: list[tuple[signal.Signals, int, int]]) -> Training:
+def run_to_end(start, directory: Path, interruptions: list[tuple[signal.Signals, int, int]], **more: Any) -> Training:
     result, exported, attempts, resume = directory / "result.json", directory / "model", [], {}
-    common = {"export_dir": exported, "formats": "TensorFlow,ONNX", "seed": 5, "checkpoint_interval": INTERVAL}
+    common = {"export_dir": exported, "formats": "TensorFlow,ONNX", "seed": 5, "checkpoint_interval": INTERVAL, **more}
     for attempt, (number, fit, step) in enumerate([*interruptions, (None, 0, 0)]):
         checkpoints = directory / f"attempt-{attempt}"
         child = start("four_fits.py", f"--result={result}", checkpoint_dir=checkpoints, **common, **resume)
@@ -69,7 +69,9 @@ def uninterrupted(start_keras, tmp_path_factory: pytest.TempPathFactory) -> Trai
 
 @pytest.fixture(scope="module")
 def interrupted(start_keras, tmp_path_factory: pytest.TempPathFactory) -> Training:
-    """Killed twice in the middle of the first fit's epochs, once in each other fit, and once stopped."""
+    """Killed twice in the middle of the first fit's epochs, once in each other fit, and once stopped; each attempt
+    tries its export.
+    """
     interruptions = [
         (signal.SIGKILL, 0, 27),
         (signal.SIGKILL, 0, 53),
@@ -77,7 +79,13 @@ def interrupted(start_keras, tmp_path_factory: pytest.TempPathFactory) -> Traini
         (signal.SIGTERM, 2, 35),
         (signal.SIGKILL, 3, 47),
     ]
-    return run_to_end(start_keras, tmp_path_factory.mktemp("interrupted"), interruptions)
+    return run_to_end(
+        start_keras,
+        tmp_path_factory.mktemp("interrupted"),
+        interruptions,
+        trial_after_seconds=0.1,
+        trial_left_seconds=0,
+    )
 
 
 @pytest.mark.timeout(1800)

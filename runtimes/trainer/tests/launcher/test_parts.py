@@ -105,7 +105,16 @@ def test_the_loss_of_a_peer_is_told_from_the_script_s_own_failure(end, reason, p
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"[]", b'"fit"', b'{"type":"unknown"}', b'{"type":"step","fit":"0"}', b'{"type":["fit"]}', b"[" * 100_000],
+    [
+        b"",
+        b"[]",
+        b'{"type":"exportTrial","seconds":"1"}',
+        b'"fit"',
+        b'{"type":"unknown"}',
+        b'{"type":"step","fit":"0"}',
+        b'{"type":["fit"]}',
+        b"[" * 100_000,
+    ],
 )
 def test_what_is_not_a_message_is_refused(line):
     with pytest.raises(BadMessage):

@@ -325,6 +325,35 @@ say("exportFailed", format="ONNX", message="no such operator")
     assert paths == {"signature.json", "tensorflow/saved_model.pb", *OF_MLFLOW}
 
 
+def test_a_trial_of_the_export_is_told_while_the_script_trains(launch, mlflow, delivery):
+    _, tracking, config = delivery
+    script = """
+from standin_adapter import *
+problems = {"ONNX": "layer 'doubt' (Doubt) computes Noise, which ONNX does not have"}
+say("fit", fit=0, epochs=1, stepsPerEpoch=3)
+say("exportTrial", model="model (sequential)", seconds=3.24, formats=["TensorFlow"], problems=problems)
+while not os.path.exists("go-on"):
+    time.sleep(0.1)
+train(3)
+export("TensorFlow", "ONNX")
+"""
+    launched = launch(script, config=config)
+    wait_until(lambda: "exportTrial" in launched.progress, 30, "the trial is told")
+    told = launched.progress["exportTrial"]
+    (launched.work / "go-on").touch()
+    assert launched.wait() == 0, launched.log
+
+    sentence = (
+        "export of model model (sequential) (tried in 3.2 s, in the middle of the training): ONNX cannot be made: "
+        "layer 'doubt' (Doubt) computes Noise, which ONNX does not have; the training goes on; if another model is "
+        "meant, name it with headrace_client.export"
+    )
+    assert told == {"failed": ["ONNX"], "message": sentence}
+    assert sentence in launched.log
+    [run] = mlflow.runs(tracking["experimentId"])
+    assert {tag["key"]: tag["value"] for tag in run["data"]["tags"]}["headrace.export.trial"] == sentence
+
+
 def test_the_run_says_which_model_it_is_and_what_was_measured_on_it(launch, mlflow, delivery):
     _, tracking, config = delivery
     script = """

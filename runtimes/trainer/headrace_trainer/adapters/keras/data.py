@@ -178,7 +178,7 @@ class _Rewind:
     def replay_epochs(self, epochs: int) -> None:
         """Goes through epochs that are done."""
         fills_cache = _has_cache(self._iterator)
-        pulls_all = self._iterator.steps_per_epoch is not None or _runs_python(self._iterator)
+        pulls_all = self._iterator.steps_per_epoch is not None or runs_python(self._iterator)
         for epoch in range(epochs):
             self._replay_epoch(pulls=pulls_all or (fills_cache and epoch == 0))
 
@@ -218,7 +218,7 @@ class _Rewind:
         return True
 
 
-def _runs_python(iterator: Any) -> bool:
+def runs_python(iterator: Any) -> bool:
     """Whether pulling a batch runs Python code of the script. (A PyDataset is asked by index: nothing is missed.)"""
     if isinstance(iterator.data_adapter, GeneratorDataAdapter):
         return True

@@ -49,7 +49,7 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
             unmeasured = ["*"]  # all that is not among the metrics
         about = {"name": keras_models.name_of(found.chosen, main), "reason": found.reason, "unmeasured": unmeasured}
         messages.send("model", **about, metrics=in_json(metrics))
-        made = _write(keras_models.described(session.models, found.chosen), formats, directory)
+        made = _write_all(keras_models.described(session.models, found.chosen), formats, directory)
         for name, problem in made.problems.items():
             messages.send("exportFailed", format=name, message=problem)
         if made.formats:
@@ -62,7 +62,7 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
     candidates = []
     for number, candidate in enumerate(found.candidates[:_MAX_CANDIDATES], start=1):
         folder = candidates_folder(directory) / str(number)
-        made = _write(keras_models.described(session.models, candidate.model), formats, folder)
+        made = _write_all(keras_models.described(session.models, candidate.model), formats, folder)
         told = {"name": candidate.name, "origin": candidate.origin}
         problems = "; ".join(f"{name}: {problem}" for name, problem in made.problems.items())
         candidates.append({**told, "dir": str(folder), "formats": made.formats, "problems": problems[:_MAX_PROBLEMS]})
@@ -84,31 +84,38 @@ class _Made:
     remark: str = ""
 
 
-def _write(trained: Trained, formats: Iterable[Format], directory: Path) -> _Made:
+def _write_all(trained: Trained, formats: Iterable[Format], directory: Path) -> _Made:
     directory.mkdir(parents=True, exist_ok=True)
     done: list[Format] = []
     problems: dict[Format, str] = {}
-    with _full_precision():
+    with full_precision():
         try:
             made = servable(trained)
             (directory / "signature.json").write_text(made.signature.to_json(), encoding="utf-8")
         except Exception as error:  # noqa: BLE001 - the model is the user's code: whatever it raises is told, not raised again
-            return _Made([], dict.fromkeys(formats, _told(error)))
+            return _Made([], dict.fromkeys(formats, told(error)))
         for name in formats:
-            target = directory / name.lower()
-            shutil.rmtree(target, ignore_errors=True)
             try:
-                _WRITERS[name](made, target)
+                write(made, name, directory / name.lower())
             except Exception as error:  # noqa: BLE001 - as above, and the converters raise whatever they meet
-                shutil.rmtree(target, ignore_errors=True)
-                problems[name] = _told(error)
+                problems[name] = told(error)
             else:
                 done.append(name)
     return _Made(done, problems, _RANDOM if made.is_random else "")
 
 
-def _told(error: Exception) -> str:
-    """In one line, without the colours and the list of arguments that Keras adds."""
+def write(made: Servable, name: Format, target: Path) -> None:
+    """One format, which counts when its file computes what Keras does. Where it raises, nothing is left of it."""
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        _WRITERS[name](made, target)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def told(error: Exception) -> str:
+    """What a user reads of an error: in one line, without the colours and the list of arguments that Keras adds."""
     text = " ".join(_COLOUR.sub("", str(error)).split("Arguments received by")[0].split())
     return text if isinstance(error, ExportError | NoInputs) else f"{type(error).__name__}: {text}"
 
@@ -151,9 +158,9 @@ _WRITERS: dict[Format, Callable[[Servable, Path], None]] = {
 
 
 @contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """A GPU may round the factors of float32 products to 10 bits (TF32), ONNX Runtime on a CPU does not: the check
-    compares what the model says, not what a chip makes of it.
+def full_precision() -> Iterator[None]:
+    """For the check. A GPU may round the factors of float32 products to 10 bits (TF32), ONNX Runtime on a CPU does not:
+    compared is what the model says, not what a chip makes of it.
     """
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)

@@ -17,6 +17,7 @@ from headrace_trainer.adapters.keras import random as keras_random
 from headrace_trainer.adapters.keras import rows as keras_rows
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras.recorder import Recorder
+from headrace_trainer.adapters.keras.trial import Trials
 from headrace_trainer.adapters.session import FitRun, Session
 
 
@@ -28,6 +29,7 @@ class Fits:
         self._run: FitRun | None = None
         self._recorder: Recorder | None = None
         self._steps_by_hand = 0
+        self._trials = Trials(session)
 
     @property
     def is_running(self) -> bool:
@@ -110,11 +112,11 @@ class Fits:
         given = arguments.arguments.get("callbacks")
         if isinstance(given, keras.callbacks.CallbackList):
             others = list(given.callbacks)
-            self._recorder = Recorder(self._session, run, others)
+            self._recorder = Recorder(self._session, run, others, self._trials.of(run))
             given.append(self._recorder)
         else:
             others = _with_history(keras.tree.flatten(given) if given else [])
-            self._recorder = Recorder(self._session, run, others)
+            self._recorder = Recorder(self._session, run, others, self._trials.of(run))
             arguments.arguments["callbacks"] = [*others, self._recorder]
         history = original(*arguments.args, **arguments.kwargs)
         self._keep_end(run, others)

@@ -10,6 +10,7 @@ import onnx
 import tensorflow as tf
 
 from headrace_trainer.adapters import onnx_bytes
+from headrace_trainer.adapters.keras import weights
 from headrace_trainer.adapters.keras.servable import Array, ExportError, Servable
 
 _OPSET = 17
@@ -57,7 +58,7 @@ def _converted(servable: Servable) -> Any:
 
 
 def _refuse_too_large(model: Any) -> None:
-    size = sum(int(variable.value.dtype.size) * int(tf.size(variable.value)) for variable in model.variables)
+    size = weights.bytes_of(model)
     if size > _MAX_BYTES:
         raise ExportError(f"its weights have {size / 2**30:.1f} GiB, and an ONNX file holds 2 GiB at most")
 

@@ -25,6 +25,7 @@ from headrace_trainer.adapters.checkpoint import Arrays, Position, Snapshot
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras import weights as keras_weights
 from headrace_trainer.adapters.keras import workers as keras_workers
+from headrace_trainer.adapters.keras.trial import Trial
 from headrace_trainer.adapters.messages import in_json, milliseconds
 from headrace_trainer.adapters.replay import Replay, Verdict, previous_steps
 from headrace_trainer.adapters.session import FitRun, Session
@@ -37,13 +38,14 @@ _COPY_SECONDS = 5.0
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Follows one fit; `others` are the callbacks before it."""
+    """Follows one fit; `others` are the callbacks before it, `trial` the early one of the export that it waits for."""
 
-    def __init__(self, session: Session, run: FitRun, others: Sequence[Any]) -> None:
+    def __init__(self, session: Session, run: FitRun, others: Sequence[Any], trial: Trial | None) -> None:
         super().__init__()
         self._session = session
         self._run = run
         self._others = others
+        self._trial = trial
         self._epoch = 0
         self._first_epoch: int | None = None
         self._epoch_began_at = 0
@@ -154,6 +156,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         elif self._pending is None and self._is_due(now) and not self._ends_epoch():
             callbacks._flush_futures()
             self._take(self._here, {})
+        if self._trial is not None and self._trial.is_due(step, self._total):
+            callbacks._flush_futures()
+            self._trial.make()
+            self._step_ended_at = time.monotonic()
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._data_ended = True

@@ -40,6 +40,11 @@ def of_adapter(adapter: Any) -> Rows:
     return lambda: _told(lambda: _first_rows(_pull(adapter)))
 
 
+def at_hand(adapter: Any) -> Rows | None:
+    """The rows of a fit's data while it goes on: None where the data would have to be asked for them."""
+    return of_adapter(adapter) if isinstance(adapter, ArrayDataAdapter | GeneratorDataAdapter) else None
+
+
 def of_batch(batch: Any) -> Rows:
     """The rows of a batch (x, y, weights), copied now."""
     rows = _told(lambda: _first_rows(batch))

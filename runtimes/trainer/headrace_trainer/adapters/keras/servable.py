@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -73,30 +73,36 @@ class Servable:
             if found is not None:
                 raise ExportError(f"{what} computes other values than Keras: {found}")
 
-    def refer(self, inputs: tuple[Array, ...]) -> Reference:
-        """Lets Keras compute, twice."""
-        first, second = self._compute(inputs), self._compute(inputs)
+    def refer(self, inputs: tuple[Array, ...], call: Callable[..., dict[str, Any]] | None = None) -> Reference:
+        """Lets Keras compute, twice, by `call` in place of `serve` itself."""
+        first, second = (self._compute(call or self.serve, inputs) for _ in range(2))
         return Reference(inputs, first, agreement.difference(first, second, self.tolerance) is not None)
 
-    def _compute(self, inputs: tuple[Array, ...]) -> dict[str, Array]:
+    def _compute(self, call: Callable[..., dict[str, Any]], inputs: tuple[Array, ...]) -> dict[str, Array]:
         tensors = [tf.constant(values, tensor.dtype) for values, tensor in zip(inputs, self.specs, strict=True)]
         with _same_seeds(self.model):
-            return {name: np.asarray(value) for name, value in self.serve(*tensors).items()}
+            return {name: np.asarray(value) for name, value in call(*tensors).items()}
 
 
-def servable(trained: Trained) -> Servable:
+class Refer(Protocol):
+    """What the exported model is to be compared with."""
+
+    def __call__(self, made: Servable, inputs: Inputs, *, must_take_sizes: bool) -> tuple[Reference, ...]: ...
+
+
+def servable(trained: Trained, refer: Refer | None = None) -> Servable:
     """The model with the most general signature that it takes. Raises what the model raises."""
     inputs = inputs_of(trained.model, trained.element_spec, trained.rows() if trained.rows else None)
     free = inputs.with_free_lengths()
     if free != inputs:
         try:
-            return _with_inputs(trained.model, free, must_take_sizes=True)
+            return _with_inputs(trained.model, free, refer or _references, must_take_sizes=True)
         except (ValueError, TypeError, tf.errors.OpError):
             pass  # it takes the lengths of its data only
-    return _with_inputs(trained.model, inputs, must_take_sizes=False)
+    return _with_inputs(trained.model, inputs, refer or _references, must_take_sizes=False)
 
 
-def _with_inputs(model: Any, inputs: Inputs, *, must_take_sizes: bool) -> Servable:
+def _with_inputs(model: Any, inputs: Inputs, refer: Refer, *, must_take_sizes: bool) -> Servable:
     outputs: list[str] = []
     keys: list[str] = []
 
@@ -121,8 +127,7 @@ def _with_inputs(model: Any, inputs: Inputs, *, must_take_sizes: bool) -> Servab
     computed_in = {layer.compute_dtype for layer in model._flatten_layers()} | {tensor.dtype for tensor in tensors}
     tolerance = agreement.tolerance_of(computed_in)
     made = Servable(model, Signature(inputs.tensors, tensors), serve, specs, tolerance)
-    references = _references(made, inputs, must_take_sizes=must_take_sizes)
-    return Servable(model, made.signature, serve, specs, tolerance, references)
+    return replace(made, references=refer(made, inputs, must_take_sizes=must_take_sizes))
 
 
 def _references(made: Servable, inputs: Inputs, *, must_take_sizes: bool) -> tuple[Reference, ...]:

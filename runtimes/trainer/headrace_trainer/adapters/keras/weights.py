@@ -28,6 +28,11 @@ def print_of(model: Any) -> str:
     return f"{digest:08x}"
 
 
+def bytes_of(model: Any) -> int:
+    """The size of the model's variables, without the optimizer's."""
+    return sum(int(variable.value.dtype.size) * int(tf.size(variable.value)) for variable in model.variables)
+
+
 def kind_of(model: Any) -> Hashable:
     """The classes of a model's layers and the shapes of its weights."""
     layers = tuple(type(layer).__name__ for layer in model._flatten_layers())

@@ -1,0 +1,29 @@
+"""What is said of an early trial of the export: in the log, as a tag of the run, and on /progress. The script's process
+makes it; its end decides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace_trainer.launcher.messages import ExportTrial
+
+TAG = "headrace.export.trial"
+_MAX_SENTENCE = 1000
+_OTHER_MODEL = "if another model is meant, name it with headrace_client.export"
+
+
+def sentence(trial: ExportTrial) -> str:
+    """One line: whether all formats can be made, or which cannot and why."""
+    how = f"tried in {trial.seconds:.1f} s, in the middle of the training"
+    if not trial.problems:
+        return f"export: {', '.join(trial.formats)} can be made of model {trial.model} ({how})"
+    problems = "; ".join(f"{name} cannot be made: {problem}" for name, problem in sorted(trial.problems.items()))
+    told = f"export of model {trial.model} ({how}): {problems}"
+    rest = f"; the training goes on; {_OTHER_MODEL}"
+    return " ".join(told.split())[: _MAX_SENTENCE - len(rest)] + rest
+
+
+def as_json(trial: ExportTrial) -> dict[str, Any]:
+    """For /progress."""
+    return {"failed": sorted(trial.problems), "message": sentence(trial)}
