@@ -31,6 +31,7 @@ class Reason:
     VOLUMES_NOT_READY = "VolumesNotReady"
     CREATING_CONTAINERS = "CreatingContainers"
     PREPARING = "Preparing"
+    RESUMING = "Resuming"
     TRAINING = "Training"
     EXPORTING = "Exporting"
     UPLOADING = "Uploading"

@@ -28,6 +28,7 @@ class Settings:
     checkpoint_directory: Path | None
     checkpoint_interval_seconds: float
     resume_directory: Path | None
+    replay_seconds: float
     previous_steps_file: Path | None
     export_directory: Path | None
     formats: tuple[Format, ...]
@@ -57,11 +58,13 @@ class Settings:
             except ValueError:
                 raise SettingsError(f"{name} must be an integer, got {value!r}") from None
 
-        interval = environment.get("HEADRACE_CHECKPOINT_INTERVAL") or "300"
-        try:
-            seconds = float(interval)
-        except ValueError:
-            raise SettingsError(f"HEADRACE_CHECKPOINT_INTERVAL must be seconds, got {interval!r}") from None
+        def seconds(name: str, default: float) -> float:
+            value = environment.get(name) or default
+            try:
+                return float(value)
+            except ValueError:
+                raise SettingsError(f"{name} must be seconds, got {value!r}") from None
+
         wanted = [name.strip() for name in environment.get("HEADRACE_FORMATS", "").split(",") if name.strip()]
         try:
             formats = tuple(Format(name) for name in wanted)
@@ -71,8 +74,9 @@ class Settings:
         return cls(
             message_descriptor=integer("HEADRACE_CHILD_FD", None),
             checkpoint_directory=path("HEADRACE_CHECKPOINT_DIR"),
-            checkpoint_interval_seconds=seconds,
+            checkpoint_interval_seconds=seconds("HEADRACE_CHECKPOINT_INTERVAL", 300.0),
             resume_directory=path("HEADRACE_RESUME_DIR"),
+            replay_seconds=seconds("HEADRACE_REPLAY_SECONDS", 600.0),
             previous_steps_file=path("HEADRACE_PREVIOUS_STEPS"),
             export_directory=path("HEADRACE_EXPORT_DIR"),
             formats=formats,
