@@ -72,6 +72,7 @@ __all__ = [
     "Resources",
     "RestartPolicy",
     "Resume",
+    "ResumeMode",
     "Run",
     "SecretReference",
     "Source",
@@ -188,14 +189,35 @@ class Tracking(Model):
     ]
 
 
+class ResumeMode(StrEnum):
+    EXACT = "Exact"
+    FAST = "Fast"
+
+
 class Checkpoint(Model):
-    """How often the training is saved, so that a later attempt can go on from there."""
+    """How often the training is saved, so that a later attempt can go on from there, and how it does."""
 
     interval: Annotated[
         Duration,
         Schema("Time between two checkpoints, such as 5m.", rules=(duration_between("10s", "24h"),)),
     ] = timedelta(minutes=5)
     keep: Annotated[int, Schema("How many checkpoints of an attempt are kept.", minimum=1, maximum=100)] = 3
+    resume: Annotated[
+        ResumeMode,
+        Schema(
+            "Exact: the data that was trained on is gone through again, so that the training ends as an uninterrupted "
+            "one does. Fast: the weights, the optimizer, epoch and step are the checkpoint's, and data that would have "
+            "to be made again (by a generator, or a tf.data pipeline in mid-epoch) begins anew."
+        ),
+    ] = ResumeMode.EXACT
+    max_replay: Annotated[
+        Duration,
+        Schema(
+            "With Exact: how long data is gone through again, such as 10m. When it is over the training goes on with "
+            "the data where it is, and says that it is not exact.",
+            rules=(duration_between("1s", "24h"),),
+        ),
+    ] = timedelta(minutes=10)
 
 
 class EvaluationGate(Model):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from headrace.api.trainingjob import TrainingJob, TrainingJobSpec
+from headrace.api.trainingjob import Checkpoint, ResumeMode, TrainingJob, TrainingJobSpec
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import TRAININGJOBS
 from headrace.labels import (
@@ -172,6 +172,10 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
     return config | _outside_world(job, context, settings)
 
 
+def _replay_seconds(checkpoint: Checkpoint) -> float:
+    return 0.0 if checkpoint.resume is ResumeMode.FAST else checkpoint.max_replay.total_seconds()
+
+
 def _outside_world(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:
     """What lies outside the pod: datasets, the object store, MLflow, where checkpoints go, what is to come out."""
     spec = job.spec
@@ -193,6 +197,7 @@ def _outside_world(job: TrainingJob, context: AttemptContext, settings: Settings
             "uri": f"s3://{context.bucket}/headrace/checkpoints/{job.metadata.uid}",
             "intervalSeconds": spec.checkpoint.interval.total_seconds(),
             "keep": spec.checkpoint.keep,
+            "replaySeconds": _replay_seconds(spec.checkpoint),
         }
     if spec.output is not None:
         config["output"] = {"formats": [str(name) for name in spec.output.formats]}

@@ -84,6 +84,7 @@ PODS_MADE_WITHIN = timedelta(seconds=3)
 PREPARE_REASONS = {
     "Preparing": Reason.PREPARING,
     "Installing": Reason.INSTALLING_PACKAGES,
+    "Resuming": Reason.RESUMING,
     "Exporting": Reason.EXPORTING,
     "Uploading": Reason.UPLOADING,
 }
@@ -111,6 +112,8 @@ GOES_ON: dict[str, str] = {
     Reason.PREPARING: "the launcher is preparing: it downloads datasets and looks for a checkpoint to resume from",
     Reason.INSTALLING_PACKAGES: "the launcher is installing the packages that requirements.txt names and the image "
     "lacks; the pod's log says how far it is",
+    Reason.RESUMING: "the data that was trained on is gone through again, for at most spec.checkpoint.maxReplay; "
+    "status.progress says how far that is (spec.checkpoint.resume: Fast does without)",
     Reason.TRAINING: "the training is running; status.progress and status.metrics say how far it is",
     Reason.EXPORTING: "the training has ended; the model is being exported in the formats of spec.output.formats",
     Reason.UPLOADING: "the model is being uploaded to the run's artifacts in S3",

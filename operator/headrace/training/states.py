@@ -34,6 +34,7 @@ class Reason:
     CREATING_CONTAINERS = "CreatingContainers"
     PREPARING = "Preparing"
     INSTALLING_PACKAGES = "InstallingPackages"
+    RESUMING = "Resuming"
     TRAINING = "Training"
     EXPORTING = "Exporting"
     UPLOADING = "Uploading"

@@ -28,6 +28,7 @@ class Settings:
     checkpoint_directory: Path | None
     checkpoint_interval_seconds: float
     resume_directory: Path | None
+    replay_seconds: float
     previous_steps_file: Path | None
     export_directory: Path | None
     formats: tuple[Format, ...]
@@ -77,6 +78,7 @@ class Settings:
             checkpoint_directory=path("HEADRACE_CHECKPOINT_DIR"),
             checkpoint_interval_seconds=seconds("HEADRACE_CHECKPOINT_INTERVAL", 300.0),
             resume_directory=path("HEADRACE_RESUME_DIR"),
+            replay_seconds=seconds("HEADRACE_REPLAY_SECONDS", 600.0),
             previous_steps_file=path("HEADRACE_PREVIOUS_STEPS"),
             export_directory=path("HEADRACE_EXPORT_DIR"),
             formats=formats,

@@ -66,11 +66,14 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where checkpoints go (one folder an attempt below `uri`), how often in seconds, how many to keep."""
+    """Where checkpoints go (one folder an attempt below `uri`), how often in seconds, how many to keep; for how many
+    seconds a resume may go through data again.
+    """
 
     uri: str
     interval: float
     keep: int
+    replay: float
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,12 @@ def _checkpoints(reader: _Reader | None) -> Checkpoints | None:
     if reader is None:
         return None
     uri = reader.text("uri").rstrip("/")
-    return Checkpoints(uri, reader.number("intervalSeconds", default=300.0), reader.integer("keep", least=1, default=3))
+    return Checkpoints(
+        uri,
+        reader.number("intervalSeconds", default=300.0),
+        reader.integer("keep", least=1, default=3),
+        reader.number("replaySeconds", default=600.0),
+    )
 
 
 def _formats(reader: _Reader | None) -> tuple[str, ...]:

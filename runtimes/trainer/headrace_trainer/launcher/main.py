@@ -51,6 +51,7 @@ from headrace_trainer.launcher.messages import (
     FitEnd,
     Message,
     Refused,
+    Replay,
     Resume,
     ScriptException,
     Step,
@@ -535,6 +536,9 @@ class Launcher:
                 report.state = State.TRAINING
                 report.progress.begin(message)
                 report.metrics.begin(message)
+            case Replay():
+                report.state = State.RESUMING
+                report.progress.pass_over(message)
             case Step():
                 self._train(message, message.step)
                 self._log_metrics(report.metrics.step(message))

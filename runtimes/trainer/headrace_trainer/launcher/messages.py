@@ -38,6 +38,16 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """Data that was trained on is gone through again: so far, of the fit's steps."""
+
+    fit: int
+    epoch: int
+    step: int
+    time: int
+
+
+@dataclass(frozen=True)
 class Step:
     """A step ended; `time` in milliseconds since 1970. Which steps are for the run in MLflow, and which only show how
     far training is, the script's process decides: the first are the same in each attempt, so that they can be
@@ -201,6 +211,7 @@ class Warned:
 
 Message = (
     Fit
+    | Replay
     | Step
     | Epoch
     | FitEnd
@@ -325,6 +336,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
         _optional_integer(d, "stepsPerEpoch"),
         _optional_integer(d, "steps"),
     ),
+    "replay": lambda d: Replay(_integer(d, "fit"), _integer(d, "epoch"), _integer(d, "step"), _integer(d, "time")),
     "step": lambda d: _step(d, is_logged=True),
     "progress": lambda d: _step(d, is_logged=False),
     "epoch": lambda d: Epoch(

@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 
 from headrace_trainer.launcher.failures import Failed, bad_config
-from headrace_trainer.launcher.messages import Epoch, Fit, Step
+from headrace_trainer.launcher.messages import Epoch, Fit, Replay, Step
 
 _WINDOW_MS = 10 * 60 * 1000
 _CLIENT_TIMEOUT = 5.0
@@ -35,6 +35,7 @@ class State(StrEnum):
 
     PREPARING = "Preparing"
     INSTALLING = "Installing"
+    RESUMING = "Resuming"
     TRAINING = "Training"
     EXPORTING = "Exporting"
     UPLOADING = "Uploading"
@@ -96,6 +97,10 @@ class Progress:
         self.rate.add(message.step, message.time)
         if isinstance(message, Epoch) and self.steps_per_epoch is None and self.epochs is not None:
             self.steps_per_epoch = message.step // self.epoch
+
+    def pass_over(self, message: Replay) -> None:
+        """Data is gone through again: that says nothing about the speed of the training."""
+        self.epoch, self.step = message.epoch + 1, message.step
 
     @property
     def steps(self) -> int | None:

@@ -6,6 +6,9 @@ fit that we follow. To resume, the iterators of the epochs that are done are mad
 of a shuffle at each `iter`), their batches are pulled only where somebody else would miss them, and the batches done
 of the current epoch are passed over.
 
+That may take as long as `replay` allows; what is not pulled by then is not missed any more: the data goes on from
+where it is, and the resume is not exact (`FitRun.data_lost`). Arrays are in memory and cost nothing to pass over.
+
 The first batch that is passed over is trained on: that creates every variable (of the model, its metrics, the
 optimizer) in the way and with the random numbers of an ordinary first step. What the step changed is overwritten by
 the checkpoint.
@@ -13,8 +16,10 @@ the checkpoint.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -30,9 +35,19 @@ from headrace_trainer.adapters.session import FitRun
 # Operations that run Python code of the script: it may draw random numbers, so it must run as often as it did.
 _PYTHON_OPERATIONS = frozenset({"PyFunc", "EagerPyFunc", "PyFuncStateless", "GeneratorDataset"})
 
+_PROGRESS_SECONDS = 0.5
+
 _init = TFEpochIterator.__init__
 _get_iterator = TFEpochIterator._get_iterator
 _enumerate_iterator = TFEpochIterator._enumerate_iterator
+
+
+@dataclass(frozen=True)
+class ReplayLimit:
+    """How long data may be gone through again, and who hears how far that is: the fit, its epoch and step."""
+
+    seconds: float
+    tell: Callable[[FitRun, int, int], None]
 
 
 class DataOrder:
@@ -40,10 +55,13 @@ class DataOrder:
     model.
     """
 
-    def __init__(self, seed: int, claim: Callable[[], FitRun | None], resume: Callable[[FitRun], None]) -> None:
+    def __init__(
+        self, seed: int, claim: Callable[[], FitRun | None], resume: Callable[[FitRun], None], replay: ReplayLimit
+    ) -> None:
         self._seed = seed
         self._claim = claim
         self._resume = resume
+        self._replay = replay
         self._watched: list[Any] | None = None
 
     @contextmanager
@@ -78,7 +96,8 @@ class DataOrder:
         def enumerate_iterator(self: Any) -> Iterator[tuple[int, int, Any]]:
             run: FitRun | None = self._headrace_run
             if run is not None and run.finished is not None:
-                _Rewind(self, run, run.finished.state["numBatches"]).replay_epochs(run.finished.state["epochs"])
+                rewind = _Rewind(self, run, run.finished.state["numBatches"], order._replay)
+                rewind.replay_epochs(run.finished.state["epochs"])
             elif run is not None and run.resumed is not None:
                 yield from order._resumed_epoch(self, run)
             else:
@@ -91,7 +110,7 @@ class DataOrder:
     def _resumed_epoch(self, iterator: Any, run: FitRun) -> Iterator[tuple[int, int, Any]]:
         assert run.resumed is not None
         position = run.resumed.position
-        rewind = _Rewind(iterator, run, run.resumed.state["numBatches"])
+        rewind = _Rewind(iterator, run, run.resumed.state["numBatches"], self._replay)
         epochs = position.epoch - run.resumed.state["firstEpoch"]
         if run.resumed.state.get("dataEnded"):
             # To ask for one more batch of data whose size is not known draws random numbers: the checkpoint has them.
@@ -167,27 +186,34 @@ def _is_thrown_away(iterator: Any) -> bool:
 
 
 class _Rewind:
-    """Brings a new iterator to where the interrupted run's was."""
+    """Brings a new iterator to where the interrupted run's was, as far as the time allows."""
 
-    def __init__(self, iterator: Any, run: FitRun, batches_per_epoch: int | None) -> None:
+    def __init__(self, iterator: Any, run: FitRun, batches_per_epoch: int | None, limit: ReplayLimit) -> None:
         self._iterator = iterator
         self._run = run
         self._batches_per_epoch = batches_per_epoch
+        self._limit = limit
+        self._is_free = isinstance(iterator.data_adapter, ArrayDataAdapter)
         self._has_trained = False
+        self._epoch = 0
+        self._pulled = 0
+        self._began = self._told = time.monotonic()
 
     def replay_epochs(self, epochs: int) -> None:
         """Goes through epochs that are done."""
         fills_cache = _has_cache(self._iterator)
         pulls_all = self._iterator.steps_per_epoch is not None or runs_python(self._iterator)
         for epoch in range(epochs):
+            self._epoch = epoch
             self._replay_epoch(pulls=pulls_all or (fills_cache and epoch == 0))
+        self._epoch = epochs
 
     def _replay_epoch(self, pulls: bool) -> None:
         iterator = self._iterator
         knows_its_end = bool(iterator.steps_per_epoch or iterator.data_adapter.num_batches)
         passes = _enumerate_iterator(iterator)
         for _, _, batches in passes:
-            if pulls or not self._has_trained:
+            if (pulls and not self._is_late()) or not self._has_trained:
                 if self._pull(batches):
                     continue
             elif knows_its_end:
@@ -201,6 +227,8 @@ class _Rewind:
 
     def pass_over(self, batches: Any) -> None:
         """Takes the batches of one execution."""
+        if self._has_trained and self._is_late():
+            return
         if not self._pull(batches):
             raise CheckpointError("there is less training data than when the checkpoint was taken")
 
@@ -215,7 +243,27 @@ class _Rewind:
                 self._has_trained = True
         except (StopIteration, tf.errors.OutOfRangeError):
             return False
+        self._pulled += self._iterator.steps_per_execution
+        now = time.monotonic()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            self._limit.tell(self._run, self._epoch, self._pulled)
         return True
+
+    def _is_late(self) -> bool:
+        """Whether no more time is left; then the fit knows why its data stands somewhere else."""
+        if self._is_free or time.monotonic() - self._began < self._limit.seconds:
+            return False
+        self._run.data_lost = self._run.data_lost or self._why_late()
+        return True
+
+    def _why_late(self) -> str:
+        if not self._limit.seconds:
+            return "checkpoint.resume is Fast: the data began anew"
+        return (
+            f"the data stands behind {self._pulled} batches only: the time of checkpoint.maxReplay, "
+            f"{self._limit.seconds:g} s, was over"
+        )
 
 
 def runs_python(iterator: Any) -> bool:

@@ -161,6 +161,7 @@ class Fits:
         if state["epochs"]:
             arguments.arguments.update(one_epoch)
         original(*arguments.args, **arguments.kwargs)
+        self._session.data_lost = run.data_lost or self._session.data_lost
         keras_state.load_variables(run.model, arrays)
         run.steps, run.measured = state["steps"], dict(state.get("measured", {}))
         history = keras.callbacks.History()
@@ -185,8 +186,9 @@ class Fits:
                 fit=position.fit,
                 epoch=position.epoch,
                 step=position.step,
-                exact=None,
-                message="the fit had finished: no step was trained again, nothing to compare",
+                exact=False if self._session.data_lost else None,
+                message=self._session.data_lost
+                or "the fit had finished: no step was trained again, nothing to compare",
             )
 
 

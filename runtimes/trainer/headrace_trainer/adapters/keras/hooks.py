@@ -17,18 +17,23 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.keras import rows as keras_rows
 from headrace_trainer.adapters.keras import workers as keras_workers
-from headrace_trainer.adapters.keras.data import DataOrder
+from headrace_trainer.adapters.keras.data import DataOrder, ReplayLimit
 from headrace_trainer.adapters.keras.fit import Fits
 from headrace_trainer.adapters.keras.recorder import follow_callbacks
-from headrace_trainer.adapters.messages import in_json
-from headrace_trainer.adapters.session import Session
+from headrace_trainer.adapters.messages import in_json, milliseconds
+from headrace_trainer.adapters.session import FitRun, Session
 
 
 def install(session: Session) -> None:
     """Replaces fit, evaluate, predict, train_on_batch and the optimizer's apply by ones that tell the session."""
     fits = Fits(session)
     follow_callbacks()
-    order = DataOrder(session.settings.seed, fits.claim, fits.resume)
+
+    def tell_replay(run: FitRun, epoch: int, step: int) -> None:
+        session.messages.send("replay", fit=run.index, epoch=epoch, step=step, time=milliseconds())
+
+    limit = ReplayLimit(session.settings.replay_seconds, tell_replay)
+    order = DataOrder(session.settings.seed, fits.claim, fits.resume, limit)
     order.install()
     TensorFlowTrainer._maybe_symbolic_build = keras_workers.build_from_description
     if session.settings.workers > 1:

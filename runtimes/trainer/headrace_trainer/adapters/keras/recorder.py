@@ -116,13 +116,16 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._session.files.put_back()
         self._batches = snapshot.position.batches
         self._run.resumed = None
+        self._resumed_from = snapshot.position
+        if lost := self._run.data_lost or self._session.data_lost:
+            self._send_resume(snapshot.position, Verdict(False, lost))
+            return
         expected = dict(snapshot.replay)
         logged = self._session.settings.previous_steps_file
         if logged is not None:
             expected = previous_steps(logged, self._run.index, snapshot.position.step) | expected
         self._replay = Replay(snapshot.position.step, expected, keras_state.unkept(self.model))
         self._send_resume(snapshot.position, self._replay.verdict_so_far())
-        self._resumed_from = snapshot.position
 
     def logs_passed_over(self) -> dict[str, float]:
         """What the last step of a resumed epoch had returned, where no step of it was left to train; once."""
