@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -34,9 +35,10 @@ class Forked:
         self._code: int | None = None
 
     def wait(self, timeout: float) -> int:
-        """The exit code, negative for a signal. The time is bounded by the test's own limit."""
-        del timeout
+        """The exit code, negative for a signal. Raises subprocess.TimeoutExpired."""
         if self._code is None:
+            if not select.select([self._report], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("the script", timeout)
             self._code = os.waitstatus_to_exitcode(int(self._report.readline()))
         return self._code
 

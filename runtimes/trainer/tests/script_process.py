@@ -87,9 +87,9 @@ class RunningChild:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = TIMEOUT_SECONDS) -> int:
         """The exit code, when all messages have been read."""
-        code = self._process.wait(TIMEOUT_SECONDS)
+        code = self._process.wait(seconds)
         self._has_ended = True
         self._reader.join(TIMEOUT_SECONDS)
         return code

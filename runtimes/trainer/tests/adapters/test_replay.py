@@ -18,9 +18,8 @@ SLOW = "--delay=0.1"
 def at_epoch_80(start_keras, tmp_path_factory) -> Path:
     """A checkpoint of a training that was killed after its 80th epoch."""
     checkpoints = tmp_path_factory.mktemp("killed") / "checkpoints"
-    child = start_keras(
-        "repeated_generator.py", "--result=/dev/null", checkpoint_dir=checkpoints, checkpoint_interval=0.05
-    )
+    settings = {"checkpoint_dir": checkpoints, "checkpoint_interval": 0.05}
+    child = start_keras("repeated_generator.py", "--result=/dev/null", "--delay=0.004", **settings)
     child.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["epoch"] >= 80 for m in messages))
     child.signal(signal.SIGKILL)
     child.wait()

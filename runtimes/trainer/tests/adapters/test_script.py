@@ -234,3 +234,8 @@ def test_a_handler_that_the_script_has_set_is_its_forks_too(start_child, write_s
     child = start_child(write_script(script))
     assert child.wait() == 0, child.stderr
     assert child.stdout == "7\n"
+
+
+def test_a_generator_that_is_still_asked_does_not_keep_the_process(start_keras, tmp_path):
+    child = start_keras("repeated_generator.py", f"--result={tmp_path / 'result'}", "--delay=0.05", "--epochs=2")
+    assert child.wait(60) == 0, child.stderr

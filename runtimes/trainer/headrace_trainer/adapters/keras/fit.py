@@ -77,16 +77,20 @@ class Fits:
             if run.steps or run.measured:
                 self._tell_models(run)
             raise
+        else:
+            self._session.fits += 1
+            self._session.fit_steps += run.steps
+            self._session.steps_of_finished_fits += run.steps
+            self._tell_models(run)
+            return history
         finally:
+            # They know each other. An iterator that outlives its fit keeps its buffers, and its thread, which runs the
+            # script's generator, hangs the end of the process.
+            run.iterator = None
             self._run = None
             self._recorder = None
             model._initial_epoch = None
             self._session.stop.training_ends()
-        self._session.fits += 1
-        self._session.fit_steps += run.steps
-        self._session.steps_of_finished_fits += run.steps
-        self._tell_models(run)
-        return history
 
     def _tell_models(self, run: FitRun) -> None:
         models = self._session.models
