@@ -115,7 +115,12 @@ class TestTranslation:
     def test_writes_the_default_of_a_section_out(self):
         properties = root_schema(TrainingJob)["properties"]["spec"]["properties"]
         assert properties["strategy"]["default"] == {"type": "SingleWorker", "workers": 1}
-        assert properties["checkpoint"]["default"] == {"interval": "5m", "keep": 3}
+        assert properties["checkpoint"]["default"] == {
+            "interval": "5m",
+            "keep": 3,
+            "resume": "Exact",
+            "maxReplay": "10m",
+        }
 
     def test_gives_members_of_a_union_no_default(self):
         for part in root_schema(TrainingJob)["properties"]["spec"]["properties"]["source"]["properties"].values():

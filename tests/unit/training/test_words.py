@@ -200,6 +200,7 @@ PLANS = {
     "the launcher has not answered": lambda: sees(pod(0)),
     "preparing": lambda: trains("Preparing"),
     "installing packages": lambda: trains("Installing"),
+    "going through data again": lambda: trains("Resuming"),
     "training": lambda: trains(),
     "training, told by an older release": lambda: sees(pod(0), status=under_way(reason="Training")),
     "diverged": lambda: trains(loss=float("nan")),

@@ -257,3 +257,28 @@ def test_optimizers_and_variables_that_a_model_holds_go_with_it(start_keras, tmp
     assert resumed.wait() == 0, resumed.stderr[-3000:]
     assert resumed.of_type("resume")[-1]["exact"] is True
     assert json.loads((tmp_path / "resumed").read_text()) == json.loads((tmp_path / "undisturbed").read_text())
+
+
+STATEFUL = """
+import keras, numpy as np, time
+x = np.random.default_rng(1).normal(size=(160, 5, 1)).astype("float32")
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02)
+lstm = keras.layers.LSTM(8, stateful=True)
+model = keras.Sequential([keras.Input(batch_shape=(8, 5, 1)), lstm, keras.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(x, x.sum(axis=1), batch_size=8, epochs=3, shuffle=False, callbacks=[Slow()], verbose=0)
+"""
+
+
+def test_what_a_stateful_layer_keeps_of_the_batch_before_goes_with_the_checkpoint(start_keras, tmp_path):
+    script, checkpoints = tmp_path / "script.py", tmp_path / "checkpoints"
+    script.write_text(STATEFUL)
+    first = start_keras(script, checkpoint_dir=checkpoints, checkpoint_interval=0.05)
+    first.wait_until(lambda messages: any(m["type"] == "checkpoint" and 3 < m["step"] % 20 < 18 for m in messages))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = start_keras(script, resume_dir=newest_checkpoint(checkpoints))
+    assert second.wait() == 0, second.stderr[-3000:]
+    assert second.of_type("resume")[-1]["exact"] is True

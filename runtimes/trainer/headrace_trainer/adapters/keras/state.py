@@ -23,7 +23,8 @@ _COMPARISONS = {"less": keras.ops.less, "greater": keras.ops.greater}
 
 def variables(model: Any) -> list[Any]:
     """All variables that training changes, each once: weights, seed generators, metrics, the optimizer's, what the
-    model and its layers hold beside them (the optimizers of a GAN, plain tf.Variables), Keras' global seed.
+    model and its layers hold beside them (the optimizers of a GAN, plain tf.Variables, what a stateful layer keeps of
+    the batch before), Keras' global seed.
     """
     everything = [*model.variables, *model.metrics_variables]
     if model.optimizer is not None:
@@ -31,7 +32,7 @@ def variables(model: Any) -> list[Any]:
     for value in _attributes(model):
         if isinstance(value, BaseOptimizer | tf.Module):
             everything += value.variables
-        elif isinstance(value, tf.Variable):
+        elif isinstance(value, tf.Variable | keras.Variable):
             everything.append(value)
         elif isinstance(value, tf.random.Generator):
             everything.append(value.state)
