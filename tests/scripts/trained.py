@@ -101,6 +101,9 @@ def _start(script: Path, folder: Path, interpreter: Interpreter, more: dict[str,
         "HEADRACE_SEED": "5",
         "HEADRACE_CHECKPOINT_INTERVAL": "0.1",
         "HEADRACE_CHECKPOINT_DIR": str(folder / "checkpoints"),
+        # As where MLflow is away: what the script logs there goes to a folder outside of its own.
+        "MLFLOW_TRACKING_URI": (folder / "runs").as_uri(),
+        "MLFLOW_ALLOW_FILE_STORE": "true",
         **more,
     }
     return RunningChild(script, (), folder / "work", settings, interpreter, "own_answers")
