@@ -56,7 +56,7 @@ TRAINING_JOB: dict[str, Any] = {
             },
         },
         "tracking": {"experiment": "text-generation"},
-        "checkpoint": {"interval": "5m", "keep": 3},
+        "checkpoint": {"interval": "5m", "keep": 3, "resume": "Fast", "maxReplay": "30m"},
         "evaluation": {"gates": [{"metric": "val_accuracy", "min": "0.2"}, {"metric": "loss", "max": "6.5"}]},
         "output": {
             "model": "text-generator",
