@@ -10,7 +10,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 RUNTIMES = HERE.parents[1] / "runtimes"
-sys.path[:0] = [str(HERE), str(RUNTIMES / "trainer" / "tests")]
+sys.path[:0] = [str(HERE), str(RUNTIMES / "trainer" / "tests"), str(RUNTIMES / "serving" / "tests")]
 
 from forking import Interpreter  # noqa: E402
 

@@ -46,16 +46,13 @@ def answers(session: Session, ending: Ending, folder: Path) -> dict[str, Any]:
     try:
         inputs = inputs_of(trained.model, trained.element_spec, trained.rows() if trained.rows else None)
         rows = inputs.rows or servable(trained).references[0].inputs
-    except (NoInputs, NotImplementedError):
-        return named
-    if inputs.tensors[0].shape[0] is None:
-        rows = tuple(values[:ROWS] for values in rows)
-    for layer in trained.model._flatten_layers():
-        if isinstance(layer, keras.layers.RNN) and layer.stateful:
-            layer.reset_state()
-    try:
+        if inputs.tensors[0].shape[0] is None:
+            rows = tuple(values[:ROWS] for values in rows)
+        for layer in trained.model._flatten_layers():
+            if isinstance(layer, keras.layers.RNN) and layer.stateful:
+                layer.reset_state()
         predicted = trained.model.predict_on_batch(keras.tree.pack_sequence_as(inputs.structure, list(rows)))
-    except NotImplementedError:
+    except (NoInputs, NotImplementedError):  # Keras raises the second where a model has no call
         return named
     return {
         **named,

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from forking import Interpreter
+from serving_support import free_ports
 
 RUNTIMES = Path(__file__).resolve().parents[2] / "runtimes"
 READY_SECONDS = 90
@@ -29,7 +29,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def by_onnxruntime(model: Path, inputs: dict[str, Any]) -> list[Any]:
     """The outputs in the signature's order; `model` is the exported folder."""
     signature = json.loads((model / "signature.json").read_text())
-    port, metrics_port = _free_ports(2)
+    port, metrics_port = free_ports(2)
     command = [sys.executable, "-m", "headrace_onnxruntime", "--model-dir", str(model), "--model-name", "m"]
     command += ["--model-version", "1", "--digest", "sha256:0", "--bind", "127.0.0.1", "--port", str(port)]
     command += ["--metrics-port", str(metrics_port), "--threads", "1"]
@@ -59,7 +59,7 @@ def by_tensorflow_serving(model: Path, inputs: dict[str, Any], interpreter: Inte
     base = model.parent / "base"
     base.mkdir()
     (base / "1").symlink_to(model / "tensorflow")
-    port, rest_port = _free_ports(2)
+    port, rest_port = free_ports(2)
     arguments = ["--model_name=m", "--bind=127.0.0.1", f"--port={port}", f"--rest_api_port={rest_port}"]
     arguments.append(f"--model_base_path={base}")
     with (model.parent / "tensorflow-serving.log").open("wb") as log:
@@ -109,11 +109,3 @@ def _ask(url: str, body: dict[str, Any]) -> Any:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         raise AssertionError(f"{error.code}: {error.read()[:1000]!r}") from None
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports

@@ -606,33 +606,25 @@ def _format_missing(
         attempt=status.attempt.number if status.attempt else None,
         hint=REQUIRED_FORMAT_HINT,
     )
-    done = status.model_copy(
-        update={
-            "state": State.SUCCEEDED,
-            "reason": Reason.REQUIRED_FORMAT_MISSING,
-            "message": message,
-            "failure": failure,
-            "completion_time": now,
-        }
-    )
-    events = (Event(EventType.WARNING, Reason.REQUIRED_FORMAT_MISSING, message[:1000]),)
-    return _Draft(Plan(patches=patches, events=events, requeue_after=POLL_ENDING), done)
+    status = status.model_copy(update={"failure": failure})
+    return _without_version(status, Reason.REQUIRED_FORMAT_MISSING, message, patches, now)
 
 
 def _ambiguous(job: TrainingJob, pods: tuple[Pod, ...], record: Record, now: datetime) -> _Draft:
     """The script has trained several models, and named none: nothing is registered that nobody meant."""
+    status = attempts.end_succeeded(take_record(job.status, record), ended_at(pods, now))
     message = f"not registered: {record.message}; {AMBIGUOUS_HINT}"
-    status = attempts.end_succeeded(take_record(job.status, record), ended_at(pods, now)).model_copy(
-        update={
-            "state": State.SUCCEEDED,
-            "reason": Reason.AMBIGUOUS_MODEL,
-            "message": message,
-            "completion_time": now,
-        }
-    )
     patches = release(job.metadata.namespace, pods, now)
-    events = (Event(EventType.WARNING, Reason.AMBIGUOUS_MODEL, message[:1000]),)
-    return _Draft(Plan(patches=patches, events=events, requeue_after=POLL_ENDING), status)
+    return _without_version(status, Reason.AMBIGUOUS_MODEL, message, patches, now)
+
+
+def _without_version(
+    status: TrainingJobStatus, reason: str, message: str, patches: tuple[Patch, ...], now: datetime
+) -> _Draft:
+    """The job has succeeded, and its model does not become a version."""
+    ended = {"state": State.SUCCEEDED, "reason": reason, "message": message, "completion_time": now}
+    events = (Event(EventType.WARNING, reason, message[:1000]),)
+    return _Draft(Plan(patches=patches, events=events, requeue_after=POLL_ENDING), status.model_copy(update=ended))
 
 
 def _failed(job: TrainingJob, pods: tuple[Pod, ...], cause: Cause, batch: Job | None, now: datetime) -> _Draft:

@@ -29,7 +29,7 @@ class Session:
     batch_steps: int = 0
     custom_iterations: list[Any] = field(default_factory=list)
     models: Models = field(default_factory=Models)
-    data_lost: str = ""  # of a fit that was skipped; see FitRun
+    data_lost: str = ""  # why the data does not stand where the checkpoint's did
 
     def capture_files(self) -> tuple[ScriptFile, ...] | None:
         """The script's files as they are now, for a checkpoint; None where there is no room for their copies."""
@@ -52,8 +52,7 @@ class Session:
 @dataclass
 class FitRun:
     """One fit. Of `resumed` (in its middle) and `finished` (skipped) at most one is set. `measured` has
-    what each epoch has measured, by the fingerprint of its weights; `data_lost` says why the data does not stand where
-    the checkpoint's did.
+    what each epoch has measured, by the fingerprint of its weights.
     """
 
     index: int
@@ -65,4 +64,3 @@ class FitRun:
     steps: int = 0
     epochs_ended: int = 0
     measured: dict[str, Scores] = field(default_factory=dict)
-    data_lost: str = ""

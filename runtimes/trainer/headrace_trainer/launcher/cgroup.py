@@ -20,7 +20,7 @@ class Cgroup:
     def __init__(self, membership: Path, root: Path) -> None:
         self._root = root
         self._paths: dict[str, str] = {}
-        for line in _text(membership).splitlines():
+        for line in text_of(membership).splitlines():
             _, controllers, path = line.split(":", 2)
             self._paths |= dict.fromkeys(controllers.split(","), path.lstrip("/"))
 
@@ -73,10 +73,11 @@ class Cgroup:
         if path is None:
             return ""
         mount = self._root / controller
-        return _text(mount / path / name) or _text(mount / name)
+        return text_of(mount / path / name) or text_of(mount / name)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """A file of the kernel's, "" where it is missing."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -12,15 +12,14 @@ import json
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headrace_trainer.launcher import manifest
+from headrace_trainer.launcher import chief, manifest
 from headrace_trainer.launcher.config import Checkpoints
-from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import Checkpoint
 from headrace_trainer.launcher.metrics import Base
@@ -95,20 +94,8 @@ class CheckpointStore:
 
     def await_choice(self, patience: Patience) -> str | None:
         """The other workers': what the chief has chosen. Raises Failed (StorageUnavailable) where it never says."""
-        deadline = time.monotonic() + patience.seconds
-        while True:
-            try:
-                return _chosen(self._store.read(self._pointer(), patience))
-            except NotFound:
-                if time.monotonic() > deadline:
-                    raise Failed(
-                        Failure(
-                            Reason.STORAGE_UNAVAILABLE,
-                            f"{self._pointer()} did not appear: worker 0 has not chosen the checkpoint to resume from",
-                            "Look at the log of worker 0's pod: it has not finished its preparation.",
-                        )
-                    ) from None
-                time.sleep(1.0)
+        missing = "has not chosen the checkpoint to resume from"
+        return _chosen(chief.await_word(self._store, self._pointer(), patience.seconds, patience, missing))
 
     def download(self, path: str, folder: Path, patience: Patience) -> Stored | None:
         """The checkpoint `path` into `folder`; None where it is not whole, with a line in the log."""

@@ -12,24 +12,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from headrace_trainer.launcher.manifest import sha256_of
+
 _DIGITS = 32
 
 
 def digest(path: Path) -> str:
     """Of a file or a folder. Raises OSError."""
     if not path.is_dir():
-        return _sha256(path)[:_DIGITS]
+        return sha256_of(path)[:_DIGITS]
     whole = hashlib.sha256()
     for name in sorted(os.fsencode(file.relative_to(path)) for file in _files(path)):
-        whole.update(f"{_sha256(path / os.fsdecode(name))}  ".encode() + name + b"\n")
+        whole.update(f"{sha256_of(path / os.fsdecode(name))}  ".encode() + name + b"\n")
     return whole.hexdigest()[:_DIGITS]
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for parent, _, names in os.walk(folder):
         yield from (Path(parent, name) for name in names)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

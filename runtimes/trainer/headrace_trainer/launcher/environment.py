@@ -54,10 +54,9 @@ def environment(
     if config.checkpoints is not None:
         env["HEADRACE_CHECKPOINT_DIR"] = str(paths.checkpoints)
         env["HEADRACE_CHECKPOINT_INTERVAL"] = str(config.checkpoints.interval)
+        env["HEADRACE_REPLAY_SECONDS"] = str(config.checkpoints.replay)
     if ready.resume is not None:
         env["HEADRACE_RESUME_DIR"] = str(paths.resume)
-        if config.checkpoints is not None:
-            env["HEADRACE_REPLAY_SECONDS"] = str(config.checkpoints.replay)
         env["HEADRACE_RESUME_STEP"] = str(ready.resume.step)
         if (paths.trace / PREVIOUS_STEPS).exists():
             env["HEADRACE_PREVIOUS_STEPS"] = str(paths.trace / PREVIOUS_STEPS)

@@ -44,7 +44,6 @@ class Replay:
     fit: int
     epoch: int
     step: int
-    time: int
 
 
 @dataclass(frozen=True)
@@ -336,7 +335,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
         _optional_integer(d, "stepsPerEpoch"),
         _optional_integer(d, "steps"),
     ),
-    "replay": lambda d: Replay(_integer(d, "fit"), _integer(d, "epoch"), _integer(d, "step"), _integer(d, "time")),
+    "replay": lambda d: Replay(_integer(d, "fit"), _integer(d, "epoch"), _integer(d, "step")),
     "step": lambda d: _step(d, is_logged=True),
     "progress": lambda d: _step(d, is_logged=False),
     "epoch": lambda d: Epoch(

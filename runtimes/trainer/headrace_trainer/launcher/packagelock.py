@@ -7,11 +7,10 @@ checkpoints an attempt writes below its own prefix only: the chief of a later on
 from __future__ import annotations
 
 import re
-import time
 
+from headrace_trainer.launcher import chief
 from headrace_trainer.launcher.config import Checkpoints
-from headrace_trainer.launcher.failures import Failed, Failure, Reason
-from headrace_trainer.launcher.s3 import NotFound, Patience, Place, Store
+from headrace_trainer.launcher.s3 import Patience, Place, Store
 
 _NAME = "requirements.lock"
 _LOCK = re.compile(rf"attempt-(\d+)/{re.escape(_NAME)}")
@@ -32,7 +31,7 @@ class PackageLock:
         prefix = self._root.below("")
         found = (_LOCK.fullmatch(item.key[len(prefix.key) :]) for item in self._store.list(prefix, patience))
         attempts = [number for match in found if match and (number := int(match[1])) < self._attempt]
-        return self._read(max(attempts), patience) if attempts else None
+        return _text(self._store.read(self._place(max(attempts)), patience)) if attempts else None
 
     def publish(self, lock: str, patience: Patience) -> None:
         """The chief's: tell the gang, and the attempts to come."""
@@ -40,23 +39,12 @@ class PackageLock:
 
     def await_it(self, seconds: float, patience: Patience) -> str:
         """The other workers': what the chief has published. Raises Failed (StorageUnavailable) where it never does."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                return self._read(self._attempt, patience)
-            except NotFound:
-                if time.monotonic() > deadline:
-                    raise Failed(
-                        Failure(
-                            Reason.STORAGE_UNAVAILABLE,
-                            f"{self._place(self._attempt)} did not appear: worker 0 has not resolved requirements.txt",
-                            "Look at the log of worker 0's pod: it has not finished its preparation.",
-                        )
-                    ) from None
-                time.sleep(1.0)
-
-    def _read(self, attempt: int, patience: Patience) -> str:
-        return self._store.read(self._place(attempt), patience).decode(errors="replace")
+        place, missing = self._place(self._attempt), "has not resolved requirements.txt"
+        return _text(chief.await_word(self._store, place, seconds, patience, missing))
 
     def _place(self, attempt: int) -> Place:
         return self._root.below(f"attempt-{attempt}/{_NAME}")
+
+
+def _text(lock: bytes) -> str:
+    return lock.decode(errors="replace")

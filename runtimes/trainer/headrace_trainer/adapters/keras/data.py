@@ -7,7 +7,7 @@ of a shuffle at each `iter`), their batches are pulled only where somebody else 
 of the current epoch are passed over.
 
 That may take as long as `replay` allows; what is not pulled by then is not missed any more: the data goes on from
-where it is, and the resume is not exact (`FitRun.data_lost`). Arrays are in memory and cost nothing to pass over.
+where it is, and the resume is not exact (`Session.data_lost`). Arrays are in memory and cost nothing to pass over.
 
 The first batch that is passed over is trained on: that creates every variable (of the model, its metrics, the
 optimizer) in the way and with the random numbers of an ordinary first step. What the step changed is overwritten by
@@ -33,7 +33,7 @@ from headrace_trainer.adapters.checkpoint import CheckpointError
 from headrace_trainer.adapters.session import FitRun
 
 # Operations that run Python code of the script: it may draw random numbers, so it must run as often as it did.
-_PYTHON_OPERATIONS = frozenset({"PyFunc", "EagerPyFunc", "PyFuncStateless", "GeneratorDataset"})
+PYTHON_OPERATIONS = frozenset({"PyFunc", "EagerPyFunc", "PyFuncStateless", "GeneratorDataset"})
 
 _PROGRESS_SECONDS = 0.5
 
@@ -44,10 +44,13 @@ _enumerate_iterator = TFEpochIterator._enumerate_iterator
 
 @dataclass(frozen=True)
 class ReplayLimit:
-    """How long data may be gone through again, and who hears how far that is: the fit, its epoch and step."""
+    """How long data may be gone through again; who hears how far that is (the fit, its epoch and step), and why it has
+    ended too early.
+    """
 
     seconds: float
     tell: Callable[[FitRun, int, int], None]
+    lose: Callable[[str], None]
 
 
 class DataOrder:
@@ -251,10 +254,10 @@ class _Rewind:
         return True
 
     def _is_late(self) -> bool:
-        """Whether no more time is left; then the fit knows why its data stands somewhere else."""
+        """Whether no more time is left: then the data stands somewhere else."""
         if self._is_free or time.monotonic() - self._began < self._limit.seconds:
             return False
-        self._run.data_lost = self._run.data_lost or self._why_late()
+        self._limit.lose(self._why_late())
         return True
 
     def _why_late(self) -> str:
@@ -271,7 +274,7 @@ def runs_python(iterator: Any) -> bool:
     if isinstance(iterator.data_adapter, GeneratorDataAdapter):
         return True
     return any(
-        operation.type in _PYTHON_OPERATIONS
+        operation.type in PYTHON_OPERATIONS
         for dataset in _stages(iterator)
         for function in dataset._functions()
         for operation in function.function.graph.get_operations()

@@ -63,9 +63,9 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
     for number, candidate in enumerate(found.candidates[:_MAX_CANDIDATES], start=1):
         folder = candidates_folder(directory) / str(number)
         made = _write_all(keras_models.described(session.models, candidate.model), formats, folder)
-        told = {"name": candidate.name, "origin": candidate.origin}
+        about = {"name": candidate.name, "origin": candidate.origin}
         problems = "; ".join(f"{name}: {problem}" for name, problem in made.problems.items())
-        candidates.append({**told, "dir": str(folder), "formats": made.formats, "problems": problems[:_MAX_PROBLEMS]})
+        candidates.append({**about, "dir": str(folder), "formats": made.formats, "problems": problems[:_MAX_PROBLEMS]})
     more = len(found.candidates) - len(candidates)
     messages.send("ambiguous", candidates=candidates, more=more)
 

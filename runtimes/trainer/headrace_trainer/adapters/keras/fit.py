@@ -165,7 +165,6 @@ class Fits:
         if state["epochs"]:
             arguments.arguments.update(one_epoch)
         original(*arguments.args, **arguments.kwargs)
-        self._session.data_lost = run.data_lost or self._session.data_lost
         keras_state.load_variables(run.model, arrays)
         run.steps, run.measured = state["steps"], dict(state.get("measured", {}))
         history = keras.callbacks.History()

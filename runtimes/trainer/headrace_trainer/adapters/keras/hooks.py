@@ -20,7 +20,7 @@ from headrace_trainer.adapters.keras import workers as keras_workers
 from headrace_trainer.adapters.keras.data import DataOrder, ReplayLimit
 from headrace_trainer.adapters.keras.fit import Fits
 from headrace_trainer.adapters.keras.recorder import follow_callbacks
-from headrace_trainer.adapters.messages import in_json, milliseconds
+from headrace_trainer.adapters.messages import in_json
 from headrace_trainer.adapters.session import FitRun, Session
 
 
@@ -30,9 +30,12 @@ def install(session: Session) -> None:
     follow_callbacks()
 
     def tell_replay(run: FitRun, epoch: int, step: int) -> None:
-        session.messages.send("replay", fit=run.index, epoch=epoch, step=step, time=milliseconds())
+        session.messages.send("replay", fit=run.index, epoch=epoch, step=step)
 
-    limit = ReplayLimit(session.settings.replay_seconds, tell_replay)
+    def lose_data(why: str) -> None:
+        session.data_lost = session.data_lost or why
+
+    limit = ReplayLimit(session.settings.replay_seconds, tell_replay, lose_data)
     order = DataOrder(session.settings.seed, fits.claim, fits.resume, limit)
     order.install()
     TensorFlowTrainer._maybe_symbolic_build = keras_workers.build_from_description

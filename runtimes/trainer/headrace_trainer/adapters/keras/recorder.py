@@ -117,7 +117,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches = snapshot.position.batches
         self._run.resumed = None
         self._resumed_from = snapshot.position
-        if lost := self._run.data_lost or self._session.data_lost:
+        if lost := self._session.data_lost:
             self._send_resume(snapshot.position, Verdict(False, lost))
             return
         expected = dict(snapshot.replay)

@@ -24,11 +24,11 @@ from keras.src.random import seed_generator
 from tensorflow.python.eager import context
 from tensorflow.python.framework import auto_control_deps_utils
 
+from headrace_trainer.adapters.keras.data import PYTHON_OPERATIONS
 from headrace_trainer.adapters.keras.servable import ExportError
 
 _FUNCTIONS = ("train_function", "test_function", "predict_function")
 _NAME_COUNTERS = "object_name_uids"
-_PYTHON_OPERATIONS = frozenset({"PyFunc", "EagerPyFunc", "PyFuncStateless"})
 _TABLE_READS = frozenset({"LookupTableFindV2", "LookupTableSizeV2", "LookupTableExportV2"})
 _OUR_SEED = 1
 
@@ -70,7 +70,7 @@ def variables_put_back(traced: Any) -> Iterator[None]:
 def _written_by(graph: Any) -> list[Any]:
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
-    if any(node.op in _PYTHON_OPERATIONS for node in nodes):
+    if any(node.op in PYTHON_OPERATIONS for node in nodes):
         raise NotTried("it runs Python code of the script (py_function)")
     touched: set[int] = set()
     for operation in graph.get_operations():

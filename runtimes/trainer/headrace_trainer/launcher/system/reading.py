@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_trainer.launcher.cgroup import Cgroup
+from headrace_trainer.launcher.cgroup import Cgroup, text_of
 from headrace_trainer.launcher.settings import Paths
 
 _MEGA = 1e6
@@ -83,7 +83,7 @@ def metrics_between(begin: Reading, before: Reading, now: Reading) -> dict[str, 
 
 def _memory_of_node(meminfo: Path) -> int | None:
     """What a container without a limit may use."""
-    for line in _lines(meminfo):
+    for line in text_of(meminfo).splitlines():
         name, _, value = line.partition(":")
         words = value.split()
         if name == "MemTotal" and words and words[0].isdigit():
@@ -102,16 +102,9 @@ def _disk(folder: Path) -> Disk | None:
 def _network(dev: Path) -> Network | None:
     """All interfaces but loopback. A line is a name, eight counts of what came in, eight of what went out."""
     found = []
-    for line in _lines(dev):
+    for line in text_of(dev).splitlines():
         name, colon, counts = line.partition(":")
         words = counts.split()
         if colon and name.strip() != "lo" and len(words) == 16 and words[0].isdigit() and words[8].isdigit():
             found.append((int(words[0]), int(words[8])))
     return Network(sum(received for received, _ in found), sum(sent for _, sent in found)) if found else None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
