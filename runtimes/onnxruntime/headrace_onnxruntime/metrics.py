@@ -31,6 +31,7 @@ class Metrics:
         self.model_rejections = 0
         self.nonfinite_outputs = 0
         self.incomplete_requests = 0
+        self.buffered_bytes = 0
         self.request_seconds = Histogram("headrace_request_duration_seconds", DURATION_BOUNDS)
         self.inference_seconds = Histogram("headrace_inference_seconds", DURATION_BOUNDS)
         self.batch_rows = Histogram("headrace_batch_rows", ROWS_BOUNDS)
@@ -71,5 +72,6 @@ class Metrics:
             lines += exposition.single(name, kind, text, value)
         lines += exposition.nonfinite_outputs(self.nonfinite_outputs)
         lines += exposition.incomplete_requests(self.incomplete_requests)
+        lines += exposition.buffered_bytes(self.buffered_bytes)
         lines += exposition.process(self._started)
         return "\n".join(lines) + "\n"

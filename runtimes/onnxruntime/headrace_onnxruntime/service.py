@@ -68,6 +68,7 @@ class Service:
             return error_answer(RequestError(404, "there is nothing but /metrics here"))
         metrics = self._metrics
         metrics.in_flight = self._gate.in_flight
+        metrics.buffered_bytes = self._buffers.taken
         metrics.waiting = self._model.waiting if self._model else 0
         metrics.ready = self._model is not None and not self._gate.is_draining
         return web.Response(body=metrics.render().encode(), headers={"Content-Type": CONTENT_TYPE})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,7 @@ from serving_load import (
     post,
     session,
     slow_senders,
+    wait_for_metric,
 )
 
 
@@ -140,7 +142,12 @@ def test_slow_senders_turn_nobody_away(servers, models):
 def test_slow_senders_of_large_bodies_make_room_for_others(servers, models):
     server = servers.start(models.affine(), "--max-buffered-bytes", "300000", "--max-body-bytes", "100000")
     good = body_of("x", "FP32", [[1, 2, 3, 4]]).ljust(90_000)
-    with slow_senders(server, 3, sent=b" " * 99_000, length=99_999) as (oldest, *others):
+    with ExitStack() as stack:
+        clients = []
+        for number in (1, 2, 3):
+            clients += stack.enter_context(slow_senders(server, 1, sent=b" " * 99_000, length=99_999))
+            wait_for_metric(server, "headrace_buffered_bytes", number * 99_000)
+        oldest, *others = clients
         time.sleep(1)
         assert server.infer(good).status == 200
         assert oldest.recv(1000).startswith(b"HTTP/1.1 408 ")

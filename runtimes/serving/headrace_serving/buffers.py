@@ -22,10 +22,16 @@ class Buffers:
     """May be used from any thread: bodies are unpacked off the event loop."""
 
     def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._free = max_bytes
         self._lock = Lock()
         # In the order in which they began.
         self._under_way: dict[Share, None] = {}
+
+    @property
+    def taken(self) -> int:
+        """Bytes that all requests hold now."""
+        return self._max_bytes - self._free
 
     @contextmanager
     def share(self) -> Iterator[Share]:

@@ -76,6 +76,10 @@ def incomplete_requests(number: int) -> Iterable[str]:
     return single("headrace_incomplete_requests_total", "counter", text, number)
 
 
+def buffered_bytes(number: int) -> Iterable[str]:
+    return single("headrace_buffered_bytes", "gauge", "Bytes of requests that the server holds now.", number)
+
+
 def process(started: float) -> Iterable[str]:
     """`started` is in seconds since 1970."""
     usage = resource.getrusage(resource.RUSAGE_SELF)

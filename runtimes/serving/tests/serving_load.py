@@ -68,6 +68,13 @@ def slow_senders(server: Server, number: int, *, sent: bytes, length: int) -> It
         yield clients
 
 
+def wait_for_metric(server: Server, name: str, value: float, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while (found := server.metrics()[name]) != value:
+        assert time.monotonic() < deadline, f"{name} is {found}, not {value}, after {seconds:g} s"
+        time.sleep(0.05)
+
+
 def break_off(server: Server, framing: str, sent: bytes) -> None:
     """As a client that goes away before its body is complete, or that frames it wrongly."""
     with socket.create_connection(server.address, timeout=5) as connection:

@@ -66,6 +66,7 @@ class Metrics:
         self.in_flight = 0
         self.nonfinite_outputs = 0
         self.incomplete_requests = 0
+        self.buffered_bytes = 0
 
     def count(self, code: Code) -> None:
         """A request that was answered with `code`."""
@@ -95,5 +96,6 @@ class Metrics:
         )
         lines += exposition.nonfinite_outputs(self.nonfinite_outputs)
         lines += exposition.incomplete_requests(self.incomplete_requests)
+        lines += exposition.buffered_bytes(self.buffered_bytes)
         lines += exposition.process(self._started)
         return "\n".join(lines) + "\n"

@@ -47,6 +47,7 @@ class Service:
         """Any request to the port of the REST API."""
         if path_of(request) == self._settings.metrics_path:
             self._metrics.in_flight = self._gate.in_flight
+            self._metrics.buffered_bytes = self._buffers.taken
             return web.Response(body=self._metrics.render().encode(), headers={"Content-Type": CONTENT_TYPE})
         return await answered(request, self._routed, self._gate)
 

@@ -108,7 +108,10 @@ def test_figures_and_texts_are_kept_with_the_run(launch, mlflow, s3, config):
     uri = the_run(mlflow, config)[0]["artifact_uri"].removeprefix("s3://")
     bucket, _, prefix = uri.partition("/")
     kept = {key.removeprefix(f"{prefix}/") for key in s3.keys(bucket, prefix)}
-    assert kept == {"curve.png", "note.txt", "source/train.py", "environment.txt"}
+    assert kept == {
+        *("curve.png", "note.txt", "source/train.py", "environment.txt"),
+        *("curves/loss.svg", "curves/step/loss.svg"),
+    }
 
 
 SAYS = "from standin_adapter import *\nprint([name for name in os.environ if name.startswith('MLFLOW')])\n"

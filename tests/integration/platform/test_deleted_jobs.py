@@ -82,14 +82,14 @@ Scenario = Callable[[Job], Awaitable[None]]
 
 
 @pytest.fixture
-def drive(plane: ControlPlane, mlflow_url: str) -> Callable[[Scenario], None]:
+def drive(plane: ControlPlane, mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario], None]:
     def run(scenario: Scenario) -> None:
         async def main() -> None:
             async with KubeClient.session(plane.kubeconfig) as kube, aiohttp.ClientSession() as http:
                 servers = Servers(kube, MlflowClient(mlflow_url, *ADMIN, http))
                 name = f"gone-{uuid.uuid4().hex[:6]}"
                 await servers.mlflow.create_user(name, "password-of-the-tenant")
-                TENANT["mlflowUser"] = name
+                monkeypatch.setitem(TENANT, "mlflowUser", name)
                 await scenario(Job(servers, name, None))
 
         asyncio.run(main())
