@@ -168,6 +168,9 @@ class S3(Server):
     def get(self, bucket: str, key: str) -> bytes:
         return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
+    def delete(self, bucket: str, key: str) -> None:
+        self.client.delete_object(Bucket=bucket, Key=key)
+
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         found = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
         return [item["Key"] for item in found]

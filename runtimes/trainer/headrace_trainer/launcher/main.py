@@ -60,7 +60,6 @@ from headrace_trainer.launcher.messages import (
 )
 from headrace_trainer.launcher.mlflow import MLflow, Run
 from headrace_trainer.launcher.oom import MemoryWatch
-from headrace_trainer.launcher.packagelock import PackageLock
 from headrace_trainer.launcher.packages import Packages
 from headrace_trainer.launcher.peers import find_silent
 from headrace_trainer.launcher.prepare import Ready, prepare
@@ -175,16 +174,14 @@ class Launcher:
         self._store = None if config.storage is None else Store(config.storage)
         self._checkpoints: CheckpointStore | None = None
         self._uploader: Uploader | None = None
-        lock: PackageLock | None = None
         if self._store is not None and config.checkpoints is not None:
-            lock = PackageLock(config.checkpoints, config.job.attempt, self._store)
             self._checkpoints = CheckpointStore(config.checkpoints, config.job.attempt, self._store)
             if chief:
                 self._uploader = Uploader(
                     self._checkpoints, settings.outage, lambda stored: inbox.put(CheckpointStored(stored))
                 )
         self._client: MLflow | None = None
-        self._packages = Packages(config, settings, lock)
+        self._packages = Packages(config, settings, self._store)
         self._tracker: Tracker | None = None
         self._sampler: Sampler | None = None
         if config.tracking is not None and chief:

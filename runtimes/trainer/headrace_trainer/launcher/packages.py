@@ -18,9 +18,10 @@ from headrace_trainer.launcher.config import Config
 from headrace_trainer.launcher.failures import Failed, Reason, index_unavailable
 from headrace_trainer.launcher.installed import installed
 from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.packagecopy import PackageCopy
 from headrace_trainer.launcher.packagelock import PackageLock
 from headrace_trainer.launcher.requirements import Options, added, entries, options_of
-from headrace_trainer.launcher.s3 import Patience
+from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.uv import IndexAway, Uv, redacted
 
@@ -31,12 +32,18 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
 class Packages:
-    """Those of one worker. Without storage `lock` is None, and each attempt and each worker resolves for itself."""
+    """Those of one worker. Without storage there is neither lock nor copy, and each attempt and each worker resolves
+    for itself.
+    """
 
-    def __init__(self, config: Config, settings: Settings, lock: PackageLock | None) -> None:
+    def __init__(self, config: Config, settings: Settings, store: Store | None) -> None:
         self._file = config.source / REQUIREMENTS
         self._settings = settings
-        self._lock = lock
+        self._lock: PackageLock | None = None
+        self._copy: PackageCopy | None = None
+        if store is not None and config.checkpoints is not None:
+            self._lock = PackageLock(config.checkpoints, config.job.attempt, store)
+            self._copy = PackageCopy(config.checkpoints, config.job.attempt, store)
         self._uv = Uv()
         self._deadline = 0.0
 
@@ -66,14 +73,21 @@ class Packages:
         if not lock:
             log(f"{REQUIREMENTS}: the image has it all")
             return
-        log(f"{REQUIREMENTS}: installing {redacted(', '.join(entries(lock)))}")
-        listed, part = work / "lock.txt", folder.with_name(f"{folder.name}.part")
-        listed.write_text("".join(f"{line}\n" for line in options.lines) + lock, encoding="utf-8")
+        part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
+        if self._copy is None or not self._copy.fetch(lock, part, work):
+            self._install_locked(lock, part, work, options)
+            if self._copy is not None and self._settings.worker == 0:
+                self._copy.keep(lock, part, work)
+        part.rename(folder)
+
+    def _install_locked(self, lock: str, part: Path, work: Path, options: Options) -> None:
+        log(f"{REQUIREMENTS}: installing {redacted(', '.join(entries(lock)))}")
+        listed = work / "lock.txt"
+        listed.write_text("".join(f"{line}\n" for line in options.lines) + lock, encoding="utf-8")
         # Hard links: the cache, which goes afterwards, lies beside it.
         install = ["pip", "install", "--target", str(part), "--no-deps", "--link-mode=hardlink"]
         self._run([*install, "--requirements", str(listed)], work, options)
-        part.rename(folder)
 
     def _locked(self, work: Path, options: Options) -> str:
         patience = Patience(self._settings.outage)

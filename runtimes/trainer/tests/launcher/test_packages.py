@@ -1,5 +1,7 @@
 """requirements.txt beside the script: real uv against an index on loopback, and what the script then imports."""
 
+import io
+import tarfile
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -194,11 +196,63 @@ def test_a_later_attempt_has_the_versions_of_the_first_although_there_are_newer_
     assert "the script has tiny 1.0" in third.log
 
 
-def test_a_wheel_that_is_another_than_the_first_attempts_is_refused(start, index, s3):
+def copy_of_packages(s3, bucket) -> str:
+    [key] = [key for key in s3.keys(bucket) if key.endswith(".tar.gz")]
+    return key
+
+
+def test_a_later_attempt_needs_no_index(start, index, s3):
     index.add("tiny", "1.0")
     config = storage(s3, s3.bucket())
     assert start("tiny\n", config=config).wait() == 0
+    nobody = f"http://127.0.0.1:{free_port()}/simple"
+
+    second = start("tiny\n", "import subprocess; subprocess.run(['say-tiny'])", config=config, url=nobody, attempt=2)
+
+    assert second.wait() == 0
+    assert "the packages are those that attempt 1 had installed" in second.log
+    assert "tiny says 1.0" in second.log
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "no archive": lambda data: b"no archive",
+    "cut off": lambda data: data[: len(data) // 2],
+    "another checksum": lambda data: data[:-8] + bytes(8),
+    "a file outside": lambda data: archive_with("../outside.py"),
+}
+
+
+def archive_with(name: str) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_copy_that_is_damaged_is_told_and_passed_over(start, index, s3, damage):
+    index.add("tiny", "1.0")
+    bucket = s3.bucket()
+    config = storage(s3, bucket)
+    assert start("tiny\n", config=config).wait() == 0
+    key = copy_of_packages(s3, bucket)
+    s3.put(bucket, key, DAMAGES[damage](s3.get(bucket, key)))
+
+    second = start("tiny\n", config=config, attempt=2)
+
+    assert second.wait() == 0
+    assert "the copy of the packages cannot be used" in second.log
+    assert "the script has tiny 1.0" in second.log
+
+
+def test_a_wheel_that_is_another_than_the_first_attempts_is_refused(start, index, s3):
+    index.add("tiny", "1.0")
+    bucket = s3.bucket()
+    config = storage(s3, bucket)
+    assert start("tiny\n", config=config).wait() == 0
     index.add("tiny", "1.0", "six")  # uploaded anew
+    s3.delete(bucket, copy_of_packages(s3, bucket))
 
     second = start("tiny\n", config=config, attempt=2)
 
