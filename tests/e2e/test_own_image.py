@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ from headrace_local import images
 from headrace_local.errors import LocalClusterError
 from headrace_local.instance import Instance
 from platform_under_test import REPOSITORY, Platform, Tenant
+from wheels import wheel
 
 HOW_TO = REPOSITORY / "docs" / "how-to" / "your-own-image.md"
-WHEEL = "acme_features-1.0-py3-none-any.whl"
 # As people write it: an experiment and a run of its own, a figure, TensorBoard's logs.
 SCRIPT = """
 import acme_features, keras, matplotlib.pyplot as plt, mlflow, pandas as pd, sklearn.metrics
@@ -43,15 +42,9 @@ def dockerfile() -> str:
 
 def own_package(folder: Path) -> None:
     """A package that comes from no index, so that the test needs none."""
-    information = "acme_features-1.0.dist-info"
-    with zipfile.ZipFile(folder / WHEEL, "w") as wheel:
-        wheel.writestr("acme_features.py", "FACTOR = 3.0\n")
-        wheel.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: acme-features\nVersion: 1.0\n")
-        wheel.writestr(
-            f"{information}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{information}/RECORD", "")
-    (folder / "requirements.txt").write_text(f"--no-index\n/build/{WHEEL}\n")
+    file, data = wheel("acme_features", "1.0", code="FACTOR = 3.0")
+    (folder / file).write_bytes(data)
+    (folder / "requirements.txt").write_text(f"--no-index\n/build/{file}\n")
 
 
 @pytest.fixture

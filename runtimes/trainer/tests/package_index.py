@@ -1,35 +1,15 @@
-"""A package index (PEP 503) on loopback, with wheels made for the test: one module and one program each, which
-say their version."""
+"""A package index (PEP 503) on loopback, with wheels made for the test."""
 
 import base64
 import hashlib
-import io
 import os
 import threading
 import time
-import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from wheels import wheel
+
 USER, PASSWORD = "reader", "open-sesame"
-
-
-def wheel(name: str, version: str, requires: tuple[str, ...] = ()) -> tuple[str, bytes]:
-    """The name of the file and its bytes."""
-    info = f"{name}-{version}.dist-info"
-    needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
-    files = {
-        f"{name}.py": f"VERSION = {version!r}\n\ndef main():\n    print('{name} says', VERSION)\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\nsay-{name} = {name}:main\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    sums = {path: base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()) for path, text in files.items()}
-    record = "".join(f"{path},sha256={sums[path].decode().rstrip('=')},{len(files[path])}\n" for path in files)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
-            archive.writestr(path, text)
-    return f"{name}-{version}-py3-none-any.whl", packed.getvalue()
 
 
 class PackageIndex:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from importlib import metadata
 
 import pytest
-from package_index import PASSWORD, USER, PackageIndex, variables, wheel
+from package_index import PASSWORD, USER, PackageIndex, variables
 from trainer_support import free_port, wait_until
+
+from wheels import wheel
 
 ANY_PROGRAM = {"framework": "Script"}
 SAYS_VERSION = "import tiny; print('the script has tiny', tiny.VERSION)"
