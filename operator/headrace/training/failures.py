@@ -293,7 +293,8 @@ def _unrecorded(pod: Pod, ended: Terminated, record: Record | None, now: datetim
     if _ended_by_deletion(pod, ended):
         return _by_kubelet(pod, ended, record, FailureClass.DISRUPTED, Reason.POD_DELETED, "the pod was deleted", now)
     if ended.exit_code in (137, 143) or record is not None:
-        message = f"the process was ended by a signal (exit code {ended.exit_code}) and left no record of the cause"
+        how = "was ended by a signal" if ended.exit_code > 128 else "ended"
+        message = f"the process {how} (exit code {ended.exit_code}) and left no record of the cause"
         return _by_kubelet(pod, ended, record, FailureClass.KILLED, Reason.PROCESS_KILLED, message, now)
     message = ended.message[-1024:] or f"the container ended with exit code {ended.exit_code}"
     return _by_kubelet(pod, ended, record, FailureClass.USER_CODE, Reason.SCRIPT_EXITED, message, now)

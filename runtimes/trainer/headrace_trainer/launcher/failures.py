@@ -43,6 +43,7 @@ class Reason(StrEnum):
     BAD_CONFIG = "BadConfig"
     OUT_OF_MEMORY = "OutOfMemory"
     CHILD_KILLED = "ChildKilled"
+    LAUNCHER_FAILED = "LauncherFailed"
     DATASET_NOT_FOUND = "DatasetNotFound"
     DATASET_FORBIDDEN = "DatasetForbidden"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
@@ -67,6 +68,7 @@ RULES: dict[Reason, tuple[FailureClass, int]] = {
     Reason.BAD_CONFIG: (FailureClass.CONFIG, 2),
     Reason.OUT_OF_MEMORY: (FailureClass.OOM, 3),
     Reason.CHILD_KILLED: (FailureClass.KILLED, 3),
+    Reason.LAUNCHER_FAILED: (FailureClass.KILLED, 3),
     Reason.DATASET_NOT_FOUND: (FailureClass.DATA, 2),
     Reason.DATASET_FORBIDDEN: (FailureClass.DATA, 2),
     Reason.STORAGE_UNAVAILABLE: (FailureClass.STORAGE, 4),
@@ -117,6 +119,15 @@ def bad_config(
 ) -> Failure:
     """HEADRACE_CONFIG, or the environment, asks for what cannot be done."""
     return Failure(Reason.BAD_CONFIG, message, hint)
+
+
+def launcher_failed(error: Exception) -> Failure:
+    """What nobody has foreseen: `error` is in the pod's log, with where it came from."""
+    return Failure(
+        Reason.LAUNCHER_FAILED,
+        f"the launcher failed: {type(error).__name__}: {error}",
+        "This is a fault of Headrace, not of the script: please report it, with the pod's log.",
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ from headrace_trainer.launcher.failures import (
     cannot_be_run,
     export_failed,
     judge,
+    launcher_failed,
     none_handed_over,
     terminated,
 )
@@ -208,6 +210,9 @@ class Launcher:
             return self._fail(error.failure)
         except Stopped:
             return self._interrupt()
+        except Exception as error:  # noqa: BLE001 - a fault of ours leaves a record as any other
+            traceback.print_exception(error)
+            return self._fail(launcher_failed(error))
         self._report.state = State.FINISHED
         self._report.conclude(Outcome.SUCCEEDED, None)
         self._publish(force=True)

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tarfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from headrace_trainer.launcher.config import Checkpoints
 from headrace_trainer.launcher.failures import Failed
@@ -49,7 +49,8 @@ class PackageCopy:
             self._store.download(self._place(earlier, lock), file, _NO_PATIENCE)
             with gzip.open(file) as stream:
                 with tarfile.open(fileobj=stream, mode="r|") as archive:
-                    archive.extractall(folder, filter="data")
+                    for member in archive:
+                        _unpack(archive, member, folder)
                 while stream.read(1024**2):
                     pass  # to its checksum
         except (Failed, NotFound, OSError, EOFError, tarfile.TarError, zlib.error) as error:
@@ -83,6 +84,22 @@ class PackageCopy:
 
     def _place(self, attempt: int, lock: str) -> Place:
         return self._root.below(f"attempt-{attempt}/{_name(lock)}")
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """A file or folder, into `folder` and nowhere else. (tarfile's own filters are not in every Python 3.11.)"""
+    parts = PurePosixPath(member.name).parts
+    if member.name.startswith("/") or ".." in parts or not (member.isfile() or member.isdir()):
+        raise tarfile.TarError(f"{member.name!r} does not belong into it")
+    target = folder.joinpath(*parts)
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if (data := archive.extractfile(member)) is not None:
+        with data, target.open("wb") as file:
+            shutil.copyfileobj(data, file)
+    target.chmod(member.mode & 0o777 | 0o600)
 
 
 def _name(lock: str) -> str:

@@ -65,6 +65,19 @@ def test_the_end_of_the_script_is_judged(launch, case):
     assert bool(record.get("hint")) is (exit_code != 0)
 
 
+def test_what_the_launcher_did_not_foresee_has_a_record_too(launch, tmp_path):
+    (tmp_path / "work" / ".headrace").mkdir(parents=True)
+    (tmp_path / "work" / ".headrace" / "checkpoints").touch()  # a file where a folder is to be
+
+    launched = launch("print('hello')", env={"HEADRACE_WORK_DIR": str(tmp_path / "work")})
+
+    assert launched.wait() == 3
+    assert (launched.record["class"], launched.record["reason"]) == ("Killed", "LauncherFailed")
+    assert "FileExistsError" in launched.record["message"]
+    assert "a fault of Headrace" in launched.record["hint"]
+    assert "Traceback" in launched.log
+
+
 def test_a_failure_s_time_is_that_of_the_exception_not_that_of_the_end_of_its_process(launch):
     launched = launch("import atexit, time\natexit.register(time.sleep, 1)\nraise RuntimeError('no')")
     launched.wait()
