@@ -183,11 +183,11 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "any program under TensorFlow's strategy": (
         {"spec.framework": "Script"},
-        "spec.strategy.type: Invalid value: the workers of framework Script are of strategy.type MultiWorker",
+        "spec.strategy.type: Forbidden: the workers of framework Script are of strategy.type MultiWorker",
     ),
     "a Keras script in a gang of any programs": (
         {"spec.strategy": {"type": "MultiWorker", "workers": 2}},
-        "spec.strategy.type: Invalid value: the workers of framework Keras are of strategy.type MultiWorkerMirrored",
+        "spec.strategy.type: Forbidden: the workers of framework Keras are of strategy.type MultiWorkerMirrored",
     ),
     "too many workers": (
         {"spec.strategy": {"type": "MultiWorkerMirrored", "workers": 65}},
