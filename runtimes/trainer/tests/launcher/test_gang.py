@@ -172,12 +172,12 @@ def test_a_program_in_one_pod_is_told_of_no_gang(launch):
 def test_what_each_library_reads_is_the_same_gang():
     workers = Workers(count=2, port=29500, addresses=("job-1-0.job-1.ns.svc.", "job-1-1.job-1.ns.svc."))
     told = SCRIPT.rendezvous(workers, 1)
-    assert (told["MASTER_ADDR"], told["MASTER_PORT"]) == ("job-1-0.job-1.ns.svc.", "29500")
+    assert (told["MASTER_ADDR"], told["MASTER_PORT"]) == ("job-1-0.job-1.ns.svc", "29500")
     assert (told["RANK"], told["WORLD_SIZE"], told["LOCAL_RANK"], told["NODE_RANK"]) == ("1", "2", "0", "1")
-    assert told["JAX_COORDINATOR_ADDRESS"] == told["KERAS_DISTRIBUTION_JOB_ADDRESSES"] == "job-1-0.job-1.ns.svc.:29500"
+    assert told["JAX_COORDINATOR_ADDRESS"] == told["KERAS_DISTRIBUTION_JOB_ADDRESSES"] == "job-1-0.job-1.ns.svc:29500"
     for prefix in ("JAX_", "KERAS_DISTRIBUTION_"):
         assert (told[f"{prefix}NUM_PROCESSES"], told[f"{prefix}PROCESS_ID"]) == ("2", "1")
-    assert told["HEADRACE_WORKER_ADDRESSES"] == "job-1-0.job-1.ns.svc.,job-1-1.job-1.ns.svc."
+    assert told["HEADRACE_WORKER_ADDRESSES"] == "job-1-0.job-1.ns.svc,job-1-1.job-1.ns.svc"
 
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n'

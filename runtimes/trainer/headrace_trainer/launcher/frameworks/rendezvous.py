@@ -12,7 +12,9 @@ from headrace_trainer.launcher.config import Workers
 
 def rendezvous(workers: Workers, index: int) -> dict[str, str]:
     """The variables of the worker `index`."""
-    first, port, count = workers.addresses[0], workers.port, workers.count
+    # Without the dot at the end, with which not every resolver finds a name of /etc/hosts (gRPC's does not).
+    addresses = [address.rstrip(".") for address in workers.addresses]
+    first, port, count = addresses[0], workers.port, workers.count
     coordinator = f"{first}:{port}"
     return {
         "MASTER_ADDR": first,
@@ -33,5 +35,5 @@ def rendezvous(workers: Workers, index: int) -> dict[str, str]:
         "KERAS_DISTRIBUTION_JOB_ADDRESSES": coordinator,
         "KERAS_DISTRIBUTION_NUM_PROCESSES": str(count),
         "KERAS_DISTRIBUTION_PROCESS_ID": str(index),
-        "HEADRACE_WORKER_ADDRESSES": ",".join(workers.addresses),
+        "HEADRACE_WORKER_ADDRESSES": ",".join(addresses),
     }
