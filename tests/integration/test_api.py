@@ -171,15 +171,23 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "secret without a name": ({"spec.storage": {"secretRef": {}}}, "spec.storage.secretRef.name: Required value"),
     "unknown strategy": (
         {"spec.strategy": {"type": "Horovod"}},
-        'supported values: "SingleWorker", "MultiWorkerMirrored"',
+        'supported values: "SingleWorker", "MultiWorkerMirrored", "MultiWorker"',
     ),
     "single worker with two": (
         {"spec.strategy": {"type": "SingleWorker", "workers": 2}},
-        "SingleWorker has exactly 1 worker: leave workers out, or choose type MultiWorkerMirrored",
+        "SingleWorker has exactly 1 worker: leave workers out, or choose a type with several",
     ),
     "several workers that are one": (
         {"spec.strategy": {"type": "MultiWorkerMirrored"}},
-        "MultiWorkerMirrored needs 2 to 64 workers",
+        "MultiWorker and MultiWorkerMirrored need 2 to 64 workers",
+    ),
+    "any program under TensorFlow's strategy": (
+        {"spec.framework": "Script"},
+        "spec.strategy.type: Forbidden: the workers of framework Script are of strategy.type MultiWorker",
+    ),
+    "a Keras script in a gang of any programs": (
+        {"spec.strategy": {"type": "MultiWorker", "workers": 2}},
+        "spec.strategy.type: Forbidden: the workers of framework Keras are of strategy.type MultiWorkerMirrored",
     ),
     "too many workers": (
         {"spec.strategy": {"type": "MultiWorkerMirrored", "workers": 65}},

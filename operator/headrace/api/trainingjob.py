@@ -153,6 +153,7 @@ class Framework(StrEnum):
 class StrategyType(StrEnum):
     SINGLE_WORKER = "SingleWorker"
     MULTI_WORKER_MIRRORED = "MultiWorkerMirrored"
+    MULTI_WORKER = "MultiWorker"
 
 
 class Strategy(Model):
@@ -162,7 +163,9 @@ class Strategy(Model):
         StrategyType,
         Schema(
             "SingleWorker: one pod. MultiWorkerMirrored: several pods train one model in step under TensorFlow's "
-            "MultiWorkerMirroredStrategy; the script stays as it is and its batch size is the global one."
+            "MultiWorkerMirroredStrategy; the script stays as it is and its batch size is the global one. MultiWorker, "
+            "for framework Script: several pods of any program, which find one another by the variables of torchrun "
+            "(MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE), of JAX and of Keras."
         ),
     ] = StrategyType.SINGLE_WORKER
     workers: Annotated[int, Schema("Number of workers.", minimum=1, maximum=64)] = 1
@@ -170,12 +173,12 @@ class Strategy(Model):
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.type != 'SingleWorker' || self.workers == 1",
-            "SingleWorker has exactly 1 worker: leave workers out, or choose type MultiWorkerMirrored",
+            "SingleWorker has exactly 1 worker: leave workers out, or choose a type with several",
             field_path=".workers",
         ),
         Rule(
-            "self.type != 'MultiWorkerMirrored' || self.workers >= 2",
-            "MultiWorkerMirrored needs 2 to 64 workers",
+            "!self.type.startsWith('MultiWorker') || self.workers >= 2",
+            "MultiWorker and MultiWorkerMirrored need 2 to 64 workers",
             field_path=".workers",
         ),
     )
@@ -438,9 +441,14 @@ class TrainingJobSpec(Model):
             field_path=".tracking",
         ),
         Rule(
-            "self.framework != 'Script' || self.strategy.type == 'SingleWorker'",
-            "framework Script trains in one pod: leave strategy out",
-            field_path=".strategy",
+            "self.framework != 'Script' || self.strategy.type in ['SingleWorker', 'MultiWorker']",
+            "the workers of framework Script are of strategy.type MultiWorker",
+            field_path=".strategy.type",
+        ),
+        Rule(
+            "self.framework != 'Keras' || self.strategy.type != 'MultiWorker'",
+            "the workers of framework Keras are of strategy.type MultiWorkerMirrored",
+            field_path=".strategy.type",
         ),
     )
 

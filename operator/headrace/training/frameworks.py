@@ -18,12 +18,12 @@ class Rendezvous:
 
 @dataclass(frozen=True)
 class Row:
-    """`rendezvous` is None where a framework forms no gang."""
+    """One framework's."""
 
-    rendezvous: Rendezvous | None
+    rendezvous: Rendezvous
 
 
 FRAMEWORKS: Mapping[Framework, Row] = {
     Framework.KERAS: Row(Rendezvous("tensorflow", 2222)),
-    Framework.SCRIPT: Row(None),
+    Framework.SCRIPT: Row(Rendezvous("rendezvous", 29500)),  # torchrun's port
 }

@@ -137,13 +137,12 @@ def render_job(job: TrainingJob, context: AttemptContext, settings: Settings) ->
 def _ports(job: TrainingJob) -> dict[str, int]:
     """The ports of a pod by their names."""
     rendezvous = FRAMEWORKS[job.spec.framework].rendezvous
-    return ({rendezvous.name: rendezvous.port} if rendezvous is not None else {}) | {"progress": PROGRESS_PORT}
+    return {rendezvous.name: rendezvous.port, "progress": PROGRESS_PORT}
 
 
 def _workers(spec: TrainingJobSpec) -> Object:
-    rendezvous = FRAMEWORKS[spec.framework].rendezvous
-    workers = {"count": spec.strategy.workers, "nameDeadlineSeconds": name_deadline(spec)}
-    return workers | ({"port": rendezvous.port} if rendezvous is not None else {})
+    port = FRAMEWORKS[spec.framework].rendezvous.port
+    return {"count": spec.strategy.workers, "nameDeadlineSeconds": name_deadline(spec), "port": port}
 
 
 def launcher_config(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import SupportsIndex
 
 from headrace_client import _state
-from headrace_client._wire import count, now, send, variable
+from headrace_client._wire import count, now, send, to_write, variable
 
 # The launcher's own files in a checkpoint.
 _RESERVED = ("manifest.json", "unsent-metrics.jsonl")
@@ -45,14 +45,15 @@ def checkpoint_is_due() -> bool:
 def checkpoint(*, step: SupportsIndex, epoch: SupportsIndex | None = None) -> Iterator[Path]:
     """An empty folder for the block to fill: `with checkpoint(step=100) as folder: ...`. It is complete when the block
     ends without an error, and is then kept. `step` has to grow from one to the next, also over attempts; `epoch`
-    counts from 1. Where no checkpoints are kept the folder is a temporary one.
+    counts from 1. Where no checkpoints are kept the folder is a temporary one, and so it is for all processes of a
+    gang but rank 0.
 
     Raises ValueError where a step does not grow, and for the names of files that Headrace has in a checkpoint itself.
     """
     at = count("step", step, 0)
     of_epoch = _state.epoch if epoch is None else count("epoch", epoch, 1)
     _must_grow(at)
-    root = variable("HEADRACE_CHECKPOINT_DIR")
+    root = to_write("HEADRACE_CHECKPOINT_DIR")
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
     try:
         yield unfinished

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headrace_client._wire import in_job, send, variable
+from headrace_client._wire import in_job, send, to_write
 
 # Where each format lies in a model's folder.
 FORMATS = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow"}
@@ -52,7 +52,7 @@ def _export_file(path: str | os.PathLike[str], format: str | None) -> None:
         raise FileNotFoundError(f"{source} is not {wanted}")
     if format == "ONNX":
         _must_have_tensors(source)
-    root = variable("HEADRACE_EXPORT_DIR")
+    root = to_write("HEADRACE_EXPORT_DIR")
     if root is None:
         return
     _copy(source, Path(root), format)

@@ -27,9 +27,19 @@ def variable(name: str) -> str | None:
     return (os.environ.get(name) or None) if in_job() else None
 
 
+def leads() -> bool:
+    """Whether this process is the one of its gang that is listened to: the first one of the first pod (rank 0)."""
+    return (os.environ.get("HEADRACE_WORKER_INDEX") or "0", os.environ.get("LOCAL_RANK") or "0") == ("0", "0")
+
+
+def to_write(name: str) -> str | None:
+    """A folder of the launcher's for what is kept; None outside of a pod, and where it is another process's to do."""
+    return variable(name) if leads() else None
+
+
 def send(kind: str, **fields: Any) -> None:
     """Nothing happens where nobody listens. Raises ValueError for a message that is too long."""
-    path = variable("HEADRACE_MESSAGES")
+    path = to_write("HEADRACE_MESSAGES")
     if path is None:
         return
     line = json.dumps({"type": kind, **fields}, separators=(",", ":"), allow_nan=False).encode() + b"\n"

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from headrace_trainer.launcher.cgroup import Cgroup
 from headrace_trainer.launcher.config import Config, Scalar
 from headrace_trainer.launcher.frameworks import framework_of
+from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.prepare import PREVIOUS_STEPS, Ready
@@ -65,7 +67,12 @@ def environment(
         env |= framework.rendezvous(config.workers, settings.worker)
     if framework.adapter is None:
         env["HEADRACE_MESSAGES"] = str(paths.messages)
-    return _for_mlflow(config, settings, run, inherited) | env
+    return _for_libraries(settings, inherited) | _for_mlflow(config, settings, run, inherited) | env
+
+
+def _for_libraries(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
+    cgroup = Cgroup(settings.paths.cgroup_membership, settings.paths.cgroup_root)
+    return library_defaults(cgroup.cpu_quota(), len(os.sched_getaffinity(0)), inherited)
 
 
 def _for_mlflow(config: Config, settings: Settings, run: Run | None, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -184,7 +184,7 @@ def judge(end: ChildEnd) -> Failure | None:
             f"the script's process ended by {name}",
             "A native library crashed. The end of the log may say which: kubectl -n NAMESPACE logs POD -c trainer.",
         )
-    if end.exit_code == 1 and not end.is_followed and (raised := _last_words(end.log_tail)) is not None:
+    if end.exit_code == 1 and not end.is_followed and (raised := last_words(end.log_tail)) is not None:
         return replace(_raised(raised), time=None)
     if end.exit_code > 0:
         return Failure(
@@ -297,9 +297,9 @@ _LAST_WORDS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?([A-Za-z_]\w*)(?:: (.*))?$")
 _MODULE = re.compile(r"No module named '([^']+)'")
 
 
-def _last_words(log_tail: str) -> ScriptException | None:
-    """The exception whose traceback the log ends with; None where something else was printed after one. Of a long
-    traceback the tail may have the end only.
+def last_words(log_tail: str) -> ScriptException | None:
+    """The exception whose traceback the log ends with, of a script that is not followed; None where something else was
+    printed after one. Of a long traceback the tail may have the end only.
     """
     traceback = log_tail.rpartition(_TRACEBACK)[2]
     *frames, words = [line for line in traceback.splitlines() if line.strip()] or [""]
@@ -313,7 +313,8 @@ def _last_words(log_tail: str) -> ScriptException | None:
 
 def _peer_lost(end: ChildEnd, lost: LostPeer) -> Failure:
     name = "another worker" if lost.index is None else f"worker {lost.index}"
-    detail = "" if end.exception is None else f": {end.exception.exception}: {end.exception.message}"
+    raised = end.exception if end.is_followed else last_words(end.log_tail)
+    detail = "" if raised is None else f": {raised.exception}: {raised.message}"
     return Failure(
         Reason.PEER_LOST,
         f"the connection to {name} was lost during the training{detail}",

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from headrace_trainer.launcher import artifacts, chosen, environment, export_trial, model
+from headrace_trainer.launcher import artifacts, chosen, environment, export_trial, model, nccl
 from headrace_trainer.launcher.cgroup import Cgroup
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.config import Config, parse_config
@@ -261,7 +261,7 @@ class Launcher:
         self._handle_waiting()
         self._report.log_tail = child.log_tail
         end = self._end_of_script()
-        failure = judge(end)
+        failure = nccl.advised(judge(end), end)
         # A script may end with 0 because it was told to stop: it has then not trained to its end.
         if self._stop_at is not None and (failure is not None or not self._script.had_ended):
             raise Stopped

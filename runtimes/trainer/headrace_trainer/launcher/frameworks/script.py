@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from headrace_trainer.launcher.config import Workers
-from headrace_trainer.launcher.failures import ChildEnd
 from headrace_trainer.launcher.frameworks.kind import Framework
-
-
-def _rendezvous(workers: Workers, index: int) -> dict[str, str]:
-    return {}
-
-
-def _lost_peer(end: ChildEnd) -> None:
-    return None
-
+from headrace_trainer.launcher.frameworks.rendezvous import rendezvous
+from headrace_trainer.launcher.frameworks.script_peers import lost_peer
 
 SCRIPT = Framework(
     name="Script",
@@ -23,6 +14,6 @@ SCRIPT = Framework(
         'The script has to hand it over, in a new TrainingJob: headrace_client.export("FILE", format="ONNX"), or '
         'export("FOLDER", format="TensorFlow").'
     ),
-    rendezvous=_rendezvous,
-    lost_peer=_lost_peer,
+    rendezvous=rendezvous,
+    lost_peer=lost_peer,
 )

@@ -9,11 +9,14 @@ from headrace_trainer.launcher.failures import ChildEnd, LostPeer
 
 # What its collectives say when the other side is gone; none of these comes from a script's own mistake.
 _EXCEPTIONS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "InternalError"}
+# Of the coordination service, which JAX has too.
+COORDINATION = (
+    r"coordination (service|agent)|heartbeat timeout|another task died|peer task|unavailable task|"
+    r"barrier.{0,40}(failed|error)"
+)
 _WORDS = re.compile(
     r"socket closed|connection reset by peer|connection refused|failed to connect to all addresses|collective ops is "
-    r"aborted|coordination (service|agent)|heartbeat timeout|another task died|peer task|unavailable task|"
-    r"barrier.{0,40}(failed|error)|"
-    r"/job:worker/(replica:\d+/)?task:\d+",
+    r"aborted|/job:worker/(replica:\d+/)?task:\d+|" + COORDINATION,
     re.IGNORECASE,
 )
 _TASK = re.compile(r"/job:worker/(?:replica:\d+/)?task:(\d+)")
