@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from platform_under_test import Tenant, candidate, first_answer, is_served, prediction_of
+from platform_under_test import REPOSITORY, Tenant, candidate, first_answer, is_served, prediction_of
+
+# Data-parallel training with torchrun's variables; each rank computes the same weight.
+GANG = REPOSITORY / "runtimes" / "trainer" / "tests" / "launcher" / "gangs" / "sums.py"
 
 # A random forest on the irises, as a scikit-learn tutorial has it; the lines with `headrace` are what was added.
 FOREST = """
@@ -96,3 +99,23 @@ def test_a_script_whose_pod_is_deleted_goes_on_from_its_own_checkpoint(tenant: T
     assert begun >= 10
     values = tenant.mlflow(f"metrics/get-history?run_id={status['run']['id']}&metric_key=accuracy&max_results=1000")
     assert sorted(entry["step"] for entry in values["metrics"]) == list(range(1, 61))
+
+
+def test_of_a_gang_of_programs_one_is_killed_and_both_go_on_together(tenant: Tenant):
+    steps = 300
+    tenant.script("gang", GANG.read_text())
+    tenant.train("gang", **TRACKED, strategy={"type": "MultiWorker", "workers": 2}, parameters={"steps": steps})
+    tenant.wait("trainingjob", "gang", lambda status: bool(status.get("checkpoint")))
+    labels = "headrace.dev/trainingjob=gang,batch.kubernetes.io/job-completion-index=1"
+    tenant.kubectl("delete", "pods", "-l", labels, "--wait=false", "--force", "--grace-period=0")
+
+    status = tenant.finished("gang")
+
+    assert status["state"] == "Succeeded", status
+    assert status["attempt"]["number"] == 2, status
+    weight = 0.0
+    for step in range(1, steps + 1):
+        weight += 0.1 * (1 + 2) * (1.0 - weight) / step
+    run = tenant.mlflow(f"runs/get?run_id={status['run']['id']}")["run"]
+    last = {metric["key"]: metric["value"] for metric in run["data"]["metrics"]}
+    assert last["weight"] == pytest.approx(weight, abs=1e-12)
