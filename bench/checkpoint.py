@@ -1,7 +1,7 @@
 """What checkpoints, tracking and progress cost a training: the text generator trained by the launcher and by plain
 Python, in pairs.
 
-    python bench/checkpoint.py [--pairs=5] [--epochs=10] [--json]
+    python bench/checkpoint.py [--pairs=5] [--epochs=10] [--seconds=40] [--only=time|size] [--json]
 
 A pair is two runs of examples/text-generator/train.py right after each other, in changing order: one by plain Python,
 one by `python -m headrace_trainer` as in a pod, with checkpoints (at least five) uploaded to a real S3 store, its run
@@ -9,6 +9,8 @@ in a real MLflow, and /progress asked every 5 s as the operator does. Compared i
 time of the second is that of `fit` and of the launcher together. The result is the median over the pairs. MLflow and
 the store run on the same cores here, which slows `fit` down beside what is measured. The default of --epochs is the
 example's own.
+
+Then, without MLflow, what a checkpoint of 1 GB costs: see big_state.py.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import big_state
 import boto3
 
 from headrace_local import platform, ports
@@ -118,17 +122,7 @@ class Bench:
             "progressPort": port,
         }
         with tempfile.TemporaryDirectory(dir=self.directory) as work:
-            environment = self._environment() | {
-                "PYTHONPATH": str(ROOT / "runtimes" / "trainer"),
-                "HEADRACE_CONFIG": json.dumps(config),
-                "HEADRACE_WORK_DIR": work,
-                "HEADRACE_TERMINATION_LOG": f"{work}/termination-log",
-                "HEADRACE_BIND": "127.0.0.1",
-                "AWS_ACCESS_KEY_ID": platform.ROOT[0],
-                "AWS_SECRET_ACCESS_KEY": platform.ROOT[1],
-                "MLFLOW_TRACKING_USERNAME": platform.ADMIN[0],
-                "MLFLOW_TRACKING_PASSWORD": platform.ADMIN[1],
-            }
+            environment = self._environment() | _pod(config, work)
             output = self.directory / "launched.log"
             process = _start([sys.executable, "-m", "headrace_trainer"], environment, output)
             launcher = _watch(process, port)
@@ -154,8 +148,7 @@ class Bench:
         return wall, cpu
 
     def _checkpoints(self, uid: str) -> int:
-        found = _s3(self.servers.store).list_objects_v2(Bucket=BUCKET, Prefix=f"jobs/{uid}/")
-        return sum(item["Key"].endswith("/manifest.json") for item in found.get("Contents", []))
+        return sum(key.endswith("/manifest.json") for key in _keys(self.servers.store, f"jobs/{uid}/"))
 
     def _values(self, uid: str) -> int:
         """Values that the job's run has: a step for each, as nothing is logged twice."""
@@ -177,6 +170,26 @@ def _s3(url: str) -> Any:
         aws_access_key_id=key,
         aws_secret_access_key=secret,
     )
+
+
+def _keys(store: str, prefix: str) -> list[str]:
+    found = _s3(store).list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+    return [item["Key"] for item in found.get("Contents", [])]
+
+
+def _pod(config: dict[str, Any], work: str) -> dict[str, str]:
+    """The environment of a training pod whose working directory is `work`."""
+    return {
+        "PYTHONPATH": str(ROOT / "runtimes" / "trainer"),
+        "HEADRACE_CONFIG": json.dumps(config),
+        "HEADRACE_WORK_DIR": work,
+        "HEADRACE_TERMINATION_LOG": f"{work}/termination-log",
+        "HEADRACE_BIND": "127.0.0.1",
+        "AWS_ACCESS_KEY_ID": platform.ROOT[0],
+        "AWS_SECRET_ACCESS_KEY": platform.ROOT[1],
+        "MLFLOW_TRACKING_USERNAME": platform.ADMIN[0],
+        "MLFLOW_TRACKING_PASSWORD": platform.ADMIN[1],
+    }
 
 
 def _start(command: list[str], environment: dict[str, str], output: Path) -> subprocess.Popen[bytes]:
@@ -265,31 +278,101 @@ def compare(bench: Bench, pairs: int) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class BigBench:
+    """The launcher with a large model and a store, without MLflow."""
+
+    directory: Path
+    store: str
+    seconds: float
+
+    def run(self, case: big_state.Case, with_launcher: bool) -> big_state.Run:
+        parameters = {**case.parameters, "seconds": self.seconds}
+        result, output = self.directory / "result", self.directory / "big.log"
+        environment = {**os.environ, "BENCH_RESULT": str(result), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        prefix = f"jobs/{case.name}"
+        with tempfile.TemporaryDirectory(dir=self.directory) as work:
+            arguments = [f"--{name}={value}" for name, value in parameters.items()]
+            command = [sys.executable, str(self.directory / "big.py"), *arguments]
+            if with_launcher:
+                command = [sys.executable, "-m", "headrace_trainer"]
+                environment |= _pod(self._config(prefix, parameters), work)
+            process = _start(command, environment, output)
+            with big_state.Memory(process) as memory:
+                _finish(process, output)
+        manifests = [key for key in _keys(self.store, prefix) if key.endswith("/manifest.json")]
+        for key in _keys(self.store, prefix):
+            _s3(self.store).delete_object(Bucket=BUCKET, Key=key)
+        return big_state.read(result, memory.peak, len(manifests))
+
+    def _config(self, prefix: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "protocol": 1,
+            "job": {"namespace": "bench", "name": "big", "uid": "uid-big", "attempt": 1},
+            "workers": {"count": 1},
+            "source": {"path": str(self.directory), "entrypoint": "big.py"},
+            "parameters": parameters,
+            "datasets": [],
+            "storage": {"endpoint": self.store, "region": platform.REGION},
+            "checkpoint": {"uri": f"s3://{BUCKET}/{prefix}", "intervalSeconds": self.seconds / 4, "keep": 1},
+            "progressPort": ports.free(1)[0],
+        }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=40.0, help="how long each run of a large model trains")
+    parser.add_argument("--only", choices=["time", "size"], help="the comparison of time, or the large models, alone")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     arguments = parser.parse_args()
+    result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        (directory / "timed.py").write_text(TIMED)
-        prepare = [sys.executable, str(EXAMPLE / "prepare.py"), f"--output={directory / 'corpus.npz'}"]
-        subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
-        for folder in ("store", "mlflow"):
-            (directory / folder).mkdir()
-        store_port, mlflow_port = ports.free(2)
-        with (
-            platform.store(directory / "store", store_port) as store,
-            platform.mlflow(directory / "mlflow", mlflow_port, store),
-        ):
-            _s3(store).create_bucket(Bucket=BUCKET)
-            url = f"http://127.0.0.1:{mlflow_port}"
-            location = {"name": "bench", "artifact_location": f"s3://{BUCKET}/mlflow"}
-            made = Servers(url, "", store).call("experiments/create", location)
-            bench = Bench(directory, arguments.epochs, Servers(url, made["experiment_id"], store))
-            result = compare(bench, arguments.pairs)
+        if arguments.only != "time":
+            result |= measure_sizes(directory, arguments.seconds)
+        if arguments.only != "size":
+            result |= measure_time(directory, arguments.pairs, arguments.epochs)
     print(json.dumps(result) if arguments.json else result)
+
+
+def measure_sizes(directory: Path, seconds: float) -> dict[str, Any]:
+    """What checkpoints of large models cost."""
+    (directory / "big.py").write_text(big_state.SCRIPT)
+    (directory / "store").mkdir()
+    with platform.store(directory / "store", ports.free(1)[0]) as store:
+        _s3(store).create_bucket(Bucket=BUCKET)
+        bench = BigBench(directory, store, seconds)
+        cases = {}
+        for case in big_state.CASES:
+            cases[case.name] = big_state.compare(case, bench.run)
+            print(f"{case.name}: {cases[case.name]}", flush=True)
+    shutil.rmtree(directory / "store")
+    return {
+        "blocked_seconds_1gb": max(max(case["blocked_seconds"]) for case in cases.values()),
+        "memory_ratio_1gb": max(case["memory_ratio"] for case in cases.values()),
+        "cases": cases,
+    }
+
+
+def measure_time(directory: Path, pairs: int, epochs: int) -> dict[str, Any]:
+    """What all of it costs an ordinary training."""
+    (directory / "timed.py").write_text(TIMED)
+    prepare = [sys.executable, str(EXAMPLE / "prepare.py"), f"--output={directory / 'corpus.npz'}"]
+    subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
+    for folder in ("store", "mlflow"):
+        (directory / folder).mkdir()
+    store_port, mlflow_port = ports.free(2)
+    with (
+        platform.store(directory / "store", store_port) as store,
+        platform.mlflow(directory / "mlflow", mlflow_port, store),
+    ):
+        _s3(store).create_bucket(Bucket=BUCKET)
+        url = f"http://127.0.0.1:{mlflow_port}"
+        location = {"name": "bench", "artifact_location": f"s3://{BUCKET}/mlflow"}
+        made = Servers(url, "", store).call("experiments/create", location)
+        return compare(Bench(directory, epochs, Servers(url, made["experiment_id"], store)), pairs)
 
 
 if __name__ == "__main__":

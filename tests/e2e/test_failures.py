@@ -413,7 +413,7 @@ def test_a_job_that_something_more_important_takes_the_place_of_starts_again_and
 
 def test_a_job_whose_node_does_not_answer_any_more_starts_again_and_counts_nothing(tenant):
     node = tenant.platform.cluster.name
-    impatient = {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 1}}}
+    impatient = {"checkpoint": {"gracePeriod": "15s"}}
     case = Case(SLEEP, "Disrupted", "NodeLost", 2, 0, impatient, message=node)
     start(tenant, "node-lost", case)
     pod = pod_of(tenant, "node-lost")
@@ -423,7 +423,7 @@ def test_a_job_whose_node_does_not_answer_any_more_starts_again_and_counts_nothi
         os.kill(process, signal.SIGSTOP)
     try:
         tenant.kubectl("delete", "pod", pod, "--wait=false")
-        status = tenant.wait("trainingjob", "node-lost", second_attempt, 90)
+        status = tenant.wait("trainingjob", "node-lost", second_attempt, 105)
     finally:
         for process in kubelet:
             os.kill(process, signal.SIGCONT)

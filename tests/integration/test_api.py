@@ -56,7 +56,7 @@ TRAINING_JOB: dict[str, Any] = {
             },
         },
         "tracking": {"experiment": "text-generation"},
-        "checkpoint": {"interval": "5m", "keep": 3, "resume": "Fast", "maxReplay": "30m"},
+        "checkpoint": {"interval": "5m", "keep": 3, "resume": "Fast", "maxReplay": "30m", "gracePeriod": "2m"},
         "evaluation": {"gates": [{"metric": "val_accuracy", "min": "0.2"}, {"metric": "loss", "max": "6.5"}]},
         "output": {
             "model": "text-generator",
@@ -304,6 +304,11 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "model of another namespace": (
         {"spec.output.model": "team-b.text"},
         "spec.output.model: Forbidden: must be lower-case letters",
+    ),
+    "grace period that nothing fits in": ({"spec.checkpoint.gracePeriod": "5s"}, "must be a duration from 15s to 1h"),
+    "grace period beside the field": (
+        {"spec.podTemplate": {"spec": {"terminationGracePeriodSeconds": 120}}},
+        "use spec.checkpoint.gracePeriod",
     ),
     "restarts without end": ({"spec.restartPolicy.maxRestarts": 1000}, "should be less than or equal to 100"),
     "no time to start": ({"spec.startDeadlineSeconds": 0}, "should be greater than or equal to 1"),

@@ -123,6 +123,11 @@ def _volumes(what: str, instead: str) -> dict[str, Any]:
     )
 
 
+_REFUSED_SECONDS = {
+    "terminationGracePeriodSeconds": {"description": "Refused.", "type": "integer", "format": "int64", "minimum": 0},
+}
+
+
 def _spec(what: str, containers: str, instead: str, refused: Mapping[str, str]) -> dict[str, Any]:
     return _island(
         "Fields of a PodSpec.",
@@ -134,6 +139,7 @@ def _spec(what: str, containers: str, instead: str, refused: Mapping[str, str]) 
             "serviceAccountName": {"description": "Refused.", "type": "string", "maxLength": 253},
             "serviceAccount": {"description": "Refused.", "type": "string", "maxLength": 253},
             "restartPolicy": {"description": "Refused.", "type": "string", "maxLength": 32},
+            **{field: _REFUSED_SECONDS[field] for field in refused if field in _REFUSED_SECONDS},
             "volumes": _volumes(what, instead),
             "containers": _containers(what, f"Containers, merged by name. {containers}"),
             "initContainers": _containers(what, "Init containers, merged by name."),
@@ -168,7 +174,11 @@ TrainingPodTemplate = Annotated[
         "training",
         "The training container is called trainer.",
         "a PersistentVolumeClaim or datasets",
-        _ACCOUNT | {"restartPolicy": "use spec.restartPolicy"},
+        _ACCOUNT
+        | {
+            "restartPolicy": "use spec.restartPolicy",
+            "terminationGracePeriodSeconds": "use spec.checkpoint.gracePeriod",
+        },
     ),
 ]
 ServingPodTemplate = Annotated[

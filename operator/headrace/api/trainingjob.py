@@ -221,6 +221,15 @@ class Checkpoint(Model):
             rules=(duration_between("1s", "24h"),),
         ),
     ] = timedelta(minutes=10)
+    grace_period: Annotated[
+        Duration,
+        Schema(
+            "How long pods that are stopped (suspended, preempted, drained) have for a last checkpoint, such as 2m: "
+            "more than half of it to write it, the rest to upload it. Raise it for a state of several GB. A node that "
+            "is taken away may give less.",
+            rules=(duration_between("15s", "1h"),),
+        ),
+    ] = timedelta(seconds=30)
 
 
 class EvaluationGate(Model):

@@ -6,6 +6,7 @@ An attempt's objects are created once and never re-applied: a new release of the
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 from headrace.api.trainingjob import Checkpoint, ResumeMode, TrainingJob, TrainingJobSpec
@@ -31,8 +32,8 @@ from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 
 PROTOCOL = 1
 PROGRESS_PORT = 9400
-GRACE_SECONDS = 30
-LAUNCHER_GRACE_SECONDS = 25  # for the checkpoint and its upload, within the pod's grace
+# Of the pod's grace period: until the launcher hears of it, and until the kubelet has seen its end.
+GRACE_MARGIN_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -205,9 +206,10 @@ def _outside_world(job: TrainingJob, context: AttemptContext, settings: Settings
 
 def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings, subdomain: str) -> Object:
     spec = job.spec
+    grace_seconds = math.ceil(spec.checkpoint.grace_period.total_seconds())
     env: list[Object] = [
         {"name": "HEADRACE_CONFIG", "value": json.dumps(launcher_config(job, context, settings), sort_keys=True)},
-        {"name": "HEADRACE_GRACE_SECONDS", "value": str(LAUNCHER_GRACE_SECONDS)},
+        {"name": "HEADRACE_GRACE_SECONDS", "value": str(grace_seconds - GRACE_MARGIN_SECONDS)},
     ]
     if settings.package_index_url:  # uv's name for it
         env.append({"name": "UV_DEFAULT_INDEX", "value": settings.package_index_url})
@@ -238,7 +240,7 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         "subdomain": subdomain,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": grace_seconds,
         "securityContext": pod_security(),
         "containers": [container],
         "volumes": volumes,

@@ -120,6 +120,7 @@ class TestTranslation:
             "keep": 3,
             "resume": "Exact",
             "maxReplay": "10m",
+            "gracePeriod": "30s",
         }
 
     def test_gives_members_of_a_union_no_default(self):

@@ -115,6 +115,16 @@ def test_the_pod_runs_without_privilege_and_without_a_token():
     assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
 
 
+@pytest.mark.parametrize(("period", "pod", "launcher"), [(None, 30, "25"), ("2m", 120, "115"), ("15500ms", 16, "11")])
+def test_the_grace_period_is_the_pods_and_the_launchers(period, pod, launcher):
+    checkpoint = {} if period is None else {"checkpoint": {"gracePeriod": period}}
+    spec = created(look(training_job(**checkpoint), NOTHING), JOBS)["spec"]["template"]["spec"]
+
+    assert spec["terminationGracePeriodSeconds"] == pod
+    [grace] = [one["value"] for one in spec["containers"][0]["env"] if one["name"] == "HEADRACE_GRACE_SECONDS"]
+    assert grace == launcher
+
+
 def test_the_pods_ask_for_the_releases_pull_secrets():
     settings = replace(SETTINGS, image_pull_secrets=("registry",))
 

@@ -23,11 +23,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:  # a script need not have it
-    import numpy as np
-
+from headrace_trainer.adapters import arrays as stored
+from headrace_trainer.adapters.arrays import Array, StoredArrays
 from headrace_trainer.adapters.script_files import ScriptFile
 
 FORMAT_VERSION = 1
@@ -35,7 +34,7 @@ FILES = "files"
 _PARTIAL = ".partial"
 _REPLACED = ".replaced"
 
-Arrays: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
+Arrays: TypeAlias = dict[str, Array]
 
 
 class CheckpointError(RuntimeError):
@@ -57,18 +56,20 @@ class FinishedFit:
     """The end of a fit: `state` is plain JSON, `arrays` its variables and what else of it is an array."""
 
     state: dict[str, Any]
-    arrays: Arrays
+    arrays: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A checkpoint in memory. `state` and `arrays` are of the fit under way; both are empty between two fits."""
+    """A checkpoint. `state` and `arrays` are of the fit under way; both are empty between two fits. The arrays are in
+    memory when it was taken, and on the disk when it was read.
+    """
 
     number: int
     position: Position
     between_fits: bool
     state: dict[str, Any]
-    arrays: Arrays
+    arrays: Mapping[str, Array]
     replay: dict[int, dict[str, float]] = field(default_factory=dict)
     files: tuple[ScriptFile, ...] = ()
 
@@ -106,7 +107,7 @@ def write(directory: Path, snapshot: Snapshot, finished: int) -> Path:
 def _write_parts(directory: Path, partial: Path, snapshot: Snapshot, finished: int) -> None:
     partial.mkdir(parents=True)
     if not snapshot.between_fits:
-        _write_arrays(partial / "arrays.npz", snapshot.arrays)
+        stored.write(partial / "arrays.npz", snapshot.arrays)
     for index in range(finished):
         for name in _names(index):
             _link(_kept(directory) / name, partial / name)
@@ -138,7 +139,7 @@ def keep(directory: Path, index: int, fit: FinishedFit) -> None:
     partial = directory / f".fit-{index}{_PARTIAL}"
     with _whole(partial):
         partial.mkdir()
-        _write_arrays(partial / arrays_name, fit.arrays)
+        stored.write(partial / arrays_name, fit.arrays)
         _write_json(partial / json_name, fit.state)
     for name in (arrays_name, json_name):
         (partial / name).replace(target / name)
@@ -179,14 +180,14 @@ def read(folder: Path) -> Checkpoint:
         for index in range(state["finished"]):
             json_name, arrays_name = _names(index)
             fit_state = json.loads((folder / json_name).read_text(encoding="utf-8"))
-            finished.append(FinishedFit(fit_state, _read_arrays(folder / arrays_name)))
+            finished.append(FinishedFit(fit_state, StoredArrays(folder / arrays_name)))
         return Checkpoint(
             Snapshot(
                 number=state["number"],
                 position=Position(**state["position"]),
                 between_fits=state["betweenFits"],
                 state=state["state"],
-                arrays={} if state["betweenFits"] else _read_arrays(folder / "arrays.npz"),
+                arrays={} if state["betweenFits"] else StoredArrays(folder / "arrays.npz"),
                 replay={int(step): dict(metrics) for step, metrics in state["replay"]},
                 files=tuple(ScriptFile(**file) for file in state.get("files", ())),
             ),
@@ -232,12 +233,14 @@ class Writer:
     def _run(self) -> None:
         while True:
             item = self._queue.get()
+            name = item.name
             try:
                 self._write(item)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 # Training is worth more than one checkpoint: the next one is due after the interval.
-                self._on_failed(f"{item.name} could not be written, and what there was of it is taken away: {error}")
+                self._on_failed(f"{name} could not be written, and what there was of it is taken away: {error}")
             finally:
+                del item  # its memory is the next checkpoint's
                 self._queue.task_done()
 
     def _write(self, item: _Ended | _Taken) -> None:
@@ -284,22 +287,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    import numpy as np
-
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read_arrays(path: Path) -> Arrays:
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
 
 
 def _write_json(path: Path, value: Any) -> None:

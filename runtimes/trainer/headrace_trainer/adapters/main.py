@@ -73,7 +73,7 @@ def _open_session(settings: Settings) -> Session:
 
     def finish() -> None:
         if writer is not None:
-            writer.wait(_WRITE_SECONDS)
+            writer.wait(settings.stop_seconds)
         messages.flush()
 
     files = _script_files(settings, messages, writer)
@@ -84,7 +84,7 @@ def _open_session(settings: Settings) -> Session:
         if writer is not None:
             for index, fit in enumerate(before.finished):
                 writer.keep(index, fit)
-    stop = Stop(finish, has_peers=settings.workers > 1)
+    stop = Stop(finish, seconds=settings.stop_seconds, has_peers=settings.workers > 1)
     return Session(settings, messages, stop, writer, before, files)
 
 

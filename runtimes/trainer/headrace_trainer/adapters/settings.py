@@ -27,6 +27,7 @@ class Settings:
     message_descriptor: int | None
     checkpoint_directory: Path | None
     checkpoint_interval_seconds: float
+    stop_seconds: float
     resume_directory: Path | None
     replay_seconds: float
     previous_steps_file: Path | None
@@ -77,6 +78,7 @@ class Settings:
             message_descriptor=integer("HEADRACE_CHILD_FD", None),
             checkpoint_directory=path("HEADRACE_CHECKPOINT_DIR"),
             checkpoint_interval_seconds=seconds("HEADRACE_CHECKPOINT_INTERVAL", 300.0),
+            stop_seconds=seconds("HEADRACE_STOP_SECONDS", 15.0),
             resume_directory=path("HEADRACE_RESUME_DIR"),
             replay_seconds=seconds("HEADRACE_REPLAY_SECONDS", 600.0),
             previous_steps_file=path("HEADRACE_PREVIOUS_STEPS"),

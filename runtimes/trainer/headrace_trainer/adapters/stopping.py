@@ -18,18 +18,20 @@ from types import FrameType
 
 EXIT_CODE = 75
 _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
-_PATIENCE_SECONDS = 5.0
-# Who leaves alone ends the others without a checkpoint: they may be in a validation that has to be compiled. The
-# launcher ends a process after 15 s (0.6 of its grace).
-_PATIENCE_WITH_PEERS_SECONDS = 11.0
+# Of the time until the launcher kills the process: the rest is for writing what is in memory.
+_PATIENCE = 1 / 3
+# Who leaves alone ends the others without a checkpoint: they may be in a validation that has to be compiled.
+_PATIENCE_WITH_PEERS = 11 / 15
 
 
 class Stop:
     """Whether the process has been asked to stop, and the way it ends."""
 
-    def __init__(self, finish: Callable[[], None], *, has_peers: bool = False) -> None:
-        """`finish` writes and flushes whatever is under way."""
-        self._patience = _PATIENCE_WITH_PEERS_SECONDS if has_peers else _PATIENCE_SECONDS
+    def __init__(self, finish: Callable[[], None], *, seconds: float, has_peers: bool = False) -> None:
+        """`finish` writes and flushes whatever is under way. After `seconds` from the signal on the launcher ends the
+        process by force.
+        """
+        self.patience = seconds * (_PATIENCE_WITH_PEERS if has_peers else _PATIENCE)
         self.is_requested = False
         self.is_leaving = False
         self._finish = finish
@@ -74,6 +76,6 @@ class Stop:
         self.is_requested = True
         if not self._training:
             self.exit_now()
-        deadline = threading.Timer(self._patience, self.exit_now)
+        deadline = threading.Timer(self.patience, self.exit_now)
         deadline.daemon = True
         deadline.start()

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -78,12 +79,28 @@ class CheckpointStore:
         self._keep = settings.keep
         self._attempt = attempt
         self._store = store
+        self._can_list_unfinished = True
+
+    @property
+    def outages(self) -> int:
+        """How often the store has gone away."""
+        return self._store.outages
 
     def choose(self, patience: Patience) -> list[str]:
-        """The chief's: complete checkpoints of earlier attempts, the furthest first. Empty in a first attempt."""
+        """The chief's: complete checkpoints of earlier attempts, the furthest first. Empty in a first attempt. What
+        they had not written to its end is taken away.
+        """
         if self._attempt == 1:
             return []
-        complete, _ = self._list(patience)
+        complete, keys = self._list(patience)
+        half_written = [
+            key for name in keys.keys() - set(complete) if name.attempt < self._attempt for key in keys[name]
+        ]
+        try:
+            self._delete(half_written, patience)
+        except Failed as error:
+            log(f"half-written checkpoints of earlier attempts stay for now: {error}")
+        self._abort_unfinished(patience)
         return [name.path for name in sorted(complete, reverse=True) if name.attempt < self._attempt]
 
     def publish(self, chosen: str | None, patience: Patience) -> None:
@@ -131,9 +148,13 @@ class CheckpointStore:
             "after": asdict(upload.after),
             "stepsPerEpoch": upload.steps_per_epoch,
         }
-        for file in files:
-            self._store.upload(checkpoint.folder / file.path, place.below(file.path), patience)
-        self._store.write(place.below(manifest.NAME), manifest.encode(files, fields), patience)
+        try:
+            for file in files:
+                self._store.upload(checkpoint.folder / file.path, place.below(file.path), patience)
+            self._store.write(place.below(manifest.NAME), manifest.encode(files, fields), patience)
+        except (GivenUp, Failed, OSError):
+            self._discard(place)
+            raise
         return Stored(
             uri=str(place),
             attempt=self._attempt,
@@ -150,10 +171,40 @@ class CheckpointStore:
         complete, keys = self._list(patience)
         kept = set(sorted((name for name in complete if name.attempt <= self._attempt), reverse=True)[: self._keep])
         for name, files in keys.items():
-            if name in kept or name.attempt > self._attempt:
-                continue
-            for key in sorted(files, key=lambda key: not key.endswith("/" + manifest.NAME)):  # the manifest first
-                self._store.delete(Place(self._root.bucket, key), patience)
+            if name not in kept and name.attempt <= self._attempt:
+                self._delete(files, patience)
+        self._abort_unfinished(patience)
+
+    def _delete(self, files: list[str], patience: Patience) -> None:
+        for key in sorted(files, key=lambda key: not key.endswith("/" + manifest.NAME)):  # the manifest first
+            self._store.delete(Place(self._root.bucket, key), patience)
+
+    def _discard(self, place: Place) -> None:
+        """One that was given up, if the store answers at all; else a later `prune` finds it."""
+        at_once = Patience(0.0)
+        try:
+            self._delete([item.key for item in self._store.list(place.below(""), at_once)], at_once)
+        except (NotFound, Failed) as error:
+            log(f"what there is of {place} stays for now: {error}")
+
+    def _abort_unfinished(self, patience: Patience) -> None:
+        """Uploads in parts that nobody goes on with. Some stores, and some policies, do not let them be listed; then
+        the bucket's own lifecycle rule has to end them.
+        """
+        if not self._can_list_unfinished:
+            return
+        prefix = self._root.below("")
+
+        def is_left_over(key: str) -> bool:
+            match = _REMOTE.fullmatch(key[len(prefix.key) :])
+            return match is not None and int(match[1]) <= self._attempt
+
+        try:
+            if count := self._store.abort_unfinished(prefix, is_left_over, patience):
+                log(f"{count} half-sent files of earlier checkpoints are taken away")
+        except (NotFound, Failed) as error:
+            self._can_list_unfinished = False
+            log(f"half-sent files of checkpoints cannot be looked for: {error}")
 
     def _list(self, patience: Patience) -> tuple[list[Name], dict[Name, list[str]]]:
         keys: dict[Name, list[str]] = {}
@@ -176,7 +227,10 @@ class Uploader:
     the training: a store that is away or refuses costs checkpoints, and is said in the log and in the conditions.
     """
 
-    def __init__(self, store: CheckpointStore, patience_seconds: float, on_stored: Callable[[Stored], None]) -> None:
+    def __init__(
+        self, store: CheckpointStore, patience_seconds: float, on_stored: Callable[[Stored, float | None], None]
+    ) -> None:
+        """`on_stored` is told how many seconds it took, or None where the store was away meanwhile."""
         self._store = store
         self._patience = patience_seconds
         self._on_stored = on_stored
@@ -216,7 +270,10 @@ class Uploader:
     def _upload(self, upload: Upload) -> None:
         patience = Patience(self._patience, is_wanted=lambda: self._waiting is None)
         try:
-            self._on_stored(self._store.upload(upload, patience))
+            began, outages = time.monotonic(), self._store.outages
+            stored = self._store.upload(upload, patience)
+            seconds = time.monotonic() - began
+            self._on_stored(stored, seconds if self._store.outages == outages else None)
             self._store.prune(patience)
         except GivenUp:
             log(f"{upload.checkpoint.folder.name} is given up for a newer one")

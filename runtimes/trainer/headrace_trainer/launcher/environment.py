@@ -46,6 +46,7 @@ def environment(
         "HEADRACE_WORKERS": str(config.workers.count),
         "HEADRACE_WORKER_INDEX": str(settings.worker),
         "HEADRACE_FORMATS": ",".join(config.formats),
+        "HEADRACE_STOP_SECONDS": str(settings.stop_seconds),
         "HEADRACE_OUTPUTS_DIR": str(paths.outputs),
     }
     if paths.packages.is_dir():

@@ -70,15 +70,13 @@ from headrace_trainer.launcher.progress import ProgressServer, State
 from headrace_trainer.launcher.record import TerminationLog
 from headrace_trainer.launcher.report import Outcome, Report, milliseconds
 from headrace_trainer.launcher.s3 import Patience, Place, Store
-from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
 from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.tracking import Tracker
 from headrace_trainer.launcher.uv import Ended
 
 T = TypeVar("T")
 _TICK = 1.0
-_CHILD_SHARE = 0.6  # of the grace: the rest is for uploading what the child saved
-_RESERVE = 1.0  # of the grace, for the record
 _FLUSH_AFTER_FAILURE = 15.0
 _UPLOAD_AFTER_FAILURE = 30.0
 _CURVES_SECONDS = 30.0
@@ -95,9 +93,10 @@ class StopRequested:
 
 @dataclass(frozen=True)
 class CheckpointStored:
-    """A checkpoint is complete in S3."""
+    """A checkpoint is complete in S3, after so many seconds; None where the store was away meanwhile."""
 
     stored: Stored
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -169,6 +168,7 @@ class Launcher:
         self._stop_at: float | None = None
         self._stopping_since = 0.0
         self._written_at = 0.0
+        self._has_warned_of_grace = False
         self._resume: Stored | None = None
         cgroup = Cgroup(settings.paths.cgroup_membership, settings.paths.cgroup_root)
         self._memory = MemoryWatch(cgroup)
@@ -180,7 +180,7 @@ class Launcher:
             self._checkpoints = CheckpointStore(config.checkpoints, config.job.attempt, self._store)
             if chief:
                 self._uploader = Uploader(
-                    self._checkpoints, settings.outage, lambda stored: inbox.put(CheckpointStored(stored))
+                    self._checkpoints, settings.outage, lambda *stored: inbox.put(CheckpointStored(*stored))
                 )
         self._client: MLflow | None = None
         self._packages = Packages(config, settings, self._store)
@@ -276,7 +276,7 @@ class Launcher:
                 if not told:
                     child.signal(signal.SIGTERM)
                     told = True
-                elif not killed and time.monotonic() > self._stopping_since + _CHILD_SHARE * self._settings.grace:
+                elif not killed and time.monotonic() > self._stopping_since + self._settings.stop_seconds:
                     log("the script's process did not end in time after SIGTERM and is killed")
                     child.signal(signal.SIGKILL)
                     killed = True
@@ -412,7 +412,8 @@ class Launcher:
         self._publish(force=True)
         log(f"{failure.failure_class}/{failure.reason}: {failure.message}")
         try:
-            self._wait_for(lambda: self._save("FAILED", _UPLOAD_AFTER_FAILURE, _FLUSH_AFTER_FAILURE), when_stopped=None)
+            upload = max(_UPLOAD_AFTER_FAILURE, self._settings.grace)
+            self._wait_for(lambda: self._save("FAILED", upload, _FLUSH_AFTER_FAILURE), when_stopped=None)
             if failure.reason is Reason.PEER_LOST:
                 self._hold(failure, held_until)
         except Stopped:
@@ -507,8 +508,9 @@ class Launcher:
                 self._take(message)
             case ChildExited(exit_code):
                 self._script.exit_code = exit_code
-            case CheckpointStored(stored):
+            case CheckpointStored(stored, seconds):
                 self._report.checkpoint = stored
+                self._compare_with_grace(seconds)
                 self._publish(force=True)
             case Entered(state):
                 self._report.state = state
@@ -523,7 +525,7 @@ class Launcher:
         if self._stop_at is not None:
             return
         self._stopping_since = time.monotonic()
-        self._stop_at = self._stopping_since + max(0.0, self._settings.grace - _RESERVE)
+        self._stop_at = self._stopping_since + max(0.0, self._settings.grace - RECORD_SECONDS)
         self._script.had_ended = self._report.state in (State.EXPORTING, State.UPLOADING)
         if self._report.outcome is Outcome.RUNNING:
             self._report.conclude(
@@ -594,6 +596,17 @@ class Launcher:
                 self._tracker.leave_unsent(checkpoint.folder)
             base, after = (self._report.metrics.base_of(fit) for fit in (checkpoint.fit, checkpoint.fit + 1))
             self._uploader.submit(Upload(checkpoint, base, after, self._report.progress.steps_per_epoch))
+
+    def _compare_with_grace(self, seconds: float | None) -> None:
+        """Said while there is time: the last checkpoint of one that is stopped has to get through, too."""
+        if seconds is not None and seconds > self._settings.keep_seconds and not self._has_warned_of_grace:
+            self._has_warned_of_grace = True
+            text = (
+                f"keeping a checkpoint takes {seconds:.0f} s, and a training that is stopped has "
+                f"{self._settings.keep_seconds:.0f} s for it: the last one would be lost. "
+                "Raise spec.checkpoint.gracePeriod"
+            )
+            self._warn(Warned("grace", text))
 
     def _went_on(self, resume: Resume) -> None:
         if self._resume is None:

@@ -6,6 +6,7 @@ meanwhile. What the store refuses is not tried again. botocore's own retries are
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from headrace_trainer.launcher import parts
 from headrace_trainer.launcher.config import Storage
 from headrace_trainer.launcher.failures import Failed, Failure, Reason
 from headrace_trainer.launcher.log import log
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_READ_SECONDS = 20.0
+_SLOW_SECONDS = 300.0  # a store that puts the parts of a large object together by copying them
 _NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 _WORTH_ANOTHER_TRY = {"RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"}
 
@@ -74,8 +78,9 @@ class Store:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._lock = threading.Lock()
-        self._made: Any = None
+        self._made: dict[float, Any] = {}
         self.away = False
+        self.outages = 0
 
     def exists(self, place: Place, patience: Patience) -> bool:
         """Whether there is an object of exactly this key."""
@@ -107,23 +112,22 @@ class Store:
     def upload(self, path: Path, place: Place, patience: Patience) -> None:
         """A file of any size."""
 
-        def send(s3: Any) -> None:
-            with path.open("rb") as file:
-                s3.upload_fileobj(file, place.bucket, place.key, Config=_transfer())
-
-        self._call(place, patience, send)
+        parts.upload(path, place.bucket, place.key, self._calls(place, patience), self._call_once)
 
     def download(self, place: Place, path: Path, patience: Patience) -> None:
         """An object of any size; `path` appears when it is complete."""
         part = path.with_name(path.name + ".part")
-
-        def receive(s3: Any) -> None:
-            with part.open("wb") as file:
-                s3.download_fileobj(place.bucket, place.key, file, Config=_transfer())
-
         try:
-            self._call(place, patience, receive)
+            parts.download(place.bucket, place.key, part, self._calls(place, patience))
             part.rename(path)
+        except parts.Changed as error:
+            raise Failed(
+                Failure(
+                    Reason.STORAGE_UNAVAILABLE,
+                    f"{place} was written anew while it was read",
+                    "The next attempt reads it again. Keep what is trained on under a name that is written once.",
+                )
+            ) from error
         except OSError as error:
             raise Failed(
                 Failure(
@@ -139,27 +143,57 @@ class Store:
         """An object, whether it is there or not."""
         self._call(place, patience, lambda s3: s3.delete_object(Bucket=place.bucket, Key=place.key))
 
+    def abort_unfinished(self, prefix: Place, is_left_over: Callable[[str], bool], patience: Patience) -> int:
+        """Ends the uploads in parts below the prefix whose key is a leftover: their parts take room that no listing of
+        objects shows. How many there were.
+        """
+        left = [
+            one
+            for one in parts.unfinished(prefix.bucket, prefix.key, self._calls(prefix, patience))
+            if is_left_over(one.key)
+        ]
+        for one in left:
+            place = {"Bucket": prefix.bucket, "Key": one.key, "UploadId": one.upload}
+            self._call_once(functools.partial(_abort, place))
+        return len(left)
+
+    def _calls(self, place: Place, patience: Patience) -> parts.Call:
+        def call(operation: Callable[[Any], T], *, slow: bool = False) -> T:
+            return self._call(place, patience, operation, _SLOW_SECONDS if slow else _READ_SECONDS)
+
+        return call
+
+    def _call_once(self, operation: Callable[[Any], object]) -> None:
+        """What is only tidy: tried once."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            operation(self._client(_READ_SECONDS))
+        except (BotoCoreError, ClientError) as error:
+            log(f"S3: leftovers of an upload stay for now: {error}")
+
     def _list_page(self, prefix: Place, more: dict[str, str], patience: Patience) -> dict[str, Any]:
         page: dict[str, Any] = self._call(
             prefix, patience, lambda s3: s3.list_objects_v2(Bucket=prefix.bucket, Prefix=prefix.key, **more)
         )
         return page
 
-    def _call(self, place: Place, patience: Patience, operation: Callable[[Any], T]) -> T:
+    def _call(
+        self, place: Place, patience: Patience, operation: Callable[[Any], T], read_seconds: float = _READ_SECONDS
+    ) -> T:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
-        from s3transfer.exceptions import RetriesExceededError
 
         pause, away_since = _FIRST_PAUSE, 0.0
         while True:
             try:
-                result = operation(self._client())
+                result = operation(self._client(read_seconds))
             except ClientError as error:
                 _raise_if_refused(place, error)
                 problem = str(error)
             except (NoCredentialsError, PartialCredentialsError) as error:
                 raise Failed(_forbidden(place, str(error))) from error
-            except (BotoCoreError, Boto3Error, RetriesExceededError) as error:
+            except (BotoCoreError, Boto3Error) as error:
                 problem = str(error)
             else:
                 self._came_back()
@@ -182,6 +216,7 @@ class Store:
     def _went_away(self, place: Place, problem: str) -> None:
         if not self.away:
             log(f"S3 does not answer, trying again: {place}: {problem}")
+            self.outages += 1
         self.away = True
 
     def _came_back(self) -> None:
@@ -189,19 +224,19 @@ class Store:
             log("S3 answers again")
         self.away = False
 
-    def _client(self) -> Any:
+    def _client(self, read_seconds: float) -> Any:
         with self._lock:
-            if self._made is None:
+            if read_seconds not in self._made:
                 import boto3
                 from botocore.config import Config
 
-                self._made = boto3.client(
+                self._made[read_seconds] = boto3.client(
                     "s3",
                     endpoint_url=self._storage.endpoint or None,
                     region_name=self._storage.region,
                     config=Config(
                         connect_timeout=3,
-                        read_timeout=20,
+                        read_timeout=read_seconds,
                         retries={"total_max_attempts": 1},
                         s3={"addressing_style": "path"} if self._storage.endpoint else {},
                         # Checksums of our own are in every manifest; not every S3 store knows the newer trailing ones.
@@ -209,13 +244,11 @@ class Store:
                         response_checksum_validation="when_required",
                     ),
                 )
-            return self._made
+            return self._made[read_seconds]
 
 
-def _transfer() -> Any:
-    from boto3.s3.transfer import TransferConfig
-
-    return TransferConfig(max_concurrency=4, num_download_attempts=1)
+def _abort(place: dict[str, str], s3: Any) -> None:
+    s3.abort_multipart_upload(**place)
 
 
 def _raise_if_refused(place: Place, error: Any) -> None:
@@ -232,7 +265,7 @@ def _raise_if_refused(place: Place, error: Any) -> None:
     if code in _NOT_FOUND:
         raise NotFound(str(place)) from error
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if 300 <= status < 500 and code not in _WORTH_ANOTHER_TRY and status not in (408, 429):
+    if (300 <= status < 500 or status == 501) and code not in _WORTH_ANOTHER_TRY and status not in (408, 429):
         raise Failed(_forbidden(place, f"{code}: {error.response['Error'].get('Message', '')}")) from error
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from headrace_trainer.launcher.failures import Failed, bad_config
 
 _LEAST_INTERVAL = 0.1
+_SCRIPT_SHARE = 0.6  # of the grace
+RECORD_SECONDS = 1.0  # of the grace, for the record at the very end
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,16 @@ class Settings:
     peer_hold: float = 30.0
     sample_interval: float = 10.0
     packages: float = 600.0
+
+    @property
+    def stop_seconds(self) -> float:
+        """Of the grace, the script's process has so many to save what it has and to end."""
+        return _SCRIPT_SHARE * self.grace
+
+    @property
+    def keep_seconds(self) -> float:
+        """What is left of the grace for the upload of what the script has saved."""
+        return max(0.0, self.grace - self.stop_seconds - RECORD_SECONDS)
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> Settings:

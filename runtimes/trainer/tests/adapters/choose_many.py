@@ -34,7 +34,7 @@ from headrace_trainer.adapters.stopping import Stop
 def main(directory: Path, scripts: list[Path]) -> None:
     settings = Settings.from_environment({"HEADRACE_FORMATS": "TensorFlow", "HEADRACE_SEED": "5"})
     files = ScriptFiles(directory, (), None, lambda message: None)
-    session = Session(settings, Messages(None), Stop(lambda: None), None, None, files)
+    session = Session(settings, Messages(None), Stop(lambda: None, seconds=15.0), None, None, files)
     keras_hooks.install(session)
     KERAS.hooks(session)["headrace_client"]()
     results = {}

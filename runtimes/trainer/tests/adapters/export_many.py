@@ -47,7 +47,7 @@ def main(directory: Path, scripts: list[Path]) -> None:
     messages = Kept()
     settings = Settings.from_environment({"HEADRACE_FORMATS": "TensorFlow,ONNX", "HEADRACE_SEED": "5"})
     files = ScriptFiles(directory, (), None, lambda message: None)
-    session = Session(settings, messages, Stop(lambda: None), None, None, files)
+    session = Session(settings, messages, Stop(lambda: None, seconds=15.0), None, None, files)
     keras_hooks.install(session)
     for path in scripts:
         out = directory / path.stem

@@ -20,6 +20,9 @@ from headrace_trainer.adapters.keras.recorder import Recorder
 from headrace_trainer.adapters.keras.trial import Trials
 from headrace_trainer.adapters.session import FitRun, Session
 
+# How long the end of a fit waits until the checkpoint before is written.
+_WRITE_SECONDS = 60.0
+
 
 class Fits:
     """All fits of the script, one after another."""
@@ -131,8 +134,11 @@ class Fits:
         writer = self._session.writer
         if self._session.settings.checkpoint_directory is None:
             return
+        assert self._recorder is not None
+        if writer is not None and self._recorder.copy.is_large:
+            writer.wait(_WRITE_SECONDS)  # else the ends of short fits pile up in memory
         # On every worker, although one of them writes: reading a metric takes all.
-        arrays: Arrays = keras_state.copy_variables(run.model)
+        arrays: Arrays = self._recorder.copy.take(keras_state.named_variables(run.model))
         state = {
             "callbacks": keras_state.callback_states(callbacks, arrays),
             "history": keras_state.callback_states([run.model.history], arrays),

@@ -25,6 +25,7 @@ from headrace_trainer.adapters.checkpoint import Arrays, Position, Snapshot
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras import weights as keras_weights
 from headrace_trainer.adapters.keras import workers as keras_workers
+from headrace_trainer.adapters.keras.host_copy import HostCopy
 from headrace_trainer.adapters.keras.trial import Trial
 from headrace_trainer.adapters.messages import in_json, milliseconds
 from headrace_trainer.adapters.replay import Replay, Verdict, previous_steps
@@ -33,8 +34,6 @@ from headrace_trainer.adapters.session import FitRun, Session
 _LOGGED_STEPS = 500
 _PROGRESS_SECONDS = 0.5
 _REPLAY_STEPS = 2
-# How long the end of the process waits for a copy that is being made.
-_COPY_SECONDS = 5.0
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -64,6 +63,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._step_ended_at = 0.0
         self._step_seconds = 0.0
         self._metrics_before_test: Arrays = {}
+        self.copy = HostCopy()
 
     @property
     def _workers(self) -> int:
@@ -141,6 +141,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         now = time.monotonic()
         # The first step of a process traces the model: it says nothing about the speed.
         self._step_seconds = now - self._step_ended_at if self._step_ended_at else 0.0
+        if not self._step_ended_at and self._session.settings.checkpoint_directory is not None:
+            self.copy.prepare(keras_state.named_variables(self.model))
         self._step_ended_at = now
         is_logged = _is_logged(before, step, self._total)
         is_replayed = self._replay is not None and self._replay.expects(step)
@@ -207,6 +209,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if self._replay is not None and self._replay.expected:
             self._send_resume(self._resumed_from, self._replay.verdict_so_far())
         self._run.steps = self._step
+        if not self._session.stop.is_requested:
+            with self._changing:
+                self._pending = None  # the end of the fit is kept instead, in its memory
         self._session.messages.send("fitEnd", fit=self._run.index, metrics=in_json(_numbers(logs)))
 
     def _is_due(self, now: float) -> bool:
@@ -241,6 +246,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """Copies everything to memory; it is written when the steps after it are known, too. One that is to stop
         trains these steps for that, and where they do not come in time goes without.
         """
+        writer = self._session.writer
+        if writer is not None and writer.is_busy and self._workers == 1:
+            return None  # asked to stop: there is memory for one copy, and the one before is about to be kept
         self._last_snapshot = time.monotonic()
         if self._session.settings.checkpoint_directory is None:
             return self._exit_if_asked()
@@ -249,7 +257,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 return None
             files = self._session.capture_files()
             # On every worker, although one of them writes: reading a metric takes all.
-            arrays = keras_state.copy_variables(self.model) | overriding
+            arrays = self.copy.take(keras_state.named_variables(self.model))
+            arrays.update(overriding)
             state = {
                 "callbacks": keras_state.callback_states(self._others, arrays),
                 "numBatches": self._run.iterator._num_batches,
@@ -281,7 +290,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """Gives the pending snapshot to the writer, once, although the thread that ends the process does that, too. A
         copy that waits for other workers may never be there.
         """
-        if not self._changing.acquire(timeout=_COPY_SECONDS):
+        if not self._changing.acquire(timeout=self._session.stop.patience):
             return
         try:
             pending, self._pending = self._pending, None

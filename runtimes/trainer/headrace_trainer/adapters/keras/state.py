@@ -4,7 +4,7 @@ putting it back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from headrace_trainer.adapters import values
+from headrace_trainer.adapters.arrays import Array
 from headrace_trainer.adapters.checkpoint import Arrays, CheckpointError
 from headrace_trainer.adapters.keras.random import global_seed_state
 
@@ -73,31 +74,30 @@ def _members(held: Any) -> Iterable[Any]:
     return held.values() if isinstance(held, dict) else (held,)
 
 
-def copy_variables(model: Any) -> Arrays:
-    """The values of the variables now."""
-    return {_name(index): np.array(variable.numpy()) for index, variable in enumerate(variables(model))}
+def named_variables(model: Any) -> dict[str, Any]:
+    """The variables by the names that their values have in a checkpoint."""
+    return {f"{_PREFIX}{index:06d}": variable for index, variable in enumerate(variables(model))}
 
 
 def copy_metrics(model: Any) -> Arrays:
-    """The part of `copy_variables` that an evaluation overwrites."""
+    """The values of those that an evaluation overwrites."""
     metrics = {id(variable) for variable in model.metrics_variables}
     return {
-        _name(index): np.array(variable.numpy())
-        for index, variable in enumerate(variables(model))
-        if id(variable) in metrics
+        name: np.array(variable.numpy()) for name, variable in named_variables(model).items() if id(variable) in metrics
     }
 
 
-def load_variables(model: Any, arrays: Arrays) -> None:
+def load_variables(model: Any, arrays: Mapping[str, Array]) -> None:
     """Puts saved values back; raises CheckpointError where they are not those of this model."""
     targets = variables(model)
-    saved = [arrays[name] for name in sorted(name for name in arrays if name.startswith(_PREFIX))]
+    saved = sorted(name for name in arrays if name.startswith(_PREFIX))
     if len(targets) != len(saved):
         raise CheckpointError(
             f"the checkpoint holds {len(saved)} variables and the model has {len(targets)}: "
             "the script has changed since it was taken"
         )
-    for variable, value in zip(targets, saved, strict=True):
+    for variable, saved_name in zip(targets, saved, strict=True):
+        value = arrays[saved_name]  # one at a time: they lie on the disk
         if tuple(variable.shape) != value.shape:
             name = getattr(variable, "path", variable.name)
             raise CheckpointError(
@@ -120,7 +120,7 @@ def callback_states(callbacks: Iterable[Any], arrays: Arrays) -> list[dict[str, 
     ]
 
 
-def restore_callbacks(callbacks: Sequence[Any], states: Sequence[dict[str, Any]], arrays: Arrays) -> None:
+def restore_callbacks(callbacks: Sequence[Any], states: Sequence[dict[str, Any]], arrays: Mapping[str, Array]) -> None:
     """Puts attributes back; a callback of another class is left as it is."""
     for callback, state in zip(callbacks, states, strict=False):
         if type(callback).__name__ != state["class"]:
@@ -142,7 +142,3 @@ def _comparison(callback: Any) -> str | None:
 
 
 _PREFIX = "variable-"
-
-
-def _name(index: int) -> str:
-    return f"{_PREFIX}{index:06d}"
