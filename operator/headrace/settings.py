@@ -47,6 +47,7 @@ class Settings:
     storage: StorageSettings | None
     tracking: TrackingSettings | None
     health_port: int
+    trainer_gpu_image: str = ""  # empty: the trainer image, also for jobs with GPUs
     loader_image: str = ""
     onnxruntime_image: str = ""
     tensorflow_serving_image: str = ""
@@ -97,6 +98,7 @@ class Settings:
             storage=storage,
             tracking=tracking,
             health_port=int(port),
+            trainer_gpu_image=env.get("HEADRACE_TRAINER_GPU_IMAGE", ""),
             loader_image=env.get("HEADRACE_LOADER_IMAGE", ""),
             onnxruntime_image=env.get("HEADRACE_ONNXRUNTIME_IMAGE", ""),
             tensorflow_serving_image=env.get("HEADRACE_TENSORFLOW_SERVING_IMAGE", ""),

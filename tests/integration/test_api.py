@@ -171,11 +171,15 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "secret without a name": ({"spec.storage": {"secretRef": {}}}, "spec.storage.secretRef.name: Required value"),
     "unknown strategy": (
         {"spec.strategy": {"type": "Horovod"}},
-        'supported values: "SingleWorker", "MultiWorkerMirrored", "MultiWorker"',
+        'supported values: "SingleWorker", "Mirrored", "MultiWorkerMirrored", "MultiWorker"',
     ),
     "single worker with two": (
         {"spec.strategy": {"type": "SingleWorker", "workers": 2}},
-        "SingleWorker has exactly 1 worker: leave workers out, or choose a type with several",
+        "SingleWorker and Mirrored have exactly 1 worker: leave workers out, or choose a type with several",
+    ),
+    "replicas in several pods": (
+        {"spec.strategy": {"type": "Mirrored", "workers": 2}},
+        "SingleWorker and Mirrored have exactly 1 worker",
     ),
     "several workers that are one": (
         {"spec.strategy": {"type": "MultiWorkerMirrored"}},

@@ -149,6 +149,10 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
   value: {{ .Release.Namespace }}
 - name: HEADRACE_TRAINER_IMAGE
   value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "trainer")) }}
+{{- with .Values.trainer.gpuImage }}
+- name: HEADRACE_TRAINER_GPU_IMAGE
+  value: {{ include "headrace.asWritten" . }}
+{{- end }}
 - name: HEADRACE_LOADER_IMAGE
   value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "loader")) }}
 - name: HEADRACE_ONNXRUNTIME_IMAGE

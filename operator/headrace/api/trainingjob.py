@@ -152,6 +152,7 @@ class Framework(StrEnum):
 
 class StrategyType(StrEnum):
     SINGLE_WORKER = "SingleWorker"
+    MIRRORED = "Mirrored"
     MULTI_WORKER_MIRRORED = "MultiWorkerMirrored"
     MULTI_WORKER = "MultiWorker"
 
@@ -162,7 +163,9 @@ class Strategy(Model):
     type: Annotated[
         StrategyType,
         Schema(
-            "SingleWorker: one pod. MultiWorkerMirrored: several pods train one model in step under TensorFlow's "
+            "SingleWorker: one pod. Mirrored: one pod, whose GPUs train one model in step under TensorFlow's "
+            "MirroredStrategy; the script stays as it is and its batch size is that of all GPUs together. "
+            "MultiWorkerMirrored: several pods train one model in step under TensorFlow's "
             "MultiWorkerMirroredStrategy; the script stays as it is and its batch size is the global one. MultiWorker, "
             "for framework Script: several pods of any program, which find one another by the variables of torchrun "
             "(MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE), of JAX and of Keras."
@@ -172,8 +175,8 @@ class Strategy(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "self.type != 'SingleWorker' || self.workers == 1",
-            "SingleWorker has exactly 1 worker: leave workers out, or choose a type with several",
+            "self.type.startsWith('MultiWorker') || self.workers == 1",
+            "SingleWorker and Mirrored have exactly 1 worker: leave workers out, or choose a type with several",
             field_path=".workers",
         ),
         Rule(
@@ -349,7 +352,10 @@ class TrainingJobSpec(Model):
     ] = Framework.KERAS
     image: Annotated[
         ImageReference,
-        Schema("The image that the pods run. Empty: the trainer image of this release, pinned in status at the start."),
+        Schema(
+            "The image that the pods run. Empty: the trainer image of this release (the one for GPUs if resources ask "
+            "for nvidia.com/..., and the chart's trainer.gpuImage names one), pinned in status at the start."
+        ),
     ] = ""
     entrypoint: Annotated[
         str,

@@ -28,6 +28,7 @@ from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.deadline import name_deadline
 from headrace.training.frameworks import FRAMEWORKS
+from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 
 PROTOCOL = 1
@@ -160,6 +161,8 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
             "attempt": context.number,
         },
         "framework": str(spec.framework),
+        "strategy": str(spec.strategy.type),
+        "gpus": gpus_of(spec.resources),
         "workers": _workers(spec),
         "source": {"path": "/headrace/source", "entrypoint": spec.entrypoint},
         "parameters": dict(spec.parameters),
@@ -222,6 +225,9 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
     if spec.source.config_map is not None:
         mounts.append({"name": "source", "mountPath": "/headrace/source", "readOnly": True})
         volumes.append({"name": "source", "configMap": {"name": source_name(job.metadata.name)}})
+    if needs_shared_memory(spec):
+        mounts.append({"name": "shared-memory", "mountPath": SHARED_MEMORY})
+        volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
     container: Object = {
         "name": TRAINER_CONTAINER,
         "image": context.image,

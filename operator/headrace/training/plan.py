@@ -56,6 +56,7 @@ from headrace.training.formats import (
     with_condition,
     without_condition,
 )
+from headrace.training.gpus import image_of
 from headrace.training.job import (
     PROGRESS_PORT,
     AttemptContext,
@@ -352,7 +353,7 @@ def _unless_told(before: TrainingJobStatus, after: TrainingJobStatus, event: Eve
 def _begin(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> _Draft:
     status, spec = job.status, job.spec
     number = status.attempt.number + 1 if status.attempt else 1
-    image = (spec.source.image or spec.image) or (status.attempt.image if status.attempt else settings.trainer_image)
+    image = (status.attempt and status.attempt.image) or image_of(spec, settings)
     begun = status.model_copy(
         update={
             "state": State.PENDING,
@@ -404,7 +405,7 @@ def _create(job: TrainingJob, observed: Observed, start: Start, settings: Settin
     assert status.attempt is not None
     context = AttemptContext(
         number=status.attempt.number,
-        image=status.attempt.image or settings.trainer_image,
+        image=status.attempt.image or image_of(spec, settings),
         experiment_id=start.experiment_id,
         bucket=start.bucket,
         remaining_seconds=remaining_seconds(job),

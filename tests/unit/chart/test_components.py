@@ -50,6 +50,13 @@ def test_operator_is_told_the_package_index(render) -> None:
     assert Settings.from_environment(operator_environment(render())).package_index_url == ""
 
 
+def test_operator_is_told_the_image_for_gpus(render) -> None:
+    image = "registry.example.com/headrace/trainer-gpu:1"
+    settings = Settings.from_environment(operator_environment(render(f"trainer.gpuImage={image}")))
+    assert settings.trainer_gpu_image == image
+    assert Settings.from_environment(operator_environment(render())).trainer_gpu_image == ""
+
+
 def test_external_servers_replace_the_built_in_ones(render) -> None:
     objects = render(
         "mlflow.enabled=false",

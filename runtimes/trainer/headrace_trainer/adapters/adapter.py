@@ -17,9 +17,11 @@ from headrace_trainer.adapters.session import Session
 class Adapter:
     """hooks    what is called after which module's import: from there on the script is followed
     gang     what the script of a worker with peers runs in
+    mirror   what the script of one worker with several devices runs in, which train in step
     export   makes the formats that are asked for of the model that is meant, in a folder
     """
 
     hooks: Callable[[Session], Mapping[str, Callable[[], None]]]
     gang: Callable[[Session], AbstractContextManager[object]]
+    mirror: Callable[[Session], AbstractContextManager[object]]
     export: Callable[[Session, Ending, Path], None]

@@ -38,8 +38,7 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     session.stop.install()
     calls = {**seeds.calls_after_import(settings.seed), "mlflow": _hook_mlflow, **adapter.hooks(session)}
     AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
-    scope = adapter.gang(session) if settings.workers > 1 else contextlib.nullcontext()
-    ending = script.run(arguments[0], arguments[1:], scope)
+    ending = script.run(arguments[0], arguments[1:], _scope(adapter, session))
     if ending.exception is not None:
         session.messages.send(
             "exception",
@@ -57,6 +56,12 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
         session.writer.wait(_WRITE_SECONDS)
     session.messages.flush()
     return ending.exit_code
+
+
+def _scope(adapter: Adapter, session: Session) -> contextlib.AbstractContextManager[object]:
+    if session.settings.workers > 1:
+        return adapter.gang(session)
+    return adapter.mirror(session) if session.settings.is_mirrored else contextlib.nullcontext()
 
 
 def _open_session(settings: Settings) -> Session:

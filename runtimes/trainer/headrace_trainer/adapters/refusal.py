@@ -15,24 +15,27 @@ EXIT_CODE = 2
 
 
 class Refusal(Exception):
-    """Why a script cannot be followed, and what its author can do (`hint`)."""
+    """Why a script cannot be followed, and what its author can do (`hint`). `reason` is the failure's, where it has a
+    more exact one than BadConfig.
+    """
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str, reason: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.reason = hint, reason
 
 
 def refuse(messages: Messages, error: Exception, what: str) -> NoReturn:
     """Ends the process. No handler of the script sees the error, which may rise in the middle of its imports."""
+    reason = ""
     if isinstance(error, Refusal):
-        message, hint = str(error), error.hint
+        message, hint, reason = str(error), error.hint, error.reason
     else:
         traceback.print_exception(error)
         message = f"{what}: {type(error).__name__}: {error}"
         hint = "Use the release's trainer image, or an image with the same versions of Keras and TensorFlow."
     print(f"headrace: {message}\nheadrace: {hint}", file=sys.stderr, flush=True)
     sys.stdout.flush()
-    messages.send("refused", time=milliseconds(), message=message, hint=hint)
+    messages.send("refused", time=milliseconds(), message=message, hint=hint, reason=reason)
     messages.flush()
     os._exit(EXIT_CODE)
 

@@ -38,6 +38,8 @@ class Settings:
     seed: int
     workers: int
     worker_index: int
+    is_mirrored: bool
+    gpus: int
 
     @property
     def is_chief(self) -> bool:
@@ -89,4 +91,6 @@ class Settings:
             seed=integer("HEADRACE_SEED", 0) or 0,
             workers=integer("HEADRACE_WORKERS", 1) or 1,
             worker_index=integer("HEADRACE_WORKER_INDEX", 0) or 0,
+            is_mirrored=environment.get("HEADRACE_STRATEGY", "") == "Mirrored",
+            gpus=integer("HEADRACE_GPUS", 0) or 0,
         )

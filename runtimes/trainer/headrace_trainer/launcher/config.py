@@ -78,10 +78,12 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class Config:
-    """One pod's instructions."""
+    """One pod's instructions. `gpus` is how many it has asked for."""
 
     job: Job
     framework: str
+    strategy: str
+    gpus: int
     workers: Workers
     source: Path
     entrypoint: str
@@ -163,6 +165,8 @@ def parse_config(text: str) -> Config:
     config = Config(
         job=Job(job.text("namespace"), job.text("name"), job.text("uid"), job.integer("attempt", least=1)),
         framework=root.text("framework", "Keras"),
+        strategy=root.text("strategy", "SingleWorker"),
+        gpus=root.integer("gpus", least=0, default=0),
         workers=_workers(root.optional("workers")),
         source=Path(source.text("path")),
         entrypoint=source.text("entrypoint"),

@@ -45,6 +45,8 @@ def environment(
         "HEADRACE_SEED": str(_seed(config)),
         "HEADRACE_WORKERS": str(config.workers.count),
         "HEADRACE_WORKER_INDEX": str(settings.worker),
+        "HEADRACE_STRATEGY": config.strategy,
+        "HEADRACE_GPUS": str(config.gpus),
         "HEADRACE_FORMATS": ",".join(config.formats),
         "HEADRACE_STOP_SECONDS": str(settings.stop_seconds),
         "HEADRACE_OUTPUTS_DIR": str(paths.outputs),

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
     ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
     BAD_CONFIG = "BadConfig"
+    GPU_NOT_VISIBLE = "GpuNotVisible"
     OUT_OF_MEMORY = "OutOfMemory"
     CHILD_KILLED = "ChildKilled"
     LAUNCHER_FAILED = "LauncherFailed"
@@ -66,6 +67,7 @@ RULES: dict[Reason, tuple[FailureClass, int]] = {
     Reason.PACKAGE_INDEX_UNAVAILABLE: (FailureClass.STORAGE, 4),
     Reason.ENTRYPOINT_NOT_FOUND: (FailureClass.CONFIG, 2),
     Reason.BAD_CONFIG: (FailureClass.CONFIG, 2),
+    Reason.GPU_NOT_VISIBLE: (FailureClass.CONFIG, 2),
     Reason.OUT_OF_MEMORY: (FailureClass.OOM, 3),
     Reason.CHILD_KILLED: (FailureClass.KILLED, 3),
     Reason.LAUNCHER_FAILED: (FailureClass.KILLED, 3),
@@ -164,7 +166,7 @@ def judge(end: ChildEnd) -> Failure | None:
     if end.memory_kill is not None:
         return _out_of_memory(end.memory_kill, end.exit_code)
     if end.refused is not None:
-        return bad_config(end.refused.message, end.refused.hint)
+        return _refused(end.refused)
     if end.exit_code != 0 and end.workers > 1 and end.lost_peer is not None:
         return _peer_lost(end, end.lost_peer)
     if end.exit_code == -signal.SIGKILL:
@@ -201,6 +203,12 @@ def judge(end: ChildEnd) -> Failure | None:
             end.nothing_trained_hint,
         )
     return None
+
+
+def _refused(refused: Refused) -> Failure:
+    """A script's process may claim no other reason than these two."""
+    is_blind = refused.reason == Reason.GPU_NOT_VISIBLE
+    return Failure(Reason.GPU_NOT_VISIBLE if is_blind else Reason.BAD_CONFIG, refused.message, refused.hint)
 
 
 def cannot_be_run(program: str, error: OSError) -> Failure:

@@ -71,6 +71,7 @@ from headrace_trainer.launcher.record import TerminationLog
 from headrace_trainer.launcher.report import Outcome, Report, milliseconds
 from headrace_trainer.launcher.s3 import Patience, Place, Store
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
+from headrace_trainer.launcher.system import gpu
 from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.tracking import Tracker
 from headrace_trainer.launcher.uv import Ended
@@ -241,6 +242,7 @@ class Launcher:
         if ready.resume is not None:
             self._report.checkpoint = ready.resume
             self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base, ready.resume.after)
+        self._look_for_gpus()
         command = environment.command(self._config, self._adapter)
         try:
             child = Child.start(
@@ -267,6 +269,15 @@ class Launcher:
             raise Stopped
         if failure is not None:
             raise Failed(failure)
+
+    def _look_for_gpus(self) -> None:
+        """An adapter knows whether its framework sees the GPUs that were asked for. Of other programs nobody does: what
+        may be wrong is told, and no more.
+        """
+        if self._adapter is None and self._config.gpus and not gpu.is_known():
+            asked = f"resources ask for {self._config.gpus} GPU(s)"
+            told = f"{asked}, and the container has no nvidia-smi: the driver may not be in it"
+            self._warn(Warned("gpus", told))
 
     def _watch(self, child: Child) -> None:
         told = killed = False

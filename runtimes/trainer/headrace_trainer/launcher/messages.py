@@ -194,10 +194,13 @@ class ScriptException:
 
 @dataclass(frozen=True)
 class Refused:
-    """The script cannot be followed, and has been ended at once; `hint` says what its author can do."""
+    """The script cannot be followed, and has been ended at once; `hint` says what its author can do. `reason` is one of
+    the launcher's, or empty.
+    """
 
     message: str
     hint: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -365,6 +368,6 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
         d["module"] if isinstance(d.get("module"), str) else None,
         str(d.get("traceback") or ""),
     ),
-    "refused": lambda d: Refused(_text(d, "message"), str(d.get("hint") or "")),
+    "refused": lambda d: Refused(_text(d, "message"), str(d.get("hint") or ""), str(d.get("reason") or "")),
     "warning": lambda d: Warned(_subject(d), _text(d, "message")),
 }

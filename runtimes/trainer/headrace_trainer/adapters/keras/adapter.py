@@ -30,8 +30,9 @@ def _follow(session: Session) -> None:
     if backend != "tensorflow":
         unfollowed.install_backend(session, keras, backend)
         return
-    from headrace_trainer.adapters.keras import hooks
+    from headrace_trainer.adapters.keras import gpus, hooks
 
+    gpus.check(session)
     hooks.install(session)
 
 
@@ -62,10 +63,17 @@ def _gang(session: Session) -> contextlib.AbstractContextManager[object]:
     return scope
 
 
+def _mirror(session: Session) -> contextlib.AbstractContextManager[object]:
+    importlib.import_module("keras")
+    from headrace_trainer.adapters.keras import mirrored
+
+    return mirrored.scope()
+
+
 def _export(session: Session, ending: Ending, directory: Path) -> None:
     from headrace_trainer.adapters.keras import export
 
     export.export(session, ending.main, directory)
 
 
-KERAS = Adapter(hooks=_hooks, gang=_gang, export=_export)
+KERAS = Adapter(hooks=_hooks, gang=_gang, mirror=_mirror, export=_export)

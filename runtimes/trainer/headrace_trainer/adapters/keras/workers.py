@@ -45,8 +45,13 @@ def scope() -> AbstractContextManager[object]:
 
 def install() -> None:
     """Replaces what fails, and the train step."""
-    keras_trainer.TensorFlowTrainer.train_step = _train_step
+    install_train_step()
     keras_trainer.reduce_per_replica = functools.partial(_reduce_per_replica, keras_trainer._multi_worker_concat)
+
+
+def install_train_step() -> None:
+    """Replaces the train step of a model that has none of its own."""
+    keras_trainer.TensorFlowTrainer.train_step = _train_step
 
 
 @dataclass(frozen=True)

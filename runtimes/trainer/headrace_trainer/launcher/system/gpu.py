@@ -12,17 +12,23 @@ import subprocess
 
 from headrace_trainer.launcher.log import log
 
+_PROGRAM = "nvidia-smi"
 _FIELDS = ("index", "utilization.gpu", "memory.used", "memory.total", "power.draw", "enforced.power.limit")
 _TIMEOUT = 10.0
 _TRIES = 3  # a driver that hangs is not asked for ever: what hangs with it may not be ended by a signal
 _MEBIBYTE = 1024 * 1024 / 1e6  # in megabytes
 
 
+def is_known() -> bool:
+    """Whether the container can be asked for its GPUs at all."""
+    return shutil.which(_PROGRAM) is not None
+
+
 class Gpus:
     """Asks as long as there are answers."""
 
     def __init__(self) -> None:
-        self._program = shutil.which("nvidia-smi")
+        self._program = shutil.which(_PROGRAM)
         self._failures = 0
 
     def sample(self) -> dict[str, float]:
