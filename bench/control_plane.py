@@ -36,7 +36,7 @@ from headrace.kube.client import KubeClient
 from headrace.kube.resources import CONFIGMAPS, MODELSERVICES, PODS, TRAININGJOBS, Object, Resource
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import DIGEST_TAG
+from headrace_common.tags import DIGEST_TAG
 from headrace_local import binaries, platform, ports
 from headrace_local.controlplane import ControlPlane
 from headrace_local.process import Process

@@ -38,7 +38,7 @@ from headrace.serving.network import policy_name
 from headrace.tracking.aliases import SLOT_SECONDS
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import DIGEST_TAG
+from headrace_common.tags import DIGEST_TAG
 from headrace_local import binaries, platform, ports
 from headrace_local.controlplane import ControlPlane
 from integration.kube_fixtures import until

@@ -47,6 +47,8 @@ from headrace.api.trainingjob_status import (
     TrainingJobStatus,
     Worker,
 )
+from headrace_common.formats import ModelFormat
+from headrace_common.tags import SYSTEM_METRICS
 
 __all__ = [
     "Attempt",
@@ -255,7 +257,7 @@ class EvaluationGate(Model):
             field_path=".min",
         ),
         Rule(
-            "!self.metric.startsWith('system/')",
+            f"!self.metric.startsWith('{SYSTEM_METRICS}')",
             "system/... says what the container used, and nothing of the model: name a metric of the training",
             field_path=".metric",
         ),
@@ -274,12 +276,6 @@ class Evaluation(Model):
             **list_map("metric"),
         ),
     ]
-
-
-class ModelFormat(StrEnum):
-    TENSORFLOW = "TensorFlow"
-    ONNX = "ONNX"
-    KERAS = "Keras"
 
 
 class Output(Model):

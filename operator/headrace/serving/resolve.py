@@ -18,7 +18,8 @@ from headrace.serving.revision import Artifact
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import NotFound, TrackingError
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import DIGEST_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace_common.tags import DIGEST_TAG
 
 NO_MLFLOW = (
     "spec.model.registry is set, but this installation has no MLflow: set mlflow.enabled or mlflow.url in the chart's "

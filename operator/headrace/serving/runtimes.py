@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headrace.api.modelservice import RuntimeName
-from headrace.api.trainingjob import ModelFormat
 from headrace.kube.resources import Object
 from headrace.rollout.propagation import drain_seconds
 from headrace.settings import Settings
+from headrace_common.formats import FOLDERS, ModelFormat
 
 MODEL_DIR = "/models/current"
 HTTP_PORT = 8080
@@ -23,7 +23,7 @@ SERVER_GRACE_SECONDS = 25
 
 SCRAPE, SCRAPE_PORT, SCRAPE_PATH = "prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"
 
-_TENSORFLOW_DIR = "tensorflow"
+_TENSORFLOW_DIR = FOLDERS[ModelFormat.TENSORFLOW]
 _MONITORING_PATH = "/monitoring/prometheus/metrics"
 _MONITORING_ANNOTATION = "headrace.dev/monitoring-config"
 _MONITORING_DIR, _MONITORING_FILE = "/etc/monitoring", "monitoring.config"

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import TrackingError
 from headrace.tracking.inflight import PATIENCE_SECONDS, InFlight, StillWaiting
-from headrace.tracking.records import NAMESPACE_TAG, RegisteredModel
+from headrace.tracking.records import RegisteredModel
+from headrace_common.tags import NAMESPACE_TAG
 
 # Within 15 s a moved alias is to be noticed: two of them are for the reading and the pass that follows.
 SLOT_SECONDS = 13.0

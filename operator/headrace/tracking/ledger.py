@@ -25,10 +25,7 @@ from headrace.tracking.errors import (
     VersionMismatch,
 )
 from headrace.tracking.records import (
-    DIGEST_TAG,
-    NAMESPACE_TAG,
     PROMOTION_TAG_PREFIX,
-    UID_TAG,
     Experiment,
     GrantedOn,
     ModelVersion,
@@ -37,6 +34,7 @@ from headrace.tracking.records import (
     Run,
     RunStatus,
 )
+from headrace_common.tags import DIGEST_TAG, NAMESPACE_TAG, UID_TAG
 
 
 def model_name(namespace: str, name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-_SYSTEM = "system/"  # MLflow's prefix for what a container used: nothing to judge a model by
+from headrace_common.tags import DIGEST_TAG, SYSTEM_METRICS
 
 
 class Permission(StrEnum):
@@ -77,7 +77,7 @@ class Run:
             metrics={
                 metric["key"]: _number(metric["value"])
                 for metric in data.get("metrics", [])
-                if not metric["key"].startswith(_SYSTEM)
+                if not metric["key"].startswith(SYSTEM_METRICS)
             },
             tags=_tags(data.get("tags", [])),
         )
@@ -127,16 +127,8 @@ class ModelVersion:
         )
 
 
-# Tags by which Headrace finds its own again. The launcher writes the first two on its run.
-UID_TAG = "headrace.uid"
-DIGEST_TAG = "headrace.digest"
-NAMESPACE_TAG = "headrace.namespace"
-# Which of the script's models the launcher has exported, why that one, and what was measured on it (JSON).
-MODEL_TAG = "headrace.model"
-MODEL_REASON_TAG = "headrace.model.reason"
-MODEL_METRICS_TAG = "headrace.model.metrics"
+# Tags that the operator alone writes and reads.
 GATE_TAG = "headrace.gate"
-OUTCOME_TAG = "headrace.outcome"
 PROMOTION_TAG_PREFIX = "headrace.promotion."
 ROLLOUT_TAG = "headrace.rollout"
 REASON_TAG = "headrace.rollout.reason"

@@ -34,18 +34,11 @@ from headrace.tracking.errors import (
     VersionMismatch,
 )
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import (
-    DIGEST_TAG,
-    GATE_TAG,
-    MODEL_METRICS_TAG,
-    MODEL_REASON_TAG,
-    MODEL_TAG,
-    OUTCOME_TAG,
-    Run,
-)
+from headrace.tracking.records import GATE_TAG, Run
 from headrace.training.divergence import HINT, divergence
 from headrace.training.record import parse_metric
 from headrace.training.states import Reason
+from headrace_common.tags import DIGEST_TAG, MODEL_METRICS_TAG, MODEL_REASON_TAG, MODEL_TAG, OUTCOME_TAG
 
 # What to do where the registry holds something that a person has to look at.
 HINTS: dict[str, str] = {

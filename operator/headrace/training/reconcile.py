@@ -25,7 +25,6 @@ from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
 from headrace.tracking.errors import ExperimentDeleted, RunDeleted, TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
-from headrace.tracking.records import OUTCOME_TAG
 from headrace.training.finish import end_run, finish, is_run_open, refused
 from headrace.training.job import PROGRESS_PORT, attempt_name, source_name
 from headrace.training.observed import Job, Live, Observed, Pod, Source, read_job, read_live, read_pod, read_source
@@ -34,6 +33,7 @@ from headrace.training.plan import POLL_ENDING, POLL_RUNNING, POLL_WAITING, Prob
 from headrace.training.release import release
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status
+from headrace_common.tags import OUTCOME_TAG
 
 log = logging.getLogger(__name__)
 

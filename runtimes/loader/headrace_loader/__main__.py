@@ -33,8 +33,8 @@ def main() -> int:
     try:
         request = config.parse(os.environ.get("HEADRACE_LOAD"))
         digest = request.digest
-        log.info("loading %s of %s", ", ".join(request.formats), request.uri)
-        loaded = load(request, S3Store(request.bucket, request.storage))
+        log.info("loading %s of %s", ", ".join(request.formats), request.place)
+        loaded = load(request, S3Store(request.place.bucket, request.storage))
     except LoadError as error:
         log.error("%s: %s %s", error.reason, error.message, error.hint)
         report.write(report.failed(error, digest, time.monotonic() - start), termination_log)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headrace_common.paths import why_unsafe
+from headrace_common.s3 import SCHEME, Place
 from headrace_loader.failures import LoadError, Reason
-from headrace_loader.paths import why_unsafe
 
 PROTOCOL = 1
 DEFAULT_DEADLINE_SECONDS = 120.0
@@ -37,8 +38,7 @@ class LoadRequest:
     `deadline_seconds` is how long storage may be away without a single byte arriving.
     """
 
-    bucket: str
-    prefix: str
+    place: Place
     digest: str | None
     formats: tuple[str, ...]
     target: Path
@@ -46,10 +46,6 @@ class LoadRequest:
     layout: Mapping[str, str]
     deadline_seconds: float
     max_bytes: int
-
-    @property
-    def uri(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}"
 
 
 def parse(text: str | None) -> LoadRequest:
@@ -63,12 +59,11 @@ def parse(text: str | None) -> LoadRequest:
     fields = _object(value, "HEADRACE_LOAD", _KEYS)
     if fields.get("protocol", PROTOCOL) != PROTOCOL:
         raise _bad(f"protocol is {fields['protocol']!r}; this loader speaks {PROTOCOL}")
-    bucket, prefix = _s3_uri(fields.get("uri"))
+    place = _place(fields.get("uri"))
     formats = _formats(fields.get("formats"))
     storage = _optional_object(fields.get("storage"), "storage", _STORAGE_KEYS)
     return LoadRequest(
-        bucket=bucket,
-        prefix=prefix,
+        place=place,
         digest=_digest(fields.get("digest")),
         formats=formats,
         target=_target(fields.get("target")),
@@ -104,14 +99,12 @@ def _optional_object(value: Any, name: str, known: set[str]) -> dict[str, Any]:
     return {} if value is None else _object(value, name, known)
 
 
-def _s3_uri(value: Any) -> tuple[str, str]:
-    if not isinstance(value, str) or not value.startswith("s3://"):
-        raise _bad(f"uri is {value!r}, not s3://BUCKET/PREFIX")
-    bucket, _, prefix = value.removeprefix("s3://").partition("/")
-    prefix = prefix.rstrip("/")
-    if not bucket or not prefix:
-        raise _bad(f"uri is {value!r}, not s3://BUCKET/PREFIX")
-    return bucket, prefix
+def _place(value: Any) -> Place:
+    if isinstance(value, str) and value.startswith(SCHEME):
+        place = Place.parse(value.rstrip("/"))
+        if place.bucket and place.key:
+            return place
+    raise _bad(f"uri is {value!r}, not s3://BUCKET/PREFIX")
 
 
 def _digest(value: Any) -> str | None:

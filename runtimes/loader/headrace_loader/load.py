@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace_common.manifest import NAME, digest_of, sha256_of
 from headrace_loader import manifest as manifests
 from headrace_loader.config import LoadRequest
 from headrace_loader.failures import LoadError, Reason
 from headrace_loader.manifest import PlannedFile
-from headrace_loader.storage import CHUNK_BYTES, ObjectNotFound, ObjectStore, read_object
+from headrace_loader.storage import ObjectNotFound, ObjectStore, read_object
 
 log = logging.getLogger("headrace_loader")
 
@@ -55,11 +55,11 @@ def _load(request: LoadRequest, store: ObjectStore) -> Loaded:
         log.info("%s holds %s already", request.target, present.digest)
         return present
     content = _fetch_manifest(request, store)
-    digest = manifests.digest_of(content)
+    digest = digest_of(content)
     if request.digest is not None and digest != request.digest:
         raise LoadError(
             Reason.DIGEST_MISMATCH,
-            f"The manifest at {request.uri} has the digest {digest}; expected was {request.digest}.",
+            f"The manifest at {request.place} has the digest {digest}; expected was {request.digest}.",
             "The model was overwritten after it was registered: train or register it again.",
         )
     manifest = manifests.parse(content)
@@ -82,8 +82,8 @@ def _present(request: LoadRequest) -> Loaded | None:
     """What an earlier start left, when the digest asked for proves it without storage."""
     if request.digest is None:
         return None
-    content = _read_bounded(request.target / manifests.NAME)
-    if content is None or manifests.digest_of(content) != request.digest:
+    content = _read_bounded(request.target / NAME)
+    if content is None or digest_of(content) != request.digest:
         return None
     planned = manifests.plan(manifests.parse(content), request.formats, request.layout)
     if not _is_complete(request.target, content, planned):
@@ -92,7 +92,7 @@ def _present(request: LoadRequest) -> Loaded | None:
 
 
 def _fetch_manifest(request: LoadRequest, store: ObjectStore) -> bytes:
-    key = f"{request.prefix}/{manifests.NAME}"
+    key = request.place.below(NAME).key
     try:
         return b"".join(
             read_object(store, key, deadline_seconds=request.deadline_seconds, max_size=manifests.MAX_BYTES)
@@ -100,7 +100,7 @@ def _fetch_manifest(request: LoadRequest, store: ObjectStore) -> bytes:
     except ObjectNotFound as error:
         raise LoadError(
             Reason.MANIFEST_NOT_FOUND,
-            f"There is no {manifests.NAME} at {request.uri}.",
+            f"There is no {NAME} at {request.place}.",
             "The uri must be the folder of a model exported by a TrainingJob. The manifest is written last: the export"
             " may have been cut off, or the model was deleted.",
         ) from error
@@ -122,7 +122,7 @@ def _install(request: LoadRequest, store: ObjectStore, content: bytes, planned: 
         partial.mkdir(parents=True)
         for file in planned:
             _fetch_file(request, store, file, partial / file.destination)
-        (partial / manifests.NAME).write_bytes(content)
+        (partial / NAME).write_bytes(content)
         if request.target.exists():
             shutil.rmtree(request.target)
         partial.rename(request.target)
@@ -138,7 +138,7 @@ def _fetch_file(request: LoadRequest, store: ObjectStore, file: PlannedFile, pat
         with path.open("xb") as output:
             for chunk in read_object(
                 store,
-                f"{request.prefix}/{source.path}",
+                request.place.below(source.path).key,
                 deadline_seconds=request.deadline_seconds,
                 expected_size=source.size,
                 max_size=source.size,
@@ -148,7 +148,7 @@ def _fetch_file(request: LoadRequest, store: ObjectStore, file: PlannedFile, pat
     except ObjectNotFound as error:
         raise LoadError(
             Reason.FILE_NOT_FOUND,
-            f"{source.path} is in the manifest and not in storage ({request.uri}).",
+            f"{source.path} is in the manifest and not in storage ({request.place}).",
             "A file of the model was deleted in S3: train again, or point spec.model at another version.",
         ) from error
     if checksum.hexdigest() != source.sha256:
@@ -162,9 +162,9 @@ def _fetch_file(request: LoadRequest, store: ObjectStore, file: PlannedFile, pat
 
 def _is_complete(target: Path, content: bytes, planned: tuple[PlannedFile, ...]) -> bool:
     """Whether the target holds exactly the planned files, byte for byte."""
-    expected = {manifests.NAME: content, **{file.destination: None for file in planned}}
+    expected = {NAME: content, **{file.destination: None for file in planned}}
     found = {str(path.relative_to(target)) for path in target.rglob("*") if not path.is_dir() or path.is_symlink()}
-    if found != set(expected) or _read_bounded(target / manifests.NAME) != content:
+    if found != set(expected) or _read_bounded(target / NAME) != content:
         return False
     return all(_matches(target / file.destination, file) for file in planned)
 
@@ -172,16 +172,7 @@ def _is_complete(target: Path, content: bytes, planned: tuple[PlannedFile, ...])
 def _matches(path: Path, file: PlannedFile) -> bool:
     if path.is_symlink() or path.stat().st_size != file.source.size:
         return False
-    checksum = hashlib.sha256()
-    for chunk in _read_chunks(path):
-        checksum.update(chunk)
-    return checksum.hexdigest() == file.source.sha256
-
-
-def _read_chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+    return sha256_of(path) == file.source.sha256
 
 
 def _read_bounded(path: Path) -> bytes | None:

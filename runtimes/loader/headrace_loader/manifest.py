@@ -1,39 +1,26 @@
-"""The manifest of a model: parsed and checked as what it is, text from outside. No I/O here.
-
-A manifest lists every file with size and sha256; the sha256 of its own bytes is the model's digest
-(docs/reference/launcher-protocol.md). Whoever trained the model wrote it, so its paths are not to be trusted.
+"""The manifest of a model, as the loader follows it: bounded, with names that any volume can have, and which of its
+files go where. No I/O here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headrace_common import manifest as manifests
+from headrace_common.formats import SIGNATURE
+from headrace_common.manifest import NAME, File
+from headrace_common.paths import collision, why_unsafe
 from headrace_loader.failures import LoadError, Reason
-from headrace_loader.paths import collision, why_unsafe
 
-NAME = "manifest.json"
-SIGNATURE = "signature.json"
 MAX_BYTES = 4 * 1024 * 1024
 MAX_FILES = 10_000
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class ManifestFile:
-    path: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    files: tuple[ManifestFile, ...]
+    files: tuple[File, ...]
     formats: Mapping[str, str]
 
 
@@ -41,30 +28,23 @@ class Manifest:
 class PlannedFile:
     """A file of the model and where it goes, relative to the target folder."""
 
-    source: ManifestFile
+    source: File
     destination: str
-
-
-def digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def parse(content: bytes) -> Manifest:
     """The manifest in `content`. Raises LoadError(ManifestInvalid)."""
     try:
-        value = json.loads(content, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise _invalid(f"is not JSON: {error}") from error
-    if not isinstance(value, dict) or value.get("protocol") != 1:
-        raise _invalid("is not of protocol 1")
-    entries = value.get("files")
-    if not isinstance(entries, list) or not 0 < len(entries) <= MAX_FILES:
+        files, fields = manifests.decode(content)
+    except manifests.Invalid as error:
+        raise _invalid(str(error)) from error
+    if not 0 < len(files) <= MAX_FILES:
         raise _invalid(f"does not list between 1 and {MAX_FILES} files")
-    files = tuple(_file(entry) for entry in entries)
-    duplicate = collision([file.path for file in files])
-    if duplicate is not None:
-        raise _invalid(f"lists {duplicate!r} twice, or as a file and a folder")
-    return Manifest(files=files, formats=_formats(value.get("formats")))
+    for file in files:
+        problem = "is the manifest itself" if file.path == NAME else why_unsafe(file.path)
+        if problem:
+            raise _invalid(f"has the path {file.path!r}, which {problem}")
+    return Manifest(files=files, formats=_formats(fields.get("formats")))
 
 
 def plan(manifest: Manifest, formats: tuple[str, ...], layout: Mapping[str, str]) -> tuple[PlannedFile, ...]:
@@ -104,29 +84,6 @@ def _invalid(problem: str) -> LoadError:
         f"{NAME} {problem}.",
         "Export the model again; a manifest is written by the launcher and never by hand.",
     )
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return value
-
-
-def _file(entry: Any) -> ManifestFile:
-    if not isinstance(entry, dict):
-        raise _invalid("has an entry in files that is not an object")
-    path, size, sha256 = entry.get("path"), entry.get("size"), entry.get("sha256")
-    if not isinstance(path, str):
-        raise _invalid("has a file without a path")
-    problem = why_unsafe(path)
-    if problem or path == NAME:
-        raise _invalid(f"has the path {path!r}, which {problem or 'is the manifest itself'}")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise _invalid(f"has no valid size for {path!r}")
-    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise _invalid(f"has no valid sha256 for {path!r}")
-    return ManifestFile(path=path, size=size, sha256=sha256)
 
 
 def _formats(value: Any) -> dict[str, str]:

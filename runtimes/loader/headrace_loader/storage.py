@@ -1,7 +1,4 @@
-"""The only room that talks to S3: one read at a time, resumed where it broke off, for as long as the deadline allows.
-
-botocore's own retries are off, so that there is one policy and not a retry inside a retry.
-"""
+"""The only room that talks to S3: one read at a time, resumed where it broke off, as long as the deadline allows."""
 
 from __future__ import annotations
 
@@ -13,9 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import boto3
 import urllib3.exceptions
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -27,19 +22,17 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from headrace_common.s3 import Meaning, client, meaning_of, status_and_code
 from headrace_loader.config import Storage
 from headrace_loader.failures import LoadError, Reason
 
 log = logging.getLogger("headrace_loader")
 
 CHUNK_BYTES = 1024 * 1024
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 20
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 8.0
 
 _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
-_TRANSIENT_CODES = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequests"}
 
 
 class ObjectNotFound(Exception):
@@ -91,17 +84,16 @@ class S3Store:
         return ObjectTail(size=_whole_size(answer), chunks=_chunks(answer["Body"]))
 
     def _meaning(self, error: ClientError, key: str) -> Exception:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code == "NoSuchBucket":
+        (status, code), meaning = status_and_code(error), meaning_of(error)
+        if meaning is Meaning.NO_BUCKET:
             return LoadError(
                 Reason.BUCKET_NOT_FOUND,
                 f"There is no bucket {self._bucket!r}.",
                 "Check the uri of the model and the endpoint of the storage.",
             )
-        if status in (404, 416):
+        if meaning is Meaning.NO_OBJECT or status in (404, 416):
             return ObjectNotFound(key)
-        if status in (429, 500, 502, 503, 504) or code in _TRANSIENT_CODES:
+        if meaning is Meaning.TRY_AGAIN:
             return Interrupted(f"storage answered {status} {code}")
         if status in (401, 403):
             return LoadError(
@@ -174,18 +166,7 @@ def _check_size(key: str, size: int, expected: int | None, maximum: int) -> None
 
 def _client(storage: Storage) -> Any:
     try:
-        # A session of its own: boto3's default one would keep the first credentials that it saw.
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=storage.endpoint,
-            region_name=storage.region or "us-east-1",
-            config=Config(
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                read_timeout=READ_TIMEOUT_SECONDS,
-                retries={"total_max_attempts": 1},
-                s3={"addressing_style": "path" if storage.endpoint else "auto"},
-            ),
-        )
+        return client(storage.endpoint, storage.region)
     except (BotoCoreError, ValueError) as error:
         raise LoadError(
             Reason.BAD_CONFIG, f"No client for the storage: {error}.", "Check storage.endpoint and storage.region."

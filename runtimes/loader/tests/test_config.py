@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace_common.s3 import Place
 from headrace_loader import config
 from headrace_loader.failures import LoadError, Reason
 
@@ -16,7 +17,7 @@ GOOD = {"uri": "s3://team-a/x/model", "digest": "sha256:" + "a" * 64, "formats":
 def test_a_minimal_request_has_defaults():
     request = config.parse(json.dumps(GOOD))
 
-    assert (request.bucket, request.prefix, request.target) == ("team-a", "x/model", Path("/models/current"))
+    assert (request.place, request.target) == (Place("team-a", "x/model"), Path("/models/current"))
     assert request.storage == config.Storage(endpoint=None, region=None)
     assert request.deadline_seconds == 120
 

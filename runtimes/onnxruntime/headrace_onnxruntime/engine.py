@@ -10,13 +10,14 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as KernelMissing
 
+from headrace_common.formats import FILES, SIGNATURE, ModelFormat
 from headrace_onnxruntime.refusals import REFUSALS
-from headrace_onnxruntime.signature import SIGNATURE_FILE, Datatype, Signature, TensorSpec, refine
+from headrace_onnxruntime.signature import Datatype, Signature, TensorSpec, refine
 from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
 from headrace_serving.refusals import refusal
 from headrace_serving.shapes import DYNAMIC
 
-MODEL_FILE = Path("onnx") / "model.onnx"
+MODEL_FILE = Path(FILES[ModelFormat.ONNX])
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Feed = Mapping[str, Array]
@@ -96,7 +97,7 @@ def load(model_dir: Path, threads: int) -> Engine:
             "Export the model again; its digest was verified, so the file is what the export wrote.",
         ) from error
     own = Signature(inputs=_specs(session.get_inputs()), outputs=_specs(session.get_outputs()))
-    return Engine(session, refine(own, model_dir / SIGNATURE_FILE))
+    return Engine(session, refine(own, model_dir / SIGNATURE))
 
 
 def _specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_serving import manifest
-from headrace_serving.cpus import available_cpus
+from headrace_common import manifest
+from headrace_common.cpus import available_cpus
 from headrace_serving.flags import Parser, count, port_number, seconds
 
 
@@ -61,7 +61,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         help="after SIGTERM: seconds without a request before the end",
     )
     values = vars(parser.parse_args(arguments))
-    values["digest"] = values["digest"] or manifest.digest(values["model_dir"])
+    values["digest"] = values["digest"] or manifest.digest_below(values["model_dir"])
     return Settings(**values)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from headrace_common.formats import SIGNATURE
 from headrace_serving.failures import Reason, StartError
 from headrace_serving.shapes import DYNAMIC, has_free_rows
-
-SIGNATURE_FILE = "signature.json"
 
 
 class Datatype(Enum):
@@ -98,7 +97,7 @@ def refine(model: Signature, path: Path) -> Signature:
     except (ValueError, KeyError, TypeError) as error:
         raise StartError(
             Reason.SIGNATURE_MISMATCH,
-            f"{SIGNATURE_FILE} does not describe this model: {error}.",
+            f"{SIGNATURE} does not describe this model: {error}.",
             "Export the model again: signature.json and model.onnx must come from one export.",
         ) from error
 

@@ -5,15 +5,15 @@ The servers raise these errors; entry.py and answers.py turn them into what is s
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
+from headrace_common.record import PROTOCOL, TerminationLog
+
 log = logging.getLogger("headrace_serving")
 
-MAX_TERMINATION_BYTES = 2000
 MAX_ERROR_CHARACTERS = 500
 
 # Nobody reads this answer; in the counters it must not look like a failure. The number is nginx's.
@@ -56,26 +56,18 @@ class StartError(Exception):
 
     def write_termination_message(self, path: Path, digest: str) -> None:
         """Best effort: without the file (outside a pod) the log has to do."""
-        length = MAX_ERROR_CHARACTERS
-        while len(record := self._record(digest, length)) > MAX_TERMINATION_BYTES and length > 0:
-            length //= 2
-        try:
-            path.write_bytes(record)
-        except OSError as error:
-            log.warning("cannot write the termination message to %s: %s", path, error)
-
-    def _record(self, digest: str, length: int) -> bytes:
-        """`length` is that of the message; how many bytes a character takes is seen when it is encoded."""
         record = {
-            "protocol": 1,
+            "protocol": PROTOCOL,
             "outcome": "Failed",
             "class": CLASS_OF[self.reason],
             "reason": self.reason.value,
-            "message": self.message[:length],
+            "message": self.message[:MAX_ERROR_CHARACTERS],
             "hint": self.hint,
             "digest": digest or None,
         }
-        return json.dumps(record, ensure_ascii=False).encode(errors="replace")
+        TerminationLog(
+            path, lambda error: log.warning("cannot write the termination message to %s: %s", path, error)
+        ).write(record)
 
 
 class RequestError(Exception):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_serving import manifest
-from headrace_serving.cpus import available_cpus
+from headrace_common import manifest
+from headrace_common.cpus import available_cpus
 from headrace_serving.flags import Parser, count, port_number, seconds
 from headrace_tensorflow_serving import monitoring
 
@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         model_name=flags.model_name,
         model_base_path=flags.model_base_path,
         metrics_path=monitoring.metrics_path(flags.monitoring_config_file) if flags.monitoring_config_file else None,
-        digest=manifest.digest(flags.model_base_path.parent),
+        digest=manifest.digest_below(flags.model_base_path.parent),
         bind=flags.bind,
         intra_op_threads=flags.tensorflow_intra_op_parallelism or cpus,
         inter_op_threads=flags.tensorflow_inter_op_parallelism or cpus,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace_serving.cpus import available_cpus
+from headrace_common.cpus import available_cpus
 from headrace_serving.failures import Reason, StartError
 from headrace_tensorflow_serving import monitoring, settings, versions
 

@@ -17,8 +17,9 @@ from headrace.kube.keys import Key
 from headrace.kube.resources import CONFIGMAPS, JOBS, PODS, TRAININGJOBS, Object
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import experiment_name
-from headrace.tracking.records import DIGEST_TAG, OUTCOME_TAG, UID_TAG, Run
+from headrace.tracking.records import Run
 from headrace.training.open_runs import CONFIGMAP, OpenRuns
+from headrace_common.tags import DIGEST_TAG, OUTCOME_TAG, UID_TAG
 from headrace_local.controlplane import ControlPlane
 
 from .conftest import ADMIN

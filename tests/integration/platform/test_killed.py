@@ -42,8 +42,9 @@ from headrace.serving.reconcile import ServingReconciler
 from headrace.tracking import inflight
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import DIGEST_TAG, PROMOTION_TAG_PREFIX, ROLLOUT_TAG, UID_TAG
+from headrace.tracking.records import PROMOTION_TAG_PREFIX, ROLLOUT_TAG
 from headrace.training.reconcile import TrainingReconciler
+from headrace_common.tags import DIGEST_TAG, UID_TAG
 from headrace_local import binaries
 from headrace_local.controlplane import ControlPlane
 from serving_builders import gateway_answer

@@ -31,7 +31,8 @@ from headrace.tracking.errors import (
     VersionMismatch,
 )
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import DIGEST_TAG, REASON_TAG, ROLLOUT_TAG, UID_TAG, ModelVersion, RunStatus
+from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG, ModelVersion, RunStatus
+from headrace_common.tags import DIGEST_TAG, UID_TAG
 
 from .conftest import ADMIN, Mlflow
 

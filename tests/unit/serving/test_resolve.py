@@ -7,7 +7,8 @@ import pytest
 
 from headrace.serving.resolve import find_models
 from headrace.tracking.errors import NotFound, TrackingUnavailable
-from headrace.tracking.records import DIGEST_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace_common.tags import DIGEST_TAG
 from serving_builders import artifact, model_service
 
 PROMOTES = {"promotion": {"alias": "champion"}}

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from headrace_trainer.json_numbers import to_json
+from headrace_common.json_numbers import to_json
 
 _CLOSE_SECONDS = 5.0
 _MAX_LINE = 64 * 1024  # bytes that the launcher reads of one, with its end

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-
-class Format(StrEnum):
-    """A format that a model is exported in; the spelling is the custom resource's."""
-
-    TENSORFLOW = "TensorFlow"
-    ONNX = "ONNX"
-    KERAS = "Keras"
+from headrace_common.formats import ModelFormat
 
 
 class SettingsError(ValueError):
@@ -32,7 +25,7 @@ class Settings:
     replay_seconds: float
     previous_steps_file: Path | None
     export_directory: Path | None
-    formats: tuple[Format, ...]
+    formats: tuple[ModelFormat, ...]
     trial_after_seconds: float
     trial_left_seconds: float
     seed: int
@@ -72,9 +65,9 @@ class Settings:
 
         wanted = [name.strip() for name in environment.get("HEADRACE_FORMATS", "").split(",") if name.strip()]
         try:
-            formats = tuple(Format(name) for name in wanted)
+            formats = tuple(ModelFormat(name) for name in wanted)
         except ValueError:
-            known = ", ".join(Format)
+            known = ", ".join(ModelFormat)
             raise SettingsError(f"HEADRACE_FORMATS must name some of {known}, got {','.join(wanted)!r}") from None
         return cls(
             message_descriptor=integer("HEADRACE_CHILD_FD", None),

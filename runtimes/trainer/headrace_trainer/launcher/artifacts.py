@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from headrace_common.s3 import Place
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.installed import installed
-from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Place, Store
+from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Store
 
 MOST_FILES = 1000
 MOST_BYTES = 1 << 30

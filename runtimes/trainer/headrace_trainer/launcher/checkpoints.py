@@ -18,13 +18,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headrace_trainer.launcher import chief, manifest
+from headrace_common import manifest
+from headrace_common.s3 import Place
+from headrace_trainer.launcher import chief
 from headrace_trainer.launcher.config import Checkpoints
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import Checkpoint
 from headrace_trainer.launcher.metrics import Base
-from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Place, Store
+from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Store
 
 RESUME = "resume.json"
 _LOCAL = re.compile(r"ckpt-(\d+)")

@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from headrace_trainer.json_numbers import to_json
+from headrace_common.json_numbers import to_json
+from headrace_common.tags import MODEL_METRICS_TAG, MODEL_REASON_TAG, MODEL_TAG, REST
 from headrace_trainer.launcher.messages import Candidate, Chosen
 from headrace_trainer.launcher.metrics import key_of
 
-MODEL_TAG = "headrace.model"
-REASON_TAG = "headrace.model.reason"
-# What gates are judged by, where the run's last value of a metric may be another model's: a JSON object, null for a
-# metric that was measured on others only.
-METRICS_TAG = "headrace.model.metrics"
-REST = "*"  # in it, null: of names that are not in it nothing is told, and nothing is to be taken from the run
 AMBIGUOUS = "AmbiguousModel"
 _MAX_TAG = 5000  # characters that MLflow surely takes
 
@@ -35,8 +30,8 @@ def tags(chosen: Chosen) -> dict[str, str]:
         metrics.pop(REST, None)
         metrics.popitem()
         metrics[REST] = None
-    reason = {REASON_TAG: chosen.reason} if chosen.reason else {}
-    return {MODEL_TAG: chosen.name, METRICS_TAG: text, **reason}
+    reason = {MODEL_REASON_TAG: chosen.reason} if chosen.reason else {}
+    return {MODEL_TAG: chosen.name, MODEL_METRICS_TAG: text, **reason}
 
 
 def ambiguity(candidates: Sequence[Candidate], kept: Sequence[bool], more: int, place: str) -> str:

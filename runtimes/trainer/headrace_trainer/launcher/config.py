@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headrace_common import s3
+from headrace_common.formats import ModelFormat
 from headrace_trainer.launcher.failures import Failed, bad_config
 
 PROTOCOL = 1
-FORMATS = ("TensorFlow", "ONNX", "Keras")
 _CORRECT_SPEC = "Correct the TrainingJob's spec."
 Scalar = bool | int | float | str
 
@@ -208,7 +209,7 @@ def _parameters(data: dict[str, Any]) -> dict[str, Scalar]:
 
 
 def _storage(reader: _Reader | None) -> Storage | None:
-    return None if reader is None else Storage(reader.text("endpoint", ""), reader.text("region", "us-east-1"))
+    return None if reader is None else Storage(reader.text("endpoint", ""), reader.text("region", s3.DEFAULT_REGION))
 
 
 def _tracking(reader: _Reader | None) -> Tracking | None:
@@ -235,8 +236,8 @@ def _checkpoints(reader: _Reader | None) -> Checkpoints | None:
 def _formats(reader: _Reader | None) -> tuple[str, ...]:
     formats = [] if reader is None else reader.items("formats")
     for value in formats:
-        if value not in FORMATS:
-            raise _wrong("HEADRACE_CONFIG.output.formats", f"made of {' and '.join(FORMATS)}", value)
+        if value not in list(ModelFormat):
+            raise _wrong("HEADRACE_CONFIG.output.formats", f"made of {' and '.join(ModelFormat)}", value)
     return tuple(formats)
 
 
@@ -252,7 +253,7 @@ def _check(config: Config) -> None:
     if config.formats and config.tracking is None:
         raise Failed(bad_config("output: a model is kept with its run, and there is no tracking", _CORRECT_SPEC))
     for uri in [d.uri for d in config.datasets] + ([config.checkpoints.uri] if config.checkpoints else []):
-        if not uri.startswith("s3://") or not uri[len("s3://") :].split("/", 1)[0]:
+        if not s3.is_uri(uri):
             raise Failed(bad_config(f"{uri}: this launcher reads and writes s3://BUCKET/KEY only", _CORRECT_SPEC))
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from headrace_trainer.launcher.manifest import sha256_of
+from headrace_common.manifest import sha256_of
 
 _DIGITS = 32
 

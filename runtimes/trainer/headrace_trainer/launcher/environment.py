@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from headrace_trainer.launcher.cgroup import Cgroup
+from headrace_common.cgroup import Cgroup
 from headrace_trainer.launcher.config import Config, Scalar
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults

@@ -8,7 +8,6 @@ from typing import Any
 
 from headrace_trainer.launcher.messages import ExportTrial
 
-TAG = "headrace.export.trial"
 _MAX_SENTENCE = 1000
 _OTHER_MODEL = "if another model is meant, name it with headrace_client.export"
 

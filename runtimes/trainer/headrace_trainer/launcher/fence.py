@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 import time
 
+from headrace_common.tags import ATTEMPT_TAG, OUTCOME_TAG
 from headrace_trainer.launcher.mlflow import Missing, MLflow, Run
 
-ATTEMPT_TAG = "headrace.attempt"
-OUTCOME_TAG = "headrace.outcome"  # the operator's, with the end of the job
 _LOOK_SECONDS = 3.0
 _WAIT_SECONDS = 2 * _LOOK_SECONDS
 

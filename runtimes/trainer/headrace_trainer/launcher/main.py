@@ -19,8 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from headrace_common.cgroup import Cgroup
+from headrace_common.record import TerminationLog
+from headrace_common.s3 import Place
+from headrace_common.tags import DIGEST_TAG, EXPORT_TRIAL_TAG, MODEL_REASON_TAG
 from headrace_trainer.launcher import artifacts, chosen, environment, export_trial, model, nccl
-from headrace_trainer.launcher.cgroup import Cgroup
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.config import Config, parse_config
 from headrace_trainer.launcher.curves import keep as curves
@@ -67,9 +70,8 @@ from headrace_trainer.launcher.peers import find_silent
 from headrace_trainer.launcher.prepare import Ready, prepare
 from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
 from headrace_trainer.launcher.progress import ProgressServer, State
-from headrace_trainer.launcher.record import TerminationLog
 from headrace_trainer.launcher.report import Outcome, Report, milliseconds
-from headrace_trainer.launcher.s3 import Patience, Place, Store
+from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
 from headrace_trainer.launcher.system import gpu
 from headrace_trainer.launcher.system.sampler import Sampler
@@ -345,7 +347,7 @@ class Launcher:
             )
             self._report.model_note = export.note
             about = {} if self._script.chosen is None else chosen.tags(self._script.chosen)
-            tracker.tag({"headrace.digest": self._report.model.digest, **about, **export.tags})
+            tracker.tag({DIGEST_TAG: self._report.model.digest, **about, **export.tags})
         self._keep_artifacts(Patience(outage))
         if tracker is not None:
             try:
@@ -383,7 +385,7 @@ class Launcher:
         log(f"{chosen.AMBIGUOUS}: {self._report.ambiguity}")
         self._keep_artifacts(Patience(outage))
         if tracker is not None:
-            tracker.tag({chosen.REASON_TAG: self._report.ambiguity})
+            tracker.tag({MODEL_REASON_TAG: self._report.ambiguity})
             tracker.close("FINISHED", outage)
         self._draw_curves(_CURVES_SECONDS)
 
@@ -633,7 +635,7 @@ class Launcher:
         self._report.export_trial = trial
         log(export_trial.sentence(trial))
         if self._tracker is not None:
-            self._tracker.tag({export_trial.TAG: export_trial.sentence(trial)})
+            self._tracker.tag({EXPORT_TRIAL_TAG: export_trial.sentence(trial)})
 
     def _warn(self, warned: Warned) -> None:
         log(f"{warned.subject}: {warned.message}")
@@ -673,11 +675,11 @@ def main() -> None:
 
 
 def _run(adapter: str | None, inbox: Inbox) -> int:
-    log_file = TerminationLog(Settings().paths.termination_log)
+    log_file = TerminationLog(Settings().paths.termination_log, _record_is_lost)
     settings = Settings()
     try:
         settings = Settings.from_environment(os.environ)
-        log_file = TerminationLog(settings.paths.termination_log)
+        log_file = TerminationLog(settings.paths.termination_log, _record_is_lost)
         config = parse_config(os.environ.get("HEADRACE_CONFIG", ""))
         if settings.worker >= config.workers.count:
             raise Failed(
@@ -692,6 +694,10 @@ def _run(adapter: str | None, inbox: Inbox) -> int:
         log(f"{error.failure.failure_class}/{error.failure.reason}: {error.failure.message}")
         return error.failure.exit_code
     return launcher.run()
+
+
+def _record_is_lost(error: OSError) -> None:
+    log(f"the record cannot be written: {error}")
 
 
 def _make_scratch(settings: Settings) -> None:

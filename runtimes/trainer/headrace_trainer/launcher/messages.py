@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headrace_trainer.json_numbers import from_json
+from headrace_common.json_numbers import from_json
 
 MAX_LINE = 64 * 1024
 MAX_METRICS = 200

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace_trainer.json_numbers import to_json
+from headrace_common.json_numbers import to_json
 from headrace_trainer.launcher.metrics import Metric
 
 METRICS_PER_BATCH = 1000

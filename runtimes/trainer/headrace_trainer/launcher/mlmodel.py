@@ -18,9 +18,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from headrace_common.formats import SIGNATURE
 from headrace_trainer.launcher.installed import Pin
 
-_SIGNATURE = "signature.json"
 # The protocol's names of types, as numpy has them. MLflow has no bfloat16.
 _DTYPES = {
     "BOOL": "bool",
@@ -81,7 +81,7 @@ def _description(flavors: dict[str, Any], loader: str, data: str | None, folder:
     if data is not None:
         generic["data"] = data
     description: dict[str, Any] = {"flavors": {**flavors, "python_function": generic}}
-    signature = _signature(folder / _SIGNATURE)
+    signature = _signature(folder / SIGNATURE)
     return description if signature is None else {**description, "signature": signature}
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_trainer.launcher import manifest, mlmodel
+from headrace_common import manifest
+from headrace_common.formats import FILES, FOLDERS, NOT_SERVED
+from headrace_common.s3 import Place
+from headrace_common.tags import EXPORT_TAG_PREFIX
+from headrace_trainer.launcher import mlmodel
 from headrace_trainer.launcher.installed import installed
 from headrace_trainer.launcher.messages import Candidate, Exported
-from headrace_trainer.launcher.s3 import Patience, Place, Store
+from headrace_trainer.launcher.s3 import Patience, Store
 
-# The file that each format cannot be without.
-_FILES = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow/saved_model.pb", "Keras": "keras/model.keras"}
-NOT_SERVED = "Keras"
-FOLDERS = {name: path.partition("/")[0] for name, path in _FILES.items()}
 _MAX_NOTE = 600
 _MAX_TAG = 1000
 
@@ -45,7 +44,7 @@ class Export:
         """What the run says of each format."""
         made = f"exported; {self.remark}" if self.remark else "exported"
         texts = dict.fromkeys(self.made, made) | {name: f"failed: {reason}" for name, reason in self.failed.items()}
-        return {f"headrace.export.{name}": text[:_MAX_TAG] for name, text in sorted(texts.items())}
+        return {f"{EXPORT_TAG_PREFIX}{name}": text[:_MAX_TAG] for name, text in sorted(texts.items())}
 
 
 def judge_export(
@@ -56,7 +55,7 @@ def judge_export(
     """
     is_ours = exported is not None and exported.folder == folder
     claimed = exported.formats if exported is not None and is_ours else ()
-    claimed = tuple(name for name in claimed if name in _FILES and (folder / _FILES[name]).is_file())
+    claimed = tuple(name for name in claimed if name in FILES and (folder / FILES[name]).is_file())
     made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
     if made == (NOT_SERVED,) and len(wanted) > 1:
         made = ()  # nothing that a service could load: that is not what was asked for
@@ -70,7 +69,7 @@ def formats_of(candidate: Candidate, export_folder: Path) -> tuple[str, ...]:
         f"{export_folder.name}-candidates"
     ):
         return ()
-    return tuple(name for name in candidate.formats if name in _FILES and (candidate.folder / _FILES[name]).is_file())
+    return tuple(name for name in candidate.formats if name in FILES and (candidate.folder / FILES[name]).is_file())
 
 
 @dataclass(frozen=True)
@@ -96,4 +95,4 @@ def upload(
     for file in files:
         store.upload(folder / file.path, place.below(file.path), Patience(outage_seconds))
     store.write(place.below(manifest.NAME), text, Patience(outage_seconds))
-    return Model(uri, f"sha256:{hashlib.sha256(text).hexdigest()}", formats)
+    return Model(uri, manifest.digest_of(text), formats)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace_trainer.launcher.cgroup import Cgroup
+from headrace_common.cgroup import Cgroup
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from headrace_common.s3 import Place
 from headrace_trainer.launcher.config import Checkpoints
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.log import log
-from headrace_trainer.launcher.s3 import NotFound, Patience, Place, Store
+from headrace_trainer.launcher.s3 import NotFound, Patience, Store
 
 # Of the packages as they are installed: while a copy is made, the pod's disk holds both. What is larger belongs into an
 # image.

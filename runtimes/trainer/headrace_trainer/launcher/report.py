@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from headrace_trainer.json_numbers import to_json
+from headrace_common.json_numbers import to_json
 from headrace_trainer.launcher import export_trial
 from headrace_trainer.launcher.checkpoints import Stored
 from headrace_trainer.launcher.chosen import AMBIGUOUS

@@ -1,7 +1,7 @@
-"""The S3 store: a few operations with patience, and errors that mean something. The only module that imports boto3.
+"""The S3 store: a few operations with patience, and errors that mean something.
 
 While the store does not answer, a call tries again with growing pauses until its patience ends; `away` says so
-meanwhile. What the store refuses is not tried again. botocore's own retries are off: no retry inside a retry.
+meanwhile. What the store refuses is not tried again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from headrace_common.s3 import READ_SECONDS, Meaning, Place, client, meaning_of, status_and_code
 from headrace_trainer.launcher import parts
 from headrace_trainer.launcher.config import Storage
 from headrace_trainer.launcher.failures import Failed, Failure, Reason
@@ -21,10 +22,7 @@ from headrace_trainer.launcher.log import log
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
-_READ_SECONDS = 20.0
 _SLOW_SECONDS = 300.0  # a store that puts the parts of a large object together by copying them
-_NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
-_WORTH_ANOTHER_TRY = {"RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"}
 
 
 class NotFound(Exception):
@@ -33,25 +31,6 @@ class NotFound(Exception):
 
 class GivenUp(Exception):
     """The caller lost interest while the store was away."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A bucket and a key (or a prefix) in it."""
-
-    bucket: str
-    key: str
-
-    @staticmethod
-    def parse(uri: str) -> Place:
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        return Place(bucket, key)
-
-    def below(self, path: str) -> Place:
-        return Place(self.bucket, f"{self.key.rstrip('/')}/{path}".lstrip("/"))
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True)
@@ -159,7 +138,7 @@ class Store:
 
     def _calls(self, place: Place, patience: Patience) -> parts.Call:
         def call(operation: Callable[[Any], T], *, slow: bool = False) -> T:
-            return self._call(place, patience, operation, _SLOW_SECONDS if slow else _READ_SECONDS)
+            return self._call(place, patience, operation, _SLOW_SECONDS if slow else READ_SECONDS)
 
         return call
 
@@ -168,7 +147,7 @@ class Store:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            operation(self._client(_READ_SECONDS))
+            operation(self._client(READ_SECONDS))
         except (BotoCoreError, ClientError) as error:
             log(f"S3: leftovers of an upload stay for now: {error}")
 
@@ -179,7 +158,7 @@ class Store:
         return page
 
     def _call(
-        self, place: Place, patience: Patience, operation: Callable[[Any], T], read_seconds: float = _READ_SECONDS
+        self, place: Place, patience: Patience, operation: Callable[[Any], T], read_seconds: float = READ_SECONDS
     ) -> T:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
@@ -227,23 +206,7 @@ class Store:
     def _client(self, read_seconds: float) -> Any:
         with self._lock:
             if read_seconds not in self._made:
-                import boto3
-                from botocore.config import Config
-
-                self._made[read_seconds] = boto3.client(
-                    "s3",
-                    endpoint_url=self._storage.endpoint or None,
-                    region_name=self._storage.region,
-                    config=Config(
-                        connect_timeout=3,
-                        read_timeout=read_seconds,
-                        retries={"total_max_attempts": 1},
-                        s3={"addressing_style": "path"} if self._storage.endpoint else {},
-                        # Checksums of our own are in every manifest; not every S3 store knows the newer trailing ones.
-                        request_checksum_calculation="when_required",
-                        response_checksum_validation="when_required",
-                    ),
-                )
+                self._made[read_seconds] = client(self._storage.endpoint, self._storage.region, read_seconds)
             return self._made[read_seconds]
 
 
@@ -252,9 +215,9 @@ def _abort(place: dict[str, str], s3: Any) -> None:
 
 
 def _raise_if_refused(place: Place, error: Any) -> None:
-    """Nothing is raised for what is worth another try: 5xx, throttling, a clock that is being set."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    if code == "NoSuchBucket":
+    """Nothing is raised for what is worth another try."""
+    meaning = meaning_of(error)
+    if meaning is Meaning.NO_BUCKET:
         raise Failed(
             Failure(
                 Reason.BUCKET_NOT_FOUND,
@@ -262,10 +225,10 @@ def _raise_if_refused(place: Place, error: Any) -> None:
                 "Create it, or run `headrace tenant add` for this namespace.",
             )
         ) from error
-    if code in _NOT_FOUND:
+    if meaning is Meaning.NO_OBJECT:
         raise NotFound(str(place)) from error
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if (300 <= status < 500 or status == 501) and code not in _WORTH_ANOTHER_TRY and status not in (408, 429):
+    if meaning is Meaning.REFUSED:
+        _, code = status_and_code(error)
         raise Failed(_forbidden(place, f"{code}: {error.response['Error'].get('Message', '')}")) from error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace_common.cgroup import MEMBERSHIP, ROOT
 from headrace_trainer.launcher.failures import Failed, bad_config
 
 _LEAST_INTERVAL = 0.1
@@ -23,8 +24,8 @@ class Paths:
 
     work: Path = Path("/headrace/work")
     termination_log: Path = Path("/dev/termination-log")
-    cgroup_membership: Path = Path("/proc/self/cgroup")
-    cgroup_root: Path = Path("/sys/fs/cgroup")
+    cgroup_membership: Path = MEMBERSHIP
+    cgroup_root: Path = ROOT
     proc: Path = Path("/proc")
 
     @property

@@ -23,10 +23,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace_common.tags import ATTEMPT_TAG, NAME_TAG, NAMESPACE_TAG, UID_TAG
 from headrace_trainer.launcher import unsent
 from headrace_trainer.launcher.config import Job, Scalar, Tracking
 from headrace_trainer.launcher.failures import Failed, Failure, Reason, terminated
-from headrace_trainer.launcher.fence import ATTEMPT_TAG, Fence, RunDeleted, Superseded
+from headrace_trainer.launcher.fence import Fence, RunDeleted, Superseded
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.logged import Logged
 from headrace_trainer.launcher.metrics import Metric
@@ -44,7 +45,6 @@ from headrace_trainer.launcher.progress import Condition
 from headrace_trainer.launcher.settings import Paths
 from headrace_trainer.launcher.spool import Spool
 
-UID_TAG = "headrace.uid"
 _NO_GRANT = "The namespace's MLflow user needs EDIT on the experiment: run `headrace tenant add` again."
 _UNKNOWN_USER = (
     "MLflow's user name and password come with the S3 keys: name the namespace's Secret (headrace-storage) in "
@@ -190,8 +190,8 @@ class Tracker:
         """Searched for again before each try to create: the answer to the last one may have been lost."""
         run = self._client.find_run(self._tracking.experiment_id, UID_TAG, self._job.uid)
         tags = {
-            "headrace.namespace": self._job.namespace,
-            "headrace.name": self._job.name,
+            NAMESPACE_TAG: self._job.namespace,
+            NAME_TAG: self._job.name,
             UID_TAG: self._job.uid,
             ATTEMPT_TAG: str(self._job.attempt),
         }

@@ -10,11 +10,12 @@ import pytest
 from breaking_proxy import BreakingProxy
 from trainer_support import ACCESS_KEY, SECRET_KEY, TRAINER
 
+from headrace_common.s3 import Place
 from headrace_trainer.launcher.checkpoints import CheckpointStore
 from headrace_trainer.launcher.config import Checkpoints, Storage
 from headrace_trainer.launcher.failures import Failed, Reason
 from headrace_trainer.launcher.parts import PART_BYTES
-from headrace_trainer.launcher.s3 import Patience, Place, Store
+from headrace_trainer.launcher.s3 import Patience, Store
 
 SOON = Patience(20.0)
 SIZE = 3 * PART_BYTES + 5
@@ -143,7 +144,8 @@ MEASURED = """
 import resource, sys
 from pathlib import Path
 from headrace_trainer.launcher.config import Storage
-from headrace_trainer.launcher.s3 import Patience, Place, Store
+from headrace_common.s3 import Place
+from headrace_trainer.launcher.s3 import Patience, Store
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from trainer_support import TRAINER
 
-from headrace_trainer.launcher import chosen, manifest, model
-from headrace_trainer.launcher.cgroup import Cgroup
+from headrace_common.cgroup import Cgroup
+from headrace_common.tags import MODEL_METRICS_TAG, REST
+from headrace_trainer.launcher import chosen, model
 from headrace_trainer.launcher.config import Workers
 from headrace_trainer.launcher.failures import ChildEnd, Reason, bad_config, judge
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
@@ -127,11 +128,11 @@ def chosen_of(count, unmeasured=0):
 
 
 def test_metrics_of_the_model_that_do_not_fit_into_a_tag_are_not_taken_from_the_run_either():
-    few, many = (json.loads(chosen.tags(chosen_of(count, 3))[chosen.METRICS_TAG]) for count in (20, 200))
-    assert (len(few), few["val_other_000"], chosen.REST in few) == (23, None, False)
-    assert many[chosen.REST] is None
+    few, many = (json.loads(chosen.tags(chosen_of(count, 3))[MODEL_METRICS_TAG]) for count in (20, 200))
+    assert (len(few), few["val_other_000"], REST in few) == (23, None, False)
+    assert many[REST] is None
     assert many["val_output_000_accuracy"] == 0.0
-    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)))[chosen.METRICS_TAG])
+    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)))[MODEL_METRICS_TAG])
     assert rest == {"val_loss": 1.0, "*": None}
 
 
@@ -182,19 +183,3 @@ def test_tf_config_names_the_gang():
         "cluster": {"worker": ["a.ns.svc.:2222", "b.ns.svc.:2222"]},
         "task": {"type": "worker", "index": 1},
     }
-
-
-def test_a_manifest_has_one_form(tmp_path):
-    write(tmp_path, {"onnx/model.onnx": "x", "a": ""})
-    text = manifest.encode(manifest.files_below(tmp_path), {"formats": {"TensorFlow": "tensorflow", "ONNX": "onnx"}})
-    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    x = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-    assert text.decode() == (
-        f'{{"files":[{{"path":"a","sha256":"{empty}","size":0}},{{"path":"onnx/model.onnx","sha256":"{x}","size":1}}],'
-        '"formats":{"ONNX":"onnx","TensorFlow":"tensorflow"},"protocol":1}'
-    )
-
-
-def test_a_manifest_that_would_write_elsewhere_is_refused():
-    with pytest.raises(ValueError, match="names"):
-        manifest.decode(b'{"files":[{"path":"../x","sha256":"","size":0}]}')

@@ -18,13 +18,13 @@ from types import ModuleType
 import keras
 import tensorflow as tf
 
+from headrace_common.formats import ModelFormat as Format
 from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.keras.inputs import NoInputs
 from headrace_trainer.adapters.keras.servable import Array, ExportError, Servable, servable
 from headrace_trainer.adapters.messages import in_json
 from headrace_trainer.adapters.models import Trained
 from headrace_trainer.adapters.session import Session
-from headrace_trainer.adapters.settings import Format
 
 _MAX_CANDIDATES = 5
 _MAX_PROBLEMS = 300

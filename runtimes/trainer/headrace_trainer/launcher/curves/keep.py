@@ -5,12 +5,13 @@ Called when all was sent. The pictures are worth no failure: what could not be d
 
 from __future__ import annotations
 
+from headrace_common.s3 import Place
 from headrace_trainer.launcher.curves.pictures import pictures
 from headrace_trainer.launcher.curves.svg import MOST_POINTS, Series, draw
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.metrics import key_of
 from headrace_trainer.launcher.mlflow import MLflow, Refused, Rejected, Run, Unavailable
-from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Place, Store
+from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Store
 
 MOST_PICTURES = 50
 

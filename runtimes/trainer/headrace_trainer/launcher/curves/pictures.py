@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from headrace_trainer.launcher.system import PREFIX as SYSTEM
+from headrace_common.tags import SYSTEM_METRICS
 
 _EPOCH, _VALIDATION, _STEP = "epoch/", "val_", "step/"
 
@@ -27,7 +27,7 @@ class Picture:
 
 def pictures(keys: Iterable[str]) -> list[Picture]:
     """In the order of their names, those over epochs first."""
-    left = {key for key in keys if not key.startswith(SYSTEM)}
+    left = {key for key in keys if not key.startswith(SYSTEM_METRICS)}
     has_epochs = any(key.startswith(_EPOCH) for key in left)
     main: list[Picture] = []
     for name in sorted({key.removeprefix(_EPOCH) for key in left}):

@@ -5,13 +5,13 @@ A megabyte has 10**6 bytes. What the kernel does not say is left out.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_trainer.launcher.cgroup import Cgroup, text_of
+from headrace_common.cgroup import Cgroup, text_of
+from headrace_common.cpus import usable_cpus
 from headrace_trainer.launcher.settings import Paths
 
 _MEGA = 1e6
@@ -48,12 +48,11 @@ class Reading:
 
 def read(cgroup: Cgroup, paths: Paths) -> Reading:
     """The counters as they are now."""
-    allowed = len(os.sched_getaffinity(0))
     limit = cgroup.memory_limit()
     return Reading(
         time=time.monotonic(),
         cpu=cgroup.cpu_seconds(),
-        cpus=min(cgroup.cpu_quota() or allowed, allowed),
+        cpus=usable_cpus(cgroup),
         memory=cgroup.memory_working_set(),
         memory_limit=_memory_of_node(paths.proc / "meminfo") if limit is None else limit,
         disk=_disk(paths.work),

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from headrace_trainer.launcher.cgroup import Cgroup
+from headrace_common.cgroup import Cgroup
+from headrace_common.tags import SYSTEM_METRICS
 from headrace_trainer.launcher.metrics import Metric
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.settings import Settings
-from headrace_trainer.launcher.system import PREFIX
 from headrace_trainer.launcher.system.gpu import Gpus
 from headrace_trainer.launcher.system.points import mean, samples_a_point
 from headrace_trainer.launcher.system.reading import metrics_between, read
@@ -56,4 +56,4 @@ class Sampler:
 def _point(values: Mapping[str, float], run: Run) -> list[Metric]:
     milliseconds = time.time_ns() // 1_000_000
     step = max(0, milliseconds - run.start_time) // 1000
-    return [Metric(PREFIX + name, value, milliseconds, step) for name, value in values.items()]
+    return [Metric(SYSTEM_METRICS + name, value, milliseconds, step) for name, value in values.items()]

@@ -6,6 +6,11 @@ MAX_PATH_BYTES = 1024
 MAX_NAME_BYTES = 255
 
 
+def leaves_its_folder(path: str) -> bool:
+    """Whether `path`, joined to a folder, may name something outside of it."""
+    return path.startswith("/") or ".." in path.split("/")
+
+
 def why_unsafe(path: str) -> str | None:
     """Why `path` must not be joined to a folder, or None when it is a plain relative path (`a/b/c`)."""
     if not path:

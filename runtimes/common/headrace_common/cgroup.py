@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+MEMBERSHIP, ROOT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60  # version 1 writes "no limit" as a number close to 2**63
 
 
@@ -74,6 +75,11 @@ class Cgroup:
             return ""
         mount = self._root / controller
         return text_of(mount / path / name) or text_of(mount / name)
+
+
+def own() -> Cgroup:
+    """This container's."""
+    return Cgroup(MEMBERSHIP, ROOT)
 
 
 def text_of(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace_trainer.launcher.cgroup import Cgroup
+from headrace_common.cgroup import Cgroup
 
 V1 = {
     "membership": "5:cpu,cpuacct:/kubepods/pod1\n4:memory:/kubepods/pod1\n0::/\n",

@@ -2,10 +2,11 @@
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace_trainer.launcher.record import MAX_BYTES, TerminationLog, encode
+from headrace_common.record import MAX_BYTES, TerminationLog, encode
 
 TEXT = st.text(max_size=6000)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
@@ -65,7 +66,15 @@ def test_why_a_format_is_missing_is_shortened_before_the_model_is_lost():
 
 
 def test_a_shorter_record_leaves_nothing_of_a_longer_one(tmp_path):
-    log = TerminationLog(tmp_path / "termination-log")
+    log = TerminationLog(tmp_path / "termination-log", complain=pytest.fail)
     log.write({"message": "long " * 100})
     log.write({"message": "short"})
     assert (tmp_path / "termination-log").read_text() == '{"message":"short"}'
+
+
+def test_a_file_that_cannot_be_written_is_told_once_and_ends_nothing(tmp_path):
+    told = []
+    log = TerminationLog(tmp_path / "no" / "folder", complain=told.append)
+    log.write({"message": "one"})
+    log.write({"message": "two"})
+    assert [type(error) for error in told] == [FileNotFoundError]

@@ -1,4 +1,4 @@
-"""Numbers as JSON has them, between the script's process, the launcher, the operator and MLflow.
+"""Numbers as JSON has them, between a script's process, the launcher, the operator and MLflow.
 
 JSON knows neither NaN nor infinities. They travel as the texts that protobuf's JSON form has for them, which is what
 MLflow takes and answers: a metric that is NaN is to be told as NaN, not left out.

@@ -1,4 +1,6 @@
-"""The termination message: what outlives the pod. One JSON object of at most 2,000 bytes, rewritten as things go."""
+"""The termination message of a container: what outlives the pod. One JSON object of at most 2,000 bytes, rewritten as
+things go.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace_trainer.launcher.log import log
-
+PROTOCOL = 1
 MAX_BYTES = 2000
 _TEXTS = ("message", "hint", "modelNote")
 _FIRST_WORDS = 240
@@ -43,8 +44,10 @@ class TerminationLog:
     rename.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, complain: Callable[[OSError], None]) -> None:
+        """`complain` is called once, where the file cannot be written: outside a pod there may be none."""
         self._path = path
+        self._complain = complain
         self._length = 0
         self._is_lost = False
 
@@ -60,9 +63,9 @@ class TerminationLog:
                 os.ftruncate(descriptor, len(text))
             finally:
                 os.close(descriptor)
-        except OSError as error:  # no reason to end a training; outside a pod there may be no such file
+        except OSError as error:  # no reason to end what the container is for
             if not self._is_lost:
-                log(f"the record cannot be written: {error}")
+                self._complain(error)
             self._is_lost = True
             return
         self._length = len(text)

@@ -1,0 +1,25 @@
+"""The names that Headrace uses in MLflow, where more than one program has to spell them alike."""
+
+from __future__ import annotations
+
+# Of a run: which TrainingJob it belongs to, and which of its attempts writes it. The launcher's.
+UID_TAG = "headrace.uid"
+NAMESPACE_TAG = "headrace.namespace"
+NAME_TAG = "headrace.name"
+ATTEMPT_TAG = "headrace.attempt"
+# Of a run, and of the version that is made of it: the digest of the model's manifest.
+DIGEST_TAG = "headrace.digest"
+# Of a run: which of the script's models was exported, why that one, and what was measured on it (JSON). Gates are
+# judged by these values where the run's last value may be another model's; null: measured on others only.
+MODEL_TAG = "headrace.model"
+MODEL_REASON_TAG = "headrace.model.reason"
+MODEL_METRICS_TAG = "headrace.model.metrics"
+REST = "*"  # a name in it, null: of names that are not in it nothing is told, nor to be taken from the run
+# Of a run: what came of a format, by its name, and of an early trial of the export.
+EXPORT_TAG_PREFIX = "headrace.export."
+EXPORT_TRIAL_TAG = f"{EXPORT_TAG_PREFIX}trial"
+# Of a run: how the job ended. The operator's.
+OUTCOME_TAG = "headrace.outcome"
+
+# MLflow's prefix for metrics of what a container used: nothing to judge a model by.
+SYSTEM_METRICS = "system/"
