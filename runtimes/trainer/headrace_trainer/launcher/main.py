@@ -21,12 +21,11 @@ from typing import Any, TypeVar
 
 from headrace_common.cgroup import Cgroup
 from headrace_common.record import TerminationLog
-from headrace_common.s3 import Place
-from headrace_common.tags import DIGEST_TAG, EXPORT_TRIAL_TAG, MODEL_REASON_TAG
-from headrace_trainer.launcher import artifacts, chosen, environment, export_trial, model, nccl
+from headrace_common.tags import EXPORT_TRIAL_TAG
+from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.config import Config, parse_config
-from headrace_trainer.launcher.curves import keep as curves
+from headrace_trainer.launcher.delivery import Delivery
 from headrace_trainer.launcher.failures import (
     ChildEnd,
     Failed,
@@ -41,6 +40,16 @@ from headrace_trainer.launcher.failures import (
     terminated,
 )
 from headrace_trainer.launcher.frameworks import framework_of
+from headrace_trainer.launcher.inbox import (
+    CheckpointStored,
+    Entered,
+    Event,
+    Inbox,
+    StopRequested,
+    Task,
+    TaskDone,
+    ThreadDied,
+)
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import (
     Ambiguous,
@@ -82,58 +91,10 @@ T = TypeVar("T")
 _TICK = 1.0
 _FLUSH_AFTER_FAILURE = 15.0
 _UPLOAD_AFTER_FAILURE = 30.0
-_CURVES_SECONDS = 30.0
 
 
 class Stopped(Exception):
     """SIGTERM came, and what was under way is not to be waited for."""
-
-
-@dataclass(frozen=True)
-class StopRequested:
-    """SIGTERM came."""
-
-
-@dataclass(frozen=True)
-class CheckpointStored:
-    """A checkpoint is complete in S3, after so many seconds; None where the store was away meanwhile."""
-
-    stored: Stored
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class Entered:
-    """The preparation has come to something else."""
-
-    state: State
-
-
-@dataclass
-class _Task:
-    """Something that waits for the network; `value` or `error` is set when it is done."""
-
-    done: bool = False
-    value: Any = None
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True)
-class TaskDone:
-    """A task ended."""
-
-    task: _Task
-
-
-@dataclass(frozen=True)
-class ThreadDied:
-    """A thread of the launcher's ended by an error that nobody expected."""
-
-    error: BaseException
-
-
-Event = ChildMessage | ChildExited | StopRequested | CheckpointStored | Entered | TaskDone | ThreadDied
-Inbox = queue.SimpleQueue[Event]
 
 
 @dataclass
@@ -185,7 +146,7 @@ class Launcher:
                 self._uploader = Uploader(
                     self._checkpoints, settings.outage, lambda *stored: inbox.put(CheckpointStored(*stored))
                 )
-        self._client: MLflow | None = None
+        client: MLflow | None = None
         self._packages = Packages(config, settings, self._store)
         self._tracker: Tracker | None = None
         self._sampler: Sampler | None = None
@@ -195,9 +156,11 @@ class Launcher:
                 os.environ.get("MLFLOW_TRACKING_USERNAME", ""),
                 os.environ.get("MLFLOW_TRACKING_PASSWORD", ""),
             )
-            self._client = client
             self._tracker = Tracker(config.tracking, config.job, config.parameters, client, settings.paths)
             self._sampler = Sampler(cgroup, settings, lambda: self._run, self._tracker.log_system)
+        self._delivery = Delivery(
+            config, settings, self._store, client, self._tracker, self._report, lambda: self._stop_at
+        )
 
     def run(self) -> int:
         """The whole attempt; the exit code of PID 1."""
@@ -326,7 +289,7 @@ class Launcher:
         script = self._script
         if (ambiguous := script.ambiguous) is not None:
             self._report.state = State.UPLOADING
-            self._wait_for(lambda: self._keep_candidates(ambiguous), when_stopped=None)
+            self._wait_for(lambda: self._delivery.of_candidates(ambiguous), when_stopped=None)
             return
         export = model.judge_export(
             self._config.formats, script.exported, script.export_problems, self._settings.paths.export
@@ -336,85 +299,8 @@ class Launcher:
         if self._config.formats and not export.made:
             raise Failed(export_failed(export.problems))
         self._report.state = State.UPLOADING
-        self._wait_for(lambda: self._upload_and_close(export), when_stopped=None)
-
-    def _upload_and_close(self, export: model.Export) -> None:
-        outage, tracker, exported = self._settings.outage, self._tracker, self._script.exported
-        if exported is not None and export.made and tracker is not None and self._store is not None:
-            uri = str(self._artifacts(tracker).below(f"model/attempt-{self._config.job.attempt}"))
-            self._report.model = model.upload(
-                exported.folder, export.made, self._settings.paths.packages, uri, self._store, outage
-            )
-            self._report.model_note = export.note
-            about = {} if self._script.chosen is None else chosen.tags(self._script.chosen)
-            tracker.tag({DIGEST_TAG: self._report.model.digest, **about, **export.tags})
-        self._keep_artifacts(Patience(outage))
-        if tracker is not None:
-            try:
-                tracker.close("FINISHED", outage)
-            except Failed as error:
-                raise Failed(self._with_place_of_model(error.failure)) from error
-        self._draw_curves(_CURVES_SECONDS)
-
-    def _artifacts(self, tracker: Tracker) -> Place:
-        """Where the run's artifacts lie. A gang that was cut off may still be writing: each attempt has a place of its
-        own below it. Raises Failed.
-        """
-        run = tracker.await_run(self._settings.outage)
-        if not run.artifact_uri.startswith("s3://"):
-            raise Failed(
-                bad_config(
-                    f"the run's artifacts lie at {run.artifact_uri}: a model can be kept at s3://… only",
-                    "The MLflow server needs --no-serve-artifacts, the experiment an s3:// artifact location.",
-                )
-            )
-        return Place.parse(run.artifact_uri)
-
-    def _keep_candidates(self, ambiguous: Ambiguous) -> None:
-        """None is registered that nobody has named, and none is lost: each candidate is one of the run's artifacts."""
-        outage, tracker, store = self._settings.outage, self._tracker, self._store
-        kept, place, packages = [False] * len(ambiguous.candidates), "", self._settings.paths.packages
-        if tracker is not None and store is not None:
-            folder = self._artifacts(tracker).below(f"candidates/attempt-{self._config.job.attempt}")
-            place = str(folder)
-            for index, candidate in enumerate(ambiguous.candidates):
-                if formats := model.formats_of(candidate, self._settings.paths.export):
-                    model.upload(candidate.folder, formats, packages, str(folder.below(str(index + 1))), store, outage)
-                    kept[index] = True
-        self._report.ambiguity = chosen.ambiguity(ambiguous.candidates, kept, ambiguous.more, place)
-        log(f"{chosen.AMBIGUOUS}: {self._report.ambiguity}")
-        self._keep_artifacts(Patience(outage))
-        if tracker is not None:
-            tracker.tag({MODEL_REASON_TAG: self._report.ambiguity})
-            tracker.close("FINISHED", outage)
-        self._draw_curves(_CURVES_SECONDS)
-
-    def _keep_artifacts(self, patience: Patience) -> None:
-        """The chief's: source, packages and outputs, where there is a run to keep them with."""
-        run, paths = self._run, self._settings.paths
-        if self._store is None or self._tracker is None or run is None or not run.artifact_uri.startswith("s3://"):
-            return
-        place = Place.parse(run.artifact_uri)
-        if problem := artifacts.keep(self._config.source, paths.outputs, paths.packages, place, self._store, patience):
-            log(f"artifacts: {problem}")
-            self._tracker.tag({"headrace.warning.artifacts": problem})
-
-    def _draw_curves(self, seconds: float) -> None:
-        """The chief's, from what MLflow has, so once all was sent; nothing waits for it longer than that. A SIGTERM
-        ends it: all else is delivered, and an attempt that has succeeded is not to be interrupted here.
-        """
-        run = self._run
-        if self._store is None or self._client is None or run is None or not run.artifact_uri.startswith("s3://"):
-            return
-        deadline, stop_at = time.monotonic() + seconds, self._stop_at
-        patience = Patience(seconds, lambda: time.monotonic() < deadline and self._stop_at == stop_at)
-        if problem := curves.keep(self._client, run, self._store, patience):
-            log(f"curves: {problem}")
-
-    def _with_place_of_model(self, failure: Failure) -> Failure:
-        if self._report.model is None:
-            return failure
-        return replace(failure, message=f"{failure.message}; the trained model is kept at {self._report.model.uri}")
+        about = {} if script.chosen is None else chosen.tags(script.chosen)
+        self._wait_for(lambda: self._delivery.of_model(script.exported, export, about), when_stopped=None)
 
     def _fail(self, failure: Failure) -> int:
         """Leave the record at once, then save what can be saved; after the loss of a peer hold, so that the pod whose
@@ -472,8 +358,8 @@ class Launcher:
             except Failed as error:
                 log(f"the last metrics did not get through: {error}")
         deadline = time.monotonic() + flush_seconds
-        self._keep_artifacts(Patience(flush_seconds, lambda: time.monotonic() < deadline))
-        self._draw_curves(deadline - time.monotonic())
+        self._delivery.keep_artifacts(Patience(flush_seconds, lambda: time.monotonic() < deadline))
+        self._delivery.draw_curves(deadline - time.monotonic())
 
     # --- the inbox ---
 
@@ -481,7 +367,7 @@ class Launcher:
         """The result of `work`, done in another thread, or its error. After SIGTERM it is waited for `when_stopped`
         seconds more, or (None) for as long as the grace lasts; then Stopped is raised.
         """
-        task = _Task()
+        task = Task()
 
         def perform() -> None:
             try:
