@@ -64,6 +64,15 @@ def test_killed_between_two_steps_it_goes_on_exactly(start, result, tmp_path):
         np.testing.assert_array_equal(weights, expected)
 
 
+def test_told_to_stop_it_keeps_a_checkpoint(start, tmp_path):
+    kept = {"checkpoint_dir": tmp_path / "checkpoints", "checkpoint_interval": 1000}
+    child = start("stopped", strategy="Mirrored", **kept)
+    child.wait_until(lambda messages: any(m["type"] == "step" for m in messages))
+    child.signal(signal.SIGTERM)
+    assert child.wait() == 75, child.stderr[-3000:]
+    assert child.messages[-1]["type"] == "checkpoint"
+
+
 def test_without_mirrored_a_pod_trains_on_one_device(start, result):
     assert start("single", strategy="SingleWorker").wait() == 0
     assert result("single")["replicas"] == 1
