@@ -2,9 +2,10 @@
 
 A dense model of so many bytes of weights is trained twice, by plain Python and by `python -m headrace_trainer` as in a
 pod, with checkpoints uploaded to a real S3 store. Blocked is the time that the thread that trains spends in taking a
-checkpoint; the longest of all counts. Memory is what the script's process and the launcher have at their peak together
-(RssAnon of proc(5), 20 times a second) above the peak of plain Python, divided by the size of the state (the weights
-and the optimizer's variables): 1 is a single copy of it.
+checkpoint; the longest of all counts. Its own CPU time is told beside: on busy cores it waits for its turn. Memory is
+what the script's process and the launcher have at their peak together (RssAnon of proc(5), 20 times a second) above
+the peak of plain Python, divided by the size of the state (the weights and the optimizer's variables): 1 is a single
+copy of it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import keras
 
 options = dict(argument.removeprefix("--").split("=") for argument in sys.argv[1:])
 width, layers, seconds = int(options["width"]), int(options["layers"]), float(options["seconds"])
-taken, steps = [], []
+taken, cpu, steps = [], [], []
 try:
     from headrace_trainer.adapters.keras.recorder import Recorder
 except ImportError:
@@ -35,16 +36,17 @@ except ImportError:
 else:
     take = Recorder._take
     def clocked(*arguments):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.thread_time()
         take(*arguments)
         taken.append(time.perf_counter() - began)
+        cpu.append(time.thread_time() - worked)
     Recorder._take = clocked
 
 class Clock(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         now = time.perf_counter()
         steps.append(now)
-        if now - steps[0] > seconds:
+        if now - steps[0] > seconds and len(steps) > 6:
             self.model.stop_training = True
 
 model = keras.Sequential([keras.Input([width]), *(keras.layers.Dense(width, "tanh") for _ in range(layers))])
@@ -57,7 +59,7 @@ class Batches(keras.utils.PyDataset):
 model.fit(Batches(), verbose=0, callbacks=[Clock()])
 state = sum(v.value.dtype.size * int(np.prod(v.shape)) for v in [*model.variables, *model.optimizer.variables])
 with open(os.environ["BENCH_RESULT"], "w") as file:
-    json.dump({"taken": taken, "steps": [b - a for a, b in zip(steps, steps[1:])], "state": state}, file)
+    json.dump({"taken": taken, "cpu": cpu, "steps": [b - a for a, b in zip(steps, steps[1:])], "state": state}, file)
 """
 
 
@@ -123,6 +125,7 @@ class Run:
     """What one run told: seconds of each step and of each checkpoint taken; bytes."""
 
     taken: list[float]
+    cpu: list[float]
     steps: list[float]
     state: int
     peak: int
@@ -138,6 +141,7 @@ def compare(case: Case, run: Callable[[Case, bool], Run]) -> dict[str, Any]:
         "state_bytes": launched.state,
         "step_seconds": round(statistics.median(plain.steps), 3),
         "blocked_seconds": [round(seconds, 3) for seconds in launched.taken],
+        "blocked_cpu_seconds": [round(seconds, 3) for seconds in launched.cpu],
         "longest_step_seconds": round(max(launched.steps[2:]), 3),
         "plain_longest_step_seconds": round(max(plain.steps[2:]), 3),
         "memory_ratio": round((launched.peak - plain.peak) / launched.state, 2),
@@ -148,4 +152,4 @@ def compare(case: Case, run: Callable[[Case, bool], Run]) -> dict[str, Any]:
 def read(result: Path, peak: int, stored: int) -> Run:
     """What the script has told in the end."""
     told = json.loads(result.read_text())
-    return Run(told["taken"], told["steps"], told["state"], peak, stored)
+    return Run(told["taken"], told["cpu"], told["steps"], told["state"], peak, stored)

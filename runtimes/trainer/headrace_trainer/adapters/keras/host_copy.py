@@ -47,6 +47,11 @@ class HostCopy:
             self._preparing.start()
 
     @property
+    def is_ready(self) -> bool:
+        """Whether a copy would not have to wait for its memory."""
+        return self._preparing is None or not self._preparing.is_alive()
+
+    @property
     def is_large(self) -> bool:
         """Whether a second copy is worth waiting for, until the first one is written."""
         return sum(array.nbytes for array in self._memory.values()) >= _WORTH_PREPARING

@@ -219,7 +219,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             return True
         writer = self._session.writer
         interval = self._session.settings.checkpoint_interval_seconds
-        return writer is not None and now - self._last_snapshot >= interval and not writer.is_busy
+        can_take = writer is not None and not writer.is_busy and self.copy.is_ready
+        return can_take and now - self._last_snapshot >= interval
 
     def _vote_after_step(self, callbacks: Any) -> None:
         if self._step >= self._next_vote and not self._ends_epoch():
