@@ -137,8 +137,8 @@ def test_without_tracking_a_script_that_logs_goes_on_after_it_was_killed(launch,
         "        time.sleep(1)\n"
         "        open('kept', 'w').close()\n"
         "follow = keras.callbacks.LambdaCallback(on_train_batch_end=step, on_epoch_end=epoch)\n"
-        "model.fit(x, y, epochs=8, verbose=0, callbacks=[follow])\n"
-        "mlflow.end_run()\n"
+        "with mlflow.start_run():\n"
+        "    model.fit(x, y, epochs=8, verbose=0, callbacks=[follow])\n"
         "print('ENDED', sorted(os.listdir('.')))\n"
     )
     bucket = s3.bucket()
