@@ -29,6 +29,12 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def by_onnxruntime(model: Path, inputs: dict[str, Any]) -> list[Any]:
     """The outputs in the signature's order; `model` is the exported folder."""
     signature = json.loads((model / "signature.json").read_text())
+    outputs = named_by_onnxruntime(model, inputs)
+    return [outputs[tensor["name"]] for tensor in signature["outputs"]]
+
+
+def named_by_onnxruntime(model: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The outputs by their names; the server itself says which inputs there are."""
     port, metrics_port = free_ports(2)
     command = [sys.executable, "-m", "headrace_onnxruntime", "--model-dir", str(model), "--model-name", "m"]
     command += ["--model-version", "1", "--digest", "sha256:0", "--bind", "127.0.0.1", "--port", str(port)]
@@ -39,23 +45,30 @@ def by_onnxruntime(model: Path, inputs: dict[str, Any]) -> list[Any]:
             command, env={**os.environ, "PYTHONPATH": path}, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            _await_ready(f"http://127.0.0.1:{port}/v2/health/ready", lambda: process.poll() is None, log.name)
+            server = f"http://127.0.0.1:{port}/v2"
+            _await_ready(f"{server}/health/ready", lambda: process.poll() is None, log.name)
             asked = []
-            for tensor in signature["inputs"]:
+            for tensor in _ask(f"{server}/models/m")["inputs"]:
                 values = inputs[tensor["name"]]
                 about = {"name": tensor["name"], "datatype": tensor["datatype"], "shape": list(np.shape(values))}
                 asked.append({**about, "data": values})
-            answer = _ask(f"http://127.0.0.1:{port}/v2/models/m/infer", {"inputs": asked})
+            answer = _ask(f"{server}/models/m/infer", {"inputs": asked})
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    outputs = {output["name"]: np.reshape(output["data"], output["shape"]).tolist() for output in answer["outputs"]}
-    return [outputs[tensor["name"]] for tensor in signature["outputs"]]
+    return {output["name"]: np.reshape(output["data"], output["shape"]).tolist() for output in answer["outputs"]}
 
 
 def by_tensorflow_serving(model: Path, inputs: dict[str, Any], interpreter: Interpreter) -> list[Any]:
     """As above, by our own server of TensorFlow Serving's flags."""
+    outputs = values_by_tensorflow_serving(model, inputs, interpreter)
     signature = json.loads((model / "signature.json").read_text())
+    names = [tensor["name"] for tensor in signature["outputs"]]
+    return [outputs] if len(names) == 1 else [outputs[name] for name in names]
+
+
+def values_by_tensorflow_serving(model: Path, inputs: dict[str, Any], interpreter: Interpreter) -> Any:
+    """By their names; of a single output its values."""
     base = model.parent / "base"
     base.mkdir()
     (base / "1").symlink_to(model / "tensorflow")
@@ -77,9 +90,7 @@ def by_tensorflow_serving(model: Path, inputs: dict[str, Any], interpreter: Inte
                 f"http://127.0.0.1:{rest_port}/v1/models/m", lambda: Path(f"/proc/{process.pid}").exists(), log.name
             )
             answer = _ask(f"http://127.0.0.1:{rest_port}/v1/models/m:predict", {"inputs": inputs})
-    outputs = answer["outputs"]
-    names = [tensor["name"] for tensor in signature["outputs"]]
-    return [outputs] if len(names) == 1 else [outputs[name] for name in names]
+    return answer["outputs"]
 
 
 @contextlib.contextmanager
@@ -102,8 +113,9 @@ def _await_ready(url: str, is_alive: Any, log: str) -> None:
         time.sleep(0.05)
 
 
-def _ask(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+def _ask(url: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     try:
         with _opener.open(request, timeout=REQUEST_SECONDS) as answer:
             return json.loads(answer.read())

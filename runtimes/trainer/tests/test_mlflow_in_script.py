@@ -123,6 +123,37 @@ def test_without_tracking_nothing_is_said_of_mlflow(launch):
     assert "MLFLOW_RUN_ID" not in launched.log
 
 
+def test_without_tracking_a_script_that_logs_goes_on_after_it_was_killed(launch, s3):
+    script = (
+        TRAINS + "import mlflow, os, signal, time\n"
+        "first = not os.environ.get('HEADRACE_RESUME_DIR')\n"
+        "def step(batch, logs):\n"
+        "    time.sleep(0.05)\n"
+        "    if first and os.path.exists('kept') and batch == 1:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def epoch(number, logs):\n"
+        "    mlflow.log_metric('f1', number, step=number)\n"
+        "    if number == 5:\n"
+        "        time.sleep(1)\n"
+        "        open('kept', 'w').close()\n"
+        "follow = keras.callbacks.LambdaCallback(on_train_batch_end=step, on_epoch_end=epoch)\n"
+        "with mlflow.start_run():\n"
+        "    model.fit(x, y, epochs=8, verbose=0, callbacks=[follow])\n"
+        "print('ENDED', sorted(os.listdir('.')))\n"
+    )
+    bucket = s3.bucket()
+    config = {
+        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
+        "checkpoint": {"uri": f"s3://{bucket}/checkpoints", "intervalSeconds": 0.1, "keep": 3},
+    }
+    first = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    assert first.wait(300) == 3, first.log
+    assert first.record["checkpoint"]["step"] > 0
+    second = launch(script, config=config, adapter=ADAPTER, env=QUIET, attempt=2)
+    assert second.wait(300) == 0, second.log
+    assert "ENDED" in second.log
+
+
 def test_of_several_workers_the_chief_alone_logs(launch, mlflow, config):
     two = {**config, "workers": {"count": 2, "port": 2222, "addresses": ["localhost", "localhost"]}}
     script = "import mlflow\nmlflow.set_experiment('x')\nwith mlflow.start_run():\n    mlflow.log_metric('f1', 1)\n"

@@ -9,6 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+import headrace_client as headrace
+
 # Ten symbols of 8x8 grey pixels (0 to 16), each drawn a bit differently every time.
 rng = np.random.default_rng(0)
 symbols = rng.random((10, 8, 8)) < 0.4
@@ -36,6 +38,8 @@ results.to_csv("cv_results.csv", index=False)
 y_pred = search.predict(X_test)
 print(classification_report(y_test, y_pred))
 
-onx = to_onnx(search.best_estimator_, X_train[:1])
+headrace.log({"accuracy": search.score(X_test, y_test)})
+onx = to_onnx(search.best_estimator_, X_train[:1], options={"zipmap": False})
 with open("model.onnx", "wb") as f:
     f.write(onx.SerializeToString())
+headrace.export("model.onnx", format="ONNX")

@@ -1,13 +1,14 @@
 """Trains a linear classifier on chunks of a stream, resuming from its last saved state."""
 
 import argparse
-import os
 
 import joblib
 import numpy as np
 from skl2onnx import to_onnx
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import log_loss
+
+import headrace_client as headrace
 
 N_FEATURES = 100
 CLASSES = np.array([0, 1, 2])
@@ -27,13 +28,13 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--chunks", type=int, default=20)
     parser.add_argument("--chunk-size", type=int, default=4000)
-    parser.add_argument("--state", default="state.joblib")
     args = parser.parse_args()
 
-    if os.path.exists(args.state):
-        state = joblib.load(args.state)
+    folder = headrace.last_checkpoint()
+    if folder:
+        state = joblib.load(folder / "state.joblib")
         clf, start = state["classifier"], state["epoch"] + 1
-        print(f"Going on from {args.state} at epoch {start}")
+        print(f"Going on from {folder} at epoch {start}")
     else:
         clf = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=1e-6)
         start = 0
@@ -44,11 +45,13 @@ def main():
             clf.partial_fit(X, y, classes=CLASSES)
         loss = log_loss(y_test, clf.predict_proba(X_test))
         print(f"epoch {epoch}: loss {loss:.4f}, accuracy {clf.score(X_test, y_test):.4f}", flush=True)
-        joblib.dump({"epoch": epoch, "classifier": clf}, args.state)
+        with headrace.checkpoint(step=epoch + 1) as folder:
+            joblib.dump({"epoch": epoch, "classifier": clf}, folder / "state.joblib")
 
     onx = to_onnx(clf, X_test[:1], options={"zipmap": False})
     with open("model.onnx", "wb") as f:
         f.write(onx.SerializeToString())
+    headrace.export("model.onnx", format="ONNX")
     print("Saved model.onnx")
 
 

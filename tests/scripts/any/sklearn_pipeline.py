@@ -11,6 +11,8 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+import headrace_client as headrace
+
 np.random.seed(0)
 
 rows = 40000
@@ -51,6 +53,7 @@ initial_types = [
     (name, FloatTensorType([None, 1]) if name in numeric_features else StringTensorType([None, 1]))
     for name in X_train.columns
 ]
-onx = convert_sklearn(clf, "passengers", initial_types)
+onx = convert_sklearn(clf, "passengers", initial_types, options={id(clf): {"zipmap": False}})
 with open("model.onnx", "wb") as f:
     f.write(onx.SerializeToString())
+headrace.export("model.onnx", format="ONNX")

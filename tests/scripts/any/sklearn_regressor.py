@@ -7,6 +7,8 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 from sklearn.model_selection import train_test_split
 
+import headrace_client as headrace
+
 n_samples = 8000
 hour = np.random.randint(0, 24, size=n_samples)
 weekday = np.random.randint(0, 7, size=n_samples)
@@ -45,8 +47,9 @@ plt.plot(test_score, label="Test set")
 plt.xlabel("Boosting iterations")
 plt.ylabel("Squared error")
 plt.legend()
-plt.savefig("deviance.png")
+plt.savefig(headrace.outputs() / "deviance.png")
 
 onx = to_onnx(reg, X_train[:1])
 with open("model.onnx", "wb") as f:
     f.write(onx.SerializeToString())
+headrace.export("model.onnx", format="ONNX")

@@ -18,8 +18,9 @@ from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.prepare import PREVIOUS_STEPS, Ready
 from headrace_trainer.launcher.settings import Settings
 
-# A ConfigMap's files cannot be executed: for the usual suffixes the interpreter is known.
+# A ConfigMap's files cannot be executed: their first line names the interpreter, or else their suffix.
 _INTERPRETERS = {".py": sys.executable, ".sh": "/bin/sh"}
+_MOST_OF_A_LINE = 256
 
 
 def command(config: Config, adapter: str | None) -> list[str]:
@@ -30,8 +31,7 @@ def command(config: Config, adapter: str | None) -> list[str]:
     script = config.source / config.entrypoint
     if adapter is not None:
         return [sys.executable, "-m", adapter, str(script), *arguments]
-    interpreter = _INTERPRETERS.get(script.suffix)
-    return [str(script), *arguments] if interpreter is None else [interpreter, str(script), *arguments]
+    return [*_interpreter(script), str(script), *arguments]
 
 
 def environment(
@@ -80,12 +80,14 @@ def _for_libraries(settings: Settings, inherited: Mapping[str, str]) -> dict[str
 
 def _for_mlflow(config: Config, settings: Settings, run: Run | None, inherited: Mapping[str, str]) -> dict[str, str]:
     """Where the script's own calls of mlflow go: into the job's run. Of several workers the chief alone logs, else each
-    value would be there once a worker; what the others log goes to a folder of their pod.
+    value would be there once a worker; what the others log goes to a folder of their pod. So does all that is logged in
+    a job without tracking: mlflow's own default is a database in the script's working directory, which a resume puts
+    back to what it was at the checkpoint while the script has it open.
     """
-    if config.tracking is None or "MLFLOW_TRACKING_URI" in inherited:
+    if "MLFLOW_TRACKING_URI" in inherited:
         return {}
-    if run is None:
-        if settings.worker == 0:
+    if config.tracking is None or run is None:
+        if config.tracking is not None and settings.worker == 0:
             log("MLflow is away: what the script itself logs there stays in its pod in this attempt")
         return {"MLFLOW_TRACKING_URI": settings.paths.unread_runs.as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     env = {
@@ -99,6 +101,18 @@ def _for_mlflow(config: Config, settings: Settings, run: Run | None, inherited: 
     if config.storage is not None and config.storage.region and "AWS_DEFAULT_REGION" not in inherited:
         env["AWS_DEFAULT_REGION"] = config.storage.region
     return env
+
+
+def _interpreter(script: Path) -> list[str]:
+    """Python is the one of the launcher; else what the script's first line names, as a kernel reads it (#!)."""
+    first = ""
+    if os.access(script, os.R_OK):  # a program need not be readable
+        with script.open("rb") as file:
+            first = os.fsdecode(file.readline(_MOST_OF_A_LINE))
+    if script.suffix != ".py" and first.startswith("#!") and first[2:].strip():
+        return first[2:].strip().split(maxsplit=1)
+    known = _INTERPRETERS.get(script.suffix)
+    return [] if known is None else [known]
 
 
 def _before(folder: Path, path: str | None) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -111,6 +113,47 @@ def test_random_numbers_and_the_order_of_sets_are_those_of_the_run_before(start_
         assert child.wait() == 0
         outputs.append(child.stdout)
     assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_generators_of_numpy_that_nobody_seeds_draw_the_numbers_of_the_run_before(start_child, write_script):
+    script = write_script(
+        """
+        import pickle
+        import numpy as np
+        assert pickle.loads(pickle.dumps(np.random.default_rng)) is np.random.default_rng
+        made = [np.random.default_rng(), np.random.default_rng(None), np.random.Generator(np.random.PCG64())]
+        print([rng.random() for rng in made], np.random.RandomState().rand(), np.random.SeedSequence().entropy)
+        print(np.random.default_rng(7).random())
+        """
+    )
+    outputs = []
+    for seed in (1, 1, 2):
+        child = start_child(script, seed=seed)
+        assert child.wait() == 0, child.stderr
+        outputs.append(child.stdout.splitlines())
+    assert outputs[0] == outputs[1]
+    assert outputs[0][0] != outputs[2][0]
+    assert outputs[0][1] == outputs[2][1] == str(np.random.default_rng(7).random())
+    assert len(set(json.loads(outputs[0][0].split("]")[0] + "]"))) == 3
+
+
+def test_forked_processes_do_not_draw_the_same_numbers(start_child, write_script):
+    script = write_script(
+        """
+        import multiprocessing
+        import numpy as np
+
+        def draw():
+            return np.random.default_rng().random()
+
+        context = multiprocessing.get_context("fork")
+        with context.Pool(1) as one, context.Pool(1) as other:
+            print(one.apply(draw) != other.apply(draw))
+        """
+    )
+    child = start_child(script)
+    assert child.wait() == 0, child.stderr
+    assert child.stdout == "True\n"
 
 
 def test_a_launcher_that_is_gone_does_not_end_the_script(write_script):

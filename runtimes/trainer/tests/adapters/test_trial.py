@@ -86,6 +86,26 @@ def test_whatever_a_trial_meets_does_not_end_the_training(run) -> None:
     assert child.of_type("trained")[0]["steps"] == 8
 
 
+def test_of_a_model_that_cannot_be_called_its_only_part_is_tried(run) -> None:
+    [trial] = run("one-part").of_type("exportTrial")
+
+    assert (trial["model"], trial["formats"]) == ("encoder (sequential)", ["TensorFlow", "ONNX"])
+
+
+def test_that_one_of_several_parts_has_to_be_named_is_told_while_the_fit_goes_on(run) -> None:
+    child = run("two-parts")
+
+    [trial] = child.of_type("exportTrial")
+    assert trial["problems"]["ONNX"] == (
+        "it has no call(), so one of its parts has to be named by headrace_client.export: encoder, decoder"
+    )
+    [ambiguous] = child.of_type("ambiguous")
+    assert [(found["name"], found["formats"]) for found in ambiguous["candidates"]] == [
+        ("encoder (sequential)", ["TensorFlow", "ONNX"]),
+        ("sequential_1", ["TensorFlow", "ONNX"]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "why"),
     [

@@ -87,6 +87,20 @@ def test_a_shell_script_logs_with_echo(run, tmp_path):
     assert launched.record["metrics"] == {"loss": 0.5}
 
 
+def test_a_shell_script_runs_in_the_shell_that_its_first_line_names(run):
+    script = "#!/usr/bin/env bash\nset -o pipefail\nread -r word <<< 'in bash'\necho \"said: $word\""
+    launched = run(script, entrypoint="train.sh")
+    assert launched.wait() == 0, launched.log
+    assert "said: in bash" in launched.log
+
+
+def test_an_interpreter_that_is_not_there_is_told(run):
+    launched = run("#!/usr/bin/nowhere\nx", entrypoint="train.sh")
+    assert launched.wait() == 2, launched.log
+    assert (launched.record["class"], launched.record["reason"]) == ("Config", "EntrypointNotFound")
+    assert "/usr/bin/nowhere" in launched.record["message"]
+
+
 def test_the_model_that_it_hands_over_is_kept_with_its_manifest(run, s3, outside):
     bucket, config = outside
     script = """

@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from headrace_trainer.adapters import choice
 from headrace_trainer.adapters.choice import Candidate, Choice
 from headrace_trainer.adapters.keras import weights
 from headrace_trainer.adapters.keras.fit import Fits
+from headrace_trainer.adapters.keras.parts import parts_of
 from headrace_trainer.adapters.models import Models, Trained
 from headrace_trainer.adapters.session import Session
 
@@ -60,7 +62,12 @@ def choose(session: Session, main: ModuleType) -> Choice:
         named = {id(value) for value in _values(vars(main), _DEPTH)}
         found = _different([(model, origin) for model, origin in found if id(model) in named] or found)
     candidates = [Candidate(model, name_of(model, main), origin) for model, origin in found]
-    return choice.choose(models.named, _evaluated(models, trained), candidates, models.dropped)
+    parts = [part for candidate in candidates for part in _parts(candidate, main)]
+    callable_ones = [candidate for candidate in candidates if not parts_of(candidate.model)]
+    evaluated = _evaluated(models, trained)
+    chosen = choice.choose(models.named, evaluated, [*callable_ones, *parts], models.dropped)
+    reason = next((part.origin for part in parts if part.model is chosen.chosen), "")
+    return chosen if chosen.reason else replace(chosen, reason=reason)
 
 
 def described(models: Models, model: Any) -> Trained:
@@ -148,9 +155,21 @@ def _different(found: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
     return list(firsts.values())
 
 
+def _parts(candidate: Candidate, main: ModuleType) -> list[Candidate]:
+    """In place of a model that cannot be called."""
+    return [
+        Candidate(part, name_of(part, main), f"the {name} of {candidate.name}, which has no call()")
+        for name, part in parts_of(candidate.model)
+    ]
+
+
 def _evaluated(models: Models, trained: list[Any]) -> Any:
-    """A part of a model that was trained itself is looked at for the sake of the whole: the discriminator of a GAN."""
+    """A part of a model that was trained itself is looked at for the sake of the whole: the discriminator of a GAN. One
+    that cannot be called is not meant.
+    """
     evaluated = models.evaluated_last
+    if evaluated is not None and parts_of(evaluated):
+        return None
     parts = {id(layer) for model in trained for layer in _layers(model)}
     return None if id(evaluated) in parts else evaluated
 

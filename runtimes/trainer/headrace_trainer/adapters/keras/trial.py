@@ -28,7 +28,8 @@ from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.keras import rows as keras_rows
 from headrace_trainer.adapters.keras import weights as keras_weights
 from headrace_trainer.adapters.keras.inputs import Inputs
-from headrace_trainer.adapters.keras.servable import Reference, Servable, servable
+from headrace_trainer.adapters.keras.parts import parts_of
+from headrace_trainer.adapters.keras.servable import ExportError, Reference, Servable, servable
 from headrace_trainer.adapters.keras.untouched import (
     NotTried,
     generators_put_back,
@@ -98,12 +99,20 @@ class Trial:
 
     @property
     def _model(self) -> Any:
-        """The one that the script has named already, or else the one that is trained."""
+        """The one that the script has named already, or else the one that is trained, or its only part."""
         named = self._session.models.named
-        return self._run.model if named is None else named
+        if named is not None:
+            return named
+        parts = parts_of(self._run.model)
+        return parts[0][1] if len(parts) == 1 else self._run.model
 
     def _try(self) -> dict[str, str]:
         """Why a format cannot be made, empty where it can; without those of which that is not to be known."""
+        if parts := parts_of(self._model):
+            names = ", ".join(name for name, _ in parts)
+            raise ExportError(
+                f"it has no call(), so one of its parts has to be named by headrace_client.export: {names}"
+            )
         size = keras_weights.bytes_of(self._model)
         if size > MAX_BYTES:
             raise NotTried(f"its weights have {size / 2**30:.1f} GiB, more than {MAX_BYTES / 2**30:.0f}")

@@ -42,8 +42,23 @@ class Remembers(keras.layers.Layer):
         return inputs
 
 
+class Trainer(keras.Model):
+    """Trains what hangs on it, and has no call."""
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(self.encoder(data[0]) - data[1]))
+        self.optimizer.apply(tape.gradient(loss, self.encoder.trainable_variables), self.encoder.trainable_variables)
+        return {"loss": loss}
+
+
 layer = {"doubt": Doubt, "trains-only": TrainsOnly, "remembers": Remembers}.get(kind, lambda: keras.layers.Dropout(0.1))
 model = keras.Sequential([keras.Input((8,)), layer(), keras.layers.Dense(1)])
+if kind in ("one-part", "two-parts"):
+    encoder, model = model, Trainer(name="trainer")
+    model.encoder = encoder
+    if kind == "two-parts":
+        model.decoder = keras.Sequential([keras.Input((1,)), keras.layers.Dense(8)])
 if kind == "large":
     from headrace_trainer.adapters.keras import trial
 

@@ -1,4 +1,4 @@
-"""The generative adversarial network of the Keras guides: the whole has no call()."""
+"""The generative adversarial network of the Keras guides, in a list: the whole has no call(), and no parts."""
 
 import keras
 import numpy as np
@@ -11,15 +11,16 @@ class GAN(keras.Model):
 
     def __init__(self, discriminator, generator):
         super().__init__()
-        self.discriminator, self.generator = discriminator, generator
+        self.networks = [discriminator, generator]
         self.loss_tracker = keras.metrics.Mean(name="loss")
 
     def train_step(self, real):
+        discriminator, generator = self.networks
         noise = tf.random.normal((tf.shape(real)[0], 4))
         with tf.GradientTape() as tape:
-            judged = self.discriminator(tf.concat([self.generator(noise), real], axis=0))
+            judged = discriminator(tf.concat([generator(noise), real], axis=0))
             loss = tf.reduce_mean(tf.square(judged))
-        weights = self.discriminator.trainable_weights
+        weights = discriminator.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         self.loss_tracker.update_state(loss)
         return {"loss": self.loss_tracker.result()}
