@@ -68,11 +68,7 @@ def _onnxruntime(model: str, version: str, digest: str, settings: Settings) -> S
             {"name": "http", "containerPort": HTTP_PORT},
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
-        "readinessProbe": {
-            "httpGet": {"path": f"{model_path(RuntimeName.ONNXRUNTIME, model)}/ready", "port": "http"},
-            "periodSeconds": 2,
-            "failureThreshold": 2,
-        },
+        "readinessProbe": _readiness({"path": f"{model_path(RuntimeName.ONNXRUNTIME, model)}/ready", "port": "http"}),
         "livenessProbe": {
             "httpGet": {"path": "/v2/health/live", "port": "http"},
             "initialDelaySeconds": 10,
@@ -111,7 +107,7 @@ def _tensorflow_serving(model: str, version: str, settings: Settings) -> Server:
             {"name": "http", "containerPort": HTTP_PORT},
             {"name": "grpc", "containerPort": GRPC_PORT},
         ],
-        "readinessProbe": {"httpGet": status, "periodSeconds": 2, "failureThreshold": 2},
+        "readinessProbe": _readiness(status),
         # It listens when the model is loaded; how long that may take is the rollout's progressDeadline to say.
         "livenessProbe": {
             "tcpSocket": {"port": "http"},
@@ -133,6 +129,13 @@ def _tensorflow_serving(model: str, version: str, settings: Settings) -> Server:
         annotations={**_scraped(HTTP_PORT, _MONITORING_PATH), _MONITORING_ANNOTATION: config},
         volumes=({"name": "monitoring", "downwardAPI": {"items": [{"path": _MONITORING_FILE, "fieldRef": source}]}},),
     )
+
+
+def _readiness(ask: Object) -> Object:
+    """A pod that goes away says so itself. One that is slow to answer, as all of a starved node are at once, is not to be
+    taken away from the others: then nobody answers.
+    """
+    return {"httpGet": ask, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 2}
 
 
 def _drain(settings: Settings) -> Object:
