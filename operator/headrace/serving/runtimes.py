@@ -132,8 +132,8 @@ def _tensorflow_serving(model: str, version: str, settings: Settings) -> Server:
 
 
 def _readiness(ask: Object) -> Object:
-    """A pod that goes away says so itself. One that is slow to answer, as all of a starved node are at once, is not to be
-    taken away from the others: then nobody answers.
+    """A pod that goes away says so itself. One that is slow to answer, as all of a starved node are at once, is not to
+    be taken away from the others: then nobody answers.
     """
     return {"httpGet": ask, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 2}
 
