@@ -71,7 +71,8 @@ def test_workers_stop_together_and_the_loss_of_one_ends_the_others(start_workers
 
 
 def test_workers_that_are_in_a_long_validation_are_waited_for(start_workers, tmp_path):
-    children = start_workers(2, tmp_path, "--validation-pause=7", checkpoint_interval=1000)
+    # Alone it would be given up after a third of the time: before the pause is over.
+    children = start_workers(2, tmp_path, "--validation-pause=7", checkpoint_interval=1000, stop_seconds=20)
     while "validation" not in children[1].stdout:
         time.sleep(0.1)
     children[1].signal(signal.SIGTERM)
