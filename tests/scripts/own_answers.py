@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headrace_trainer.adapters.adapter import Adapter
 from headrace_trainer.adapters.keras.adapter import KERAS
 from headrace_trainer.adapters.main import main
 from headrace_trainer.adapters.script import Ending
@@ -74,4 +74,4 @@ def plain(values: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Adapter(hooks=KERAS.hooks, gang=KERAS.gang, export=export), sys.argv[1:]))
+    sys.exit(main(replace(KERAS, export=export), sys.argv[1:]))
