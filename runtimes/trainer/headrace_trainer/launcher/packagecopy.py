@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import platform
-import re
 import shutil
 import sys
 import tarfile
@@ -21,6 +20,7 @@ from headrace_common.s3 import Place
 from headrace_trainer.launcher.config import Checkpoints
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.packagelock import last_attempt_with
 from headrace_trainer.launcher.s3 import NotFound, Patience, Store
 
 # Of the packages as they are installed: while a copy is made, the pod's disk holds both. What is larger belongs into an
@@ -44,7 +44,7 @@ class PackageCopy:
             return False
         file = work / "packages.tar.gz"
         try:
-            earlier = self._earlier_attempt(_name(lock))
+            earlier = last_attempt_with(_name(lock), self._root, self._attempt, self._store, _NO_PATIENCE)
             if earlier is None:
                 return False
             self._store.download(self._place(earlier, lock), file, _NO_PATIENCE)
@@ -77,11 +77,6 @@ class PackageCopy:
             log(f"the packages are not kept for later attempts: {error}")
         finally:
             file.unlink(missing_ok=True)
-
-    def _earlier_attempt(self, name: str) -> int | None:
-        prefix, wanted = self._root.below(""), re.compile(rf"attempt-(\d+)/{re.escape(name)}")
-        found = (wanted.fullmatch(item.key[len(prefix.key) :]) for item in self._store.list(prefix, _NO_PATIENCE))
-        return max((number for match in found if match and (number := int(match[1])) < self._attempt), default=None)
 
     def _place(self, attempt: int, lock: str) -> Place:
         return self._root.below(f"attempt-{attempt}/{_name(lock)}")

@@ -14,7 +14,6 @@ from headrace_trainer.launcher.config import Checkpoints
 from headrace_trainer.launcher.s3 import Patience, Store
 
 _NAME = "requirements.lock"
-_LOCK = re.compile(rf"attempt-(\d+)/{re.escape(_NAME)}")
 
 
 class PackageLock:
@@ -29,10 +28,8 @@ class PackageLock:
         """The chief's: that of the last attempt before this one that had one."""
         if self._attempt == 1:
             return None
-        prefix = self._root.below("")
-        found = (_LOCK.fullmatch(item.key[len(prefix.key) :]) for item in self._store.list(prefix, patience))
-        attempts = [number for match in found if match and (number := int(match[1])) < self._attempt]
-        return _text(self._store.read(self._place(max(attempts)), patience)) if attempts else None
+        earlier = last_attempt_with(_NAME, self._root, self._attempt, self._store, patience)
+        return None if earlier is None else _text(self._store.read(self._place(earlier), patience))
 
     def publish(self, lock: str, patience: Patience) -> None:
         """The chief's: tell the gang, and the attempts to come."""
@@ -45,6 +42,13 @@ class PackageLock:
 
     def _place(self, attempt: int) -> Place:
         return self._root.below(f"attempt-{attempt}/{_NAME}")
+
+
+def last_attempt_with(name: str, root: Place, before: int, store: Store, patience: Patience) -> int | None:
+    """The last attempt before `before` that has left an object of this name below its own prefix."""
+    prefix, wanted = root.below(""), re.compile(rf"attempt-(\d+)/{re.escape(name)}")
+    found = (wanted.fullmatch(item.key[len(prefix.key) :]) for item in store.list(prefix, patience))
+    return max((number for match in found if match and (number := int(match[1])) < before), default=None)
 
 
 def _text(lock: bytes) -> str:
