@@ -27,6 +27,7 @@ def test_each_image_is_built_from_its_lock(target):
     stages = re.split(r"^FROM \S+ AS ", (ROOT / "runtimes/trainer/Dockerfile").read_text(), flags=re.MULTILINE)
     [stage] = [stage for stage in stages if stage.startswith(f"{target}\n")]
     assert f"source=requirements/{target}.txt" in stage
+    assert "COPY --from=code /opt/headrace /opt/headrace" in stage
 
 
 def test_the_image_that_is_built_where_none_is_named_is_for_cpus():
