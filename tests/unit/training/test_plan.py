@@ -452,9 +452,7 @@ def test_without_a_start_deadline_what_is_wrong_ends_a_job_in_ten_minutes():
 
 def test_workers_wait_for_the_names_of_peers_for_which_there_is_no_room_yet():
     def waits(**spec):
-        return launcher_config(training_job(**spec), AttemptContext(1, "image"), SETTINGS)["workers"][
-            "nameDeadlineSeconds"
-        ]
+        return launcher_config(training_job(**spec), AttemptContext(1, "image"), SETTINGS).workers.name_deadline
 
     assert (waits(startDeadlineSeconds=600), waits()) == (660, 86460)
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from headrace_common.protocol.config import Config
 from headrace_common.s3 import SCHEME, Place
 from headrace_common.tags import DIGEST_TAG, MODEL_REASON_TAG
 from headrace_trainer.launcher import artifacts, chosen, model
-from headrace_trainer.launcher.config import Config
 from headrace_trainer.launcher.curves import keep as curves
 from headrace_trainer.launcher.failures import Failed, Failure, bad_config
 from headrace_trainer.launcher.log import log

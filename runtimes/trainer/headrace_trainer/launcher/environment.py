@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headrace_common.cgroup import Cgroup
-from headrace_trainer.launcher.config import Config, Scalar
+from headrace_common.protocol.config import VARIABLE, Config, Scalar
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.log import log
@@ -39,7 +39,7 @@ def environment(
 ) -> dict[str, str]:
     """What the script's process finds in its environment; `run` is None where there is none (yet)."""
     paths = settings.paths
-    env = {name: value for name, value in inherited.items() if name != "HEADRACE_CONFIG"}
+    env = {name: value for name, value in inherited.items() if name != VARIABLE}
     env |= {
         "HEADRACE_PARAMETERS": json.dumps(config.parameters),
         "HEADRACE_SEED": str(_seed(config)),

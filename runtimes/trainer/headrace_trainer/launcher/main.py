@@ -20,11 +20,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from headrace_common.cgroup import Cgroup
+from headrace_common.protocol.config import VARIABLE, Config
 from headrace_common.record import TerminationLog
 from headrace_common.tags import EXPORT_TRIAL_TAG
 from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
-from headrace_trainer.launcher.config import Config, parse_config
 from headrace_trainer.launcher.delivery import Delivery
 from headrace_trainer.launcher.failures import (
     ChildEnd,
@@ -50,6 +50,7 @@ from headrace_trainer.launcher.inbox import (
     TaskDone,
     ThreadDied,
 )
+from headrace_trainer.launcher.instructions import read_instructions
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import (
     Ambiguous,
@@ -566,7 +567,7 @@ def _run(adapter: str | None, inbox: Inbox) -> int:
     try:
         settings = Settings.from_environment(os.environ)
         log_file = TerminationLog(settings.paths.termination_log, _record_is_lost)
-        config = parse_config(os.environ.get("HEADRACE_CONFIG", ""))
+        config = read_instructions(os.environ.get(VARIABLE, ""))
         if settings.worker >= config.workers.count:
             raise Failed(
                 bad_config(f"JOB_COMPLETION_INDEX is {settings.worker}, and there are {config.workers.count} workers")

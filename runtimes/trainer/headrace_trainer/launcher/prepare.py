@@ -10,9 +10,9 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headrace_common.protocol.config import Config
 from headrace_trainer.launcher import datasets
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored
-from headrace_trainer.launcher.config import Config
 from headrace_trainer.launcher.digests import digest
 from headrace_trainer.launcher.failures import Failed, Failure, Reason
 from headrace_trainer.launcher.mlflow import UsedDataset

@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any
 
 from headrace_common.json_numbers import to_json
+from headrace_common.protocol import PROTOCOL
 from headrace_trainer.launcher import export_trial
 from headrace_trainer.launcher.checkpoints import Stored
 from headrace_trainer.launcher.chosen import AMBIGUOUS
-from headrace_trainer.launcher.config import PROTOCOL
 from headrace_trainer.launcher.failures import Failure, Reason
 from headrace_trainer.launcher.messages import ExportTrial, Resume
 from headrace_trainer.launcher.metrics import MetricLog

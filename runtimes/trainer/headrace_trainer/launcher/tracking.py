@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace_common.protocol.config import Job, Scalar, Tracking
 from headrace_common.tags import ATTEMPT_TAG, NAME_TAG, NAMESPACE_TAG, UID_TAG
 from headrace_trainer.launcher import unsent
-from headrace_trainer.launcher.config import Job, Scalar, Tracking
 from headrace_trainer.launcher.failures import Failed, Failure, Reason, terminated
 from headrace_trainer.launcher.fence import Fence, RunDeleted, Superseded
 from headrace_trainer.launcher.log import log

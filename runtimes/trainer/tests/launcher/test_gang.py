@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from trainer_support import TRAINER, Launched, free_port, wait_until
 
-from headrace_trainer.launcher.config import Workers
+from headrace_common.protocol.config import Workers
 from headrace_trainer.launcher.failures import ChildEnd, LostPeer, Reason, judge
 from headrace_trainer.launcher.frameworks.script import SCRIPT
 

@@ -10,9 +10,9 @@ import pytest
 from trainer_support import TRAINER
 
 from headrace_common.cgroup import Cgroup
+from headrace_common.protocol.config import Workers
 from headrace_common.tags import MODEL_METRICS_TAG, REST
 from headrace_trainer.launcher import chosen, model
-from headrace_trainer.launcher.config import Workers
 from headrace_trainer.launcher.failures import ChildEnd, Reason, bad_config, judge
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config

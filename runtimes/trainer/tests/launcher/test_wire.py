@@ -12,7 +12,10 @@ import pytest
 import wire_examples
 from headrace_common.record import encode
 from headrace_trainer.launcher.checkpoints import Stored
-from headrace_trainer.launcher.failures import Failure, Reason, bad_config
+from headrace_trainer.launcher.environment import command
+from headrace_trainer.launcher.failures import Failed, Failure, Reason, bad_config
+from headrace_trainer.launcher.frameworks import framework_of
+from headrace_trainer.launcher.instructions import read_instructions
 from headrace_trainer.launcher.messages import ExportTrial, Fit, Resume, Step
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.model import Model
@@ -82,3 +85,41 @@ def test_the_record_is_what_operators_of_earlier_releases_read(name):
 @pytest.mark.parametrize("name", PROGRESS)
 def test_the_answer_of_progress_is_what_operators_of_earlier_releases_read(name):
     assert json.dumps(PROGRESS[name]().as_progress(), separators=(",", ":")) == wire_examples.text(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "started"),
+    [
+        ("config-alone", ["/headrace/source/train.py"]),
+        (
+            "config-gang",
+            [
+                "/headrace/source/train.py",
+                "--epochs=10",
+                "--learning_rate=0.001",
+                "--note=für $(HOME)",
+                "--shuffle=true",
+            ],
+        ),
+        ("config-program", ["/headrace/source/train.sh"]),
+    ],
+)
+def test_what_operators_of_earlier_releases_wrote_starts_the_script(name, started):
+    config = read_instructions(wire_examples.text(name))
+    assert command(config, framework_of(config).adapter)[-len(started) :] == started
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ({"gpus": -1}, "This is no fault of the script"),
+        ({"protocol": 2}, "Use the trainer image that belongs to the operator's release."),
+        ({"storage": None}, "Correct the TrainingJob's spec."),
+    ],
+    ids=["a field", "another protocol", "what is not there"],
+)
+def test_instructions_that_cannot_be_followed_are_the_failure_with_what_to_do(change, hint):
+    with pytest.raises(Failed) as caught:
+        read_instructions(json.dumps(json.loads(wire_examples.text("config-gang")) | change))
+    assert caught.value.failure.reason is Reason.BAD_CONFIG
+    assert caught.value.failure.hint.startswith(hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headrace_trainer.launcher.config import Workers
+from headrace_common.protocol.config import Workers
 from headrace_trainer.launcher.failures import ChildEnd, LostPeer
 
 
