@@ -31,6 +31,7 @@ from headrace.training.frameworks import FRAMEWORKS
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 from headrace_common.protocol import config as protocol
+from headrace_common.protocol.storage import Storage
 
 PROGRESS_PORT = 9400
 # Of the pod's grace period: until the launcher hears of it, and until the kubelet has seen its end.
@@ -156,7 +157,7 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
         entrypoint=spec.entrypoint,
         parameters=dict(spec.parameters),
         datasets=tuple(protocol.Dataset(one.name, one.uri, Path("/data") / one.name) for one in spec.datasets),
-        storage=None if storage is None else protocol.Storage(storage.endpoint, storage.region),
+        storage=None if storage is None else Storage(storage.endpoint, storage.region),
         tracking=None
         if spec.tracking is None or tracking is None
         else protocol.Tracking(

@@ -17,12 +17,12 @@ from headrace_common.protocol.config import (
     Config,
     Dataset,
     Job,
-    Storage,
     Tracking,
     Workers,
     parse_config,
 )
 from headrace_common.protocol.fields import CannotBeDone, NotUnderstood, OtherProtocol
+from headrace_common.protocol.storage import Storage
 
 TEXT, WORD = st.text(max_size=20), st.text(min_size=1, max_size=20)
 SECONDS = st.integers(0, 10**6) | st.floats(0, 1e6)

@@ -15,6 +15,7 @@ from headrace_common import s3
 from headrace_common.formats import ModelFormat
 from headrace_common.protocol import PROTOCOL
 from headrace_common.protocol.fields import CannotBeDone, Fields, OtherProtocol, decode, wrong
+from headrace_common.protocol.storage import Storage
 
 VARIABLE = "HEADRACE_CONFIG"
 Scalar = bool | int | float | str
@@ -49,14 +50,6 @@ class Dataset:
     name: str
     uri: str
     path: Path
-
-
-@dataclass(frozen=True)
-class Storage:
-    """The S3 store; an empty endpoint means AWS' own."""
-
-    endpoint: str
-    region: str
 
 
 @dataclass(frozen=True)
@@ -124,8 +117,8 @@ class Config:
         found: dict[str, Any] = {
             "datasets": [{"name": one.name, "uri": one.uri, "path": str(one.path)} for one in self.datasets]
         }
-        if (storage := self.storage) is not None:
-            found["storage"] = {"endpoint": storage.endpoint, "region": storage.region}
+        if self.storage is not None:
+            found["storage"] = self.storage.as_json()
         if (tracking := self.tracking) is not None:
             found["tracking"] = {
                 "url": tracking.url,

@@ -35,7 +35,9 @@ def wrong(where: str, wanted: str, value: Any) -> NotUnderstood:
 
 
 class Fields:
-    """One JSON object with the path to it, so that every complaint says where. All methods raise NotUnderstood."""
+    """One JSON object with the path to it, so that every complaint says where. A field that is null is as good as
+    absent. All methods raise NotUnderstood.
+    """
 
     def __init__(self, data: Any, where: str) -> None:
         if not isinstance(data, dict):
@@ -43,23 +45,32 @@ class Fields:
         self._data: dict[str, Any] = data
         self._where = where
 
+    def only(self, known: set[str]) -> None:
+        """Refuse any other field."""
+        if unknown := sorted(set(self._data) - known):
+            raise NotUnderstood(f"{self._where} has the unknown field {unknown[0]!r}")
+
+    def has(self, name: str) -> bool:
+        """Whether the field is there."""
+        return self._data.get(name) is not None
+
     def text(self, name: str, default: str | None = None) -> str:
         """A text; one without a default is not empty."""
-        value = self._data.get(name, default)
+        value = self._value(name, default)
         if not isinstance(value, str) or (default is None and not value):
             raise wrong(f"{self._where}.{name}", "a text that is not empty", value)
         return value
 
     def integer(self, name: str, least: int, default: int | None = None) -> int:
         """An integer of at least `least`."""
-        value = self._data.get(name, default)
+        value = self._value(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise wrong(f"{self._where}.{name}", f"an integer of at least {least}", value)
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
         """A number that is not negative, as it is written: an integer stays one."""
-        value = self._data.get(name, default)
+        value = self._value(name, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
             raise wrong(f"{self._where}.{name}", "a number that is not negative", value)
         return value
@@ -82,8 +93,8 @@ class Fields:
         return Fields(self._data.get(name), f"{self._where}.{name}")
 
     def optional(self, name: str) -> Fields | None:
-        """An object; None where it is absent or null."""
-        return None if self._data.get(name) is None else self.object(name)
+        """An object; None where it is absent."""
+        return self.object(name) if self.has(name) else None
 
     def mapping(self, name: str) -> dict[str, Any]:
         """An object whose names are the writer's own; empty where it is absent."""
@@ -93,3 +104,7 @@ class Fields:
         if not isinstance(value, dict):
             raise wrong(f"{self._where}.{name}", "an object", value)
         return value
+
+    def _value(self, name: str, default: Any) -> Any:
+        value = self._data.get(name)
+        return default if value is None else value
