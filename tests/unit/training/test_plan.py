@@ -9,9 +9,11 @@ from headrace.api.common import FailureClass
 from headrace.kube.errors import Forbidden, Invalid, Refused
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, PODS, SERVICES, TRAININGJOBS
 from headrace.training.job import AttemptContext, launcher_config
-from headrace.training.observed import Live, Observed, Source, read_live
+from headrace.training.observed import Observed, Source
 from headrace.training.plan import POLL_RUNNING, Problem, Start, after_refusal, plan
-from headrace.training.record import Progress
+from headrace.training.record import read_live
+from headrace_common.protocol.parts import Progress
+from headrace_common.protocol.report import Live
 from training_builders import (
     NOW,
     SETTINGS,

@@ -1,9 +1,10 @@
-"""What the operator writes into HEADRACE_CONFIG: the words that launchers of earlier releases read, and whatever the
-spec asks for, nothing that a launcher would not understand.
+"""What the operator and launchers tell one another: the words that those of earlier releases write and read, and
+whatever a spec asks for, nothing that a launcher would not understand.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wire_examples
+from headrace.api.common import FailureClass
+from headrace.api.trainingjob import TrainingJobStatus
 from headrace.training.job import AttemptContext, launcher_config, render_job
+from headrace.training.plan import PREPARE_REASONS
+from headrace.training.record import parse_record, read_live
+from headrace.training.states import Reason, rule_for
+from headrace.training.status import take_live
+from headrace_common.protocol import reasons as told
 from headrace_common.protocol.config import parse_config
 from headrace_common.protocol.fields import CannotBeDone
 from training_builders import SETTINGS, training_job
@@ -123,3 +131,51 @@ def test_whatever_the_operator_writes_the_launcher_understands(given_rendered):
             parse_config(written(*arguments))
     else:
         assert parse_config(written(*arguments)) == launcher_config(*arguments)
+
+
+def read(name):
+    record = parse_record(wire_examples.text(name))
+    assert record is not None
+    return record
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "failure_class", "reason", "lost"),
+    [
+        ("record-running", "Running", "", "", False),
+        ("record-succeeded", "Succeeded", "", "", False),
+        ("record-ambiguous", "Succeeded", "", Reason.AMBIGUOUS_MODEL, False),
+        ("record-raised", "Failed", "UserCode", "ScriptRaised", False),
+        ("record-bad-config", "Failed", "Config", "BadConfig", False),
+        ("record-peer-lost", "Failed", "Peer", "PeerLost", True),
+        ("record-terminated", "Interrupted", "Disrupted", "Terminated", False),
+    ],
+)
+def test_how_an_attempt_ended_is_read_from_the_launchers_words(name, outcome, failure_class, reason, lost):
+    record = read(name)
+    assert (record.outcome, record.failure_class, record.reason) == (outcome, failure_class, reason)
+    assert (record.lost_peer is not None) == lost
+
+
+def test_what_the_launcher_answers_while_it_trains_becomes_status():
+    live = read_live(json.loads(wire_examples.text("progress-training")))
+    assert live is not None
+    status = take_live(TrainingJobStatus(), live)
+    assert status.progress is not None
+    assert status.checkpoint is not None
+    assert status.resume is not None
+    assert (status.progress.percent, status.progress.fit, status.progress.eta_seconds) == (40, 1, 5)
+    assert (status.checkpoint.step, status.resume.exact, status.metrics["val_loss"]) == (120, True, "NaN")
+
+
+def test_a_launcher_that_is_preparing_is_read():
+    live = read_live(json.loads(wire_examples.text("progress-preparing")))
+    assert live is not None
+    assert (PREPARE_REASONS[live.state], live.metrics) == (Reason.PREPARING, {})
+
+
+@pytest.mark.parametrize("reason", told.Reason)
+def test_the_operator_has_a_rule_for_whatever_a_launcher_may_end_with(reason):
+    failure_class, exit_code = told.RULES[reason]
+    rule = rule_for(FailureClass(failure_class), reason)
+    assert not (exit_code == 2 and rule.retryable)

@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 from headrace_common.cgroup import Cgroup
 from headrace_common.protocol.config import VARIABLE, Config
+from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.report import Outcome, State
 from headrace_common.record import TerminationLog
 from headrace_common.tags import EXPORT_TRIAL_TAG
 from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl
@@ -30,7 +32,6 @@ from headrace_trainer.launcher.failures import (
     ChildEnd,
     Failed,
     Failure,
-    Reason,
     bad_config,
     cannot_be_run,
     export_failed,
@@ -79,8 +80,8 @@ from headrace_trainer.launcher.packages import Packages
 from headrace_trainer.launcher.peers import find_silent
 from headrace_trainer.launcher.prepare import Ready, prepare
 from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
-from headrace_trainer.launcher.progress import ProgressServer, State
-from headrace_trainer.launcher.report import Outcome, Report, milliseconds
+from headrace_trainer.launcher.progress import ProgressServer
+from headrace_trainer.launcher.report import Report, milliseconds
 from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
 from headrace_trainer.launcher.system import gpu

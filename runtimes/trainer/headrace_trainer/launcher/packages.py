@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headrace_common.protocol.config import VARIABLE, Config
-from headrace_trainer.launcher.failures import Failed, Reason, index_unavailable
+from headrace_common.protocol.reasons import Reason
+from headrace_trainer.launcher.failures import Failed, index_unavailable
 from headrace_trainer.launcher.installed import installed
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.packagecopy import PackageCopy

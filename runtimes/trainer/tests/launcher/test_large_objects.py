@@ -11,10 +11,11 @@ from breaking_proxy import BreakingProxy
 from trainer_support import ACCESS_KEY, SECRET_KEY, TRAINER
 
 from headrace_common.protocol.config import Checkpoints
+from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.checkpoints import CheckpointStore
-from headrace_trainer.launcher.failures import Failed, Reason
+from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.parts import PART_BYTES
 from headrace_trainer.launcher.s3 import Patience, Store
 
