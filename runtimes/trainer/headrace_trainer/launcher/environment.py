@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headrace_common.cgroup import Cgroup
+from headrace_common.cpus import allowed_cpus, usable_cpus
 from headrace_common.protocol.config import VARIABLE, Config, Scalar
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults
@@ -75,7 +76,7 @@ def environment(
 
 def _for_libraries(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
     cgroup = Cgroup(settings.paths.cgroup_membership, settings.paths.cgroup_root)
-    return library_defaults(cgroup.cpu_quota(), len(os.sched_getaffinity(0)), inherited)
+    return library_defaults(usable_cpus(cgroup), allowed_cpus(), inherited)
 
 
 def _for_mlflow(config: Config, settings: Settings, run: Run | None, inherited: Mapping[str, str]) -> dict[str, str]:
