@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from headrace.api.common import Resources
 from headrace.api.modelservice import ModelService
@@ -21,6 +22,8 @@ from headrace.podtext import as_written
 from headrace.rollout.propagation import drain_seconds
 from headrace.serving.runtimes import MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
 from headrace.settings import Settings
+from headrace_common.protocol.load import VARIABLE, LoadRequest
+from headrace_common.protocol.storage import Storage
 
 SERVER = "server"
 LOADER = "loader"
@@ -141,22 +144,19 @@ def render_template(service: ModelService, revision: str, artifact: Artifact, se
     """The pod template of a revision: the loader verifies and fetches, then the server starts."""
     spec, version = service.spec, artifact.version or "1"
     server = server_of(spec.runtime.name, service.metadata.name, version, artifact.digest, settings)
-    load = {
-        "protocol": 1,
-        "uri": artifact.uri,
-        "digest": artifact.digest or None,
-        "formats": [server.format.value],
-        "target": MODEL_DIR,
-    }
-    if server.directory:
-        load["layout"] = {server.format.value: server.directory}
-    if settings.storage is not None:
-        load["storage"] = {"endpoint": settings.storage.endpoint, "region": settings.storage.region}
+    load = LoadRequest(
+        uri=artifact.uri,
+        digest=artifact.digest or None,
+        formats=(server.format.value,),
+        target=Path(MODEL_DIR),
+        storage=None if settings.storage is None else Storage(settings.storage.endpoint, settings.storage.region),
+        layout={server.format.value: server.directory} if server.directory else {},
+    )
     loader: Object = {
         "name": LOADER,
         "image": settings.loader_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "env": [{"name": "HEADRACE_LOAD", "value": json.dumps(load, sort_keys=True)}],
+        "env": [{"name": VARIABLE, "value": load.as_text()}],
         "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "tmp", "mountPath": "/tmp"}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": container_security(),

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from headrace.api.common import FailureClass
 from headrace.training.observed import Job, Pod, PodPhase, SideContainer, Terminated
-from headrace.training.record import Outcome, Record
 from headrace.training.states import Reason
+from headrace_common.protocol.report import Outcome, Record
 
 # A pod that should be gone is waited for this long after its grace period; then its node is taken for lost.
 LOST_AFTER = timedelta(seconds=45)
@@ -144,7 +144,7 @@ def cause_of(job: Job | None, pods: tuple[Pod, ...], now: datetime) -> Cause:
             pod=pods[0].name if pods else "",
         )
     causes = [(pod, cause) for pod in pods if (cause := pod_cause(pod, now)) is not None]
-    own = [cause for pod, cause in causes if not (pod.record and pod.record.lost_peer)]
+    own = [cause for pod, cause in causes if pod.record is None or pod.record.lost_peer is None]
     # A worker that was told to stop is the cause only if nobody failed before it was.
     if first := min(own, key=lambda cause: cause.at, default=None):
         return first

@@ -36,8 +36,8 @@ from headrace.tracking.errors import (
 from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import GATE_TAG, Run
 from headrace.training.divergence import HINT, divergence
-from headrace.training.record import parse_metric
 from headrace.training.states import Reason
+from headrace_common.protocol import claims
 from headrace_common.tags import DIGEST_TAG, MODEL_METRICS_TAG, MODEL_REASON_TAG, MODEL_TAG, OUTCOME_TAG
 
 # What to do where the registry holds something that a person has to look at.
@@ -82,7 +82,7 @@ def metrics_of_model(run: Run) -> dict[str, float]:
         told = json.loads(run.tags.get(MODEL_METRICS_TAG, "{}"))
     except (ValueError, RecursionError):
         told = {}
-    of_model = {name: parse_metric(value) for name, value in told.items()} if isinstance(told, dict) else {}
+    of_model = {name: claims.metric(value) for name, value in told.items()} if isinstance(told, dict) else {}
     if _REST in of_model:  # there were too many
         return {name: value for name, value in of_model.items() if value is not None}
     return {name: value for name, value in {**run.metrics, **of_model}.items() if value is not None}

@@ -11,8 +11,9 @@ from datetime import datetime
 
 from headrace.api.trainingjob import Condition, ConditionStatus, TrainingJob
 from headrace.kube.plan import Event, EventType
-from headrace.training.record import ExportTrial, Record
 from headrace.training.states import Reason
+from headrace_common.protocol.parts import ExportTrial
+from headrace_common.protocol.report import Record
 
 CONDITION = "FormatsExported"
 TRIAL_CONDITION = "Exportable"

@@ -5,11 +5,11 @@ An attempt's objects are created once and never re-applied: a new release of the
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from headrace.api.trainingjob import Checkpoint, ResumeMode, TrainingJob, TrainingJobSpec
+from headrace.api.trainingjob import Checkpoint, ResumeMode, TrainingJob
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import TRAININGJOBS
 from headrace.labels import (
@@ -30,8 +30,9 @@ from headrace.training.deadline import name_deadline
 from headrace.training.frameworks import FRAMEWORKS
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
+from headrace_common.protocol import config as protocol
+from headrace_common.protocol.storage import Storage
 
-PROTOCOL = 1
 PROGRESS_PORT = 9400
 # Of the pod's grace period: until the launcher hears of it, and until the kubelet has seen its end.
 GRACE_MARGIN_SECONDS = 5
@@ -142,76 +143,56 @@ def _ports(job: TrainingJob) -> dict[str, int]:
     return {rendezvous.name: rendezvous.port, "progress": PROGRESS_PORT}
 
 
-def _workers(spec: TrainingJobSpec) -> Object:
-    port = FRAMEWORKS[spec.framework].rendezvous.port
-    return {"count": spec.strategy.workers, "nameDeadlineSeconds": name_deadline(spec), "port": port}
-
-
-def launcher_config(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:
-    """HEADRACE_CONFIG of docs/reference/launcher-protocol.md. Nothing secret is in it."""
+def launcher_config(job: TrainingJob, context: AttemptContext, settings: Settings) -> protocol.Config:
+    """What the launcher of each pod of an attempt is told. Nothing secret is in it."""
     spec, metadata = job.spec, job.metadata
-    name = attempt_name(metadata.name, context.number)
-    workers = spec.strategy.workers
-    config: Object = {
-        "protocol": PROTOCOL,
-        "job": {
-            "namespace": metadata.namespace,
-            "name": metadata.name,
-            "uid": metadata.uid,
-            "attempt": context.number,
-        },
-        "framework": str(spec.framework),
-        "strategy": str(spec.strategy.type),
-        "gpus": gpus_of(spec.resources),
-        "workers": _workers(spec),
-        "source": {"path": "/headrace/source", "entrypoint": spec.entrypoint},
-        "parameters": dict(spec.parameters),
-        "progressPort": PROGRESS_PORT,
-    }
-    if workers > 1:
-        config["workers"]["addresses"] = [
-            f"{name}-{index}.{name}.{metadata.namespace}.svc.cluster.local." for index in range(workers)
-        ]
-    return config | _outside_world(job, context, settings)
+    storage, tracking, bucket = settings.storage, settings.tracking, context.bucket
+    return protocol.Config(
+        job=protocol.Job(metadata.namespace, metadata.name, metadata.uid, context.number),
+        framework=str(spec.framework),
+        strategy=str(spec.strategy.type),
+        gpus=gpus_of(spec.resources),
+        workers=_workers(job, context.number),
+        source=Path("/headrace/source"),
+        entrypoint=spec.entrypoint,
+        parameters=dict(spec.parameters),
+        datasets=tuple(protocol.Dataset(one.name, one.uri, Path("/data") / one.name) for one in spec.datasets),
+        storage=None if storage is None else Storage(storage.endpoint, storage.region),
+        tracking=None
+        if spec.tracking is None or tracking is None
+        else protocol.Tracking(
+            tracking.url, experiment_name(metadata.namespace, spec.tracking.experiment), context.experiment_id
+        ),
+        checkpoints=_checkpoints(spec.checkpoint, f"s3://{bucket}/headrace/checkpoints/{metadata.uid}")
+        if bucket
+        else None,
+        formats=() if spec.output is None else tuple(str(name) for name in spec.output.formats),
+        progress_port=PROGRESS_PORT,
+    )
 
 
-def _replay_seconds(checkpoint: Checkpoint) -> float:
-    return 0.0 if checkpoint.resume is ResumeMode.FAST else checkpoint.max_replay.total_seconds()
+def _workers(job: TrainingJob, number: int) -> protocol.Workers:
+    spec, name = job.spec, attempt_name(job.metadata.name, number)
+    count = spec.strategy.workers
+    names = (f"{name}-{index}.{name}.{job.metadata.namespace}.svc.cluster.local." for index in range(count))
+    return protocol.Workers(
+        count=count,
+        port=FRAMEWORKS[spec.framework].rendezvous.port,
+        addresses=tuple(names) if count > 1 else (),
+        name_deadline=name_deadline(spec),
+    )
 
 
-def _outside_world(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:
-    """What lies outside the pod: datasets, the object store, MLflow, where checkpoints go, what is to come out."""
-    spec = job.spec
-    config: Object = {
-        "datasets": [
-            {"name": dataset.name, "uri": dataset.uri, "path": f"/data/{dataset.name}"} for dataset in spec.datasets
-        ]
-    }
-    if settings.storage is not None:
-        config["storage"] = {"endpoint": settings.storage.endpoint, "region": settings.storage.region}
-    if spec.tracking is not None and settings.tracking is not None:
-        config["tracking"] = {
-            "url": settings.tracking.url,
-            "experiment": experiment_name(job.metadata.namespace, spec.tracking.experiment),
-            "experimentId": context.experiment_id,
-        }
-    if context.bucket:
-        config["checkpoint"] = {
-            "uri": f"s3://{context.bucket}/headrace/checkpoints/{job.metadata.uid}",
-            "intervalSeconds": spec.checkpoint.interval.total_seconds(),
-            "keep": spec.checkpoint.keep,
-            "replaySeconds": _replay_seconds(spec.checkpoint),
-        }
-    if spec.output is not None:
-        config["output"] = {"formats": [str(name) for name in spec.output.formats]}
-    return config
+def _checkpoints(spec: Checkpoint, uri: str) -> protocol.Checkpoints:
+    replay = 0.0 if spec.resume is ResumeMode.FAST else spec.max_replay.total_seconds()
+    return protocol.Checkpoints(uri, spec.interval.total_seconds(), spec.keep, replay)
 
 
 def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings, subdomain: str) -> Object:
     spec = job.spec
     grace_seconds = math.ceil(spec.checkpoint.grace_period.total_seconds())
     env: list[Object] = [
-        {"name": "HEADRACE_CONFIG", "value": json.dumps(launcher_config(job, context, settings), sort_keys=True)},
+        {"name": protocol.VARIABLE, "value": launcher_config(job, context, settings).as_text()},
         {"name": "HEADRACE_GRACE_SECONDS", "value": str(grace_seconds - GRACE_MARGIN_SECONDS)},
     ]
     if settings.package_index_url:  # uv's name for it

@@ -14,20 +14,9 @@ from typing import Any
 
 from headrace.labels import ATTEMPT, RECORD_FINALIZER
 from headrace.training.record import (
-    CheckpointReference,
-    ExportTrial,
-    Progress,
-    Record,
-    Resume,
-    RunReference,
-    parse_checkpoint,
-    parse_export_trial,
-    parse_metrics,
-    parse_progress,
     parse_record,
-    parse_resume,
-    parse_run,
 )
+from headrace_common.protocol.report import Live, Record
 
 Object = dict[str, Any]
 TRAINER_CONTAINER = "trainer"
@@ -137,20 +126,6 @@ class Job:
     failed_reason: str
     failed_message: str
     started_at: datetime | None
-
-
-@dataclass(frozen=True)
-class Live:
-    """What the chief answers on /progress right now."""
-
-    state: str
-    progress: Progress
-    metrics: Mapping[str, float]
-    run: RunReference | None
-    checkpoint: CheckpointReference | None
-    resume: Resume | None
-    conditions: Mapping[str, str]
-    export_trial: ExportTrial | None = None
 
 
 @dataclass(frozen=True)
@@ -298,23 +273,3 @@ def _terminated(data: Object) -> Terminated:
 def read_source(obj: Object) -> Source:
     """A script's ConfigMap from its JSON. Binary files are no scripts and are left out."""
     return Source(files=obj.get("data") or {}, resource_version=obj["metadata"]["resourceVersion"])
-
-
-def read_live(data: Any) -> Live | None:
-    """What /progress answered, checked; None where it is not of the protocol."""
-    if not isinstance(data, dict) or data.get("protocol") != 1:
-        return None
-    conditions = data.get("conditions")
-    state = data.get("state")
-    return Live(
-        state=state[:32] if isinstance(state, str) else "",
-        progress=parse_progress(data),
-        metrics=parse_metrics(data.get("metrics")),
-        run=parse_run(data.get("run")),
-        checkpoint=parse_checkpoint(data.get("checkpoint")),
-        resume=parse_resume(data.get("resume")),
-        conditions={k: v[:32] for k, v in conditions.items() if isinstance(v, str)}
-        if isinstance(conditions, dict)
-        else {},
-        export_trial=parse_export_trial(data.get("exportTrial")),
-    )

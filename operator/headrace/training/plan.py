@@ -8,7 +8,7 @@ status; only ended attempts' time counts against the deadline, which the Job of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -67,13 +67,15 @@ from headrace.training.job import (
     render_service,
     render_source,
 )
-from headrace.training.observed import Job, Live, Observed, Pod, ended_at
-from headrace.training.record import Record
+from headrace.training.observed import Job, Observed, Pod, ended_at
 from headrace.training.release import release
 from headrace.training.sidecars import HINT as SIDECAR_HINT
 from headrace.training.sidecars import SIDE_GRACE, held_up, overstayed, record_of_success
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status, numbers, take_live, take_record
+from headrace_common.protocol.report import Condition as LauncherCondition
+from headrace_common.protocol.report import Live, Record
+from headrace_common.protocol.report import State as LauncherState
 
 POLL_RUNNING = 5.0
 POLL_WAITING = 2.0
@@ -82,27 +84,27 @@ MAX_NAMED = 5  # pods in a message
 NO_TIME_LIMIT = "the TrainingJob waits without a time limit"
 # The Job controller makes pods at once; after this long something keeps it from it.
 PODS_MADE_WITHIN = timedelta(seconds=3)
-PREPARE_REASONS = {
-    "Preparing": Reason.PREPARING,
-    "Installing": Reason.INSTALLING_PACKAGES,
-    "Resuming": Reason.RESUMING,
-    "Exporting": Reason.EXPORTING,
-    "Uploading": Reason.UPLOADING,
+PREPARE_REASONS: Mapping[str, str] = {
+    LauncherState.PREPARING: Reason.PREPARING,
+    LauncherState.INSTALLING: Reason.INSTALLING_PACKAGES,
+    LauncherState.RESUMING: Reason.RESUMING,
+    LauncherState.EXPORTING: Reason.EXPORTING,
+    LauncherState.UPLOADING: Reason.UPLOADING,
 }
 # What the launcher says of its surroundings: the training continues, but whoever looks has to know.
-OUTAGES = {
-    ("tracking", "RunDeleted"): (
+OUTAGES: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("tracking", LauncherCondition.RUN_DELETED): (
         Reason.RUN_DELETED,
         "the MLflow run was deleted, by itself or with its experiment; the training continues, and metrics are "
         "buffered in the pod; restore the run in MLflow (runs page, filter by state Deleted; or `mlflow runs restore "
         "--run-id` with the id in status.run.id)",
     ),
-    ("tracking", "Buffering"): (
+    ("tracking", LauncherCondition.BUFFERING): (
         Reason.TRACKING_UNAVAILABLE,
         "MLflow does not answer; the training continues, and metrics are buffered in the pod until it does; check that "
         "the MLflow server is running and can be reached from this namespace",
     ),
-    ("storage", "Buffering"): (
+    ("storage", LauncherCondition.BUFFERING): (
         Reason.STORAGE_UNAVAILABLE,
         "S3 does not answer; downloads of datasets wait for it, checkpoints and the model are kept in the pod until it "
         "does; check that the S3 store is running, and the chart's s3.endpoint",

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from headrace.training.failures import all_over, has_trained, pod_cause
 from headrace.training.observed import Pod
-from headrace.training.record import Record
+from headrace_common.protocol.report import Record
 
 # Time to ship the last lines of a log.
 SIDE_GRACE = timedelta(seconds=60)

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from headrace.api.common import FailureClass
 from headrace.api.trainingjob import State
+from headrace_common.protocol import reasons as told
 
 FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED})
 
 
 class Reason:
-    """Reasons of states, conditions and failures. CamelCase; docs/reference/failures.md has those of failures."""
+    """Reasons of states, conditions and failures. CamelCase; docs/reference/failures.md has those of failures. The
+    launcher's words are those of the protocol.
+    """
 
     ACCEPTED = "Accepted"
     ALL_FORMATS_EXPORTED = "AllFormatsExported"
@@ -19,7 +22,7 @@ class Reason:
     EXPORT_TRIAL_PASSED = "ExportTrialPassed"
     EXPORT_TRIAL_FAILED = "ExportTrialFailed"
     SOURCE_NOT_FOUND = "SourceNotFound"
-    ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
+    ENTRYPOINT_NOT_FOUND = told.Reason.ENTRYPOINT_NOT_FOUND.value
     NAME_IN_USE = "NameInUse"
     WAITING_FOR_PODS = "WaitingForPods"
     REFUSED = "Refused"
@@ -44,9 +47,9 @@ class Reason:
     JUDGING = "Judging"
     GATE_PASSED = "GatePassed"
     GATE_FAILED = "GateFailed"
-    OUT_OF_MEMORY = "OutOfMemory"
+    OUT_OF_MEMORY = told.Reason.OUT_OF_MEMORY.value
     PROCESS_KILLED = "ProcessKilled"
-    SCRIPT_EXITED = "ScriptExited"
+    SCRIPT_EXITED = told.Reason.SCRIPT_EXITED.value
     COMMAND_NOT_FOUND = "CommandNotFound"
     EVICTED = "Evicted"
     PREEMPTED = "Preempted"
@@ -57,14 +60,14 @@ class Reason:
     STORAGE_LIMIT = "StorageLimit"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     NO_RECORD = "NoRecord"
-    TRACKING_UNAVAILABLE = "TrackingUnavailable"
-    RUN_DELETED = "RunDeleted"
+    TRACKING_UNAVAILABLE = told.Reason.TRACKING_UNAVAILABLE.value
+    RUN_DELETED = told.Reason.RUN_DELETED.value
     TRACKING_NOT_CONFIGURED = "TrackingNotConfigured"
-    STORAGE_UNAVAILABLE = "StorageUnavailable"
-    PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
+    STORAGE_UNAVAILABLE = told.Reason.STORAGE_UNAVAILABLE.value
+    PACKAGE_INDEX_UNAVAILABLE = told.Reason.PACKAGE_INDEX_UNAVAILABLE.value
     TENANT_NOT_FOUND = "TenantNotFound"
     DIGEST_MISMATCH = "DigestMismatch"
-    AMBIGUOUS_MODEL = "AmbiguousModel"
+    AMBIGUOUS_MODEL = told.AMBIGUOUS_MODEL
     REQUIRED_FORMAT_MISSING = "RequiredFormatMissing"
     MODEL_MISSING = "ModelMissing"
     REGISTERED = "Registered"
@@ -96,12 +99,12 @@ FAILURE_RULES: dict[FailureClass, FailureRule] = {
 
 # Where one reason differs from its class.
 REASON_RULES: dict[str, FailureRule] = {
-    "NothingTrained": FailureRule(retryable=False, counted=False),
+    told.Reason.NOTHING_TRAINED: FailureRule(retryable=False, counted=False),
     Reason.STORAGE_UNAVAILABLE: FailureRule(retryable=True, counted=False),
     Reason.PACKAGE_INDEX_UNAVAILABLE: FailureRule(retryable=True, counted=False),
-    "StorageForbidden": FailureRule(retryable=False, counted=False),
-    "BucketNotFound": FailureRule(retryable=False, counted=False),
-    "TrackingForbidden": FailureRule(retryable=False, counted=False),
+    told.Reason.STORAGE_FORBIDDEN: FailureRule(retryable=False, counted=False),
+    told.Reason.BUCKET_NOT_FOUND: FailureRule(retryable=False, counted=False),
+    told.Reason.TRACKING_FORBIDDEN: FailureRule(retryable=False, counted=False),
 }
 
 

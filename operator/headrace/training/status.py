@@ -21,10 +21,10 @@ from headrace.api.trainingjob import (
     to_status_dict,
 )
 from headrace.kube.resources import Object
-from headrace.training import record as claims
 from headrace.training.divergence import HINT, divergence
-from headrace.training.observed import Live
 from headrace.training.states import Reason
+from headrace_common.protocol import parts
+from headrace_common.protocol.report import Live, Record
 
 # The metric that the METRIC column shows when no gate names one: the first of these that there is.
 SHOWN_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
@@ -38,21 +38,21 @@ def take_live(status: TrainingJobStatus, live: Live) -> TrainingJobStatus:
     return _take(status, live.progress, live.metrics, live.run, live.checkpoint, live.resume)
 
 
-def take_record(status: TrainingJobStatus, record: claims.Record) -> TrainingJobStatus:
+def take_record(status: TrainingJobStatus, record: Record) -> TrainingJobStatus:
     """The status with what the chief left in its record. The last /progress read is older than the record."""
     return _take(status, record.progress, record.metrics, record.run, record.checkpoint, record.resume)
 
 
 def _take(
     status: TrainingJobStatus,
-    progress: claims.Progress,
+    progress: parts.Progress,
     metrics: Mapping[str, float],
-    run: claims.RunReference | None,
-    checkpoint: claims.CheckpointReference | None,
-    resume: claims.Resume | None,
+    run: parts.RunReference | None,
+    checkpoint: parts.CheckpointReference | None,
+    resume: parts.Resume | None,
 ) -> TrainingJobStatus:
     changes: dict[str, object] = {}
-    if progress != claims.Progress():
+    if progress != parts.Progress():
         changes["progress"] = Progress(
             percent=None if progress.percent is None else int(progress.percent),
             eta_seconds=progress.eta_seconds,

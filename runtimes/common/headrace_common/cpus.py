@@ -15,5 +15,10 @@ def available_cpus(cgroup: Cgroup | None = None) -> int:
 
 def usable_cpus(cgroup: Cgroup) -> float:
     """The quota, or what the process is allowed to run on where that is less."""
-    allowed = len(os.sched_getaffinity(0))
+    allowed = allowed_cpus()
     return min(cgroup.cpu_quota() or allowed, allowed)
+
+
+def allowed_cpus() -> int:
+    """How many the process may run on, which is what libraries take for theirs: they know of no quota."""
+    return len(os.sched_getaffinity(0))

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from headrace_common.protocol.load import VARIABLE
 from headrace_loader import config, report
 from headrace_loader.failures import EXIT_CODE_OF, LoadError
 from headrace_loader.load import load
@@ -31,7 +32,7 @@ def main() -> int:
     start = time.monotonic()
     digest: str | None = None
     try:
-        request = config.parse(os.environ.get("HEADRACE_LOAD"))
+        request = config.parse(os.environ.get(VARIABLE))
         digest = request.digest
         log.info("loading %s of %s", ", ".join(request.formats), request.place)
         loaded = load(request, S3Store(request.place.bucket, request.storage))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace_common.manifest import NAME, digest_of, sha256_of
+from headrace_common.protocol.load import LoadRequest
 from headrace_loader import manifest as manifests
-from headrace_loader.config import LoadRequest
 from headrace_loader.failures import LoadError, Reason
 from headrace_loader.manifest import PlannedFile
 from headrace_loader.storage import ObjectNotFound, ObjectStore, read_object

@@ -22,8 +22,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import Meaning, client, meaning_of, status_and_code
-from headrace_loader.config import Storage
 from headrace_loader.failures import LoadError, Reason
 
 log = logging.getLogger("headrace_loader")
@@ -57,11 +57,11 @@ class ObjectStore(Protocol):
 
 
 class S3Store:
-    """A bucket, read with the credentials in the environment."""
+    """A bucket, read with the credentials in the environment; without a storage it is AWS'."""
 
-    def __init__(self, bucket: str, storage: Storage) -> None:
+    def __init__(self, bucket: str, storage: Storage | None) -> None:
         self._bucket = bucket
-        self._client = _client(storage)
+        self._client = _client(storage or Storage("", ""))
 
     def read(self, key: str, offset: int) -> ObjectTail:
         arguments = {"Range": f"bytes={offset}-"} if offset else {}

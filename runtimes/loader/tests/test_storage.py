@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from headrace_loader.config import Storage
+from headrace_common.protocol.storage import Storage
 from headrace_loader.failures import LoadError, Reason
 from headrace_loader.storage import S3Store, read_object
 
@@ -61,7 +61,7 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyServer]:
 
 def read(server: FlakyServer, **limits: int) -> bytes:
     endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    store = S3Store("bucket", Storage(endpoint=endpoint, region=None))
+    store = S3Store("bucket", Storage(endpoint, ""))
     return b"".join(read_object(store, "key", deadline_seconds=10, **{"max_size": len(CONTENT), **limits}))
 
 

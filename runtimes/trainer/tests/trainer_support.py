@@ -19,6 +19,7 @@ import pytest
 from botocore.config import Config
 
 TRAINER = Path(__file__).parent.parent
+CLIENT = TRAINER.parent / "client"
 ACCESS_KEY, SECRET_KEY = "root-access", "root-secret"
 
 

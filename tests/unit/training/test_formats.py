@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from headrace.training.formats import event_of, exportable, formats_exported, with_condition
-from headrace.training.record import ExportTrial, parse_record
+from headrace.training.record import parse_record
+from headrace_common.protocol.parts import ExportTrial
 from training_builders import NOW, record, training_job
 
 DIGEST = "sha256:" + "a" * 64

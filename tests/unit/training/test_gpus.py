@@ -73,7 +73,7 @@ def test_the_launcher_knows_how_many_gpus_were_asked_for_and_what_the_strategy_i
     limits = {"nvidia.com/gpu": "2", "nvidia.com/mig-1g.10gb": 1, "memory": "4Gi"}
     job = training_job(workers=1, strategy={"type": "Mirrored"}, resources={"limits": limits, "requests": limits})
     told = launcher_config(job, AttemptContext(1, "image"), SETTINGS)
-    assert (told["gpus"], told["strategy"]) == (3, "Mirrored")
+    assert (told.gpus, told.strategy) == (3, "Mirrored")
 
 
 @pytest.mark.parametrize("spec", [{"resources": ONE_GPU}, {"framework": "Script"}], ids=["GPUs", "any program"])

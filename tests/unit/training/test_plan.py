@@ -9,9 +9,11 @@ from headrace.api.common import FailureClass
 from headrace.kube.errors import Forbidden, Invalid, Refused
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, PODS, SERVICES, TRAININGJOBS
 from headrace.training.job import AttemptContext, launcher_config
-from headrace.training.observed import Live, Observed, Source, read_live
+from headrace.training.observed import Observed, Source
 from headrace.training.plan import POLL_RUNNING, Problem, Start, after_refusal, plan
-from headrace.training.record import Progress
+from headrace.training.record import read_live
+from headrace_common.protocol.parts import Progress
+from headrace_common.protocol.report import Live
 from training_builders import (
     NOW,
     SETTINGS,
@@ -452,9 +454,7 @@ def test_without_a_start_deadline_what_is_wrong_ends_a_job_in_ten_minutes():
 
 def test_workers_wait_for_the_names_of_peers_for_which_there_is_no_room_yet():
     def waits(**spec):
-        return launcher_config(training_job(**spec), AttemptContext(1, "image"), SETTINGS)["workers"][
-            "nameDeadlineSeconds"
-        ]
+        return launcher_config(training_job(**spec), AttemptContext(1, "image"), SETTINGS).workers.name_deadline
 
     assert (waits(startDeadlineSeconds=600), waits()) == (660, 86460)
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.api.scalars import format_decimal
-from headrace.training.observed import read_live
-from headrace.training.record import MAX_METRICS, MAX_TEXT, parse_record
+from headrace.training.record import MAX_METRICS, parse_record, read_live
+from headrace_common.protocol.claims import MAX_TEXT
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from headrace_common import manifest
+from headrace_common.protocol.config import Checkpoints
 from headrace_common.s3 import Place
 from headrace_trainer.launcher import chief
-from headrace_trainer.launcher.config import Checkpoints
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import Checkpoint

@@ -10,7 +10,6 @@ from headrace_common.tags import MODEL_METRICS_TAG, MODEL_REASON_TAG, MODEL_TAG,
 from headrace_trainer.launcher.messages import Candidate, Chosen
 from headrace_trainer.launcher.metrics import key_of
 
-AMBIGUOUS = "AmbiguousModel"
 _MAX_TAG = 5000  # characters that MLflow surely takes
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from headrace_common.protocol.config import Dataset
+from headrace_common.protocol.reasons import Reason
 from headrace_common.s3 import Place
-from headrace_trainer.launcher.config import Dataset
-from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.failures import Failed, Failure
 from headrace_trainer.launcher.s3 import NotFound, Patience, Store
 
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from headrace_common.protocol.config import Config
+from headrace_common.protocol.reasons import AMBIGUOUS_MODEL
 from headrace_common.s3 import SCHEME, Place
 from headrace_common.tags import DIGEST_TAG, MODEL_REASON_TAG
 from headrace_trainer.launcher import artifacts, chosen, model
-from headrace_trainer.launcher.config import Config
 from headrace_trainer.launcher.curves import keep as curves
 from headrace_trainer.launcher.failures import Failed, Failure, bad_config
 from headrace_trainer.launcher.log import log
@@ -81,7 +82,7 @@ class Delivery:
                     model.upload(candidate.folder, formats, packages, str(folder.below(str(index + 1))), store, outage)
                     kept[index] = True
         self._report.ambiguity = chosen.ambiguity(ambiguous.candidates, kept, ambiguous.more, place)
-        log(f"{chosen.AMBIGUOUS}: {self._report.ambiguity}")
+        log(f"{AMBIGUOUS_MODEL}: {self._report.ambiguity}")
         self.keep_artifacts(Patience(outage))
         if tracker is not None:
             tracker.tag({MODEL_REASON_TAG: self._report.ambiguity})

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headrace_common.cgroup import Cgroup
-from headrace_trainer.launcher.config import Config, Scalar
+from headrace_common.cpus import allowed_cpus, usable_cpus
+from headrace_common.protocol.config import VARIABLE, Config, Scalar
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.log import log
@@ -39,7 +40,7 @@ def environment(
 ) -> dict[str, str]:
     """What the script's process finds in its environment; `run` is None where there is none (yet)."""
     paths = settings.paths
-    env = {name: value for name, value in inherited.items() if name != "HEADRACE_CONFIG"}
+    env = {name: value for name, value in inherited.items() if name != VARIABLE}
     env |= {
         "HEADRACE_PARAMETERS": json.dumps(config.parameters),
         "HEADRACE_SEED": str(_seed(config)),
@@ -75,7 +76,7 @@ def environment(
 
 def _for_libraries(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
     cgroup = Cgroup(settings.paths.cgroup_membership, settings.paths.cgroup_root)
-    return library_defaults(cgroup.cpu_quota(), len(os.sched_getaffinity(0)), inherited)
+    return library_defaults(usable_cpus(cgroup), allowed_cpus(), inherited)
 
 
 def _for_mlflow(config: Config, settings: Settings, run: Run | None, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -4,8 +4,7 @@ makes it; its end decides.
 
 from __future__ import annotations
 
-from typing import Any
-
+from headrace_common.protocol import parts
 from headrace_trainer.launcher.messages import ExportTrial
 
 _MAX_SENTENCE = 1000
@@ -23,6 +22,6 @@ def sentence(trial: ExportTrial) -> str:
     return " ".join(told.split())[: _MAX_SENTENCE - len(rest)] + rest
 
 
-def as_json(trial: ExportTrial) -> dict[str, Any]:
+def told(trial: ExportTrial) -> parts.ExportTrial:
     """For /progress."""
-    return {"failed": sorted(trial.problems), "message": sentence(trial)}
+    return parts.ExportTrial(tuple(sorted(trial.problems)), sentence(trial))

@@ -10,79 +10,11 @@ from __future__ import annotations
 import re
 import signal
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
+from headrace_common.protocol.parts import LostPeer
+from headrace_common.protocol.reasons import RULES, FailureClass, Reason
 from headrace_trainer.launcher.messages import Refused, ScriptException
 from headrace_trainer.launcher.oom import MemoryKill
-
-
-class FailureClass(StrEnum):
-    """Who has to do something about it."""
-
-    USER_CODE = "UserCode"
-    CONFIG = "Config"
-    OOM = "OOM"
-    KILLED = "Killed"
-    DATA = "Data"
-    STORAGE = "Storage"
-    TRACKING = "Tracking"
-    PEER = "Peer"
-    DISRUPTED = "Disrupted"
-
-
-class Reason(StrEnum):
-    """What happened; RULES gives each its class and exit code."""
-
-    SCRIPT_RAISED = "ScriptRaised"
-    SCRIPT_EXITED = "ScriptExited"
-    NOTHING_TRAINED = "NothingTrained"
-    PACKAGE_MISSING = "PackageMissing"
-    PACKAGES_NOT_INSTALLED = "PackagesNotInstalled"
-    PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
-    ENTRYPOINT_NOT_FOUND = "EntrypointNotFound"
-    BAD_CONFIG = "BadConfig"
-    GPU_NOT_VISIBLE = "GpuNotVisible"
-    OUT_OF_MEMORY = "OutOfMemory"
-    CHILD_KILLED = "ChildKilled"
-    LAUNCHER_FAILED = "LauncherFailed"
-    DATASET_NOT_FOUND = "DatasetNotFound"
-    DATASET_FORBIDDEN = "DatasetForbidden"
-    STORAGE_UNAVAILABLE = "StorageUnavailable"
-    STORAGE_FORBIDDEN = "StorageForbidden"
-    BUCKET_NOT_FOUND = "BucketNotFound"
-    TRACKING_UNAVAILABLE = "TrackingUnavailable"
-    TRACKING_FORBIDDEN = "TrackingForbidden"
-    RUN_DELETED = "RunDeleted"
-    PEER_NOT_FOUND = "PeerNotFound"
-    PEER_LOST = "PeerLost"
-    TERMINATED = "Terminated"
-
-
-RULES: dict[Reason, tuple[FailureClass, int]] = {
-    Reason.SCRIPT_RAISED: (FailureClass.USER_CODE, 1),
-    Reason.SCRIPT_EXITED: (FailureClass.USER_CODE, 1),
-    Reason.NOTHING_TRAINED: (FailureClass.USER_CODE, 2),
-    Reason.PACKAGE_MISSING: (FailureClass.CONFIG, 2),
-    Reason.PACKAGES_NOT_INSTALLED: (FailureClass.CONFIG, 2),
-    Reason.PACKAGE_INDEX_UNAVAILABLE: (FailureClass.STORAGE, 4),
-    Reason.ENTRYPOINT_NOT_FOUND: (FailureClass.CONFIG, 2),
-    Reason.BAD_CONFIG: (FailureClass.CONFIG, 2),
-    Reason.GPU_NOT_VISIBLE: (FailureClass.CONFIG, 2),
-    Reason.OUT_OF_MEMORY: (FailureClass.OOM, 3),
-    Reason.CHILD_KILLED: (FailureClass.KILLED, 3),
-    Reason.LAUNCHER_FAILED: (FailureClass.KILLED, 3),
-    Reason.DATASET_NOT_FOUND: (FailureClass.DATA, 2),
-    Reason.DATASET_FORBIDDEN: (FailureClass.DATA, 2),
-    Reason.STORAGE_UNAVAILABLE: (FailureClass.STORAGE, 4),
-    Reason.STORAGE_FORBIDDEN: (FailureClass.STORAGE, 4),
-    Reason.BUCKET_NOT_FOUND: (FailureClass.STORAGE, 4),
-    Reason.TRACKING_UNAVAILABLE: (FailureClass.TRACKING, 4),
-    Reason.TRACKING_FORBIDDEN: (FailureClass.TRACKING, 4),
-    Reason.RUN_DELETED: (FailureClass.TRACKING, 4),
-    Reason.PEER_NOT_FOUND: (FailureClass.PEER, 5),
-    Reason.PEER_LOST: (FailureClass.PEER, 5),
-    Reason.TERMINATED: (FailureClass.DISRUPTED, 6),
-}
 
 
 @dataclass(frozen=True)
@@ -130,13 +62,6 @@ def launcher_failed(error: Exception) -> Failure:
         f"the launcher failed: {type(error).__name__}: {error}",
         "This is a fault of Headrace, not of the script: please report it, with the pod's log.",
     )
-
-
-@dataclass(frozen=True)
-class LostPeer:
-    """A worker that is gone; `index` is None where it is not known which."""
-
-    index: int | None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import queue
 from dataclasses import dataclass
 from typing import Any
 
+from headrace_common.protocol.report import State
 from headrace_trainer.launcher.checkpoints import Stored
 from headrace_trainer.launcher.process import ChildExited, ChildMessage
-from headrace_trainer.launcher.progress import State
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ _THREADS = (
 _OF_GPUS = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
-def library_defaults(cpu_quota: float | None, cores: int, inherited: Mapping[str, str]) -> dict[str, str]:
-    """`cpu_quota` in CPUs, None where there is no limit; `cores` is how many the process may run on. More threads than
-    the quota has CPUs are stopped in the middle of their work, all of them, until the next period.
+def library_defaults(usable_cpus: float, cores: int, inherited: Mapping[str, str]) -> dict[str, str]:
+    """`cores` is how many the process may run on, of which it may use `usable_cpus` at a time. More threads than these
+    are stopped in the middle of their work, all of them, until the next period.
     """
     found = dict(_OF_GPUS)
-    if cpu_quota is not None and cpu_quota < cores:
-        found |= dict.fromkeys(_THREADS, str(max(1, math.ceil(cpu_quota))))
+    if usable_cpus < cores:
+        found |= dict.fromkeys(_THREADS, str(max(1, math.ceil(usable_cpus))))
     return {name: value for name, value in found.items() if name not in inherited}

@@ -20,17 +20,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from headrace_common.cgroup import Cgroup
+from headrace_common.protocol.config import VARIABLE, Config
+from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.report import Outcome, State
 from headrace_common.record import TerminationLog
 from headrace_common.tags import EXPORT_TRIAL_TAG
 from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
-from headrace_trainer.launcher.config import Config, parse_config
 from headrace_trainer.launcher.delivery import Delivery
 from headrace_trainer.launcher.failures import (
     ChildEnd,
     Failed,
     Failure,
-    Reason,
     bad_config,
     cannot_be_run,
     export_failed,
@@ -50,6 +51,7 @@ from headrace_trainer.launcher.inbox import (
     TaskDone,
     ThreadDied,
 )
+from headrace_trainer.launcher.instructions import read_instructions
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import (
     Ambiguous,
@@ -78,8 +80,8 @@ from headrace_trainer.launcher.packages import Packages
 from headrace_trainer.launcher.peers import find_silent
 from headrace_trainer.launcher.prepare import Ready, prepare
 from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
-from headrace_trainer.launcher.progress import ProgressServer, State
-from headrace_trainer.launcher.report import Outcome, Report, milliseconds
+from headrace_trainer.launcher.progress import ProgressServer
+from headrace_trainer.launcher.report import Report, milliseconds
 from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
 from headrace_trainer.launcher.system import gpu
@@ -566,7 +568,7 @@ def _run(adapter: str | None, inbox: Inbox) -> int:
     try:
         settings = Settings.from_environment(os.environ)
         log_file = TerminationLog(settings.paths.termination_log, _record_is_lost)
-        config = parse_config(os.environ.get("HEADRACE_CONFIG", ""))
+        config = read_instructions(os.environ.get(VARIABLE, ""))
         if settings.worker >= config.workers.count:
             raise Failed(
                 bad_config(f"JOB_COMPLETION_INDEX is {settings.worker}, and there are {config.workers.count} workers")

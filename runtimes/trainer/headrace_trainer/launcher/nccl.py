@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from headrace_trainer.launcher.failures import ChildEnd, Failure, Reason, last_words
+from headrace_common.protocol.reasons import Reason
+from headrace_trainer.launcher.failures import ChildEnd, Failure, last_words
 
 _REASONS = (Reason.SCRIPT_RAISED, Reason.SCRIPT_EXITED, Reason.PEER_LOST)
 _NCCL = re.compile(r"\bNCCL\b|\bnccl[A-Z]\w+")

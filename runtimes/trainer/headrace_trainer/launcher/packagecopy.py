@@ -16,8 +16,8 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from headrace_common.protocol.config import Checkpoints
 from headrace_common.s3 import Place
-from headrace_trainer.launcher.config import Checkpoints
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.packagelock import last_attempt_with

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
+from headrace_common.protocol.config import Checkpoints
 from headrace_common.s3 import Place
 from headrace_trainer.launcher import chief
-from headrace_trainer.launcher.config import Checkpoints
 from headrace_trainer.launcher.s3 import Patience, Store
 
 _NAME = "requirements.lock"

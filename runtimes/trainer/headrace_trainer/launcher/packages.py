@@ -14,8 +14,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from headrace_trainer.launcher.config import Config
-from headrace_trainer.launcher.failures import Failed, Reason, index_unavailable
+from headrace_common.protocol.config import VARIABLE, Config
+from headrace_common.protocol.reasons import Reason
+from headrace_trainer.launcher.failures import Failed, index_unavailable
 from headrace_trainer.launcher.installed import installed
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.packagecopy import PackageCopy
@@ -155,7 +156,7 @@ class Packages:
         """The pod's; what uv writes goes below the working directory. A file that names its index has that one, as with
         pip: uv would let the environment's win.
         """
-        hidden = {"HEADRACE_CONFIG", "PYTHONPATH"}
+        hidden = {VARIABLE, "PYTHONPATH"}
         if options.name_an_index:
             hidden |= {"UV_DEFAULT_INDEX", "UV_INDEX_URL"}
         env = {"UV_HTTP_RETRIES": "0"} | {name: value for name, value in os.environ.items() if name not in hidden}

@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_common.protocol.reasons import Reason
+from headrace_trainer.launcher.failures import Failed, Failure
 
 _PAUSE = 0.5
 _PROBE_TIMEOUT = 2.0

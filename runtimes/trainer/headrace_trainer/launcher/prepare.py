@@ -10,15 +10,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headrace_common.protocol.config import Config
+from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.report import State
 from headrace_trainer.launcher import datasets
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored
-from headrace_trainer.launcher.config import Config
 from headrace_trainer.launcher.digests import digest
-from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.failures import Failed, Failure
 from headrace_trainer.launcher.mlflow import UsedDataset
 from headrace_trainer.launcher.packages import Packages
 from headrace_trainer.launcher.peers import wait_for_names
-from headrace_trainer.launcher.progress import State
 from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.tracking import Tracker

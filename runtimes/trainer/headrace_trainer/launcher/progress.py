@@ -9,37 +9,17 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from threading import Thread
 from typing import Any
 
+from headrace_common.protocol import parts
 from headrace_trainer.launcher.failures import Failed, bad_config
 from headrace_trainer.launcher.messages import Epoch, Fit, Replay, Step
 
 _WINDOW_MS = 10 * 60 * 1000
 _CLIENT_TIMEOUT = 5.0
-
-
-class Condition(StrEnum):
-    """How it stands with what the launcher needs around it."""
-
-    OK = "Ok"
-    BUFFERING = "Buffering"
-    RUN_DELETED = "RunDeleted"
-
-
-class State(StrEnum):
-    """What the launcher is at."""
-
-    PREPARING = "Preparing"
-    INSTALLING = "Installing"
-    RESUMING = "Resuming"
-    TRAINING = "Training"
-    EXPORTING = "Exporting"
-    UPLOADING = "Uploading"
-    FINISHED = "Finished"
 
 
 class StepRate:
@@ -109,25 +89,22 @@ class Progress:
             return self.all_steps
         return None if self.epochs is None or not self.steps_per_epoch else self.epochs * self.steps_per_epoch
 
-    def as_json(self) -> dict[str, Any]:
-        """For the record: what is known."""
+    def now(self) -> parts.Progress:
+        """What is known."""
         if self.fit is None or self.step is None:
-            return {}
-        known = {"fit": self.fit, "epoch": self.epoch, "epochs": self.epochs, "step": self.step}
-        percent = None if not self.steps else round(min(100.0, 100.0 * self.step / self.steps), 1)
-        return {"percent": percent, **{k: v for k, v in known.items() if v is not None}, "steps": self.steps}
-
-    def with_times(self) -> dict[str, Any]:
-        """For /progress: with what is left, in seconds."""
-        shown = self.as_json()
-        rate = self.rate.per_second
-        if not shown:
-            return {}
-        if rate is not None:
-            shown["stepsPerSecond"] = round(rate, 3)
-        left = None if self.steps is None or self.step is None else max(0, self.steps - self.step)
-        shown["etaSeconds"] = None if left is None or not rate else round(left / rate)
-        return shown
+            return parts.Progress()
+        rate, steps = self.rate.per_second, self.steps
+        left = None if steps is None else max(0, steps - self.step)
+        return parts.Progress(
+            percent=None if not steps else round(min(100.0, 100.0 * self.step / steps), 1),
+            eta_seconds=None if left is None or not rate else round(left / rate),
+            epoch=self.epoch,
+            epochs=self.epochs,
+            step=self.step,
+            steps=steps,
+            fit=self.fit,
+            steps_per_second=None if rate is None else round(rate, 3),
+        )
 
 
 class ProgressServer:

@@ -6,32 +6,24 @@ Owned by the main thread. Nothing is decided here.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from headrace_common.json_numbers import to_json
+from headrace_common.protocol import parts
+from headrace_common.protocol.parts import CheckpointReference, LostPeer, ModelReference, RunReference
+from headrace_common.protocol.reasons import AMBIGUOUS_MODEL, Reason
+from headrace_common.protocol.report import Condition, Live, Outcome, Record, State
 from headrace_trainer.launcher import export_trial
 from headrace_trainer.launcher.checkpoints import Stored
-from headrace_trainer.launcher.chosen import AMBIGUOUS
-from headrace_trainer.launcher.config import PROTOCOL
-from headrace_trainer.launcher.failures import Failure, Reason
+from headrace_trainer.launcher.failures import Failure
 from headrace_trainer.launcher.messages import ExportTrial, Resume
 from headrace_trainer.launcher.metrics import MetricLog
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.model import Model
-from headrace_trainer.launcher.progress import Condition, Progress, State
+from headrace_trainer.launcher.progress import Progress
 
 _SIGNIFICANT_DIGITS = 9
-
-
-class Outcome(StrEnum):
-    """How this worker's attempt ended, or that it did not yet."""
-
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    INTERRUPTED = "Interrupted"
+_MAX_MESSAGE = 300
 
 
 def milliseconds() -> int:
@@ -69,81 +61,73 @@ class Report:
 
     def as_progress(self) -> dict[str, Any]:
         """The document of GET /progress."""
-        trial = {} if self.export_trial is None else {"exportTrial": export_trial.as_json(self.export_trial)}
-        return {
-            "protocol": PROTOCOL,
-            "state": self.state,
-            **self.progress.with_times(),
-            **self._results(),
-            **trial,
-            "conditions": {
+        trial = self.export_trial
+        return Live(
+            state=self.state,
+            progress=self.progress.now(),
+            metrics=self._metrics(),
+            run=self._run(),
+            checkpoint=self._checkpoint(),
+            resume=self._resume(),
+            conditions={
                 "tracking": self.tracking,
                 "storage": Condition.BUFFERING if self.storage_is_buffering else Condition.OK,
             },
-        }
+            export_trial=None if trial is None else export_trial.told(trial),
+        ).as_json()
 
     def as_record(self) -> dict[str, Any]:
         """The termination message, before it is cut to size."""
-        record: dict[str, Any] = {
-            "protocol": PROTOCOL,
-            "outcome": self.outcome,
-            "time": self.time,
-            "worker": self.worker,
-        }
-        if self.failure is not None:
-            record |= {
-                "class": self.failure.failure_class,
-                "reason": self.failure.reason,
-                "exitCode": self.failure.exit_code,
-                "message": self.failure.message,
-            }
-            if self.failure.hint:
-                record["hint"] = self.failure.hint
-            if self.failure.reason is Reason.PEER_LOST:  # null where it is not known which
-                record["lostPeer"] = self.failure.lost_peer
-        if self.ambiguity and self.outcome is Outcome.SUCCEEDED:
-            record |= {"reason": AMBIGUOUS, "message": self.ambiguity}
-        if self.log_tail and self.outcome is not Outcome.SUCCEEDED:
-            record["logTail"] = self.log_tail
-        if progress := self.progress.as_json():
-            record["progress"] = progress
-        if self.model is not None:
-            record["model"] = {
-                "uri": self.model.uri,
-                "digest": self.model.digest,
-                "formats": list(self.model.formats),
-            }
-            if self.model_note:
-                record["modelNote"] = self.model_note
-        return record | self._results()
+        succeeded = self.outcome is Outcome.SUCCEEDED
+        record = Record(
+            outcome=self.outcome,
+            time_ms=self.time,
+            worker=self.worker,
+            log_tail="" if succeeded else self.log_tail,
+            progress=self.progress.now(),
+            metrics=self._metrics(),
+            run=self._run(),
+            model=None
+            if self.model is None
+            else ModelReference(self.model.uri, self.model.digest, tuple(self.model.formats)),
+            model_note="" if self.model is None else self.model_note,
+            checkpoint=self._checkpoint(),
+            resume=self._resume(),
+        )
+        if (failure := self.failure) is not None:
+            record = replace(
+                record,
+                failure_class=failure.failure_class,
+                reason=failure.reason,
+                exit_code=failure.exit_code,
+                message=failure.message,
+                hint=failure.hint,
+                lost_peer=LostPeer(failure.lost_peer) if failure.reason is Reason.PEER_LOST else None,
+            )
+        if self.ambiguity and succeeded:
+            record = replace(record, reason=AMBIGUOUS_MODEL, message=self.ambiguity)
+        return record.as_json()
 
-    def _results(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {}
-        if self.metrics.latest:
-            shown["metrics"] = {name: _short(value) for name, value in self.metrics.latest.items()}
-        if self.run is not None:
-            shown["run"] = {"id": self.run.id, "experimentId": self.run.experiment_id}
-        if (stored := self.checkpoint) is not None:
-            shown["checkpoint"] = {
-                "uri": stored.uri,
-                "fit": stored.fit,
-                "epoch": stored.epoch + 1,
-                "step": stored.step,
-                "time": stored.time,
-            }
-        if self.resume is not None:
-            attempt, resume = self.resume
-            shown["resume"] = {
-                "attempt": attempt,
-                "fit": resume.fit,
-                "epoch": resume.epoch + 1,
-                "step": resume.step,
-                "exact": resume.exact,
-                "message": resume.message[:300],
-            }
-        return shown
+    def _metrics(self) -> dict[str, float]:
+        return {name: _short(value) for name, value in self.metrics.latest.items()}
+
+    def _run(self) -> RunReference | None:
+        return None if self.run is None else RunReference(self.run.id, self.run.experiment_id)
+
+    def _checkpoint(self) -> CheckpointReference | None:
+        stored = self.checkpoint
+        if stored is None:
+            return None
+        return CheckpointReference(stored.uri, stored.fit, stored.epoch + 1, stored.step, stored.time)
+
+    def _resume(self) -> parts.Resume | None:
+        if self.resume is None:
+            return None
+        attempt, resume = self.resume
+        message = resume.message[:_MAX_MESSAGE]
+        return parts.Resume(attempt, resume.fit, resume.epoch + 1, resume.step, resume.exact, message)
 
 
-def _short(value: float) -> float | str:
+def _short(value: float) -> float:
     """The exact value is in MLflow; the record is small."""
-    return to_json(float(f"{value:.{_SIGNIFICANT_DIGITS}g}"))
+    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")

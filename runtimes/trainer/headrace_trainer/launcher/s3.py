@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import READ_SECONDS, Meaning, Place, client, meaning_of, status_and_code
 from headrace_trainer.launcher import parts
-from headrace_trainer.launcher.config import Storage
-from headrace_trainer.launcher.failures import Failed, Failure, Reason
+from headrace_trainer.launcher.failures import Failed, Failure
 from headrace_trainer.launcher.log import log
 
 T = TypeVar("T")

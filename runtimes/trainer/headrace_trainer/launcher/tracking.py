@@ -23,10 +23,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace_common.protocol.config import Job, Scalar, Tracking
+from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.report import Condition
 from headrace_common.tags import ATTEMPT_TAG, NAME_TAG, NAMESPACE_TAG, UID_TAG
 from headrace_trainer.launcher import unsent
-from headrace_trainer.launcher.config import Job, Scalar, Tracking
-from headrace_trainer.launcher.failures import Failed, Failure, Reason, terminated
+from headrace_trainer.launcher.failures import Failed, Failure, terminated
 from headrace_trainer.launcher.fence import Fence, RunDeleted, Superseded
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.logged import Logged
@@ -41,7 +43,6 @@ from headrace_trainer.launcher.mlflow import (
     Unavailable,
     UsedDataset,
 )
-from headrace_trainer.launcher.progress import Condition
 from headrace_trainer.launcher.settings import Paths
 from headrace_trainer.launcher.spool import Spool
 

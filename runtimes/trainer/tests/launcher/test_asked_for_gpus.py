@@ -6,10 +6,7 @@ import os
 import shutil
 
 import pytest
-from trainer_support import TRAINER
 
-PATHS = os.pathsep.join([str(TRAINER), str(TRAINER.parent / "client")])
-ENV = {"PYTHONPATH": PATHS}
 without_gpus = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has NVIDIA's program")
 
 
@@ -25,9 +22,9 @@ def test_a_keras_script_ends_before_it_trains_with_the_reason_and_what_to_do(lau
 
 
 @without_gpus
-def test_any_program_is_told_and_goes_on(launch, mlflow):
+def test_any_program_is_told_and_goes_on(program, mlflow):
     tracking = mlflow.experiment("gpus", "s3://unused")
-    launched = launch("print('goes on')", config={"framework": "Script", "gpus": 1, "tracking": tracking}, env=ENV)
+    launched = program("print('goes on')", config={"gpus": 1, "tracking": tracking})
     assert launched.wait() == 0, launched.log
     assert "gpus: resources ask for 1 GPU(s), and the container has no nvidia-smi" in launched.log
     assert "goes on" in launched.log
@@ -35,18 +32,18 @@ def test_any_program_is_told_and_goes_on(launch, mlflow):
     assert "headrace.warning.gpus" in {tag["key"] for tag in run["data"]["tags"]}
 
 
-def test_where_the_driver_s_program_is_nothing_is_told(launch, tmp_path):
+def test_where_the_driver_s_program_is_nothing_is_told(program, tmp_path):
     standin = tmp_path / "bin" / "nvidia-smi"
     standin.parent.mkdir()
     standin.write_text("#!/bin/sh\necho '0, 1, 2, 3, 4, 5'\n")
     standin.chmod(0o755)
     path = os.pathsep.join([str(standin.parent), os.environ["PATH"]])
-    launched = launch("print('goes on')", config={"framework": "Script", "gpus": 1}, env={**ENV, "PATH": path})
+    launched = program("print('goes on')", config={"gpus": 1}, env={"PATH": path})
     assert launched.wait() == 0, launched.log
     assert "nvidia-smi" not in launched.log
 
 
-def test_a_program_that_asked_for_none_is_told_nothing(launch):
-    launched = launch("print('goes on')", config={"framework": "Script"}, env=ENV)
+def test_a_program_that_asked_for_none_is_told_nothing(program):
+    launched = program("print('goes on')")
     assert launched.wait() == 0, launched.log
     assert "nvidia-smi" not in launched.log

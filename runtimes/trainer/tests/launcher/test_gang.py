@@ -8,54 +8,42 @@ import json
 import os
 import re
 import signal
-import textwrap
 from pathlib import Path
 
 import pytest
-from trainer_support import TRAINER, Launched, free_port, wait_until
+from trainer_support import Launched, free_port, wait_until
 
-from headrace_trainer.launcher.config import Workers
-from headrace_trainer.launcher.failures import ChildEnd, LostPeer, Reason, judge
+from headrace_common.protocol.config import Workers
+from headrace_common.protocol.parts import LostPeer
+from headrace_common.protocol.reasons import Reason
+from headrace_trainer.launcher.failures import ChildEnd, judge
 from headrace_trainer.launcher.frameworks.script import SCRIPT
 
 SUMS = (Path(__file__).parent / "gangs" / "sums.py").read_text()
-PATHS = os.pathsep.join([str(TRAINER), str(TRAINER.parent / "client")])
 HOSTS = ["127.0.0.1", "127.0.0.2"]
 
 
 @pytest.fixture
-def start(launch):
+def start(program):
     """Both pods of an attempt."""
 
     def start_gang(script: str = SUMS, *, config=None, steps: int = 30, attempt: int = 1) -> list[Launched]:
         port, meeting = free_port(), free_port()
         workers = {"count": 2, "port": meeting, "addresses": HOSTS, "nameDeadlineSeconds": 5}
-        whole = {"framework": "Script", "workers": workers, "parameters": {"steps": steps}, **(config or {})}
-        env = {"PYTHONPATH": PATHS, "HEADRACE_PEER_HOLD_SECONDS": "3"}
+        whole = {"workers": workers, "parameters": {"steps": steps}, **(config or {})}
         return [
-            launch(
+            program(
                 script,
                 config=whole,
                 port=port,
                 host=host,
                 attempt=attempt,
-                env={**env, "JOB_COMPLETION_INDEX": str(index)},
+                env={"HEADRACE_PEER_HOLD_SECONDS": "3", "JOB_COMPLETION_INDEX": str(index)},
             )
             for index, host in enumerate(HOSTS)
         ]
 
     return start_gang
-
-
-@pytest.fixture
-def outside(s3, mlflow):
-    bucket = s3.bucket()
-    return bucket, {
-        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
-        "tracking": mlflow.experiment("gang", f"s3://{bucket}/artifacts"),
-        "checkpoint": {"uri": f"s3://{bucket}/checkpoints", "intervalSeconds": 10, "keep": 3},
-        "output": {"formats": ["ONNX"]},
-    }
 
 
 def undisturbed(steps: int) -> float:
@@ -103,14 +91,14 @@ def test_two_pods_train_one_model_and_rank_0_speaks_for_both(start, outside, s3,
     assert not list((other.work / ".headrace" / "checkpoints").iterdir())
 
 
-def test_of_several_processes_of_torchrun_in_one_pod_the_first_one_speaks(launch):
+def test_of_several_processes_of_torchrun_in_one_pod_the_first_one_speaks(program):
     script = """
         import os, subprocess, sys
         log = "import os, headrace_client; headrace_client.log({'loss': 1 + int(os.environ['LOCAL_RANK'])})"
         for local in ("0", "1"):
             subprocess.run([sys.executable, "-c", log], env={**os.environ, "LOCAL_RANK": local}, check=True)
         """
-    pod = launch(textwrap.dedent(script), config={"framework": "Script"}, env={"PYTHONPATH": PATHS})
+    pod = program(script)
     assert pod.wait() == 0, pod.log
     assert pod.record["metrics"] == {"loss": 1}
 
@@ -163,8 +151,8 @@ print(json.dumps({name: os.environ.get(name) for name in names}))
 """
 
 
-def test_a_program_in_one_pod_is_told_of_no_gang(launch):
-    pod = launch(READS, config={"framework": "Script"}, env={"PYTHONPATH": PATHS})
+def test_a_program_in_one_pod_is_told_of_no_gang(program):
+    pod = program(READS)
     assert pod.wait() == 0, pod.log
     assert set(json.loads(pod.log.splitlines()[-1]).values()) == {None}
 

@@ -10,10 +10,12 @@ import pytest
 from breaking_proxy import BreakingProxy
 from trainer_support import ACCESS_KEY, SECRET_KEY, TRAINER
 
+from headrace_common.protocol.config import Checkpoints
+from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.checkpoints import CheckpointStore
-from headrace_trainer.launcher.config import Checkpoints, Storage
-from headrace_trainer.launcher.failures import Failed, Reason
+from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.parts import PART_BYTES
 from headrace_trainer.launcher.s3 import Patience, Store
 
@@ -143,7 +145,7 @@ def test_what_earlier_attempts_left_half_written_is_taken_away(s3, store):
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from headrace_trainer.launcher.config import Storage
+from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.s3 import Patience, Store
 

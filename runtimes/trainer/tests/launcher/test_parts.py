@@ -10,10 +10,12 @@ import pytest
 from trainer_support import TRAINER
 
 from headrace_common.cgroup import Cgroup
+from headrace_common.protocol.config import Workers
+from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.report import Outcome
 from headrace_common.tags import MODEL_METRICS_TAG, REST
 from headrace_trainer.launcher import chosen, model
-from headrace_trainer.launcher.config import Workers
-from headrace_trainer.launcher.failures import ChildEnd, Reason, bad_config, judge
+from headrace_trainer.launcher.failures import ChildEnd, bad_config, judge
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
 from headrace_trainer.launcher.logtail import LogTail
@@ -26,7 +28,7 @@ from headrace_trainer.launcher.messages import (
     parse_message,
 )
 from headrace_trainer.launcher.oom import MemoryWatch
-from headrace_trainer.launcher.report import Outcome, Report
+from headrace_trainer.launcher.report import Report
 
 
 def write(root, files):

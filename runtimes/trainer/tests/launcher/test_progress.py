@@ -11,7 +11,7 @@ def step(number, time, fit=0, epoch=0):
 
 
 def test_nothing_is_said_before_a_fit():
-    assert Progress().with_times() == {}
+    assert Progress().now().with_times() == {}
 
 
 def test_the_time_left_follows_from_the_steps_measured_after_the_first():
@@ -19,7 +19,7 @@ def test_the_time_left_follows_from_the_steps_measured_after_the_first():
     progress.begin(Fit(fit=0, epochs=2, steps_per_epoch=100))
     progress.advance(step(1, time=60_000))  # building the model took a minute
     progress.advance(step(51, time=65_000))
-    shown = progress.with_times()
+    shown = progress.now().with_times()
     assert shown["stepsPerSecond"] == pytest.approx(10.0)
     assert shown["etaSeconds"] == 15  # 149 steps
     assert shown["percent"] == 25.5
@@ -31,7 +31,7 @@ def test_a_resumed_fit_is_measured_from_where_it_goes_on():
     progress.begin(Fit(fit=0, epochs=1, steps_per_epoch=1000))
     progress.advance(step(901, time=0))
     progress.advance(step(911, time=1000))
-    assert progress.with_times()["etaSeconds"] == 9
+    assert progress.now().with_times()["etaSeconds"] == 9
 
 
 def test_old_speed_is_forgotten():
@@ -41,7 +41,7 @@ def test_old_speed_is_forgotten():
         progress.advance(step(1 + second, time=second * 1000))
     for second in range(1, 1201):
         progress.advance(step(3600 + 10 * second, time=(3600 + second) * 1000))
-    assert progress.with_times()["stepsPerSecond"] == pytest.approx(10.0, rel=0.01)
+    assert progress.now().with_times()["stepsPerSecond"] == pytest.approx(10.0, rel=0.01)
 
 
 def test_without_a_known_length_there_is_no_percent_and_no_time_left_until_an_epoch_has_ended():
@@ -49,11 +49,11 @@ def test_without_a_known_length_there_is_no_percent_and_no_time_left_until_an_ep
     progress.begin(Fit(fit=0, epochs=4, steps_per_epoch=None))
     progress.advance(step(1, time=0))
     progress.advance(step(20, time=1000))
-    assert (progress.with_times()["steps"], progress.with_times()["percent"]) == (None, None)
-    assert progress.with_times()["etaSeconds"] is None
+    assert (progress.now().with_times()["steps"], progress.now().with_times()["percent"]) == (None, None)
+    assert progress.now().with_times()["etaSeconds"] is None
     progress.advance(Epoch(fit=0, epoch=0, step=25, time=1250, metrics={}))
-    assert progress.with_times()["steps"] == 100
-    assert progress.with_times()["percent"] == 25.0
+    assert progress.now().with_times()["steps"] == 100
+    assert progress.now().with_times()["percent"] == 25.0
 
 
 def test_a_second_fit_begins_at_nought():
@@ -61,4 +61,4 @@ def test_a_second_fit_begins_at_nought():
     progress.begin(Fit(fit=0, epochs=1, steps_per_epoch=10))
     progress.advance(step(10, time=1000))
     progress.begin(Fit(fit=1, epochs=1, steps_per_epoch=20))
-    assert progress.as_json() == {"percent": 0.0, "fit": 1, "epoch": 1, "epochs": 1, "step": 0, "steps": 20}
+    assert progress.now().as_json() == {"percent": 0.0, "fit": 1, "epoch": 1, "epochs": 1, "step": 0, "steps": 20}

@@ -7,43 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
-from trainer_support import TRAINER, wait_until
+from trainer_support import CLIENT, wait_until
 
-CLIENT = TRAINER.parent / "client"
-SCRIPT = {"framework": "Script"}
 RAISED = ("UserCode", "ScriptRaised")
 
 
-@pytest.fixture
-def run(launch):
-    """The launcher with `framework: Script`; the client library is where the script finds it."""
-
-    def start(text: str, *, config=None, **rest):
-        paths = os.pathsep.join([str(TRAINER), str(CLIENT)])
-        return launch(textwrap.dedent(text), config={**SCRIPT, **(config or {})}, env={"PYTHONPATH": paths}, **rest)
-
-    return start
-
-
-@pytest.fixture
-def outside(s3, mlflow):
-    """Storage, tracking, checkpoints and a model wanted as ONNX; with the bucket's name."""
-    bucket = s3.bucket()
-    return bucket, {
-        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
-        "tracking": mlflow.experiment("script", f"s3://{bucket}/artifacts"),
-        "checkpoint": {"uri": f"s3://{bucket}/checkpoints", "intervalSeconds": 10, "keep": 3},
-        "output": {"formats": ["ONNX"]},
-    }
-
-
-def test_a_file_in_the_outputs_folder_is_an_artifact_of_the_run(run, outside, s3):
+def test_a_file_in_the_outputs_folder_is_an_artifact_of_the_run(program, outside, s3):
     bucket, config = outside
-    launched = run(
+    launched = program(
         """
         import headrace_client as headrace
         (headrace.outputs() / "report.txt").write_text("fine")
@@ -55,13 +29,13 @@ def test_a_file_in_the_outputs_folder_is_an_artifact_of_the_run(run, outside, s3
     assert (key.rsplit("/", 1)[1], s3.get(bucket, key)) == ("report.txt", b"fine")
 
 
-def test_a_script_that_ends_well_has_succeeded_whatever_it_did(run):
-    launched = run("print('nothing to do with Keras')")
+def test_a_script_that_ends_well_has_succeeded_whatever_it_did(program):
+    launched = program("print('nothing to do with Keras')")
     assert launched.wait() == 0, launched.log
     assert launched.record["outcome"] == "Succeeded"
 
 
-def test_what_it_logs_is_in_the_run_and_in_the_record(run, mlflow, outside):
+def test_what_it_logs_is_in_the_run_and_in_the_record(program, mlflow, outside):
     _, config = outside
     script = """
         import headrace_client as headrace
@@ -69,7 +43,7 @@ def test_what_it_logs_is_in_the_run_and_in_the_record(run, mlflow, outside):
             headrace.log({"loss": 1 / step, "accuracy": float("nan")}, step=step)
             headrace.progress(step=step, steps=4)
         """
-    launched = run(script, config={**config, "output": None})
+    launched = program(script, config={**config, "output": None})
     assert launched.wait() == 0, launched.log
     record = launched.record
     assert record["metrics"] == {"loss": pytest.approx(1 / 3), "accuracy": "NaN"}
@@ -78,37 +52,37 @@ def test_what_it_logs_is_in_the_run_and_in_the_record(run, mlflow, outside):
     assert {entry["step"]: entry["value"] for entry in history} == {1: 1.0, 2: 0.5, 3: pytest.approx(1 / 3)}
 
 
-def test_a_shell_script_logs_with_echo(run, tmp_path):
+def test_a_shell_script_logs_with_echo(program, tmp_path):
     script = (
         'echo \'{"type":"step","fit":0,"epoch":0,"step":7,"time":1,"metrics":{"loss":0.5}}\' > "$HEADRACE_MESSAGES"'
     )
-    launched = run(script, entrypoint="train.sh")
+    launched = program(script, entrypoint="train.sh")
     assert launched.wait() == 0, launched.log
     assert launched.record["metrics"] == {"loss": 0.5}
 
 
-def test_a_shell_script_runs_in_the_shell_that_its_first_line_names(run):
+def test_a_shell_script_runs_in_the_shell_that_its_first_line_names(program):
     script = "#!/usr/bin/env bash\nset -o pipefail\nread -r word <<< 'in bash'\necho \"said: $word\""
-    launched = run(script, entrypoint="train.sh")
+    launched = program(script, entrypoint="train.sh")
     assert launched.wait() == 0, launched.log
     assert "said: in bash" in launched.log
 
 
-def test_an_interpreter_that_is_not_there_is_told(run):
-    launched = run("#!/usr/bin/nowhere\nx", entrypoint="train.sh")
+def test_an_interpreter_that_is_not_there_is_told(program):
+    launched = program("#!/usr/bin/nowhere\nx", entrypoint="train.sh")
     assert launched.wait() == 2, launched.log
     assert (launched.record["class"], launched.record["reason"]) == ("Config", "EntrypointNotFound")
     assert "/usr/bin/nowhere" in launched.record["message"]
 
 
-def test_the_model_that_it_hands_over_is_kept_with_its_manifest(run, s3, outside):
+def test_the_model_that_it_hands_over_is_kept_with_its_manifest(program, s3, outside):
     bucket, config = outside
     script = """
         import headrace_client as headrace
         open("trained.onnx", "w").write("the bytes")
         headrace.export("trained.onnx", format="ONNX")
         """
-    launched = run(script, config=config)
+    launched = program(script, config=config)
     assert launched.wait() == 0, launched.log
     model = launched.record["model"]
     assert model["formats"] == ["ONNX"]
@@ -117,8 +91,8 @@ def test_the_model_that_it_hands_over_is_kept_with_its_manifest(run, s3, outside
     assert json.loads(s3.get(bucket, f"{prefix}/manifest.json"))["formats"] == {"ONNX": "onnx"}
 
 
-def test_an_output_that_was_asked_for_and_not_handed_over_fails_with_what_to_write(run, outside):
-    launched = run("print('no model')", config=outside[1])
+def test_an_output_that_was_asked_for_and_not_handed_over_fails_with_what_to_write(program, outside):
+    launched = program("print('no model')", config=outside[1])
     assert launched.wait() == 2, launched.log
     record = launched.record
     assert (record["class"], record["reason"]) == ("Config", "BadConfig")
@@ -144,9 +118,9 @@ for step in range(start + 1, 100000):
 """
 
 
-def test_a_stopped_script_keeps_a_checkpoint_and_the_next_attempt_goes_on_from_it(run, outside):
+def test_a_stopped_script_keeps_a_checkpoint_and_the_next_attempt_goes_on_from_it(program, outside):
     config = {**outside[1], "output": None}
-    first = run(RESUMES, config=config)
+    first = program(RESUMES, config=config)
     wait_until(lambda: first.progress.get("step", 0) >= 8, 30, "eight steps")
     first.process.send_signal(signal.SIGTERM)
     assert first.wait() == 6, first.log
@@ -154,14 +128,14 @@ def test_a_stopped_script_keeps_a_checkpoint_and_the_next_attempt_goes_on_from_i
     kept = first.record["checkpoint"]["step"]
     assert kept >= 8
 
-    second = run(RESUMES, config=config, attempt=2)
+    second = program(RESUMES, config=config, attempt=2)
     wait_until(lambda: second.progress.get("step", 0) > kept, 30, "a step more than were kept")
     assert f"starts at {kept}" in second.log
     second.process.send_signal(signal.SIGTERM)
     second.wait()
 
 
-def test_a_checkpoint_that_was_killed_half_written_is_none(run, s3, outside):
+def test_a_checkpoint_that_was_killed_half_written_is_none(program, s3, outside):
     bucket, config = outside
     script = """
         import os, signal
@@ -172,7 +146,7 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(run, s3, outside):
             (folder / "weights").write_text("ha")
             os.kill(os.getpid(), signal.SIGKILL)
         """
-    launched = run(script, config={**config, "output": None})
+    launched = program(script, config={**config, "output": None})
     assert launched.wait() == 3, launched.log
     assert launched.record["checkpoint"]["step"] == 1
     assert not [key for key in s3.keys(bucket, "checkpoints") if "00000002" in key]
@@ -195,16 +169,16 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(run, s3, outside):
     ],
     ids=["deep", "signal", "handled", "package", "exception", "exit-3", "exit-1"],
 )
-def test_a_script_that_fails_says_why(run, script, failure, words):
-    launched = run(script)
+def test_a_script_that_fails_says_why(program, script, failure, words):
+    launched = program(script)
     launched.wait()
     record = launched.record
     assert (record["class"], record["reason"]) == failure
     assert words in record["message"]
 
 
-def test_a_file_that_is_no_program_is_told(run):
-    launched = run("# nothing", entrypoint="train.r")
+def test_a_file_that_is_no_program_is_told(program):
+    launched = program("# nothing", entrypoint="train.r")
     assert launched.wait() == 2
     assert (launched.record["class"], launched.record["reason"]) == ("Config", "EntrypointNotFound")
     assert "train.r cannot be run" in launched.record["message"]
@@ -217,7 +191,7 @@ def test_a_framework_that_this_launcher_does_not_know_is_told(launch):
     assert "HEADRACE_CONFIG.framework must be Keras or Script; it is 'Torch'" in launched.record["message"]
 
 
-def test_what_is_no_message_is_left_out_and_hurts_nobody(run):
+def test_what_is_no_message_is_left_out_and_hurts_nobody(program):
     script = """
         import os, headrace_client as headrace
         for line in (b"\\n", b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n"):
@@ -227,12 +201,12 @@ def test_what_is_no_message_is_left_out_and_hurts_nobody(run):
             os.close(fd)
         headrace.log({"loss": 1})
         """
-    launched = run(script)
+    launched = program(script)
     assert launched.wait() == 0, launched.log
     assert launched.record["metrics"] == {"loss": 1}
 
 
-def test_a_line_without_an_end_and_a_pipe_that_is_gone_hold_up_nothing(run):
+def test_a_line_without_an_end_and_a_pipe_that_is_gone_hold_up_nothing(program):
     script = """
         import os, headrace_client as headrace
         headrace.log({"loss": 1})
@@ -241,18 +215,18 @@ def test_a_line_without_an_end_and_a_pipe_that_is_gone_hold_up_nothing(run):
         os.unlink(os.environ["HEADRACE_MESSAGES"])
         headrace.log({"loss": 2})
         """
-    launched = run(script)
+    launched = program(script)
     assert launched.wait(20) == 0, launched.log
     assert launched.record["metrics"] == {"loss": 1}
 
 
-def test_whole_numbers_of_other_libraries_are_steps_and_metrics(run):
+def test_whole_numbers_of_other_libraries_are_steps_and_metrics(program):
     script = """
         import numpy as np, headrace_client as headrace
         headrace.log({"loss": np.float32(0.5), "right": np.bool_(True)}, step=np.int64(3), epoch=np.int32(2))
         headrace.progress(step=np.int64(3), steps=np.int64(7), epoch=2, epochs=3)
         """
-    launched = run(script)
+    launched = program(script)
     assert launched.wait() == 0, launched.log
     record = launched.record
     assert record["metrics"] == {"loss": 0.5, "right": 1}
@@ -270,22 +244,22 @@ def test_whole_numbers_of_other_libraries_are_steps_and_metrics(run):
         ("export('train.py', format='Pickle')", "ValueError"),
     ],
 )
-def test_what_cannot_be_meant_raises_in_the_script(run, call, error):
-    launched = run(f"import headrace_client\nheadrace_client.{call}")
+def test_what_cannot_be_meant_raises_in_the_script(program, call, error):
+    launched = program(f"import headrace_client\nheadrace_client.{call}")
     launched.wait()
     assert (launched.record["class"], launched.record["reason"]) == RAISED
     assert launched.record["message"].startswith(error)
 
 
-def test_none_of_many_metrics_is_lost(run, mlflow, outside):
+def test_none_of_many_metrics_is_lost(program, mlflow, outside):
     script = "import headrace_client\nheadrace_client.log({f'm{n}': n for n in range(450)})"
-    launched = run(script, config={**outside[1], "output": None})
+    launched = program(script, config={**outside[1], "output": None})
     assert launched.wait() == 0, launched.log
     run_of = mlflow.call("GET", f"runs/get?run_id={launched.record['run']['id']}")["run"]
     assert {entry["key"] for entry in run_of["data"]["metrics"]} == {f"m{number}" for number in range(450)}
 
 
-def test_a_process_that_the_script_forks_ends_by_sigterm(run):
+def test_a_process_that_the_script_forks_ends_by_sigterm(program):
     script = """
         import os, signal, time, headrace_client as headrace
         headrace.should_stop()
@@ -297,24 +271,24 @@ def test_a_process_that_the_script_forks_ends_by_sigterm(run):
         os.kill(pid, signal.SIGTERM)
         print("ended by", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         """
-    launched = run(script)
+    launched = program(script)
     assert launched.wait(30) == 0, launched.log
     assert "ended by -15" in launched.log
 
 
-def test_a_model_that_is_only_claimed_is_none(run, outside):
+def test_a_model_that_is_only_claimed_is_none(program, outside):
     script = """
         import os
         with open(os.environ["HEADRACE_MESSAGES"], "w") as pipe:
             pipe.write('{"type":"exported","dir":"/nowhere","formats":["ONNX"]}\\n')
             pipe.write('{"type":"exported","dir":"' + os.environ["HEADRACE_EXPORT_DIR"] + '","formats":["ONNX"]}\\n')
         """
-    launched = run(script, config=outside[1])
+    launched = program(script, config=outside[1])
     assert launched.wait() == 2, launched.log
     assert launched.record["reason"] == "BadConfig"
 
 
-def test_a_checkpoint_s_files_do_not_take_the_names_of_the_launcher_s(run, outside):
+def test_a_checkpoint_s_files_do_not_take_the_names_of_the_launcher_s(program, outside):
     script = """
         import headrace_client as headrace
         try:
@@ -330,14 +304,14 @@ def test_a_checkpoint_s_files_do_not_take_the_names_of_the_launcher_s(run, outsi
         except ValueError as error:
             print("refused:", error)
         """
-    launched = run(script, config={**outside[1], "output": None})
+    launched = program(script, config={**outside[1], "output": None})
     assert launched.wait() == 0, launched.log
     assert "refused: manifest.json is a file of Headrace's" in launched.log
     assert "refused: a checkpoint of step 1 after one of step 1" in launched.log
     assert launched.record["checkpoint"]["step"] == 1
 
 
-def test_a_checkpoint_that_changes_while_it_is_kept_costs_only_itself(run, outside):
+def test_a_checkpoint_that_changes_while_it_is_kept_costs_only_itself(program, outside):
     script = """
         import os, shutil, time, headrace_client as headrace
         for step in range(1, 6):
@@ -350,13 +324,13 @@ def test_a_checkpoint_that_changes_while_it_is_kept_costs_only_itself(run, outsi
         time.sleep(1)
         headrace.log({"loss": 1})
         """
-    launched = run(script, config={**outside[1], "output": None})
+    launched = program(script, config={**outside[1], "output": None})
     assert launched.wait() == 0, launched.log
     assert launched.record["metrics"] == {"loss": 1}
     assert "/tmp/ckpt-00000009 is not in" in launched.log
 
 
-def test_messages_of_many_processes_do_not_mix(run):
+def test_messages_of_many_processes_do_not_mix(program):
     script = """
         import multiprocessing, headrace_client as headrace
         def log(worker):
@@ -366,7 +340,7 @@ def test_messages_of_many_processes_do_not_mix(run):
             with multiprocessing.Pool(4) as pool:
                 pool.map(log, range(4))
         """
-    launched = run(script)
+    launched = program(script)
     assert launched.wait() == 0, launched.log
     assert "not understood" not in launched.log
 

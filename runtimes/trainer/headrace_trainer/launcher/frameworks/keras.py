@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace_trainer.launcher.config import Workers
+from headrace_common.protocol.config import Workers
 from headrace_trainer.launcher.frameworks.kind import Framework
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config

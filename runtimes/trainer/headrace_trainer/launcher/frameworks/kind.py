@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headrace_trainer.launcher.config import Workers
-from headrace_trainer.launcher.failures import ChildEnd, LostPeer
+from headrace_common.protocol.config import Workers
+from headrace_common.protocol.parts import LostPeer
+from headrace_trainer.launcher.failures import ChildEnd
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ any of these reads HEADRACE_WORKERS, HEADRACE_WORKER_INDEX and HEADRACE_WORKER_A
 
 from __future__ import annotations
 
-from headrace_trainer.launcher.config import Workers
+from headrace_common.protocol.config import Workers
 
 
 def rendezvous(workers: Workers, index: int) -> dict[str, str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import signal
 
-from headrace_trainer.launcher.failures import ChildEnd, LostPeer, last_words
+from headrace_common.protocol.parts import LostPeer
+from headrace_trainer.launcher.failures import ChildEnd, last_words
 from headrace_trainer.launcher.frameworks.tensorflow_peers import COORDINATION
 
 _EXCEPTIONS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import signal
 
-from headrace_trainer.launcher.failures import ChildEnd, LostPeer
+from headrace_common.protocol.parts import LostPeer
+from headrace_trainer.launcher.failures import ChildEnd
 
 # What its collectives say when the other side is gone; none of these comes from a script's own mistake.
 _EXCEPTIONS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "InternalError"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from headrace_trainer.launcher.config import Workers
+from headrace_common.protocol.config import Workers
 
 
 def tf_config(workers: Workers, index: int) -> str:

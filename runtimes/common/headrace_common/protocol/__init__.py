@@ -1,0 +1,8 @@
+"""What the operator and its pods tell one another, a module a message. Each has the values of a message once, for the
+side that writes it (`as_json`) and for the side that reads it (`parse_...`): one is the inverse of the other.
+
+Pods of one release and the operator of another meet at every upgrade. So a field may be added, with what holds where
+it is absent; none is renamed, taken away or given another meaning under the same number.
+"""
+
+PROTOCOL = 1

@@ -1,0 +1,243 @@
+"""HEADRACE_CONFIG: what the operator tells the launcher, one pod's instructions. Nothing secret is in it.
+
+A launcher reads what operators of earlier and later releases wrote: what it does not know it leaves alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace_common import s3
+from headrace_common.formats import ModelFormat
+from headrace_common.protocol import PROTOCOL
+from headrace_common.protocol.fields import CannotBeDone, Fields, OtherProtocol, decode, wrong
+from headrace_common.protocol.storage import Storage
+
+VARIABLE = "HEADRACE_CONFIG"
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which TrainingJob, and which of its attempts (from 1)."""
+
+    namespace: str
+    name: str
+    uid: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The gang. `addresses` has one name a worker, fully qualified with a dot at the end; empty for one worker.
+    `name_deadline` is in seconds.
+    """
+
+    count: int = 1
+    port: int = 2222
+    addresses: tuple[str, ...] = ()
+    name_deadline: float = 120.0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Objects to be downloaded before the script starts: `uri` is one object or a prefix."""
+
+    name: str
+    uri: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The MLflow server and the experiment that the run belongs to."""
+
+    url: str
+    experiment: str
+    experiment_id: str
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where checkpoints go (one folder an attempt below `uri`), how often in seconds, how many to keep; for how many
+    seconds a resume may go through data again.
+    """
+
+    uri: str
+    interval: float
+    keep: int
+    replay: float
+
+
+@dataclass(frozen=True)
+class Config:
+    """One pod's instructions. `gpus` is how many it has asked for; what is None is switched off."""
+
+    job: Job
+    framework: str
+    strategy: str
+    gpus: int
+    workers: Workers
+    source: Path
+    entrypoint: str
+    parameters: Mapping[str, Scalar]
+    datasets: tuple[Dataset, ...]
+    storage: Storage | None
+    tracking: Tracking | None
+    checkpoints: Checkpoints | None
+    formats: tuple[str, ...]
+    progress_port: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The object as docs/reference/launcher-protocol.md has it."""
+        job = self.job
+        return {
+            "protocol": PROTOCOL,
+            "job": {"namespace": job.namespace, "name": job.name, "uid": job.uid, "attempt": job.attempt},
+            "framework": self.framework,
+            "strategy": self.strategy,
+            "gpus": self.gpus,
+            "workers": _workers_json(self.workers),
+            "source": {"path": str(self.source), "entrypoint": self.entrypoint},
+            "parameters": dict(self.parameters),
+            "progressPort": self.progress_port,
+            **self._outside_world(),
+        }
+
+    def as_text(self) -> str:
+        """The variable's value: the same for the same instructions."""
+        return json.dumps(self.as_json(), sort_keys=True)
+
+    def _outside_world(self) -> dict[str, Any]:
+        """What lies outside the pod: datasets, the object store, MLflow, where checkpoints go, what is to come out."""
+        found: dict[str, Any] = {
+            "datasets": [{"name": one.name, "uri": one.uri, "path": str(one.path)} for one in self.datasets]
+        }
+        if self.storage is not None:
+            found["storage"] = self.storage.as_json()
+        if (tracking := self.tracking) is not None:
+            found["tracking"] = {
+                "url": tracking.url,
+                "experiment": tracking.experiment,
+                "experimentId": tracking.experiment_id,
+            }
+        if (checkpoints := self.checkpoints) is not None:
+            found["checkpoint"] = {
+                "uri": checkpoints.uri,
+                "intervalSeconds": checkpoints.interval,
+                "keep": checkpoints.keep,
+                "replaySeconds": checkpoints.replay,
+            }
+        if self.formats:
+            found["output"] = {"formats": [str(name) for name in self.formats]}
+        return found
+
+
+def parse_config(text: str) -> Config:
+    """The instructions in `text`. Raises NotUnderstood with the place and the fault: OtherProtocol, CannotBeDone."""
+    root = Fields(decode(text, VARIABLE), VARIABLE)
+    protocol = root.integer("protocol", least=0)
+    if protocol != PROTOCOL:
+        raise OtherProtocol(f"the operator speaks protocol {protocol}, this launcher speaks {PROTOCOL}")
+    job, source = root.object("job"), root.object("source")
+    config = Config(
+        job=Job(job.text("namespace"), job.text("name"), job.text("uid"), job.integer("attempt", least=1)),
+        framework=root.text("framework", "Keras"),
+        strategy=root.text("strategy", "SingleWorker"),
+        gpus=root.integer("gpus", least=0, default=0),
+        workers=_workers(root.optional("workers")),
+        source=Path(source.text("path")),
+        entrypoint=source.text("entrypoint"),
+        parameters=_parameters(root.mapping("parameters")),
+        datasets=tuple(
+            Dataset(one.text("name"), one.text("uri"), Path(one.text("path"))) for one in root.objects("datasets")
+        ),
+        storage=_storage(root.optional("storage")),
+        tracking=_tracking(root.optional("tracking")),
+        checkpoints=_checkpoints(root.optional("checkpoint")),
+        formats=_formats(root.optional("output")),
+        progress_port=root.integer("progressPort", least=0, default=9400),
+    )
+    _check(config)
+    return config
+
+
+def _workers_json(workers: Workers) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "count": workers.count,
+        "port": workers.port,
+        "nameDeadlineSeconds": workers.name_deadline,
+    }
+    return found | ({"addresses": list(workers.addresses)} if workers.count > 1 else {})
+
+
+def _workers(fields: Fields | None) -> Workers:
+    if fields is None:
+        return Workers()
+    count = fields.integer("count", least=1, default=1)
+    addresses = fields.items("addresses")
+    if count > 1 and (len(addresses) != count or not all(isinstance(a, str) and a for a in addresses)):
+        raise wrong(f"{VARIABLE}.workers.addresses", f"{count} names, one a worker", addresses)
+    return Workers(
+        count=count,
+        port=fields.integer("port", least=1, default=2222),
+        addresses=tuple(addresses) if count > 1 else (),
+        name_deadline=fields.number("nameDeadlineSeconds", default=120.0),
+    )
+
+
+def _parameters(data: dict[str, Any]) -> dict[str, Scalar]:
+    for name, value in data.items():
+        if not isinstance(value, bool | int | float | str):
+            raise wrong(f"{VARIABLE}.parameters.{name}", "a text, number or boolean", value)
+    return data
+
+
+def _storage(fields: Fields | None) -> Storage | None:
+    return None if fields is None else Storage(fields.text("endpoint", ""), fields.text("region", s3.DEFAULT_REGION))
+
+
+def _tracking(fields: Fields | None) -> Tracking | None:
+    if fields is None:
+        return None
+    url = fields.text("url").rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise wrong(f"{VARIABLE}.tracking.url", "an http:// or https:// address", url)
+    return Tracking(url, fields.text("experiment", ""), fields.text("experimentId"))
+
+
+def _checkpoints(fields: Fields | None) -> Checkpoints | None:
+    if fields is None:
+        return None
+    return Checkpoints(
+        fields.text("uri").rstrip("/"),
+        fields.number("intervalSeconds", default=300.0),
+        fields.integer("keep", least=1, default=3),
+        fields.number("replaySeconds", default=600.0),
+    )
+
+
+def _formats(fields: Fields | None) -> tuple[str, ...]:
+    formats = [] if fields is None else fields.items("formats")
+    for value in formats:
+        if value not in list(ModelFormat):
+            raise wrong(f"{VARIABLE}.output.formats", f"made of {' and '.join(ModelFormat)}", value)
+    return tuple(formats)
+
+
+def _check(config: Config) -> None:
+    """What each part is well-formed for, but cannot be done together."""
+    wants_storage = [f"dataset {one.name}" for one in config.datasets]
+    wants_storage += ["checkpoint"] if config.checkpoints else []
+    wants_storage += ["output"] if config.formats else []
+    if wants_storage and config.storage is None:
+        raise CannotBeDone(f"{', '.join(wants_storage)}: there is no storage to read from or write to")
+    if config.formats and config.tracking is None:
+        raise CannotBeDone("output: a model is kept with its run, and there is no tracking")
+    for uri in [one.uri for one in config.datasets] + ([config.checkpoints.uri] if config.checkpoints else []):
+        if not s3.is_uri(uri):
+            raise CannotBeDone(f"{uri}: this launcher reads and writes s3://BUCKET/KEY only")

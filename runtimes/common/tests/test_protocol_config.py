@@ -1,0 +1,186 @@
+"""HEADRACE_CONFIG: what is written is what is read, and what cannot be read is told by its place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wire_examples
+from headrace_common.formats import ModelFormat
+from headrace_common.protocol.config import (
+    Checkpoints,
+    Config,
+    Dataset,
+    Job,
+    Tracking,
+    Workers,
+    parse_config,
+)
+from headrace_common.protocol.fields import CannotBeDone, NotUnderstood, OtherProtocol
+from headrace_common.protocol.storage import Storage
+
+TEXT, WORD = st.text(max_size=20), st.text(min_size=1, max_size=20)
+SECONDS = st.integers(0, 10**6) | st.floats(0, 1e6)
+PATHS = st.from_regex(r"/[a-z]{1,8}(/[a-z.]{1,8}x)?", fullmatch=True).map(Path)
+URIS = st.from_regex(r"s3://[a-z]{3,8}(/[a-z0-9.-]{1,8}){0,3}", fullmatch=True)
+URLS = st.from_regex(r"https?://[a-z.]{1,12}(:[0-9]{2,4})?", fullmatch=True)
+
+
+@st.composite
+def workers(draw):
+    names = draw(st.lists(WORD, min_size=1, max_size=4))
+    addresses = tuple(names) if len(names) > 1 else ()
+    return Workers(len(names), draw(st.integers(1, 65535)), addresses, draw(SECONDS))
+
+
+@st.composite
+def configs(draw):
+    storage = draw(st.none() | st.builds(Storage, TEXT, TEXT))
+    tracking = draw(st.none() | st.builds(Tracking, URLS, TEXT, WORD))
+    formats = draw(st.lists(st.sampled_from([str(name) for name in ModelFormat]), unique=True))
+    return Config(
+        job=draw(st.builds(Job, WORD, WORD, WORD, st.integers(1))),
+        framework=draw(TEXT),
+        strategy=draw(TEXT),
+        gpus=draw(st.integers(0, 99)),
+        workers=draw(workers()),
+        source=draw(PATHS),
+        entrypoint=draw(WORD),
+        parameters=draw(
+            st.dictionaries(TEXT, st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT, max_size=5)
+        ),
+        datasets=tuple(draw(st.lists(st.builds(Dataset, WORD, URIS, PATHS), max_size=3))) if storage else (),
+        storage=storage,
+        tracking=tracking,
+        checkpoints=draw(st.none() | st.builds(Checkpoints, URIS, SECONDS, st.integers(1, 99), SECONDS))
+        if storage
+        else None,
+        formats=tuple(formats) if storage and tracking else (),
+        progress_port=draw(st.integers(0, 65535)),
+    )
+
+
+@given(configs())
+def test_what_is_written_is_what_is_read(config):
+    assert parse_config(config.as_text()) == config
+
+
+@pytest.mark.parametrize("name", wire_examples.names("config"))
+def test_what_earlier_releases_wrote_is_read_and_written_again(name):
+    assert parse_config(wire_examples.text(name)).as_text() == wire_examples.text(name)
+
+
+def gang() -> dict:
+    return json.loads(wire_examples.text("config-gang"))
+
+
+def test_what_a_later_operator_adds_is_left_alone():
+    told = gang()
+    told |= {"later": {"a": 1}}
+    told["workers"]["later"] = told["datasets"][0]["later"] = 1
+    assert parse_config(json.dumps(told)).as_json() == gang()
+
+
+def test_what_an_earlier_operator_did_not_know_has_a_value():
+    told = gang()
+    for name in ("framework", "strategy", "gpus", "datasets", "parameters", "progressPort"):
+        del told[name]
+    del told["checkpoint"]["replaySeconds"], told["workers"]["nameDeadlineSeconds"], told["workers"]["port"]
+    config = parse_config(json.dumps(told))
+    whole = parse_config(wire_examples.text("config-gang"))
+    assert config == replace(
+        whole,
+        strategy="SingleWorker",
+        datasets=(),
+        parameters={},
+        workers=replace(whole.workers, name_deadline=120.0, port=2222),
+        checkpoints=replace(whole.checkpoints, replay=600.0),
+    )
+
+
+@pytest.mark.parametrize("name", ["workers", "storage", "tracking", "checkpoint", "output"])
+def test_null_is_as_good_as_absent(name):
+    told = json.loads(wire_examples.text("config-alone"))
+    told.pop(name, None)
+    assert parse_config(json.dumps(told | {name: None})) == parse_config(json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("protocol", "1", 'HEADRACE_CONFIG.protocol must be an integer of at least 0; it is "1"'),
+        ("job", None, "HEADRACE_CONFIG.job must be an object; it is absent"),
+        ("job.attempt", 0, "HEADRACE_CONFIG.job.attempt must be an integer of at least 1; it is 0"),
+        ("job.attempt", True, "HEADRACE_CONFIG.job.attempt must be an integer of at least 1; it is true"),
+        ("job.name", "", 'HEADRACE_CONFIG.job.name must be a text that is not empty; it is ""'),
+        ("gpus", 0.5, "HEADRACE_CONFIG.gpus must be an integer of at least 0; it is 0.5"),
+        ("workers", [], "HEADRACE_CONFIG.workers must be an object; it is []"),
+        ("workers.count", 3, "HEADRACE_CONFIG.workers.addresses must be 3 names, one a worker; it is ["),
+        (
+            "workers.nameDeadlineSeconds",
+            float("nan"),
+            "HEADRACE_CONFIG.workers.nameDeadlineSeconds must be a number that is not negative; it is NaN",
+        ),
+        ("datasets.1.uri", 1, "HEADRACE_CONFIG.datasets[1].uri must be a text that is not empty; it is 1"),
+        ("datasets", {}, "HEADRACE_CONFIG.datasets must be a list; it is {}"),
+        ("parameters.epochs", [1], "HEADRACE_CONFIG.parameters.epochs must be a text, number or boolean; it is [1]"),
+        (
+            "tracking.url",
+            "ftp://x",
+            'HEADRACE_CONFIG.tracking.url must be an http:// or https:// address; it is "ftp://x"',
+        ),
+        (
+            "checkpoint.intervalSeconds",
+            -1,
+            "HEADRACE_CONFIG.checkpoint.intervalSeconds must be a number that is not negative; it is -1",
+        ),
+        (
+            "output.formats",
+            ["Pickle"],
+            'HEADRACE_CONFIG.output.formats must be made of TensorFlow and ONNX and Keras; it is "Pickle"',
+        ),
+    ],
+    ids=str,
+)
+def test_a_bad_field_is_told_by_its_place(path, value, sentence):
+    told = gang()
+    *parents, last = path.split(".")
+    inner = told
+    for name in parents:
+        inner = inner[int(name)] if isinstance(inner, list) else inner[name]
+    inner[last] = value
+
+    with pytest.raises(NotUnderstood) as caught:
+        parse_config(json.dumps(told))
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000], ids=["nothing", "half", "deep"])
+def test_what_is_no_json_is_told(text):
+    with pytest.raises(NotUnderstood, match="HEADRACE_CONFIG is not JSON"):
+        parse_config(text)
+
+
+def test_another_protocol_is_told_by_both_numbers():
+    with pytest.raises(OtherProtocol, match="the operator speaks protocol 2, this launcher speaks 1"):
+        parse_config(json.dumps(gang() | {"protocol": 2}))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"storage": None}, "dataset corpus, dataset images, checkpoint, output: there is no storage to read from or"),
+        ({"tracking": None}, "output: a model is kept with its run, and there is no tracking"),
+        ({"datasets": [{"name": "x", "uri": "gs://b/x", "path": "/data/x"}]}, "gs://b/x: this launcher reads and"),
+    ],
+    ids=["storage", "tracking", "scheme"],
+)
+def test_what_cannot_be_done_together_is_told(change, sentence):
+    with pytest.raises(CannotBeDone) as caught:
+        parse_config(json.dumps(gang() | change))
+    assert str(caught.value).startswith(sentence)

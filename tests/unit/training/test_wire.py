@@ -1,0 +1,181 @@
+"""What the operator and launchers tell one another: the words that those of earlier releases write and read, and
+whatever a spec asks for, nothing that a launcher would not understand.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wire_examples
+from headrace.api.common import FailureClass
+from headrace.api.trainingjob import TrainingJobStatus
+from headrace.training.job import AttemptContext, launcher_config, render_job
+from headrace.training.plan import PREPARE_REASONS
+from headrace.training.record import parse_record, read_live
+from headrace.training.states import Reason, rule_for
+from headrace.training.status import take_live
+from headrace_common.protocol import reasons as told
+from headrace_common.protocol.config import parse_config
+from headrace_common.protocol.fields import CannotBeDone
+from training_builders import SETTINGS, training_job
+
+OUTSIDE = {
+    "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}, {"name": "images", "uri": "s3://team-a/images/"}],
+    "tracking": {"experiment": "text-generation"},
+    "output": {"model": "text", "formats": ["TensorFlow", "ONNX"]},
+    "checkpoint": {"interval": "5m", "keep": 2},
+}
+JOBS = {
+    "config-gang": (
+        training_job(
+            workers=2,
+            parameters={"epochs": 10, "learning_rate": 0.001, "shuffle": True, "note": "für $(HOME)"},
+            startDeadlineSeconds=600,
+            **OUTSIDE,
+        ),
+        AttemptContext(2, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+    "config-alone": (
+        training_job(workers=1),
+        AttemptContext(1, "trainer:1"),
+        replace(SETTINGS, storage=None, tracking=None),
+    ),
+    "config-program": (
+        training_job(
+            framework="Script",
+            strategy={"type": "MultiWorker", "workers": 3},
+            entrypoint="train.sh",
+            resources={"limits": {"nvidia.com/gpu": 2}},
+            **OUTSIDE | {"checkpoint": {"resume": "Fast", "interval": "90s"}},
+        ),
+        AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+}
+
+
+def written(job, context, settings):
+    """As the kubelet gives it to the container."""
+    [container] = render_job(job, context, settings)["spec"]["template"]["spec"]["containers"]
+    [value] = [one["value"] for one in container["env"] if one["name"] == "HEADRACE_CONFIG"]
+    return value.replace("$$", "$")
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_what_is_written_is_what_launchers_of_earlier_releases_read(name):
+    assert written(*JOBS[name]) == wire_examples.text(name)
+
+
+STRATEGIES = [
+    ("Keras", {"type": "SingleWorker"}),
+    ("Keras", {"type": "Mirrored"}),
+    ("Keras", {"type": "MultiWorkerMirrored", "workers": 3}),
+    ("Script", {"type": "SingleWorker"}),
+    ("Script", {"type": "MultiWorker", "workers": 2}),
+]
+PARAMETERS = st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+
+
+@st.composite
+def rendered(draw):
+    """What `launcher_config` takes, and whether there is what the spec asks for."""
+    framework, strategy = draw(st.sampled_from(STRATEGIES))
+    spec = {"framework": framework, "strategy": strategy}
+    spec |= draw(st.fixed_dictionaries({}, optional={name: st.just(value) for name, value in OUTSIDE.items()}))
+    spec |= draw(
+        st.fixed_dictionaries(
+            {"parameters": st.dictionaries(st.text(min_size=1, max_size=9), PARAMETERS, max_size=4)},
+            optional={
+                "startDeadlineSeconds": st.integers(1, 10**6),
+                "resources": st.integers(0, 8).map(lambda count: {"limits": {"nvidia.com/gpu": count}}),
+                "checkpoint": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "interval": st.sampled_from(["10s", "1h30m", "500ms"]),
+                        "keep": st.integers(1, 10),
+                        "resume": st.sampled_from(["Exact", "Fast"]),
+                        "maxReplay": st.sampled_from(["0s", "90s"]),
+                    },
+                ),
+            },
+        )
+    )
+    has_storage, has_tracking = draw(st.booleans()), draw(st.booleans())
+    settings = replace(
+        SETTINGS,
+        storage=SETTINGS.storage if has_storage else None,
+        tracking=SETTINGS.tracking if has_tracking else None,
+    )
+    context = AttemptContext(
+        draw(st.integers(1, 99)),
+        "trainer:1",
+        experiment_id="3" if has_tracking else "",
+        bucket="team-a" if has_storage else "",
+    )
+    tracked = has_tracking and "tracking" in spec
+    lacks = ("output" in spec and not (has_storage and tracked)) or ("datasets" in spec and not has_storage)
+    return (training_job(**spec), context, settings), lacks
+
+
+@given(rendered())
+def test_whatever_the_operator_writes_the_launcher_understands(given_rendered):
+    arguments, lacks = given_rendered
+    if lacks:  # the attempt then fails with these words
+        with pytest.raises(CannotBeDone):
+            parse_config(written(*arguments))
+    else:
+        assert parse_config(written(*arguments)) == launcher_config(*arguments)
+
+
+def read(name):
+    record = parse_record(wire_examples.text(name))
+    assert record is not None
+    return record
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "failure_class", "reason", "lost"),
+    [
+        ("record-running", "Running", "", "", False),
+        ("record-succeeded", "Succeeded", "", "", False),
+        ("record-ambiguous", "Succeeded", "", Reason.AMBIGUOUS_MODEL, False),
+        ("record-raised", "Failed", "UserCode", "ScriptRaised", False),
+        ("record-bad-config", "Failed", "Config", "BadConfig", False),
+        ("record-peer-lost", "Failed", "Peer", "PeerLost", True),
+        ("record-terminated", "Interrupted", "Disrupted", "Terminated", False),
+    ],
+)
+def test_how_an_attempt_ended_is_read_from_the_launchers_words(name, outcome, failure_class, reason, lost):
+    record = read(name)
+    assert (record.outcome, record.failure_class, record.reason) == (outcome, failure_class, reason)
+    assert (record.lost_peer is not None) == lost
+
+
+def test_what_the_launcher_answers_while_it_trains_becomes_status():
+    live = read_live(json.loads(wire_examples.text("progress-training")))
+    assert live is not None
+    status = take_live(TrainingJobStatus(), live)
+    assert status.progress is not None
+    assert status.checkpoint is not None
+    assert status.resume is not None
+    assert (status.progress.percent, status.progress.fit, status.progress.eta_seconds) == (40, 1, 5)
+    assert (status.checkpoint.step, status.resume.exact, status.metrics["val_loss"]) == (120, True, "NaN")
+
+
+def test_a_launcher_that_is_preparing_is_read():
+    live = read_live(json.loads(wire_examples.text("progress-preparing")))
+    assert live is not None
+    assert (PREPARE_REASONS[live.state], live.metrics) == (Reason.PREPARING, {})
+
+
+@pytest.mark.parametrize("reason", told.Reason)
+def test_the_operator_has_a_rule_for_whatever_a_launcher_may_end_with(reason):
+    failure_class, exit_code = told.RULES[reason]
+    rule = rule_for(FailureClass(failure_class), reason)
+    assert not (exit_code == 2 and rule.retryable)
