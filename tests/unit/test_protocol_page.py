@@ -18,6 +18,7 @@ from headrace_common.protocol.storage import Storage
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "reference" / "launcher-protocol.md").read_text(encoding="utf-8")
+FAILURES = (ROOT / "docs" / "reference" / "failures.md").read_text(encoding="utf-8")
 LOADER = (ROOT / "runtimes" / "loader" / "README.md").read_text(encoding="utf-8")
 OWN_NAMES = ("parameters", "metrics")  # whose fields are the user's
 
@@ -86,6 +87,12 @@ def test_the_page_s_table_has_every_reason_with_its_class_and_exit_code():
     told = [(reason, (row[0], int(row[2]))) for row in rows for reason in row[1].split(", ")]
     assert len(told) == len(dict(told))
     assert dict(told) == {str(reason): (str(rule[0]), rule[1]) for reason, rule in RULES.items()}
+
+
+def test_the_page_of_failures_has_every_reason_of_a_launcher_beside_its_class():
+    rows = re.findall(r"^\|.*? \| (\w+) \| (\w+(?:, \w+)*) \|", FAILURES, re.MULTILINE)
+    told = {(row[0], reason) for row in rows for reason in row[1].split(", ")}
+    assert {(str(failure_class), str(reason)) for reason, (failure_class, _) in RULES.items()} - told == set()
 
 
 def test_the_loader_s_page_has_all_fields_of_a_request():

@@ -13,9 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.labels import ATTEMPT, RECORD_FINALIZER
-from headrace.training.record import (
-    parse_record,
-)
+from headrace.training.record import parse_record
 from headrace_common.protocol.report import Live, Record
 
 Object = dict[str, Any]
