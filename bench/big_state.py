@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pod
+
 # The clocks lie around what is measured, outside of the product. Told are seconds.
 SCRIPT = """
 import json, os, sys, time
@@ -100,16 +102,8 @@ class Memory:
 
     def _watch(self) -> None:
         while self._process.poll() is None:
-            self.peak = max(self.peak, sum(_anonymous_bytes(pid) for pid in _family(self._process.pid)))
+            self.peak = max(self.peak, sum(_anonymous_bytes(pid) for pid in pod.family(self._process.pid)))
             time.sleep(0.05)
-
-
-def _family(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(one for child in children for one in _family(int(child)))]
 
 
 def _anonymous_bytes(pid: int) -> int:
