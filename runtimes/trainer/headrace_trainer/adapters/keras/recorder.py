@@ -18,12 +18,15 @@ from typing import Any
 
 import keras
 from keras.src.callbacks.callback_list import CallbackList
+from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 from keras.src.utils.python_utils import pythonify_logs
 
 from headrace_trainer.adapters.checkpoint import Arrays, Position, Snapshot
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras import weights as keras_weights
 from headrace_trainer.adapters.keras import workers as keras_workers
+from headrace_trainer.adapters.keras.data import stages
+from headrace_trainer.adapters.keras.data_state import IteratorStates
 from headrace_trainer.adapters.keras.host_copy import HostCopy
 from headrace_trainer.adapters.keras.trial import Trial
 from headrace_trainer.adapters.messages import in_json, milliseconds
@@ -61,6 +64,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._step_seconds = 0.0
         self._metrics_before_test: Arrays = {}
         self.copy = HostCopy()
+        self._data_states = IteratorStates(session.settings.checkpoint_directory)
 
     @property
     def _workers(self) -> int:
@@ -262,6 +266,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         # On every worker, although one of them writes: reading a metric takes all.
         arrays = self.copy.take(keras_state.named_variables(self.model))
         arrays.update(overriding)
+        arrays.update(self._state_of_data())
         state = {
             "callbacks": keras_state.callback_states(self._others, arrays),
             "numBatches": self._run.iterator._num_batches,
@@ -276,6 +281,17 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def _submit(self) -> None:
         self._pending.hand_over()
         self._session.stop.exit_if_asked()
+
+    def _state_of_data(self) -> dict[str, Any]:
+        """Where data is gone through again it is not needed; nor is it for arrays, nor at an epoch's end, unless the
+        same iterator goes on.
+        """
+        iterator = self._run.iterator
+        if self._session.settings.replay_seconds or not (self._batches or iterator.steps_per_epoch):
+            return {}
+        if not isinstance(iterator.data_adapter, TFDatasetAdapter):
+            return {}
+        return self._data_states.saved(iterator._headrace_batches, stages(iterator))
 
     def _exit_if_asked(self) -> None:
         if self._is_to_stop and self._workers == 1:
