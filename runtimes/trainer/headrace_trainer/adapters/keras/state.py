@@ -35,8 +35,9 @@ def variables_of(models: Iterable[Any], others: Iterable[Any] = ()) -> list[Any]
     everything: list[Any] = []
     for model in models:
         everything += [*model.variables, *model.metrics_variables]
-        if model.optimizer is not None:
-            everything += model.optimizer.variables
+        optimizer = getattr(model, "optimizer", None)  # one that was never compiled has no such attribute
+        if optimizer is not None:
+            everything += optimizer.variables
         for value in _attributes(model):
             if isinstance(value, BaseOptimizer | tf.Module):
                 everything += value.variables
