@@ -30,8 +30,8 @@ asked for what the script's own process answers.
   named first.
 - **After a kill**: "exact" ends with the weights and the values of each epoch of an undisturbed run, to 1e-6. "not
   exact" goes on from its last checkpoint, and says that it is not exact: its data or its random numbers come from
-  where no checkpoint reaches (random operations of a parallel `map`, `tf.random` inside of the model's own step).
-  "starts again": a loop of the script's own has no checkpoints.
+  where no checkpoint reaches (random operations of a parallel `map`, `tf.random` inside of the model's own step), or it
+  is a loop of the script's own that does not ask where to go on.
 
 | script | what it trains | model | served as | progress | after a kill |
 |---|---|---|---|---|---|

@@ -41,7 +41,7 @@ def test_it_ends_as_the_table_says(script: Path, tmp_path: Path, interpreter: In
     outcome = {
         "model": model_of(again),
         "formats": again.formats,
-        "progress": bool(whole.metrics),
+        "progress": bool(whole.of_type("step")),
         "after a kill": after_a_kill(whole, again),
     }
     print(json.dumps({script.stem: outcome}))

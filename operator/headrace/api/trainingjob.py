@@ -214,8 +214,9 @@ class Checkpoint(Model):
         ResumeMode,
         Schema(
             "Exact: the data that was trained on is gone through again, so that the training ends as an uninterrupted "
-            "one does. Fast: the weights, the optimizer, epoch and step are the checkpoint's, and data that would have "
-            "to be made again (by a generator, or a tf.data pipeline in mid-epoch) begins anew."
+            "one does. Fast: it goes on at once with the checkpoint's weights, optimizer, epoch and step; a tf.data "
+            "pipeline goes on with its next batch where its state can be kept (no Python code, at most 64 MiB), other "
+            "data that has to be made begins anew."
         ),
     ] = ResumeMode.EXACT
     max_replay: Annotated[

@@ -7,6 +7,7 @@
     folder = headrace.last_checkpoint()             what an earlier attempt kept, or None
     with headrace.checkpoint(step=10) as folder:    a checkpoint: complete when the block ends without an error
         ...
+    start = headrace.resumed_step()                 `framework: Keras`: where a loop of its own goes on; 0 at first
     plot.savefig(headrace.outputs() / "loss.png")   a file that is kept with the run
     if headrace.should_stop(): ...                  the pod is being stopped: keep a checkpoint and end
     headrace.export("model.onnx", format="ONNX")    the model that becomes a version
@@ -16,7 +17,7 @@ Outside of a pod of Headrace's all of this does nothing, so that a script runs o
 exports then go nowhere. It uses the standard library alone.
 """
 
-from headrace_client._checkpoints import checkpoint, checkpoint_is_due, last_checkpoint, last_step
+from headrace_client._checkpoints import checkpoint, checkpoint_is_due, last_checkpoint, last_step, resumed_step
 from headrace_client._export import FORMATS, export
 from headrace_client._metrics import log, progress
 from headrace_client._outputs import outputs
@@ -34,5 +35,6 @@ __all__ = [
     "log",
     "outputs",
     "progress",
+    "resumed_step",
     "should_stop",
 ]

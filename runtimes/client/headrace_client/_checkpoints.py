@@ -14,25 +14,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import SupportsIndex
 
-from headrace_client import _state
+from headrace_client import _followed, _state
 from headrace_client._wire import count, now, send, to_write, variable
 
 # The launcher's own files in a checkpoint.
 _RESERVED = ("manifest.json", "unsent-metrics.jsonl")
+# By this one those that are kept for a Keras script are told from its own.
+_RESERVED_WHERE_FOLLOWED = (*_RESERVED, "state.json")
 
 _kept_at = time.monotonic()
 _newest: int | None = None
 
 
 def last_checkpoint() -> Path | None:
-    """The folder of the newest complete checkpoint of an earlier attempt, to be read; None where there is none."""
+    """The folder of the newest complete checkpoint of an earlier attempt, to be read; None where there is none.
+
+    In a job of `framework: Keras`: of those that the script has made itself. One that asks for it is not saved by
+    anybody else.
+    """
+    if _followed.follower is not None:
+        _followed.follower.keeps_own()
+        return _followed.follower.own_checkpoint()
     folder = variable("HEADRACE_RESUME_DIR")
     return Path(folder) if folder else None
 
 
 def last_step() -> int:
     """The step that `last_checkpoint` was made at; 0 where there is none."""
-    return int(variable("HEADRACE_RESUME_STEP") or 0)
+    return int(variable("HEADRACE_RESUME_STEP") or 0) if last_checkpoint() is not None else 0
+
+
+def resumed_step() -> int:
+    """The step after which a loop of the script's own goes on, in a job of `framework: Keras`: so many steps of it are
+    done, and its models and optimizers have the state that they had then, or get it with the first step. To be asked
+    when they are there, right before the loop. 0 in a first attempt, and wherever else.
+    """
+    return 0 if _followed.follower is None else _followed.follower.resumed_step()
 
 
 def checkpoint_is_due() -> bool:
@@ -48,12 +65,19 @@ def checkpoint(*, step: SupportsIndex, epoch: SupportsIndex | None = None) -> It
     counts from 1. Where no checkpoints are kept the folder is a temporary one, and so it is for all processes of a
     gang but rank 0.
 
+    A job of `framework: Keras` is saved without this. Where the script does it, nobody else does, and what it has to
+    go on from is what is in the folder.
+
     Raises ValueError where a step does not grow, and for the names of files that Headrace has in a checkpoint itself.
     """
     at = count("step", step, 0)
+    if _followed.follower is not None:
+        _followed.follower.keeps_own()
     of_epoch = _state.epoch if epoch is None else count("epoch", epoch, 1)
     _must_grow(at)
     root = to_write("HEADRACE_CHECKPOINT_DIR")
+    if root is not None:
+        os.makedirs(root, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
     try:
         yield unfinished
@@ -75,7 +99,7 @@ def _must_grow(step: int) -> None:
 
 
 def _check_names(folder: Path) -> None:
-    for name in _RESERVED:
+    for name in _RESERVED if _followed.follower is None else _RESERVED_WHERE_FOLLOWED:
         if (folder / name).exists():
             raise ValueError(f"{name} is a file of Headrace's in a checkpoint: call it otherwise, or use a subfolder")
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from headrace_client import _followed
 from headrace_client._wire import in_job, send, to_write
 
 # Where each format lies in a model's folder.
 FORMATS = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow"}
-
-# In a job of `framework: Keras`: who takes the model there, and its format, in this process.
-take: Callable[[Any, str | None], None] | None = None
 
 _MAPS = "sequence_type"
 _exported: list[str] = []
@@ -32,8 +29,8 @@ def export(model: Any, *, format: str | None = None) -> None:
     Raises ValueError for another format and for a model that answers with other things than tensors, TypeError for what
     is no model, and FileNotFoundError where there is no such file or folder.
     """
-    if take is not None:
-        take(model, format)
+    if _followed.follower is not None:
+        _followed.follower.take(model, format)
     elif isinstance(model, str | os.PathLike):
         _export_file(model, format)
     elif in_job():

@@ -7,6 +7,7 @@ import signal
 import threading
 from types import FrameType
 
+from headrace_client import _followed
 from headrace_client._wire import in_job
 
 _requested = threading.Event()
@@ -19,7 +20,12 @@ def should_stop() -> bool:
 
     Until it is asked for the first time, in the main thread, SIGTERM ends the script as it does any program. A handler
     of the script's own is left alone; the answer is then always no. Processes that the script forks end by SIGTERM.
+
+    In a job of `framework: Keras` a checkpoint is kept without this, and the process ends at its next step, unless the
+    script keeps checkpoints of its own.
     """
+    if _followed.follower is not None:
+        return _followed.follower.should_stop()
     global _listens
     is_main = threading.current_thread() is threading.main_thread()
     if not _listens and in_job() and is_main:

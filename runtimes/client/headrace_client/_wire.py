@@ -18,7 +18,7 @@ _LOCK_SECONDS = 5.0
 
 
 def in_job() -> bool:
-    """Whether this process runs in a pod of Headrace's, in a job of `framework: Script`."""
+    """Whether this process runs in a pod of Headrace's."""
     return bool(os.environ.get("HEADRACE_MESSAGES"))
 
 

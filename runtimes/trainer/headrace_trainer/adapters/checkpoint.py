@@ -170,6 +170,11 @@ def copies(directory: Path) -> Path:
     return directory / ".files"
 
 
+def is_of_script(folder: Path) -> bool:
+    """Whether the script has filled it itself (headrace_client.checkpoint)."""
+    return folder.is_dir() and not (folder / "state.json").exists()
+
+
 def read(folder: Path) -> Checkpoint:
     """Reads a checkpoint; raises CheckpointError when it is not one of ours, or damaged."""
     try:

@@ -48,6 +48,9 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
             module=ending.exception.name if isinstance(ending.exception, ModuleNotFoundError) else None,
             traceback=script.last_lines(ending.exception),
         )
+    session.loop.script_ends()
+    if session.stop.is_requested:
+        session.stop.exit_now()  # it has ended itself because of that; what it had to keep it has kept
     has_trained = session.send_trained()
     directory = settings.export_directory
     if has_trained and ending.exit_code == 0 and settings.is_chief and settings.formats and directory is not None:
@@ -90,7 +93,8 @@ def _open_session(settings: Settings) -> Session:
             for index, fit in enumerate(before.finished):
                 writer.keep(index, fit)
     stop = Stop(finish, seconds=settings.stop_seconds, has_peers=settings.workers > 1)
-    return Session(settings, messages, stop, writer, before, files)
+    own = settings.resume_directory is not None and checkpoint.is_of_script(settings.resume_directory)
+    return Session(settings, messages, stop, writer, before, files, checkpoint_is_own=own)
 
 
 def _script_files(settings: Settings, messages: Messages, writer: Writer | None) -> ScriptFiles:
@@ -106,7 +110,7 @@ def _script_files(settings: Settings, messages: Messages, writer: Writer | None)
 
 
 def _read_checkpoint(settings: Settings, messages: Messages) -> Checkpoint | None:
-    if settings.resume_directory is None:
+    if settings.resume_directory is None or checkpoint.is_of_script(settings.resume_directory):
         return None
     try:
         return checkpoint.read(settings.resume_directory)

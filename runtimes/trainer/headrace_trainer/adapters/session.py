@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from headrace_trainer.adapters.checkpoint import Checkpoint, FinishedFit, Snapshot, Writer
 from headrace_trainer.adapters.messages import Messages
@@ -11,6 +11,30 @@ from headrace_trainer.adapters.models import Models, Scores
 from headrace_trainer.adapters.script_files import ScriptFile, ScriptFiles
 from headrace_trainer.adapters.settings import Settings
 from headrace_trainer.adapters.stopping import Stop
+
+
+class Loop(Protocol):
+    """What the script's own loops are asked."""
+
+    def resumed_step(self) -> int:
+        """The step after which the next one goes on."""
+
+    def fit_begins(self) -> None:
+        """The one before it is over."""
+
+    def script_ends(self) -> None:
+        """What comes now is no training."""
+
+
+class _NoLoop:
+    def resumed_step(self) -> int:
+        return 0
+
+    def fit_begins(self) -> None:
+        pass
+
+    def script_ends(self) -> None:
+        pass
 
 
 @dataclass
@@ -30,6 +54,14 @@ class Session:
     custom_iterations: list[Any] = field(default_factory=list)
     models: Models = field(default_factory=Models)
     data_lost: str = ""  # why the data does not stand where the checkpoint's did
+    loop: Loop = field(default_factory=_NoLoop)
+    keeps_own: bool = False  # the script makes its checkpoints itself
+    checkpoint_is_own: bool = False  # and so it did in the attempt that is gone on from
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether checkpoints are taken of what it trains."""
+        return self.settings.checkpoint_directory is not None and not self.keeps_own
 
     def capture_files(self) -> tuple[ScriptFile, ...] | None:
         """The script's files as they are now, for a checkpoint; None where there is no room for their copies."""

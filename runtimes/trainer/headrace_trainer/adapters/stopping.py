@@ -34,6 +34,7 @@ class Stop:
         self.patience = seconds * (_PATIENCE_WITH_PEERS if has_peers else _PATIENCE)
         self.is_requested = False
         self.is_leaving = False
+        self.is_left_to_script = False  # it asks whether to stop, and ends by itself
         self._finish = finish
         self._training = False
         self._save: Callable[[], None] | None = None
@@ -60,7 +61,11 @@ class Stop:
         """Outside of a fit nothing is lost by an end at once."""
         self._training = False
         self._save = None
-        if self.is_requested:
+        self.exit_if_asked()
+
+    def exit_if_asked(self) -> None:
+        """Between two steps, and where nothing is trained."""
+        if self.is_requested and not self.is_left_to_script:
             self.exit_now()
 
     def exit_now(self) -> None:
@@ -74,6 +79,8 @@ class Stop:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.is_requested = True
+        if self.is_left_to_script:
+            return
         if not self._training:
             self.exit_now()
         deadline = threading.Timer(self.patience, self.exit_now)

@@ -51,6 +51,7 @@ def environment(
         "HEADRACE_FORMATS": ",".join(config.formats),
         "HEADRACE_STOP_SECONDS": str(settings.stop_seconds),
         "HEADRACE_OUTPUTS_DIR": str(paths.outputs),
+        "HEADRACE_MESSAGES": str(paths.messages),
     }
     if paths.packages.is_dir():
         env["PYTHONPATH"] = _before(paths.packages, inherited.get("PYTHONPATH"))
@@ -69,8 +70,6 @@ def environment(
     framework = framework_of(config)
     if config.workers.count > 1:
         env |= framework.rendezvous(config.workers, settings.worker)
-    if framework.adapter is None:
-        env["HEADRACE_MESSAGES"] = str(paths.messages)
     return _for_libraries(settings, inherited) | _for_mlflow(config, settings, run, inherited) | env
 
 

@@ -217,7 +217,7 @@ class Launcher:
                 environment.environment(self._config, self._settings, ready, self._run, os.environ),
                 self._settings.paths.work,
                 self._inbox.put,
-                self._settings.paths.messages if self._adapter is None else None,
+                self._settings.paths.messages,
             )
         except OSError as error:
             raise Failed(cannot_be_run(command[0], error)) from error
@@ -405,6 +405,8 @@ class Launcher:
 
     def _handle(self, event: Event) -> None:
         match event:
+            case ChildMessage(message, by_name) if by_name and self._adapter is not None:
+                self._take_from_script(message)
             case ChildMessage(message):
                 self._take(message)
             case ChildExited(exit_code):
@@ -478,6 +480,18 @@ class Launcher:
                 self._warn(message)
             case FitEnd():
                 pass  # its metrics are those of its last epoch
+
+    def _take_from_script(self, message: Message) -> None:
+        """What a followed script says itself: how far its training is, and where its model lies, is known better."""
+        match message:
+            case Step():
+                self._log_metrics(self._report.metrics.own_step(message))
+            case Fit():
+                self._report.progress.told_steps = message.steps
+            case Checkpoint():
+                self._keep(message)
+            case _:
+                log(f"a message of the script itself is left out: {type(message).__name__} is told by who follows it")
 
     def _train(self, message: Step | Epoch, step: int) -> None:
         self._report.state = State.TRAINING

@@ -82,6 +82,13 @@ class MetricLog:
         step = self.base.steps + message.step
         return [Metric(key_of(name), value, message.time, step) for name, value in message.metrics.items()]
 
+    def own_step(self, message: Step) -> list[Metric]:
+        """What a followed script reports itself, at the steps that it says."""
+        if not message.is_logged:
+            return []
+        self._keep(message.metrics)
+        return [Metric(key_of(name), value, message.time, message.step) for name, value in message.metrics.items()]
+
     def epoch(self, message: Epoch) -> list[Metric]:
         """What an epoch ended with."""
         self._advance(message.fit, message.step, message.epoch + 1)

@@ -24,9 +24,10 @@ from headrace_trainer.launcher.messages import MAX_LINE, BadMessage, Message, pa
 
 @dataclass(frozen=True)
 class ChildMessage:
-    """The child said something."""
+    """The child said something; `by_name`: through the pipe with a name, which is the script's own."""
 
     message: Message
+    by_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Child:
         process: subprocess.Popen[bytes],
         tail: LogTail,
         readers: Sequence[threading.Thread],
-        named_pipe: _NamedPipe | None,
+        named_pipe: _NamedPipe,
     ) -> None:
         self._process = process
         self._tail = tail
@@ -55,16 +56,14 @@ class Child:
         self._named_pipe = named_pipe
 
     @staticmethod
-    def start(
-        command: Sequence[str], env: Mapping[str, str], cwd: Path, post: Post, named_pipe: Path | None = None
-    ) -> Child:
+    def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, post: Post, named_pipe: Path) -> Child:
         """Start `command` with HEADRACE_CHILD_FD added to `env`; events go to `post`, from other threads. Messages are
         also read from `named_pipe`, which is made.
 
         Raises OSError where the command cannot be run.
         """
         receive, send = os.pipe()
-        named = None if named_pipe is None else _NamedPipe(named_pipe)
+        named = _NamedPipe(named_pipe)
         try:
             process = subprocess.Popen(
                 command,
@@ -88,9 +87,8 @@ class Child:
             threading.Thread(target=_pass_on, args=("stdout", process.stdout, sys.stdout.buffer, tail), daemon=True),
             threading.Thread(target=_pass_on, args=("stderr", process.stderr, sys.stderr.buffer, tail), daemon=True),
             threading.Thread(target=_read_messages, args=(receive, post), daemon=True),
+            threading.Thread(target=named.read, args=(post,), daemon=True),
         ]
-        if named is not None:
-            readers.append(threading.Thread(target=named.read, args=(post,), daemon=True))
         for reader in readers:
             reader.start()
         threading.Thread(target=_reap, args=(process, post), name="reaper", daemon=True).start()
@@ -109,8 +107,7 @@ class Child:
         """End whatever is left of the session and read what it still had to say."""
         with contextlib.suppress(ProcessLookupError):  # nothing was left
             os.killpg(self._process.pid, signal.SIGKILL)
-        if self._named_pipe is not None:
-            self._named_pipe.end()
+        self._named_pipe.end()
         for reader in self._readers:
             reader.join(timeout)
 
@@ -172,6 +169,6 @@ def _read_messages(descriptor: int, post: Post, end: bytes | None = None) -> Non
             if not text:
                 continue
             try:
-                post(ChildMessage(parse_message(line)))
+                post(ChildMessage(parse_message(line), by_name=end is not None))
             except BadMessage as error:
                 log(f"a message of the script's process was not understood and is left out: {error}")

@@ -60,6 +60,7 @@ class Progress:
     step: int | None = None
     steps_per_epoch: int | None = None
     all_steps: int | None = None
+    told_steps: int | None = None  # by a followed script itself
     rate: StepRate = field(default_factory=StepRate)
 
     def begin(self, message: Fit) -> None:
@@ -87,7 +88,9 @@ class Progress:
         """The fit's total, where it is known."""
         if self.all_steps is not None:
             return self.all_steps
-        return None if self.epochs is None or not self.steps_per_epoch else self.epochs * self.steps_per_epoch
+        if self.epochs is None or not self.steps_per_epoch:
+            return self.told_steps
+        return self.epochs * self.steps_per_epoch
 
     def now(self) -> parts.Progress:
         """What is known."""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 EPOCHS, STEPS_PER_EPOCH = 90, 5
@@ -75,22 +76,49 @@ model.compile("adam", "mse")
 DATA
 model.fit(*data, epochs=6, callbacks=[Slow()], verbose=0)
 """
-PIPELINE = "import tensorflow as tf; data = [tf.data.Dataset.from_tensor_slices((x, x[:, :1])).shuffle(320).batch(16)]"
+PIPELINE = "import tensorflow as tf; rows = tf.data.Dataset.from_tensor_slices((x, x[:, :1])).shuffle(320)"
+SHUFFLED = f"{PIPELINE}.batch(16); data = [rows.prefetch(2)]"
+NOISY = f"{PIPELINE}.map(lambda x, y: (x + tf.random.normal((4,)), y)).batch(16); data = [rows]"
+REPEATED = f"{PIPELINE}.repeat().batch(16); data = [rows]"
+OF_UNKNOWN_SIZE = f"{PIPELINE}.filter(lambda x, y: x[0] > -9).batch(16); data = [rows]"
+LARGE_BUFFER = f"{PIPELINE}.batch(16).shuffle(1_000_000); data = [rows]"
 
 
-@pytest.mark.parametrize(
-    ("data", "exact"), [("data = (x, x[:, :1], 16)", True), (PIPELINE, False)], ids=["arrays", "pipeline"]
-)
-def test_what_costs_nothing_is_exact_with_fast_too(data, exact, start_keras, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(ARRAYS.replace("DATA", data))
+def interrupted(start_keras, tmp_path, data: str) -> tuple[Any, Any]:
+    """The attempt that goes on from the middle of an epoch, and the file that it leaves its weights in."""
+    script, steps = tmp_path / "script.py", "steps_per_epoch=20, " if data == REPEATED else ""
+    text = ARRAYS.replace("DATA", data).replace("epochs=6", f"{steps}epochs=6")
+    script.write_text(text + f"np.savez({str(tmp_path / 'again.npz')!r}, *model.get_weights())\n")
     checkpoints = tmp_path / "checkpoints"
     first = start_keras(script, checkpoint_dir=checkpoints, checkpoint_interval=0.05, replay_seconds=0)
-    first.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] % 20 > 5 for m in messages))
+    first.wait_until(lambda messages: any(m["type"] == "checkpoint" and 25 < m["step"] % 60 < 38 for m in messages))
     first.signal(signal.SIGKILL)
     first.wait()
     newest = max(path for path in checkpoints.glob("ckpt-*"))
     second = start_keras(script, resume_dir=newest, replay_seconds=0)
     assert second.wait() == 0, second.stderr[-3000:]
+    return second, tmp_path / "again.npz"
+
+
+@pytest.mark.parametrize(
+    ("data", "exact"),
+    [("data = (x, x[:, :1], 16)", True), (SHUFFLED, True), (NOISY, False), (LARGE_BUFFER, False)],
+    ids=["arrays", "pipeline", "random pipeline", "large buffer"],
+)
+def test_what_costs_nothing_is_exact_with_fast_too(data, exact, start_keras, tmp_path):
+    second, _ = interrupted(start_keras, tmp_path, data)
     assert second.of_type("resume")[-1]["exact"] is exact
     assert len(second.of_type("epoch")) <= 6
+
+
+@pytest.mark.parametrize("data", [SHUFFLED, REPEATED, OF_UNKNOWN_SIZE], ids=["shuffled", "repeated", "unknown size"])
+def test_fast_goes_on_with_the_next_batch_of_a_pipeline(data, start_keras, tmp_path):
+    second, again = interrupted(start_keras, tmp_path, data)
+    assert second.of_type("resume")[-1]["exact"] is True
+    assert len(second.of_type("replay")) <= 1  # the first batch, which makes the variables
+    whole = tmp_path / "whole.py"
+    whole.write_text((tmp_path / "script.py").read_text().replace("again.npz", "whole.npz"))
+    assert start_keras(whole).wait() == 0
+    with np.load(again) as resumed, np.load(tmp_path / "whole.npz") as expected:
+        for name in expected.files:
+            np.testing.assert_allclose(resumed[name], expected[name], rtol=1e-6, atol=1e-6)

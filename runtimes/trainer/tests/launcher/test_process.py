@@ -12,7 +12,8 @@ from headrace_trainer.launcher.process import Child
 
 inbox = queue.SimpleQueue()
 script = "import pathlib, time\\nwhile not pathlib.Path('enough').exists(): time.sleep(0.1)\\nraise SystemExit(7)"
-child = Child.start([sys.executable, "-c", script], dict(os.environ), pathlib.Path.cwd(), inbox.put)
+folder = pathlib.Path.cwd()
+child = Child.start([sys.executable, "-c", script], dict(os.environ), folder, inbox.put, folder / "messages")
 
 def start_and_wait():  # each is reaped by whoever comes first: this thread, or the one that reaps all orphans
     for _ in range(150):

@@ -381,3 +381,28 @@ headrace.export("model.onnx", format="ONNX")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_what_a_followed_script_logs_itself_is_there_once_and_does_not_move_its_progress(launch, mlflow):
+    tracking = mlflow.experiment("followed", "s3://unused/mlflow")
+    script = """
+        from standin_adapter import *
+        import headrace_client as headrace
+        say("fit", fit=0, epochs=1, stepsPerEpoch=None)
+        headrace.progress(step=1, steps=8)
+        for step in range(1, 5):
+            headrace.log({"own": step * 10, "loss": 1 / step}, step=step)
+            say("step", fit=0, epoch=0, step=step, time=now(), metrics={"loss": 1 / step})
+        headrace.log({"own": 7}, step=100)
+        time.sleep(0.5)
+        say("trained", kind="custom", steps=4)
+        """
+    paths = os.pathsep.join([str(TRAINER), str(TRAINER / "tests" / "launcher"), str(CLIENT)])
+    launched = launch(textwrap.dedent(script), config={"tracking": tracking}, env={"PYTHONPATH": paths})
+    assert launched.wait() == 0, launched.log
+    record = launched.record
+    assert record["metrics"] == {"own": 7, "loss": 0.25}
+    assert (record["progress"]["step"], record["progress"]["steps"]) == (4, 8)
+    history = {key: mlflow.history(record["run"]["id"], key) for key in ("own", "loss")}
+    assert {entry["step"]: entry["value"] for entry in history["own"]} == {1: 10, 2: 20, 3: 30, 4: 40, 100: 7}
+    assert [entry["step"] for entry in history["loss"]] == [1, 2, 3, 4]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from headrace_trainer.adapters.adapter import Adapter
 from headrace_trainer.adapters.keras import unfollowed
+from headrace_trainer.adapters.keras.client import Answers
 from headrace_trainer.adapters.refusal import Refusal, refuse
 from headrace_trainer.adapters.script import Ending
 from headrace_trainer.adapters.session import Session
@@ -19,7 +20,7 @@ from headrace_trainer.adapters.session import Session
 def _hooks(session: Session) -> Mapping[str, Callable[[], None]]:
     return {
         "keras": lambda: _follow(session),
-        "headrace_client": lambda: _take_named_model(session),
+        "headrace_client": lambda: _answer_client(session),
         "tf_keras": lambda: unfollowed.install_legacy_keras(session),
     }
 
@@ -36,17 +37,10 @@ def _follow(session: Session) -> None:
     hooks.install(session)
 
 
-def _take_named_model(session: Session) -> None:
-    """headrace_client.export names the model here."""
-    from headrace_client import _export
+def _answer_client(session: Session) -> None:
+    from headrace_client import _followed
 
-    def take(model: object, format_: str | None) -> None:
-        importlib.import_module("keras")  # its import puts the hooks in, which the next one needs whole
-        from headrace_trainer.adapters.keras import models
-
-        models.name_model(session.models, model, format_)
-
-    _export.take = take
+    _followed.follower = Answers(session)
 
 
 def _gang(session: Session) -> contextlib.AbstractContextManager[object]:

@@ -8,6 +8,8 @@ of the current epoch are passed over.
 
 That may take as long as `replay` allows; what is not pulled by then is not missed any more: the data goes on from
 where it is, and the resume is not exact (`Session.data_lost`). Arrays are in memory and cost nothing to pass over.
+Where nothing is to be gone through again (Fast), the checkpoint has the state of the iterator, if that can be saved
+(data_state): then nothing is lost.
 
 The first batch that is passed over is trained on: that creates every variable (of the model, its metrics, the
 optimizer) in the way and with the random numbers of an ordinary first step. What the step changed is overwritten by
@@ -16,6 +18,7 @@ the checkpoint.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +33,7 @@ from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 from keras.src.utils.rng_utils import get_random_seed
 
 from headrace_trainer.adapters.checkpoint import CheckpointError
+from headrace_trainer.adapters.keras import data_state
 from headrace_trainer.adapters.session import FitRun
 
 # Operations that run Python code of the script: it may draw random numbers, so it must run as often as it did.
@@ -104,7 +108,9 @@ class DataOrder:
             elif run is not None and run.resumed is not None:
                 yield from order._resumed_epoch(self, run)
             else:
-                yield from _enumerate_iterator(self)
+                for begin, end, batches in _enumerate_iterator(self):
+                    self._headrace_batches = batches
+                    yield begin, end, batches
 
         TFEpochIterator.__init__ = __init__
         TFEpochIterator._get_iterator = get_iterator
@@ -113,7 +119,10 @@ class DataOrder:
     def _resumed_epoch(self, iterator: Any, run: FitRun) -> Iterator[tuple[int, int, Any]]:
         assert run.resumed is not None
         position = run.resumed.position
-        rewind = _Rewind(iterator, run, run.resumed.state["numBatches"], self._replay)
+        arrays = run.resumed.arrays
+        has_state = data_state.is_in(arrays) and not run.resumed.state.get("dataEnded")
+        limit = dataclasses.replace(self._replay, lose=lambda _why: None) if has_state else self._replay
+        rewind = _Rewind(iterator, run, run.resumed.state["numBatches"], limit)
         epochs = position.epoch - run.resumed.state["firstEpoch"]
         if run.resumed.state.get("dataEnded"):
             # To ask for one more batch of data whose size is not known draws random numbers: the checkpoint has them.
@@ -128,7 +137,10 @@ class DataOrder:
                 continue
             if waiting:
                 waiting = False
+                if has_state and not data_state.put_back(batches, arrays):
+                    self._replay.lose("the state of the data is not that of this pipeline: it began anew")
                 self._resume(run)
+            iterator._headrace_batches = batches
             yield begin, end, batches
         if waiting:
             self._resume(run)
@@ -269,23 +281,7 @@ class _Rewind:
         )
 
 
-def runs_python(iterator: Any) -> bool:
-    """Whether pulling a batch runs Python code of the script. (A PyDataset is asked by index: nothing is missed.)"""
-    if isinstance(iterator.data_adapter, GeneratorDataAdapter):
-        return True
-    return any(
-        operation.type in PYTHON_OPERATIONS
-        for dataset in _stages(iterator)
-        for function in dataset._functions()
-        for operation in function.function.graph.get_operations()
-    )
-
-
-def _has_cache(iterator: Any) -> bool:
-    return any(type(dataset).__name__ == "CacheDataset" for dataset in _stages(iterator))
-
-
-def _stages(iterator: Any) -> Iterator[Any]:
+def stages(iterator: Any) -> Iterator[Any]:
     """The datasets of the script's own tf.data pipeline, the last one first."""
     pending = [iterator.data_adapter.get_tf_dataset()] if isinstance(iterator.data_adapter, TFDatasetAdapter) else []
     while pending:
@@ -293,3 +289,19 @@ def _stages(iterator: Any) -> Iterator[Any]:
         if isinstance(dataset, tf.data.Dataset):
             yield dataset
             pending += dataset._inputs()
+
+
+def runs_python(iterator: Any) -> bool:
+    """Whether pulling a batch runs Python code of the script. (A PyDataset is asked by index: nothing is missed.)"""
+    if isinstance(iterator.data_adapter, GeneratorDataAdapter):
+        return True
+    return any(
+        operation.type in PYTHON_OPERATIONS
+        for dataset in stages(iterator)
+        for function in dataset._functions()
+        for operation in function.function.graph.get_operations()
+    )
+
+
+def _has_cache(iterator: Any) -> bool:
+    return any(type(dataset).__name__ == "CacheDataset" for dataset in stages(iterator))

@@ -70,6 +70,7 @@ class Fits:
 
     def fit(self, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         """Runs or skips one fit; the result is its History."""
+        self._session.loop.fit_begins()
         model = arguments.arguments["self"]
         run = self._next_run(model)
         self._run = run
@@ -132,7 +133,7 @@ class Fits:
     def _keep_end(self, run: FitRun, callbacks: list[Any]) -> None:
         """A checkpoint between two fits: where the script is killed from here on, this fit is not trained again."""
         writer = self._session.writer
-        if self._session.settings.checkpoint_directory is None:
+        if not self._session.is_saved:
             return
         assert self._recorder is not None
         if writer is not None and self._recorder.copy.is_large:

@@ -19,6 +19,8 @@ from headrace_trainer.adapters.keras import rows as keras_rows
 from headrace_trainer.adapters.keras import workers as keras_workers
 from headrace_trainer.adapters.keras.data import DataOrder, ReplayLimit
 from headrace_trainer.adapters.keras.fit import Fits
+from headrace_trainer.adapters.keras.loop_hooks import LoopHooks
+from headrace_trainer.adapters.keras.loops import Loops
 from headrace_trainer.adapters.keras.recorder import follow_callbacks
 from headrace_trainer.adapters.messages import in_json
 from headrace_trainer.adapters.session import FitRun, Session
@@ -45,8 +47,12 @@ def install(session: Session) -> None:
     _wrap_epoch_logs(fits)
     _wrap_evaluate(session, fits, order)
     _wrap_predict()
-    _wrap_train_on_batch(session, fits)
-    _wrap_apply(session, fits)
+    loops = Loops(session)
+    session.loop = loops
+    hooks = LoopHooks(loops, fits)
+    hooks.install()
+    _wrap_train_on_batch(session, fits, hooks)
+    _wrap_apply(session, fits, hooks)
     keras_models.install(session, fits)
 
 
@@ -132,7 +138,7 @@ def _wrap_predict() -> None:
     TensorFlowTrainer.predict = predict
 
 
-def _wrap_train_on_batch(session: Session, fits: Fits) -> None:
+def _wrap_train_on_batch(session: Session, fits: Fits, hooks: LoopHooks) -> None:
     original = TensorFlowTrainer.train_on_batch
 
     @functools.wraps(original)
@@ -141,6 +147,7 @@ def _wrap_train_on_batch(session: Session, fits: Fits) -> None:
             return original(self, x, y, *args, **kwargs)
         with fits.step_by_hand():
             result = original(self, x, y, *args, **kwargs)
+            result = hooks.on_batch(self, lambda: original(self, x, y, *args, **kwargs), result)
             session.batch_steps += 1
             session.models.trained_by_hand(self, "train_on_batch")
             if not session.models.knows_data_of(self):
@@ -159,7 +166,7 @@ def _spec(value: Any) -> Any:
     return tf.TensorSpec((None, *described.shape[1:]), described.dtype)
 
 
-def _wrap_apply(session: Session, fits: Fits) -> None:
+def _wrap_apply(session: Session, fits: Fits, hooks: LoopHooks) -> None:
     """A training loop of the script's own is known by the optimizer that it uses, also inside of a tf.function."""
     original = BaseOptimizer.apply
 
@@ -167,12 +174,20 @@ def _wrap_apply(session: Session, fits: Fits) -> None:
     def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
         if trainable_variables is not None:
             trainable_variables = list(trainable_variables)  # it may be there to be read once
-        if not fits.is_followed:
-            session.models.trained_again()
-            if not any(self.iterations is known for known in session.custom_iterations):
-                session.custom_iterations.append(self.iterations)
-                for model in keras_models.owners(trainable_variables or self._trainable_variables):
-                    session.models.trained_by_hand(model, "a loop of the script's own")
-        return original(self, grads, trainable_variables)
+        if fits.is_followed:
+            return original(self, grads, trainable_variables)
+        session.models.trained_again()
+        if not any(self.iterations is known for known in session.custom_iterations):
+            session.custom_iterations.append(self.iterations)
+            for model in keras_models.owners(trainable_variables or self._trainable_variables):
+                session.models.trained_by_hand(model, "a loop of the script's own")
+        hooks.applies(self, lambda: _owned(trainable_variables or self._trainable_variables))
+        result = original(self, grads, trainable_variables)
+        hooks.applied(self)
+        return result
 
     BaseOptimizer.apply = apply
+
+
+def _owned(variables: list[Any]) -> tuple[list[Any], list[Any]]:
+    return keras_models.owners(variables), list(variables)

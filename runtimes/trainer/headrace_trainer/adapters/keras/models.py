@@ -114,7 +114,7 @@ def owners(variables: Iterable[Any]) -> list[Any]:
     wanted = {id(variable) for variable in variables}
     if not wanted:
         return []
-    parts = [(model, {id(variable) for variable in _trainable(model)}) for model in _alive()]
+    parts = [(model, {id(variable) for variable in _trainable(model)}) for model in alive()]
     found = [(model, part) for model, part in parts if part & wanted]
     inner = {id(layer) for owner, _ in found for layer in _layers(owner)}
     return [
@@ -179,14 +179,15 @@ def _wrappers(trained: list[Any]) -> list[tuple[Any, Any]]:
     inner_of = {id(model): model for model in trained}
     found: list[tuple[Any, Any]] = []
     if trained:
-        for model in _alive():
+        for model in alive():
             if id(model) not in inner_of:
                 found += [(model, layer) for layer in _layers(model) if id(layer) in inner_of][:1]
     inner = {id(layer) for model in (*trained, *(model for model, _ in found)) for layer in _layers(model)}
     return [(model, layer) for model, layer in found if id(model) not in inner]
 
 
-def _alive() -> list[Any]:
+def alive() -> list[Any]:
+    """All models of this process."""
     gc.collect()
     return [thing for thing in gc.get_objects() if issubclass(type(thing), keras.Model)]
 

@@ -12,28 +12,30 @@ taken between two steps: so batches do not come as callbacks here, but right aft
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras.src.callbacks.callback_list import CallbackList
+from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 from keras.src.utils.python_utils import pythonify_logs
 
 from headrace_trainer.adapters.checkpoint import Arrays, Position, Snapshot
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras import weights as keras_weights
 from headrace_trainer.adapters.keras import workers as keras_workers
+from headrace_trainer.adapters.keras.data import stages
+from headrace_trainer.adapters.keras.data_state import IteratorStates
 from headrace_trainer.adapters.keras.host_copy import HostCopy
 from headrace_trainer.adapters.keras.trial import Trial
 from headrace_trainer.adapters.messages import in_json, milliseconds
+from headrace_trainer.adapters.pending import Pending
 from headrace_trainer.adapters.replay import Replay, Verdict, previous_steps
 from headrace_trainer.adapters.session import FitRun, Session
 
 _LOGGED_STEPS = 500
-_PROGRESS_SECONDS = 0.5
-_REPLAY_STEPS = 2
+PROGRESS_SECONDS = 0.5
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -53,9 +55,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._total: int | None = None
         self._last_progress = 0.0
         self._last_snapshot = time.monotonic()
-        self._pending: Snapshot | None = None
-        # `_pending` is also of the thread that ends the process.
-        self._changing = threading.Lock()
+        self._pending = Pending(session.writer, session.stop)
         self._last_logs: Any = {}
         self._logs_passed_over: dict[str, float] = {}
         self._replay: Replay | None = None
@@ -64,10 +64,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._step_seconds = 0.0
         self._metrics_before_test: Arrays = {}
         self.copy = HostCopy()
+        self._data_states = IteratorStates(session.settings.checkpoint_directory)
 
     @property
     def _workers(self) -> int:
         return self._session.settings.workers
+
+    @property
+    def _is_to_stop(self) -> bool:
+        return self._session.stop.is_requested and not self._session.stop.is_left_to_script
 
     @property
     def _here(self) -> Position:
@@ -90,7 +95,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._epoch_began_at = position.step - position.batches
             # Keras' own way to begin at another epoch; 0 would be its "not set".
             self.model._initial_epoch = position.epoch or None
-        self._session.stop.training_begins(self._hand_over)
+        self._session.stop.training_begins(self._pending.hand_over)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._first_epoch is None:
@@ -141,24 +146,25 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         now = time.monotonic()
         # The first step of a process traces the model: it says nothing about the speed.
         self._step_seconds = now - self._step_ended_at if self._step_ended_at else 0.0
-        if not self._step_ended_at and self._session.settings.checkpoint_directory is not None:
+        if not self._step_ended_at and self._session.is_saved:
             self.copy.prepare(keras_state.named_variables(self.model))
         self._step_ended_at = now
-        is_logged = _is_logged(before, step, self._total)
+        logs_step = is_logged(before, step, self._total)
         is_replayed = self._replay is not None and self._replay.expects(step)
-        is_progress = now - self._last_progress >= _PROGRESS_SECONDS
-        if is_logged or is_replayed or is_progress or self._pending is not None:
-            metrics = _numbers(logs)
-            if is_logged or is_progress:
+        is_progress = now - self._last_progress >= PROGRESS_SECONDS
+        if logs_step or is_replayed or is_progress or self._pending.is_there:
+            metrics = numbers_of(logs)
+            if logs_step or is_progress:
                 self._last_progress = now
-                self._send("step" if is_logged else "progress", metrics)
+                self._send("step" if logs_step else "progress", metrics)
             if is_replayed:
                 assert self._replay is not None
                 self._send_resume(self._resumed_from, self._replay.compare(step, metrics))
-            self._complete_pending(step, metrics)
+            if self._pending.complete(step, metrics):
+                self._submit()
         if self._workers > 1:
             self._vote_after_step(callbacks)
-        elif self._pending is None and self._is_due(now) and not self._ends_epoch():
+        elif not self._pending.is_there and self._is_due(now) and not self._ends_epoch():
             callbacks._flush_futures()
             self._take(self._here, {})
         if self._trial is not None and self._trial.is_due(step, self._total):
@@ -176,21 +182,21 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def after_test_batch(self, callbacks: Any) -> None:
         """A step of a validation inside of the fit has ended."""
-        if self._session.stop.is_requested and self._workers == 1:
+        if self._is_to_stop and self._workers == 1:
             callbacks._flush_futures()
             self._take(self._here, self._metrics_before_test)
             self._submit()
 
     def epoch_is_ending(self, logs: Any) -> None:
         """What was measured is of the weights that the model has now: another callback may be about to change them."""
-        numbers = _numbers(logs)
+        numbers = numbers_of(logs)
         scores = numbers | {f"epoch/{name}": value for name, value in numbers.items() if not name.startswith("val_")}
         weights = keras_weights.print_of(self.model)
         self._run.measured.pop(weights, None)  # the last one is the last in order
         self._run.measured[weights] = scores
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._send("epoch", _numbers(logs))
+        self._send("epoch", numbers_of(logs))
         self._epoch_began_at = self._step
         self._batches = 0
         self._data_ended = False
@@ -202,7 +208,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             return
         if self._workers > 1:
             self._vote(0.0)
-        elif self._pending is None and self._is_due(time.monotonic()):
+        elif not self._pending.is_there and self._is_due(time.monotonic()):
             self._take(self._here, {})
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -210,16 +216,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._send_resume(self._resumed_from, self._replay.verdict_so_far())
         self._run.steps = self._step
         if not self._session.stop.is_requested:
-            with self._changing:
-                self._pending = None  # the end of the fit is kept instead, in its memory
-        self._session.messages.send("fitEnd", fit=self._run.index, metrics=in_json(_numbers(logs)))
+            self._pending.drop()  # the end of the fit is kept instead, in its memory
+        self._session.messages.send("fitEnd", fit=self._run.index, metrics=in_json(numbers_of(logs)))
 
     def _is_due(self, now: float) -> bool:
-        if self._session.stop.is_requested and self._workers == 1:
+        if self._is_to_stop and self._workers == 1:
             return True
         writer = self._session.writer
         interval = self._session.settings.checkpoint_interval_seconds
-        can_take = writer is not None and not writer.is_busy and self.copy.is_ready
+        can_take = writer is not None and not writer.is_busy and self.copy.is_ready and self._session.is_saved
         return can_take and now - self._last_snapshot >= interval
 
     def _vote_after_step(self, callbacks: Any) -> None:
@@ -228,7 +233,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._next_vote = self._step + self._vote(self._step_seconds)
 
     def _vote(self, seconds: float) -> int:
-        due = self._pending is None and self._is_due(time.monotonic())
+        due = not self._pending.is_there and self._is_due(time.monotonic())
         outcome = keras_workers.vote(self._session.stop.is_requested, due, seconds)
         self._session.stop.is_requested |= outcome.stop
         if outcome.save or outcome.stop:
@@ -251,57 +256,45 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if writer is not None and writer.is_busy and self._workers == 1:
             return None  # asked to stop: there is memory for one copy, and the one before is about to be kept
         self._last_snapshot = time.monotonic()
-        if self._session.settings.checkpoint_directory is None:
+        if not self._session.is_saved:
             return self._exit_if_asked()
-        with self._changing:
-            if self._session.stop.is_leaving:
-                return None
-            files = self._session.capture_files()
-            # On every worker, although one of them writes: reading a metric takes all.
-            arrays = self.copy.take(keras_state.named_variables(self.model))
-            arrays.update(overriding)
-            state = {
-                "callbacks": keras_state.callback_states(self._others, arrays),
-                "numBatches": self._run.iterator._num_batches,
-                "firstEpoch": self._first_epoch,
-                "dataEnded": self._data_ended,
-                "logs": _numbers(self._last_logs) if position.batches else {},
-                "measured": dict(self._run.measured),
-            }
-            number = self._session.steps_of_finished_fits + self._run.index + position.step
-            if files is not None:
-                self._pending = Snapshot(number, position, False, state, arrays, files=files)
+        self._pending.take(lambda: self._snapshot(position, overriding), self._run.index)
         return None
 
-    def _complete_pending(self, step: int, metrics: Mapping[str, float]) -> None:
-        with self._changing:
-            if self._pending is None:
-                return
-            self._pending.replay[step] = dict(metrics)
-            is_complete = len(self._pending.replay) >= _REPLAY_STEPS
-        if is_complete:
-            self._submit()
+    def _snapshot(self, position: Position, overriding: Arrays) -> Snapshot | None:
+        files = self._session.capture_files()
+        # On every worker, although one of them writes: reading a metric takes all.
+        arrays = self.copy.take(keras_state.named_variables(self.model))
+        arrays.update(overriding)
+        arrays.update(self._state_of_data())
+        state = {
+            "callbacks": keras_state.callback_states(self._others, arrays),
+            "numBatches": self._run.iterator._num_batches,
+            "firstEpoch": self._first_epoch,
+            "dataEnded": self._data_ended,
+            "logs": numbers_of(self._last_logs) if position.batches else {},
+            "measured": dict(self._run.measured),
+        }
+        number = self._session.steps_of_finished_fits + self._run.index + position.step
+        return None if files is None else Snapshot(number, position, False, state, arrays, files=files)
 
     def _submit(self) -> None:
-        self._hand_over()
-        if self._session.stop.is_requested:
-            self._session.stop.exit_now()
+        self._pending.hand_over()
+        self._session.stop.exit_if_asked()
 
-    def _hand_over(self) -> None:
-        """Gives the pending snapshot to the writer, once, although the thread that ends the process does that, too. A
-        copy that waits for other workers may never be there.
+    def _state_of_data(self) -> dict[str, Any]:
+        """Where data is gone through again it is not needed; nor is it for arrays, nor at an epoch's end, unless the
+        same iterator goes on.
         """
-        if not self._changing.acquire(timeout=self._session.stop.patience):
-            return
-        try:
-            pending, self._pending = self._pending, None
-            if pending is not None and self._session.writer is not None:
-                self._session.writer.submit(pending, self._run.index)
-        finally:
-            self._changing.release()
+        iterator = self._run.iterator
+        if self._session.settings.replay_seconds or not (self._batches or iterator.steps_per_epoch):
+            return {}
+        if not isinstance(iterator.data_adapter, TFDatasetAdapter):
+            return {}
+        return self._data_states.saved(iterator._headrace_batches, stages(iterator))
 
     def _exit_if_asked(self) -> None:
-        if self._session.stop.is_requested and self._workers == 1:
+        if self._is_to_stop and self._workers == 1:
             self._submit()
 
     def _send(self, kind: str, metrics: Mapping[str, float]) -> None:
@@ -357,12 +350,12 @@ def _recorders(callbacks: Any) -> list[Recorder]:
     return [callback for callback in callbacks.callbacks if isinstance(callback, Recorder)]
 
 
-def _numbers(logs: Any) -> dict[str, float]:
+def numbers_of(logs: Any) -> dict[str, float]:
     """The scalars of Keras' logs; reading them waits for the device."""
     return {name: float(value) for name, value in pythonify_logs(logs or {}).items() if isinstance(value, int | float)}
 
 
-def _is_logged(before: int, step: int, total: int | None) -> bool:
+def is_logged(before: int, step: int, total: int | None) -> bool:
     """Whether a multiple of the stride lies in (before, step]. Without a total, the stride doubles as it goes on."""
     stride = 1 << max(0, (step // _LOGGED_STEPS).bit_length() - 1) if total is None else max(1, total // _LOGGED_STEPS)
     return step // stride > before // stride

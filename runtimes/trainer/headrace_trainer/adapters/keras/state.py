@@ -27,16 +27,25 @@ def variables(model: Any) -> list[Any]:
     model and its layers hold beside them (the optimizers of a GAN, plain tf.Variables, what a stateful layer keeps of
     the batch before), Keras' global seed.
     """
-    everything = [*model.variables, *model.metrics_variables]
-    if model.optimizer is not None:
-        everything += model.optimizer.variables
-    for value in _attributes(model):
-        if isinstance(value, BaseOptimizer | tf.Module):
-            everything += value.variables
-        elif isinstance(value, tf.Variable | keras.Variable):
-            everything.append(value)
-        elif isinstance(value, tf.random.Generator):
-            everything.append(value.state)
+    return variables_of([model])
+
+
+def variables_of(models: Iterable[Any], others: Iterable[Any] = ()) -> list[Any]:
+    """Those of several models, and others."""
+    everything: list[Any] = []
+    for model in models:
+        everything += [*model.variables, *model.metrics_variables]
+        optimizer = getattr(model, "optimizer", None)  # one that was never compiled has no such attribute
+        if optimizer is not None:
+            everything += optimizer.variables
+        for value in _attributes(model):
+            if isinstance(value, BaseOptimizer | tf.Module):
+                everything += value.variables
+            elif isinstance(value, tf.Variable | keras.Variable):
+                everything.append(value)
+            elif isinstance(value, tf.random.Generator):
+                everything.append(value.state)
+    everything += others
     seed = global_seed_state()
     if seed is not None:
         everything.append(seed)
@@ -76,7 +85,12 @@ def _members(held: Any) -> Iterable[Any]:
 
 def named_variables(model: Any) -> dict[str, Any]:
     """The variables by the names that their values have in a checkpoint."""
-    return {f"{_PREFIX}{index:06d}": variable for index, variable in enumerate(variables(model))}
+    return named(variables(model))
+
+
+def named(targets: Iterable[Any]) -> dict[str, Any]:
+    """Those variables, by the same names."""
+    return {f"{_PREFIX}{index:06d}": variable for index, variable in enumerate(targets)}
 
 
 def copy_metrics(model: Any) -> Arrays:
@@ -89,7 +103,11 @@ def copy_metrics(model: Any) -> Arrays:
 
 def load_variables(model: Any, arrays: Mapping[str, Array]) -> None:
     """Puts saved values back; raises CheckpointError where they are not those of this model."""
-    targets = variables(model)
+    load(variables(model), arrays)
+
+
+def load(targets: Sequence[Any], arrays: Mapping[str, Array]) -> None:
+    """Puts saved values back; raises CheckpointError where they are not those of these variables."""
     saved = sorted(name for name in arrays if name.startswith(_PREFIX))
     if len(targets) != len(saved):
         raise CheckpointError(

@@ -1,0 +1,31 @@
+"""A job of `framework: Keras`: there the script's own process is followed, and who follows it answers here.
+
+Processes that the script starts are not followed; they talk to the launcher as any program does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Follower(Protocol):
+    """Who follows this process."""
+
+    def take(self, model: Any, format: str | None) -> None:
+        """The model that is meant, in what format."""
+
+    def keeps_own(self) -> None:
+        """The script keeps its state in checkpoints of its own: nobody else keeps any from here on."""
+
+    def own_checkpoint(self) -> Path | None:
+        """What an earlier attempt kept of its own."""
+
+    def should_stop(self) -> bool:
+        """Whether the pod is being stopped."""
+
+    def resumed_step(self) -> int:
+        """The step at which the script's own loop goes on."""
+
+
+follower: Follower | None = None

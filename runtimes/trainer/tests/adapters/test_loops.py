@@ -1,0 +1,168 @@
+"""Loops of the script's own: seen, saved, and gone on with, whether they know of it or not."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+KINDS = ["eager", "function", "train_on_batch", "gan", "eager_gan"]
+SLOW = "--delay=0.03"
+
+
+def killed(start_keras: Any, checkpoints: Path, kind: str, number: signal.Signals = signal.SIGKILL) -> Any:
+    settings = {"checkpoint_dir": checkpoints, "checkpoint_interval": 0.2}
+    child = start_keras("own_loop.py", f"--kind={kind}", "--ask", SLOW, **settings)
+    child.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] > 5 for m in messages))
+    child.signal(number)
+    child.wait()
+    return child
+
+
+def result(path: Path) -> list[Any]:
+    with np.load(path) as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_that_asks_ends_as_if_nothing_had_happened(kind, start_keras, tmp_path):
+    whole = start_keras("own_loop.py", f"--kind={kind}", f"--result={tmp_path / 'whole.npz'}")
+    assert whole.wait() == 0, whole.stderr[-3000:]
+    first = killed(start_keras, tmp_path / "checkpoints", kind)
+    assert first.of_type("step")
+    newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
+    step = next(m["step"] for m in first.of_type("checkpoint") if m["dir"] == str(newest))
+    second = start_keras(
+        "own_loop.py", f"--kind={kind}", "--ask", f"--result={tmp_path / 'again.npz'}", resume_dir=newest
+    )
+    assert second.wait() == 0, second.stderr[-3000:]
+    assert second.stdout == f"starts at {step}\n"
+    resumed = second.of_type("resume")[-1]
+    assert (resumed["step"], resumed["exact"]) == (step, True), resumed
+    assert all(message["step"] > step for message in second.of_type("step"))
+    for one, other in zip(result(tmp_path / "whole.npz"), result(tmp_path / "again.npz"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["function", "train_on_batch"])
+def test_a_loop_that_does_not_ask_trains_on_and_nobody_calls_that_exact(kind, start_keras, tmp_path):
+    killed(start_keras, tmp_path / "checkpoints", kind)
+    newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
+    second = start_keras("own_loop.py", f"--kind={kind}", resume_dir=newest)
+    assert second.wait() == 0, second.stderr[-3000:]
+    [resumed] = second.of_type("resume")
+    assert resumed["exact"] is False
+    assert resumed["message"] == "not exact: the loop does not know of the resume"
+    [warned] = second.of_type("warning")
+    assert warned["subject"] == "resume"
+    assert "headrace_client.resumed_step()" in warned["message"]
+    assert second.of_type("step")[-1]["step"] > 60
+
+
+def test_metrics_of_a_loop_are_what_its_step_returns(start_keras, tmp_path):
+    seen = {}
+    for kind in KINDS:
+        child = start_keras("own_loop.py", f"--kind={kind}", "--steps=20")
+        assert child.wait() == 0, child.stderr[-3000:]
+        seen[kind] = {name for message in child.of_type("step") for name in message["metrics"]}
+        assert child.of_type("step")[-1]["step"] == 20
+    alone = {"eager": {"loss"}, "function": {"loss"}, "train_on_batch": {"loss", "mae"}, "gan": {"loss", "fooled"}}
+    assert seen == {**alone, "eager_gan": {"adam/loss", "sgd/loss"}}
+
+
+@pytest.mark.parametrize("kind", ["eager", "function"])
+def test_a_stopped_loop_is_saved_between_two_steps_and_ends(kind, start_keras, tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    settings = {"checkpoint_dir": checkpoints, "checkpoint_interval": 300}
+    child = start_keras("own_loop.py", f"--kind={kind}", "--steps=5000", SLOW, **settings)
+    child.wait_until(lambda messages: any(m["type"] == "step" and m["step"] >= 8 for m in messages))
+    child.signal(signal.SIGTERM)
+    assert child.wait(20) == 75, child.stderr[-3000:]
+    [checkpoint] = child.of_type("checkpoint")
+    assert checkpoint["step"] >= 8
+
+
+def test_a_loop_whose_models_are_made_by_its_first_step_gets_its_state_then(start_keras, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNBUILT)
+    first = start_keras(script, checkpoint_dir=tmp_path / "checkpoints", checkpoint_interval=0.2)
+    first.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] > 5 for m in messages))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
+    second = start_keras(script, resume_dir=newest)
+    assert second.wait() == 0, second.stderr[-3000:]
+    assert second.of_type("resume")[-1]["step"] == int(newest.name.removeprefix("ckpt-"))
+    iterations = int(second.stdout.split()[-1])
+    assert iterations == 40 + second.of_type("resume")[-1]["step"]
+
+
+UNBUILT = """
+import time, keras, numpy as np, tensorflow as tf
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+model, optimizer = Own(), keras.optimizers.Adam()
+
+@tf.function
+def step(x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model(x) ** 2)
+    optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+    return loss
+
+for _ in range(40):
+    step(np.ones((4, 3), "float32"))
+    time.sleep(0.03)
+print("iterations", int(optimizer.iterations.numpy()))
+"""
+
+BEFORE_A_FIT = """
+import sys, time
+sys.path.insert(0, CLIENT)
+import keras, numpy as np
+import headrace_client as headrace
+
+x = np.random.default_rng(3).normal(size=(64, 3)).astype("float32")
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+for _ in range(headrace.resumed_step(), 12):
+    model.train_on_batch(x[:16], x[:16, :1])
+    print("by hand", flush=True)
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02)
+
+model.fit(x, x[:, :1], epochs=8, batch_size=16, verbose=0, callbacks=[Slow()])
+np.savez(RESULT, *model.get_weights())
+"""
+
+
+def test_a_loop_that_had_ended_before_a_fit_is_passed_over_where_it_asks(start_keras, tmp_path):
+    script = tmp_path / "script.py"
+    client = Path(__file__).resolve().parents[3] / "client"
+    text = BEFORE_A_FIT.replace("CLIENT", repr(str(client)))
+    script.write_text(text.replace("RESULT", repr(str(tmp_path / "whole.npz"))))
+    assert start_keras(script).wait() == 0
+    script.write_text(text.replace("RESULT", repr(str(tmp_path / "again.npz"))))
+    first = start_keras(script, checkpoint_dir=tmp_path / "checkpoints", checkpoint_interval=0.1)
+    first.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["fit"] == 1 for m in messages))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
+    second = start_keras(script, resume_dir=newest)
+    assert second.wait() == 0, second.stderr[-3000:]
+    assert "by hand" not in second.stdout
+    assert second.of_type("resume")[-1]["exact"] is True
+    for one, other in zip(result(tmp_path / "whole.npz"), result(tmp_path / "again.npz"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
