@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
-from trainer_support import CLIENT, wait_until
+from trainer_support import CLIENT, TRAINER, wait_until
 
 RAISED = ("UserCode", "ScriptRaised")
 
