@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -123,6 +124,7 @@ def told(error: Exception) -> str:
 def _write_saved_model(made: Servable, target: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(made.model)
+    _as_tensorflow_has_them(archive)
     archive.add_endpoint("serving_default", made.serve, input_signature=made.specs)
     archive.write_out(str(target), verbose=False)
     serving = tf.saved_model.load(str(target)).signatures["serving_default"]
@@ -135,12 +137,20 @@ def _write_saved_model(made: Servable, target: Path) -> None:
     made.check("the SavedModel", compute)
 
 
+def _as_tensorflow_has_them(archive: Any) -> None:
+    """Keras hands its own variables over, whose values are TensorFlow's, which the endpoint uses: each weight would be
+    in the file twice.
+    """
+    tracked = archive._tf_trackable
+    for name in ("variables", "trainable_variables", "non_trainable_variables"):
+        variables = getattr(tracked, name)
+        setattr(tracked, name, [one.value if isinstance(one, keras.Variable) else one for one in variables])
+
+
 def _write_onnx(made: Servable, target: Path) -> None:
     from headrace_trainer.adapters.keras import onnx as keras_onnx
 
-    content = keras_onnx.convert(made)
-    target.mkdir(parents=True)
-    (target / "model.onnx").write_bytes(content)
+    keras_onnx.write(made, target)
 
 
 def _write_keras(made: Servable, target: Path) -> None:

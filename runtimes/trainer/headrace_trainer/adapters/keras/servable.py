@@ -152,7 +152,9 @@ def _made_up(made: Servable, sizes: tuple[int, ...]) -> Reference:
     for size in sizes:
         for draw in (_any_number, _positive_number):
             try:
-                reference = made.refer(_batch(made, size, draw))
+                batch = _batch(made, size, draw)
+                _must_leave_something(made, batch)
+                reference = made.refer(batch)
             except Exception as error:  # noqa: BLE001 - whatever the script's layers raise; raised below
                 refusal = refusal or error
                 break  # other numbers have the same sizes
@@ -163,6 +165,17 @@ def _made_up(made: Servable, sizes: tuple[int, ...]) -> Reference:
     if answered is not None:
         return answered
     raise refusal or ExportError(f"the model's outputs are empty for all sizes that were tried: {sizes}")
+
+
+def _must_leave_something(made: Servable, batch: tuple[Array, ...]) -> None:
+    """Raises ExportError where a layer has nothing left of rows of this size: of nothing a convolution computes, on
+    some CPUs, whatever was in memory.
+    """
+    specs = [tf.TensorSpec(values.shape, spec.dtype) for values, spec in zip(batch, made.specs, strict=True)]
+    graph = tf.function(made.serve, autograph=False).get_concrete_function(*specs).graph
+    tensors = (tensor for operation in graph.get_operations() for tensor in operation.outputs)
+    if any(tensor.dtype.is_floating and (tensor.shape.rank or 0) > 1 and 0 in tensor.shape for tensor in tensors):
+        raise ExportError("the model has a layer that gets nothing of inputs of this size")
 
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
