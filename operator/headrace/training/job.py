@@ -203,7 +203,10 @@ def _outside_world(job: TrainingJob, context: AttemptContext, settings: Settings
             "replaySeconds": _replay_seconds(spec.checkpoint),
         }
     if spec.output is not None:
-        config["output"] = {"formats": [str(name) for name in spec.output.formats]}
+        config["output"] = {
+            "formats": [str(name) for name in spec.output.formats],
+            "inputExample": str(spec.output.input_example),
+        }
     return config
 
 

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from headrace.training.formats import event_of, exportable, formats_exported, with_condition
+from headrace.training.job import AttemptContext, launcher_config
 from headrace.training.record import ExportTrial, parse_record
-from training_builders import NOW, record, training_job
+from training_builders import NOW, SETTINGS, record, training_job
 
 DIGEST = "sha256:" + "a" * 64
 REASON = "ONNX cannot be made of this model: layer 'sampling' (Sampling) computes StatelessRandomNormalV2"
@@ -17,6 +18,13 @@ def told(formats, note=""):
     parsed = parse_record(record("Succeeded", NOW, model=model, modelNote=note))
     job = training_job(output={"model": "text"}, tracking={"experiment": "x"})
     return formats_exported(job, parsed, NOW)
+
+
+@pytest.mark.parametrize(("output", "told"), [({}, "Rows"), ({"inputExample": "None"}, "None")])
+def test_the_launcher_is_told_whether_rows_of_the_data_may_be_kept(output, told):
+    job = training_job(output={"model": "text", **output}, tracking={"experiment": "x"})
+
+    assert launcher_config(job, AttemptContext(1, "image"), SETTINGS)["output"]["inputExample"] == told
 
 
 def test_a_format_that_was_not_made_is_named_with_its_reason_as_condition_and_event():

@@ -94,6 +94,7 @@ class Config:
     tracking: Tracking | None
     checkpoints: Checkpoints | None
     formats: tuple[str, ...]
+    input_example: str
     progress_port: int
 
 
@@ -180,6 +181,7 @@ def parse_config(text: str) -> Config:
         tracking=_tracking(root.optional("tracking")),
         checkpoints=_checkpoints(root.optional("checkpoint")),
         formats=_formats(root.optional("output")),
+        input_example=_input_example(root.optional("output")),
         progress_port=root.integer("progressPort", least=0, default=9400),
     )
     _check(config)
@@ -239,6 +241,13 @@ def _formats(reader: _Reader | None) -> tuple[str, ...]:
         if value not in list(ModelFormat):
             raise _wrong("HEADRACE_CONFIG.output.formats", f"made of {' and '.join(ModelFormat)}", value)
     return tuple(formats)
+
+
+def _input_example(reader: _Reader | None) -> str:
+    value = "Rows" if reader is None else reader.text("inputExample", "Rows")
+    if value not in ("Rows", "None"):
+        raise _wrong("HEADRACE_CONFIG.output.inputExample", "Rows or None", value)
+    return value
 
 
 def _check(config: Config) -> None:

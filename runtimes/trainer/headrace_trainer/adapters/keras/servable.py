@@ -34,11 +34,11 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Reference:
-    """What Keras computes with `inputs`. A random model computes something else each time."""
+    """What Keras computes with `inputs`. Of the `random` outputs it computes something else each time."""
 
     inputs: tuple[Array, ...]
     outputs: dict[str, Array]
-    is_random: bool
+    random: frozenset[str]
 
     @property
     def is_telling(self) -> bool:
@@ -55,28 +55,28 @@ class Servable:
     serve: Callable[..., dict[str, Any]]
     specs: list[Any]
     tolerance: float
+    rows: tuple[Array, ...] | None = None  # of the training data, one array an input
     references: tuple[Reference, ...] = ()
 
     @property
-    def is_random(self) -> bool:
-        return any(reference.is_random for reference in self.references)
+    def random(self) -> list[str]:
+        """The outputs that only their shape is compared of, in the model's order."""
+        found = {name for reference in self.references for name in reference.random}
+        return [tensor.name for tensor in self.signature.outputs if tensor.name in found]
 
     def check(self, what: str, compute: Callable[[dict[str, Array]], dict[str, Array]]) -> None:
         """Raises ExportError unless `compute`, from inputs to outputs by name, computes what Keras computes."""
         names = [tensor.name for tensor in self.signature.inputs]
         for reference in self.references:
             computed = compute(dict(zip(names, reference.inputs, strict=True)))
-            if reference.is_random:
-                found = agreement.shape_difference(reference.outputs, computed)
-            else:
-                found = agreement.difference(reference.outputs, computed, self.tolerance)
+            found = agreement.difference(reference.outputs, computed, self.tolerance, ignored=reference.random)
             if found is not None:
                 raise ExportError(f"{what} computes other values than Keras: {found}")
 
     def refer(self, inputs: tuple[Array, ...], call: Callable[..., dict[str, Any]] | None = None) -> Reference:
         """Lets Keras compute, twice, by `call` in place of `serve` itself."""
         first, second = (self._compute(call or self.serve, inputs) for _ in range(2))
-        return Reference(inputs, first, agreement.difference(first, second, self.tolerance) is not None)
+        return Reference(inputs, first, agreement.differing(first, second, self.tolerance))
 
     def _compute(self, call: Callable[..., dict[str, Any]], inputs: tuple[Array, ...]) -> dict[str, Array]:
         tensors = [tf.constant(values, tensor.dtype) for values, tensor in zip(inputs, self.specs, strict=True)]
@@ -126,7 +126,7 @@ def _with_inputs(model: Any, inputs: Inputs, refer: Refer, *, must_take_sizes: b
     )
     computed_in = {layer.compute_dtype for layer in model._flatten_layers()} | {tensor.dtype for tensor in tensors}
     tolerance = agreement.tolerance_of(computed_in)
-    made = Servable(model, Signature(inputs.tensors, tensors), serve, specs, tolerance)
+    made = Servable(model, Signature(inputs.tensors, tensors), serve, specs, tolerance, inputs.rows)
     return replace(made, references=refer(made, inputs, must_take_sizes=must_take_sizes))
 
 
