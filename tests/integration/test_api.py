@@ -62,6 +62,7 @@ TRAINING_JOB: dict[str, Any] = {
             "model": "text-generator",
             "formats": ["TensorFlow", "ONNX"],
             "requiredFormats": ["ONNX"],
+            "inputExample": "None",
             "alias": "candidate",
         },
         "restartPolicy": {"maxRestarts": 3},

@@ -279,6 +279,11 @@ class Evaluation(Model):
     ]
 
 
+class InputExample(StrEnum):
+    ROWS = "Rows"
+    NONE = "None"
+
+
 class Output(Model):
     """The model that comes out."""
 
@@ -312,6 +317,13 @@ class Output(Model):
             **SET,
         ),
     ] = ()
+    input_example: Annotated[
+        InputExample,
+        Schema(
+            "What is kept as the model's input example in MLflow. Rows: a few rows of the training data, of a Keras "
+            "script. None: no row of the training data leaves the pod; the export is still compared on them, there."
+        ),
+    ] = InputExample.ROWS
     alias: Annotated[
         Alias | None,
         Schema(

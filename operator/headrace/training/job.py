@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.api.trainingjob import Checkpoint, ResumeMode, TrainingJob
+from headrace.api.trainingjob import Checkpoint, InputExample, ResumeMode, TrainingJob
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import TRAININGJOBS
 from headrace.labels import (
@@ -168,6 +168,7 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
         else None,
         formats=() if spec.output is None else tuple(str(name) for name in spec.output.formats),
         progress_port=PROGRESS_PORT,
+        keeps_rows=spec.output is None or spec.output.input_example is InputExample.ROWS,
     )
 
 

@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from headrace_client import _followed
+from headrace_client import _followed, _onnx_files
 from headrace_client._wire import in_job, send, to_write
 
 # Where each format lies in a model's folder.
 FORMATS = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow"}
 
+_NAME = "model.onnx"
 _MAPS = "sequence_type"
 _exported: list[str] = []
 
@@ -23,11 +24,12 @@ def export(model: Any, *, format: str | None = None) -> None:
 
     In a job of `framework: Keras`, `model` is a Keras model, or the path of a .keras file; spec.output has the formats.
     Elsewhere it is a path, of an ONNX file (format "ONNX") or of a SavedModel's folder ("TensorFlow"). What was handed
-    over before in the same format is replaced. Weights outside of an ONNX file go along where they are in NAME.data
-    beside it.
+    over before in the same format is replaced. Files beside an ONNX file that have its weights ("external data") go
+    along.
 
-    Raises ValueError for another format and for a model that answers with other things than tensors, TypeError for what
-    is no model, and FileNotFoundError where there is no such file or folder.
+    Raises ValueError for another format, for a model that answers with other things than tensors, and for one with
+    weights outside of its folder; TypeError for what is no model; FileNotFoundError where there is no such file or
+    folder, or no file of its weights.
     """
     if _followed.follower is not None:
         _followed.follower.take(model, format)
@@ -49,10 +51,13 @@ def _export_file(path: str | os.PathLike[str], format: str | None) -> None:
         raise FileNotFoundError(f"{source} is not {wanted}")
     if format == "ONNX":
         _must_have_tensors(source)
+    beside = _onnx_files.external(source) if format == "ONNX" else []
+    if _NAME in beside and source.name != _NAME:
+        raise ValueError(f"{source} has weights in {_NAME!r}, which is what the model itself is called from here on")
     root = to_write("HEADRACE_EXPORT_DIR")
     if root is None:
         return
-    _copy(source, Path(root), format)
+    _copy(source, beside, Path(root), format)
     if format not in _exported:
         _exported.append(format)
     send("exported", dir=root, formats=_exported)
@@ -74,7 +79,7 @@ def _must_have_tensors(source: Path) -> None:
         )
 
 
-def _copy(source: Path, root: Path, format: str) -> None:
+def _copy(source: Path, beside: list[str], root: Path, format: str) -> None:
     """Beside what is there, which it replaces when it is whole."""
     fresh = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root.parent))
     try:
@@ -84,9 +89,9 @@ def _copy(source: Path, root: Path, format: str) -> None:
             shutil.copytree(source, made)
         else:
             shutil.copyfile(source, made)
-            data = source.with_name(source.name + ".data")  # ONNX keeps weights of more than 2 GB beside the file
-            if data.is_file():
-                shutil.copyfile(data, made.with_name(data.name))
+            for name in beside:
+                (made.parent / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source.parent / name, made.parent / name)
         folder = Path(FORMATS[format]).parts[0]
         shutil.rmtree(root / folder, ignore_errors=True)
         (fresh / folder).rename(root / folder)

@@ -43,6 +43,7 @@ def configs(draw):
     storage = draw(st.none() | st.builds(Storage, TEXT, TEXT))
     tracking = draw(st.none() | st.builds(Tracking, URLS, TEXT, WORD))
     formats = draw(st.lists(st.sampled_from([str(name) for name in ModelFormat]), unique=True))
+    has_output = bool(storage and tracking and formats)
     return Config(
         job=draw(st.builds(Job, WORD, WORD, WORD, st.integers(1))),
         framework=draw(TEXT),
@@ -60,8 +61,9 @@ def configs(draw):
         checkpoints=draw(st.none() | st.builds(Checkpoints, URIS, SECONDS, st.integers(1, 99), SECONDS))
         if storage
         else None,
-        formats=tuple(formats) if storage and tracking else (),
+        formats=tuple(formats) if has_output else (),
         progress_port=draw(st.integers(0, 65535)),
+        keeps_rows=draw(st.booleans()) if has_output else True,
     )
 
 

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 
 from headrace.training.formats import event_of, exportable, formats_exported, with_condition
+from headrace.training.job import AttemptContext, launcher_config
 from headrace.training.record import parse_record
 from headrace_common.protocol.parts import ExportTrial
-from training_builders import NOW, record, training_job
+from training_builders import NOW, SETTINGS, record, training_job
 
 DIGEST = "sha256:" + "a" * 64
 REASON = "ONNX cannot be made of this model: layer 'sampling' (Sampling) computes StatelessRandomNormalV2"
@@ -18,6 +19,13 @@ def told(formats, note=""):
     parsed = parse_record(record("Succeeded", NOW, model=model, modelNote=note))
     job = training_job(output={"model": "text"}, tracking={"experiment": "x"})
     return formats_exported(job, parsed, NOW)
+
+
+@pytest.mark.parametrize(("output", "keeps_rows"), [({}, True), ({"inputExample": "None"}, False)])
+def test_the_launcher_is_told_whether_rows_of_the_data_may_be_kept(output, keeps_rows):
+    job = training_job(output={"model": "text", **output}, tracking={"experiment": "x"})
+
+    assert launcher_config(job, AttemptContext(1, "image"), SETTINGS).keeps_rows is keeps_rows
 
 
 def test_a_format_that_was_not_made_is_named_with_its_reason_as_condition_and_event():

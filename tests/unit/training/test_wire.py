@@ -57,6 +57,11 @@ JOBS = {
         AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
         SETTINGS,
     ),
+    "config-private": (
+        training_job(**OUTSIDE | {"output": {"model": "text", "formats": ["ONNX"], "inputExample": "None"}}),
+        AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
 }
 
 

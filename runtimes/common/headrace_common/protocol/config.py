@@ -75,7 +75,9 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class Config:
-    """One pod's instructions. `gpus` is how many it has asked for; what is None is switched off."""
+    """One pod's instructions. `gpus` is how many it has asked for; what is None is switched off. Without `keeps_rows`
+    no row of the training data leaves the pod with the model.
+    """
 
     job: Job
     framework: str
@@ -91,6 +93,7 @@ class Config:
     checkpoints: Checkpoints | None
     formats: tuple[str, ...]
     progress_port: int
+    keeps_rows: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """The object as docs/reference/launcher-protocol.md has it."""
@@ -134,6 +137,8 @@ class Config:
             }
         if self.formats:
             found["output"] = {"formats": [str(name) for name in self.formats]}
+            if not self.keeps_rows:
+                found["output"]["inputExample"] = "None"
         return found
 
 
@@ -161,6 +166,7 @@ def parse_config(text: str) -> Config:
         checkpoints=_checkpoints(root.optional("checkpoint")),
         formats=_formats(root.optional("output")),
         progress_port=root.integer("progressPort", least=0, default=9400),
+        keeps_rows=_keeps_rows(root.optional("output")),
     )
     _check(config)
     return config
@@ -227,6 +233,13 @@ def _formats(fields: Fields | None) -> tuple[str, ...]:
         if value not in list(ModelFormat):
             raise wrong(f"{VARIABLE}.output.formats", f"made of {' and '.join(ModelFormat)}", value)
     return tuple(formats)
+
+
+def _keeps_rows(fields: Fields | None) -> bool:
+    value = "Rows" if fields is None else fields.text("inputExample", "Rows")
+    if value not in ("Rows", "None"):
+        raise wrong(f"{VARIABLE}.output.inputExample", "Rows or None", value)
+    return value == "Rows"
 
 
 def _check(config: Config) -> None:

@@ -23,19 +23,34 @@ def tolerance_of(dtypes: Iterable[str]) -> float:
     return max((_TOLERANCES[name] for name in dtypes if name in _TOLERANCES), default=_TOLERANCES["float32"])
 
 
-def difference(expected: Outputs, computed: Outputs, tolerance: float) -> str | None:
-    """What differs, in words; None where nothing does."""
+def difference(
+    expected: Outputs, computed: Outputs, tolerance: float, *, ignored: frozenset[str] = frozenset()
+) -> str | None:
+    """What differs, in words; None where nothing does. Of the `ignored` outputs only names, shapes and types count."""
     found = shape_difference(expected, computed)
     if found is not None:
         return found
     for name, values in expected.items():
-        is_number = np.issubdtype(values.dtype, np.number) or values.dtype.name == "bfloat16"
-        is_float = is_number and not np.issubdtype(values.dtype, np.integer)
-        compare = _floats if is_float else _discrete
-        found = compare(values, computed[name], tolerance)
+        found = None if name in ignored else _difference(values, computed[name], tolerance)
         if found is not None:
             return f"{name} {found}"
     return None
+
+
+def differing(one: Outputs, other: Outputs, tolerance: float) -> frozenset[str]:
+    """The outputs of two calls of the same model that are not the same."""
+    return frozenset(
+        name
+        for name, values in one.items()
+        if values.shape != other[name].shape or _difference(values, other[name], tolerance) is not None
+    )
+
+
+def _difference(expected: Array, computed: Array, tolerance: float) -> str | None:
+    is_number = np.issubdtype(expected.dtype, np.number) or expected.dtype.name == "bfloat16"
+    is_float = is_number and not np.issubdtype(expected.dtype, np.integer)
+    compare = _floats if is_float else _discrete
+    return compare(expected, computed, tolerance)
 
 
 def shape_difference(expected: Outputs, computed: Outputs) -> str | None:

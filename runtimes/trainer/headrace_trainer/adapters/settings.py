@@ -26,6 +26,7 @@ class Settings:
     previous_steps_file: Path | None
     export_directory: Path | None
     formats: tuple[ModelFormat, ...]
+    keeps_rows: bool
     trial_after_seconds: float
     trial_left_seconds: float
     seed: int
@@ -79,6 +80,7 @@ class Settings:
             previous_steps_file=path("HEADRACE_PREVIOUS_STEPS"),
             export_directory=path("HEADRACE_EXPORT_DIR"),
             formats=formats,
+            keeps_rows=environment.get("HEADRACE_INPUT_EXAMPLE", "Rows") == "Rows",
             trial_after_seconds=seconds("HEADRACE_TRIAL_AFTER_SECONDS", 60.0),
             trial_left_seconds=seconds("HEADRACE_TRIAL_LEFT_SECONDS", 300.0),
             seed=integer("HEADRACE_SEED", 0) or 0,

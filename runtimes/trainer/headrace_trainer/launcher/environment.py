@@ -58,6 +58,7 @@ def environment(
         env["PATH"] = _before(paths.packages / "bin", inherited.get("PATH"))
     if config.formats:
         env["HEADRACE_EXPORT_DIR"] = str(paths.export)
+        env["HEADRACE_INPUT_EXAMPLE"] = "Rows" if config.keeps_rows else "None"
     if config.checkpoints is not None:
         env["HEADRACE_CHECKPOINT_DIR"] = str(paths.checkpoints)
         env["HEADRACE_CHECKPOINT_INTERVAL"] = str(config.checkpoints.interval)

@@ -3,6 +3,8 @@ is built on it, then loads the file that is served.
 
     MLmodel               flavors, and the signature by which MLflow checks and converts inputs
     onnx/MLmodel          the same for the ONNX model alone: MLflow looks for it beside the file
+    input_example.json    rows of the training data, where the adapter has left some; serving_input_example.json is the
+                          same as the body of a request to `mlflow models serve`
     requirements.txt      what loads it, in the versions that the script had
     python_env.yaml       the same, as `mlflow models serve` wants it
 
@@ -37,6 +39,7 @@ _DTYPES = {
     "FP64": "float64",
     "BYTES": "object",
 }
+_EXAMPLE, _REQUEST = "input_example.json", "serving_input_example.json"
 _PACKAGES = {
     "ONNX": ("onnxruntime", "onnx", "numpy"),
     "TensorFlow": ("tensorflow", "tensorflow-cpu", "numpy"),
@@ -61,7 +64,7 @@ def write(folder: Path, formats: Iterable[str], there: Mapping[str, Pin]) -> Non
         flavors["onnx"] = _onnx("onnx/model.onnx")
     loader, data = ("onnx", "onnx/model.onnx") if "ONNX" in made else ("tensorflow", None)
     if flavors:
-        _write(folder / "MLmodel", _description(flavors, loader, data, folder))
+        _write(folder / "MLmodel", _description(flavors, loader, data, folder) | _example(folder))
     names = dict.fromkeys(name for format_ in sorted(made) for name in _PACKAGES[format_])
     requirements = [line for name in ("mlflow", *names) if (line := _requirement(name, there))]
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
@@ -83,6 +86,15 @@ def _description(flavors: dict[str, Any], loader: str, data: str | None, folder:
     description: dict[str, Any] = {"flavors": {**flavors, "python_function": generic}}
     signature = _signature(folder / SIGNATURE)
     return description if signature is None else {**description, "signature": signature}
+
+
+def _example(folder: Path) -> dict[str, Any]:
+    try:
+        rows = json.loads((folder / _EXAMPLE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    _write(folder / _REQUEST, {"inputs": rows})
+    return {"saved_input_example_info": {"artifact_path": _EXAMPLE, "serving_input_path": _REQUEST, "type": "ndarray"}}
 
 
 def _signature(path: Path) -> dict[str, Any] | None:

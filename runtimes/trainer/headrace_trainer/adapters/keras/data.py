@@ -281,9 +281,9 @@ class _Rewind:
         )
 
 
-def stages(iterator: Any) -> Iterator[Any]:
+def stages(adapter: Any) -> Iterator[Any]:
     """The datasets of the script's own tf.data pipeline, the last one first."""
-    pending = [iterator.data_adapter.get_tf_dataset()] if isinstance(iterator.data_adapter, TFDatasetAdapter) else []
+    pending = [adapter.get_tf_dataset()] if isinstance(adapter, TFDatasetAdapter) else []
     while pending:
         dataset = pending.pop()
         if isinstance(dataset, tf.data.Dataset):
@@ -297,11 +297,11 @@ def runs_python(iterator: Any) -> bool:
         return True
     return any(
         operation.type in PYTHON_OPERATIONS
-        for dataset in stages(iterator)
+        for dataset in stages(iterator.data_adapter)
         for function in dataset._functions()
         for operation in function.function.graph.get_operations()
     )
 
 
 def _has_cache(iterator: Any) -> bool:
-    return any(type(dataset).__name__ == "CacheDataset" for dataset in stages(iterator))
+    return any(type(dataset).__name__ == "CacheDataset" for dataset in stages(iterator.data_adapter))

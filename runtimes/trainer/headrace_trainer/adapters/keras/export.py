@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from headrace_common.formats import ModelFormat as Format
+from headrace_trainer.adapters import input_example
 from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.keras.inputs import NoInputs
 from headrace_trainer.adapters.keras.servable import Array, ExportError, Servable, servable
@@ -30,10 +32,6 @@ _MAX_CANDIDATES = 5
 _MAX_PROBLEMS = 300
 _MAX_NAMES = 100
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_RANDOM = (
-    "not compared with Keras: the model itself computes other values in each call (it draws random numbers, or keeps "
-    "something between calls)"
-)
 
 
 def export(session: Session, main: ModuleType, directory: Path) -> None:
@@ -49,7 +47,7 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
             unmeasured = ["*"]  # all that is not among the metrics
         about = {"name": keras_models.name_of(found.chosen, main), "reason": found.reason, "unmeasured": unmeasured}
         messages.send("model", **about, metrics=in_json(metrics))
-        made = _write_all(keras_models.described(session.models, found.chosen), formats, directory)
+        made = _write_all(session, found.chosen, directory)
         for name, problem in made.problems.items():
             messages.send("exportFailed", format=name, message=problem)
         if made.formats:
@@ -62,7 +60,7 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
     candidates = []
     for number, candidate in enumerate(found.candidates[:_MAX_CANDIDATES], start=1):
         folder = candidates_folder(directory) / str(number)
-        made = _write_all(keras_models.described(session.models, candidate.model), formats, folder)
+        made = _write_all(session, candidate.model, folder)
         about = {"name": candidate.name, "origin": candidate.origin}
         problems = "; ".join(f"{name}: {problem}" for name, problem in made.problems.items())
         candidates.append({**about, "dir": str(folder), "formats": made.formats, "problems": problems[:_MAX_PROBLEMS]})
@@ -84,7 +82,8 @@ class _Made:
     remark: str = ""
 
 
-def _write_all(trained: Trained, formats: Iterable[Format], directory: Path) -> _Made:
+def _write_all(session: Session, model: Any, directory: Path) -> _Made:
+    trained, formats = keras_models.described(session.models, model), session.settings.formats
     directory.mkdir(parents=True, exist_ok=True)
     done: list[Format] = []
     problems: dict[Format, str] = {}
@@ -92,6 +91,8 @@ def _write_all(trained: Trained, formats: Iterable[Format], directory: Path) -> 
         try:
             made = servable(trained)
             (directory / "signature.json").write_text(made.signature.to_json(), encoding="utf-8")
+            if session.settings.keeps_rows:
+                _write_input_example(made, trained, directory)
         except Exception as error:  # noqa: BLE001 - the model is the user's code: whatever it raises is told, not raised again
             return _Made([], dict.fromkeys(formats, told(error)))
         for name in formats:
@@ -101,7 +102,28 @@ def _write_all(trained: Trained, formats: Iterable[Format], directory: Path) -> 
                 problems[name] = told(error)
             else:
                 done.append(name)
-    return _Made(done, problems, _RANDOM if made.is_random else "")
+    return _Made(done, problems, _remark(made.random))
+
+
+def _remark(random: list[str]) -> str:
+    if not random:
+        return ""
+    which = f"outputs {', '.join(random)} were" if len(random) > 1 else f"output {random[0]} was"
+    return (
+        f"{which} compared with Keras in shape only: the model itself computes other values in each call (it draws "
+        "random numbers, or keeps something between calls)"
+    )
+
+
+def _write_input_example(made: Servable, trained: Trained, directory: Path) -> None:
+    """Only of rows that each attempt would take: a model's digest is not to depend on what was drawn."""
+    if made.rows is None or not getattr(trained.rows, "are_same", False):
+        return
+    inputs = made.signature.inputs
+    by_name = dict(zip((tensor.name for tensor in inputs), made.rows, strict=True))
+    text = input_example.encode(by_name, is_batch_free=inputs[0].shape[0] is None)
+    if text is not None:
+        (directory / input_example.NAME).write_text(text, encoding="utf-8")
 
 
 def write(made: Servable, name: Format, target: Path) -> None:
@@ -123,6 +145,7 @@ def told(error: Exception) -> str:
 def _write_saved_model(made: Servable, target: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(made.model)
+    _as_tensorflow_has_them(archive)
     archive.add_endpoint("serving_default", made.serve, input_signature=made.specs)
     archive.write_out(str(target), verbose=False)
     serving = tf.saved_model.load(str(target)).signatures["serving_default"]
@@ -135,12 +158,20 @@ def _write_saved_model(made: Servable, target: Path) -> None:
     made.check("the SavedModel", compute)
 
 
+def _as_tensorflow_has_them(archive: Any) -> None:
+    """Keras hands its own variables over, whose values are TensorFlow's, which the endpoint uses: each weight would be
+    in the file twice.
+    """
+    tracked = archive._tf_trackable
+    for name in ("variables", "trainable_variables", "non_trainable_variables"):
+        variables = getattr(tracked, name)
+        setattr(tracked, name, [one.value if isinstance(one, keras.Variable) else one for one in variables])
+
+
 def _write_onnx(made: Servable, target: Path) -> None:
     from headrace_trainer.adapters.keras import onnx as keras_onnx
 
-    content = keras_onnx.convert(made)
-    target.mkdir(parents=True)
-    (target / "model.onnx").write_bytes(content)
+    keras_onnx.write(made, target)
 
 
 def _write_keras(made: Servable, target: Path) -> None:

@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import onnx
 import tensorflow as tf
+from keras.src.backend.tensorflow import numpy as keras_numpy
 
 from headrace_trainer.adapters import onnx_bytes
-from headrace_trainer.adapters.keras import weights
+from headrace_trainer.adapters.keras import onnx_weights, weights
 from headrace_trainer.adapters.keras.servable import Array, ExportError, Servable
 
+MODEL, DATA = "model.onnx", "model.onnx.data"
 _OPSET = 17
-_MAX_BYTES = 2**31 - 1
+_MAX_BYTES = 2**30  # of what is left in the graph; protobuf holds twice that
 _DATA_ONLY = frozenset({"Placeholder", "Const", "Identity", "NoOp"})
 
 
-def convert(servable: Servable) -> bytes:
-    """The model's bytes, checked. Raises ExportError with the layer that stands in the way, or what the converter
-    raises.
+def write(servable: Servable, folder: Path) -> None:
+    """The model's file, checked, with the weights of a large one beside it. Raises ExportError with the layer that
+    stands in the way, or what the converter raises.
     """
     import onnxruntime
 
-    _refuse_too_large(servable.model)
     _refuse_bfloat16(servable.model)
-    content = onnx_bytes.canonical(_converted(servable))
-    runtime = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    taken = onnx_weights.lifted(servable.model)
+    _refuse_too_large(servable.model, taken)
+    model = _converted(servable, taken)
+    folder.mkdir(parents=True)
+    if taken.weights:
+        taken.put_back(model, folder / DATA)
+    (folder / MODEL).write_bytes(onnx_bytes.canonical(model))
+    del model
+    options = onnxruntime.SessionOptions()
+    # Matrices packed for speed are further copies of a large model, which is asked a few times only.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    runtime = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in runtime.get_outputs()]
 
     def compute(inputs: dict[str, Array]) -> dict[str, Array]:
         return dict(zip(names, runtime.run(names, inputs), strict=True))
 
     servable.check("the ONNX model", compute)
-    return content
 
 
-def _converted(servable: Servable) -> Any:
+def _converted(servable: Servable, taken: onnx_weights.Lifted) -> Any:
     import tf2onnx
 
-    function = tf.function(servable.serve, input_signature=servable.specs, autograph=False)
-    concrete = function.get_concrete_function()
+    specs = [*servable.specs, *taken.specs]
+    function = tf.function(taken.around(servable.serve), input_signature=specs, autograph=False)
+    with _convertible_sign():
+        concrete = function.get_concrete_function()
     _refuse_text_and_tables(servable.model, concrete.graph.as_graph_def())
-    # What the function has captured (weights, an adapted Normalization) comes after its own inputs, and is frozen into
-    # the graph. tf2onnx' from_function takes it for inputs.
-    inputs = [tensor.name for tensor in concrete.inputs[: len(servable.specs)]]
+    # What the function has captured (small weights, an adapted Normalization) comes after its own inputs, and is frozen
+    # into the graph. tf2onnx' from_function takes it for inputs.
+    inputs = [tensor.name for tensor in concrete.inputs[: len(specs)]]
     outputs = {tensor.name: name for name, tensor in concrete.structured_outputs.items()}
-    names = dict(zip(inputs, (spec.name for spec in servable.specs), strict=True)) | outputs
+    names = dict(zip(inputs, (spec.name for spec in specs), strict=True)) | outputs
     with tf.device("/cpu:0"):
         frozen = tf2onnx.tf_loader.from_function(concrete, inputs, list(outputs))
     model, _ = tf2onnx.convert.from_graph_def(
@@ -57,10 +71,31 @@ def _converted(servable: Servable) -> Any:
     return model
 
 
-def _refuse_too_large(model: Any) -> None:
-    size = weights.bytes_of(model)
+@contextlib.contextmanager
+def _convertible_sign() -> Iterator[None]:
+    """Keras' argmax and argmin tell -0.0 from 0.0 by its bits, which ONNX cannot look at; the sign of an inverse says
+    the same.
+    """
+    original = keras_numpy.signbit
+
+    def signbit(x: Any) -> Any:
+        x = tf.convert_to_tensor(x)
+        return tf.where(tf.equal(x, 0), 1 / x, x) < 0 if x.dtype.is_floating else original(x)
+
+    keras_numpy.signbit = signbit
+    try:
+        yield
+    finally:
+        keras_numpy.signbit = original
+
+
+def _refuse_too_large(model: Any, taken: onnx_weights.Lifted) -> None:
+    size = weights.bytes_of(model) - sum(map(onnx_weights.bytes_of, taken.weights.values()))
     if size > _MAX_BYTES:
-        raise ExportError(f"its weights have {size / 2**30:.1f} GiB, and an ONNX file holds 2 GiB at most")
+        raise ExportError(
+            f"it has {size / 2**30:.1f} GiB in weights of less than {onnx_weights.LARGE_WEIGHT // 1024} KiB each, and "
+            "an ONNX file holds 1 GiB of such"
+        )
 
 
 def _refuse_bfloat16(model: Any) -> None:

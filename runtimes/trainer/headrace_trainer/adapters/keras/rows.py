@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,11 +20,22 @@ from keras.src.trainers.data_adapters.generator_data_adapter import GeneratorDat
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 
+from headrace_trainer.adapters.keras import data as keras_data
+
 MAX_ROWS = 8
 MAX_BYTES = 16 * 2**20
+_DRAWING = ("Shuffle", "Random", "Sample", "PyFunc", "Generator")
 
-# Gives x, packed as the script feeds it, or None.
-Rows = Callable[[], Any]
+
+@dataclass(frozen=True)
+class Rows:
+    """Gives x, packed as the script feeds it, or None. `are_same`: in each attempt, whatever was drawn before."""
+
+    take: Callable[[], Any]
+    are_same: bool = True
+
+    def __call__(self) -> Any:
+        return self.take()
 
 
 def described(iterator: Any) -> tuple[Any, Rows]:
@@ -37,7 +49,7 @@ def of_adapter(adapter: Any) -> Rows:
         return of_batch(adapter._inputs)
     if isinstance(adapter, GeneratorDataAdapter):
         return of_batch(adapter._first_batches[0])
-    return lambda: _told(lambda: _first_rows(_pull(adapter)))
+    return Rows(lambda: _told(lambda: _first_rows(_pull(adapter))), not _draws(adapter))
 
 
 def at_hand(adapter: Any) -> Rows | None:
@@ -48,7 +60,22 @@ def at_hand(adapter: Any) -> Rows | None:
 def of_batch(batch: Any) -> Rows:
     """The rows of a batch (x, y, weights), copied now."""
     rows = _told(lambda: _first_rows(batch))
-    return lambda: rows
+    return Rows(lambda: rows)
+
+
+def _draws(adapter: Any) -> bool:
+    """Whether it gives others each time that it is asked, or may: a PyDataset is Python code of the script's."""
+    if isinstance(adapter, PyDatasetAdapter):
+        return True
+    for dataset in keras_data.stages(adapter):
+        operations = [
+            operation.type
+            for function in dataset._functions()
+            for operation in function.function.graph.get_operations()
+        ]
+        if any(word in name for name in (type(dataset).__name__, *operations) for word in _DRAWING):
+            return True
+    return False
 
 
 def _pull(adapter: Any) -> Any:

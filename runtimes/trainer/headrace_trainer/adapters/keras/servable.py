@@ -34,11 +34,11 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Reference:
-    """What Keras computes with `inputs`. A random model computes something else each time."""
+    """What Keras computes with `inputs`. Of the `random` outputs it computes something else each time."""
 
     inputs: tuple[Array, ...]
     outputs: dict[str, Array]
-    is_random: bool
+    random: frozenset[str]
 
     @property
     def is_telling(self) -> bool:
@@ -55,28 +55,28 @@ class Servable:
     serve: Callable[..., dict[str, Any]]
     specs: list[Any]
     tolerance: float
+    rows: tuple[Array, ...] | None = None  # of the training data, one array an input
     references: tuple[Reference, ...] = ()
 
     @property
-    def is_random(self) -> bool:
-        return any(reference.is_random for reference in self.references)
+    def random(self) -> list[str]:
+        """The outputs that only their shape is compared of, in the model's order."""
+        found = {name for reference in self.references for name in reference.random}
+        return [tensor.name for tensor in self.signature.outputs if tensor.name in found]
 
     def check(self, what: str, compute: Callable[[dict[str, Array]], dict[str, Array]]) -> None:
         """Raises ExportError unless `compute`, from inputs to outputs by name, computes what Keras computes."""
         names = [tensor.name for tensor in self.signature.inputs]
         for reference in self.references:
             computed = compute(dict(zip(names, reference.inputs, strict=True)))
-            if reference.is_random:
-                found = agreement.shape_difference(reference.outputs, computed)
-            else:
-                found = agreement.difference(reference.outputs, computed, self.tolerance)
+            found = agreement.difference(reference.outputs, computed, self.tolerance, ignored=reference.random)
             if found is not None:
                 raise ExportError(f"{what} computes other values than Keras: {found}")
 
     def refer(self, inputs: tuple[Array, ...], call: Callable[..., dict[str, Any]] | None = None) -> Reference:
         """Lets Keras compute, twice, by `call` in place of `serve` itself."""
         first, second = (self._compute(call or self.serve, inputs) for _ in range(2))
-        return Reference(inputs, first, agreement.difference(first, second, self.tolerance) is not None)
+        return Reference(inputs, first, agreement.differing(first, second, self.tolerance))
 
     def _compute(self, call: Callable[..., dict[str, Any]], inputs: tuple[Array, ...]) -> dict[str, Array]:
         tensors = [tf.constant(values, tensor.dtype) for values, tensor in zip(inputs, self.specs, strict=True)]
@@ -126,7 +126,7 @@ def _with_inputs(model: Any, inputs: Inputs, refer: Refer, *, must_take_sizes: b
     )
     computed_in = {layer.compute_dtype for layer in model._flatten_layers()} | {tensor.dtype for tensor in tensors}
     tolerance = agreement.tolerance_of(computed_in)
-    made = Servable(model, Signature(inputs.tensors, tensors), serve, specs, tolerance)
+    made = Servable(model, Signature(inputs.tensors, tensors), serve, specs, tolerance, inputs.rows)
     return replace(made, references=refer(made, inputs, must_take_sizes=must_take_sizes))
 
 
@@ -152,7 +152,9 @@ def _made_up(made: Servable, sizes: tuple[int, ...]) -> Reference:
     for size in sizes:
         for draw in (_any_number, _positive_number):
             try:
-                reference = made.refer(_batch(made, size, draw))
+                batch = _batch(made, size, draw)
+                _must_leave_something(made, batch)
+                reference = made.refer(batch)
             except Exception as error:  # noqa: BLE001 - whatever the script's layers raise; raised below
                 refusal = refusal or error
                 break  # other numbers have the same sizes
@@ -163,6 +165,17 @@ def _made_up(made: Servable, sizes: tuple[int, ...]) -> Reference:
     if answered is not None:
         return answered
     raise refusal or ExportError(f"the model's outputs are empty for all sizes that were tried: {sizes}")
+
+
+def _must_leave_something(made: Servable, batch: tuple[Array, ...]) -> None:
+    """Raises ExportError where a layer has nothing left of rows of this size: of nothing a convolution computes, on
+    some CPUs, whatever was in memory.
+    """
+    specs = [tf.TensorSpec(values.shape, spec.dtype) for values, spec in zip(batch, made.specs, strict=True)]
+    graph = tf.function(made.serve, autograph=False).get_concrete_function(*specs).graph
+    tensors = (tensor for operation in graph.get_operations() for tensor in operation.outputs)
+    if any(tensor.dtype.is_floating and (tensor.shape.rank or 0) > 1 and 0 in tensor.shape for tensor in tensors):
+        raise ExportError("the model has a layer that gets nothing of inputs of this size")
 
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
