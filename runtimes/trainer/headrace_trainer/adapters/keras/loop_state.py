@@ -87,7 +87,7 @@ class LoopState:
         return {
             "models": [model.name for model in self.models],
             "optimizers": [
-                {"name": one.name, "variables": [variable.path for variable in one._trainable_variables]}
+                {"name": one.name, "variables": [_path(variable) for variable in one._trainable_variables]}
                 for one in self.optimizers
             ],
             "loose": len(self._loose),
@@ -103,7 +103,7 @@ class LoopState:
         optimizers = _by_name(_optimizers(), [one["name"] for one in wanted["optimizers"]])
         if models is None or optimizers is None or len(self._loose) != wanted["loose"]:
             return None
-        known = {variable.path: variable for model in models for variable in model.trainable_variables}
+        known = {_path(variable): variable for model in models for variable in model.trainable_variables}
         for optimizer, described in zip(optimizers, wanted["optimizers"], strict=True):
             if not optimizer.built:
                 if not known.keys() >= set(described["variables"]):
@@ -144,6 +144,10 @@ def _optimizers() -> list[Any]:
 
 def _alive(references: Iterable[weakref.ref[Any]]) -> list[Any]:
     return [thing for reference in references if (thing := reference()) is not None]
+
+
+def _path(variable: Any) -> str:
+    return str(getattr(variable, "path", variable.name))
 
 
 def _value(variable: Any) -> Any:

@@ -68,9 +68,11 @@ class Loops:
 
     @property
     def awaits_state(self) -> bool:
-        """Whether the state of the loop that is next, or under way, has not been put back yet."""
+        """Whether the state of the loop that is next, or under way, has not been put back yet. One that had ended, and
+        does not ask, is trained again as it was.
+        """
         before = self._earlier()
-        return before is not None and before.index == self._session.fits
+        return before is not None and before.index == self._session.fits and (self._asked or not before.is_finished)
 
     @property
     def awaits_any_state(self) -> bool:
@@ -158,10 +160,11 @@ class Loops:
         """The loop before it, if there was one, is over; one that was over in an earlier attempt may have been passed
         over.
         """
-        while not self._is_active and self.awaits_state:
-            if not self.put_back():
-                before = self._earlier()
-                assert before is not None
+        while not self._is_active:
+            before = self._earlier()
+            if before is None or before.index != self._session.fits:
+                break
+            if not (self.awaits_state and self.put_back()):
                 self._session.fits += 1
                 self._session.steps_of_finished_fits += before.step
                 if not before.is_finished:
