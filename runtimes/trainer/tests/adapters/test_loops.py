@@ -73,11 +73,11 @@ def test_metrics_of_a_loop_are_what_its_step_returns(start_keras, tmp_path):
     assert seen == {**alone, "eager_gan": {"adam/loss", "sgd/loss"}}
 
 
-@pytest.mark.parametrize("kind", ["eager", "function"])
-def test_a_stopped_loop_is_saved_between_two_steps_and_ends(kind, start_keras, tmp_path):
+@pytest.mark.parametrize(("kind", "more"), [("eager", []), ("function", []), ("function", ["--break-when-stopped"])])
+def test_a_stopped_loop_is_saved_between_two_steps_and_ends(kind, more, start_keras, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     settings = {"checkpoint_dir": checkpoints, "checkpoint_interval": 300}
-    child = start_keras("own_loop.py", f"--kind={kind}", "--steps=5000", SLOW, **settings)
+    child = start_keras("own_loop.py", f"--kind={kind}", "--steps=5000", SLOW, *more, **settings)
     child.wait_until(lambda messages: any(m["type"] == "step" and m["step"] >= 8 for m in messages))
     child.signal(signal.SIGTERM)
     assert child.wait(20) == 75, child.stderr[-3000:]
@@ -162,7 +162,7 @@ class Slow(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         time.sleep(0.02)
 
-model.fit(x, x[:, :1], epochs=8, batch_size=16, verbose=0, callbacks=[Slow()])
+model.fit(x, x[:, :1], epochs=20, batch_size=16, verbose=0, callbacks=[Slow()])
 np.savez(RESULT, *model.get_weights())
 """
 
@@ -184,7 +184,12 @@ def test_a_loop_that_had_ended_before_a_fit_is_passed_over_where_it_asks_and_els
     first.signal(signal.SIGKILL)
     first.wait()
     newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
-    second = start_keras(script, resume_dir=newest)
+    # The second attempt is killed, too: what it passed over has to be in its checkpoints.
+    second = start_keras(script, resume_dir=newest, checkpoint_dir=tmp_path / "more", checkpoint_interval=0.1)
+    second.wait_until(lambda messages: any(m["type"] == "checkpoint" for m in messages))
+    second.signal(signal.SIGKILL)
+    second.wait()
+    second = start_keras(script, resume_dir=max((tmp_path / "more").glob("ckpt-*")))
     assert second.wait() == 0, second.stderr[-3000:]
     assert second.stdout.count("by hand") == (0 if asks else 12)
     assert second.of_type("resume")[-1]["exact"] is True
