@@ -1,7 +1,8 @@
 """Checkpoints on the local disk: what is in one, written so that a folder with its final name is always complete.
 
     ckpt-00000120/state.json       where the run was, callbacks, and the metrics of the steps that followed (the replay)
-    ckpt-00000120/arrays.npz       every variable of the model, its optimizer and metrics; absent between two fits
+    ckpt-00000120/arrays.npz       every variable of the model, its optimizer and metrics, and the state of the data
+                                   (keras.data_state); absent between two fits
     ckpt-00000120/fit-0.json       the end of a fit that had finished, one pair of files a fit
     ckpt-00000120/fit-0.npz
     ckpt-00000120/files/000007     the script's own files at that moment (script_files)

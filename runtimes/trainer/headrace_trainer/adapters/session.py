@@ -22,6 +22,9 @@ class Loop(Protocol):
     def fit_begins(self) -> None:
         """The one before it is over."""
 
+    def save_now(self) -> None:
+        """The script asks whether to stop, and will: it may not come to another step."""
+
     def script_ends(self) -> None:
         """What comes now is no training."""
 
@@ -31,6 +34,9 @@ class _NoLoop:
         return 0
 
     def fit_begins(self) -> None:
+        pass
+
+    def save_now(self) -> None:
         pass
 
     def script_ends(self) -> None:

@@ -73,11 +73,11 @@ def test_metrics_of_a_loop_are_what_its_step_returns(start_keras, tmp_path):
     assert seen == {**alone, "eager_gan": {"adam/loss", "sgd/loss"}}
 
 
-@pytest.mark.parametrize("kind", ["eager", "function"])
-def test_a_stopped_loop_is_saved_between_two_steps_and_ends(kind, start_keras, tmp_path):
+@pytest.mark.parametrize(("kind", "more"), [("eager", []), ("function", []), ("function", ["--break-when-stopped"])])
+def test_a_stopped_loop_is_saved_between_two_steps_and_ends(kind, more, start_keras, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     settings = {"checkpoint_dir": checkpoints, "checkpoint_interval": 300}
-    child = start_keras("own_loop.py", f"--kind={kind}", "--steps=5000", SLOW, **settings)
+    child = start_keras("own_loop.py", f"--kind={kind}", "--steps=5000", SLOW, *more, **settings)
     child.wait_until(lambda messages: any(m["type"] == "step" and m["step"] >= 8 for m in messages))
     child.signal(signal.SIGTERM)
     assert child.wait(20) == 75, child.stderr[-3000:]
@@ -85,9 +85,10 @@ def test_a_stopped_loop_is_saved_between_two_steps_and_ends(kind, start_keras, t
     assert checkpoint["step"] >= 8
 
 
-def test_a_loop_whose_models_are_made_by_its_first_step_gets_its_state_then(start_keras, tmp_path):
+@pytest.mark.parametrize("of_nobody", [False, True], ids=["unbuilt model", "variables of nobody"])
+def test_a_loop_whose_variables_are_known_with_its_first_step_gets_its_state_then(of_nobody, start_keras, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(UNBUILT)
+    script.write_text(OF_NOBODY if of_nobody else UNBUILT)
     first = start_keras(script, checkpoint_dir=tmp_path / "checkpoints", checkpoint_interval=0.2)
     first.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] > 5 for m in messages))
     first.signal(signal.SIGKILL)
@@ -126,6 +127,24 @@ for _ in range(40):
 print("iterations", int(optimizer.iterations.numpy()))
 """
 
+OF_NOBODY = """
+import time, keras, tensorflow as tf
+
+weights, optimizer = tf.Variable([1.0, 2.0]), keras.optimizers.Adam()
+
+@tf.function
+def step():
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(weights**2)
+    optimizer.apply_gradients([(tape.gradient(loss, weights), weights)])
+    return loss
+
+for _ in range(40):
+    step()
+    time.sleep(0.03)
+print("iterations", int(optimizer.iterations.numpy()))
+"""
+
 BEFORE_A_FIT = """
 import sys, time
 sys.path.insert(0, CLIENT)
@@ -143,15 +162,20 @@ class Slow(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         time.sleep(0.02)
 
-model.fit(x, x[:, :1], epochs=8, batch_size=16, verbose=0, callbacks=[Slow()])
+model.fit(x, x[:, :1], epochs=20, batch_size=16, verbose=0, callbacks=[Slow()])
 np.savez(RESULT, *model.get_weights())
 """
 
 
-def test_a_loop_that_had_ended_before_a_fit_is_passed_over_where_it_asks(start_keras, tmp_path):
+@pytest.mark.parametrize("asks", [True, False], ids=["asks", "does not ask"])
+def test_a_loop_that_had_ended_before_a_fit_is_passed_over_where_it_asks_and_else_trained_again(
+    asks, start_keras, tmp_path
+):
     script = tmp_path / "script.py"
     client = Path(__file__).resolve().parents[3] / "client"
     text = BEFORE_A_FIT.replace("CLIENT", repr(str(client)))
+    if not asks:
+        text = text.replace("headrace.resumed_step()", "0")
     script.write_text(text.replace("RESULT", repr(str(tmp_path / "whole.npz"))))
     assert start_keras(script).wait() == 0
     script.write_text(text.replace("RESULT", repr(str(tmp_path / "again.npz"))))
@@ -160,9 +184,14 @@ def test_a_loop_that_had_ended_before_a_fit_is_passed_over_where_it_asks(start_k
     first.signal(signal.SIGKILL)
     first.wait()
     newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
-    second = start_keras(script, resume_dir=newest)
+    # The second attempt is killed, too: what it passed over has to be in its checkpoints.
+    second = start_keras(script, resume_dir=newest, checkpoint_dir=tmp_path / "more", checkpoint_interval=0.1)
+    second.wait_until(lambda messages: any(m["type"] == "checkpoint" for m in messages))
+    second.signal(signal.SIGKILL)
+    second.wait()
+    second = start_keras(script, resume_dir=max((tmp_path / "more").glob("ckpt-*")))
     assert second.wait() == 0, second.stderr[-3000:]
-    assert "by hand" not in second.stdout
+    assert second.stdout.count("by hand") == (0 if asks else 12)
     assert second.of_type("resume")[-1]["exact"] is True
     for one, other in zip(result(tmp_path / "whole.npz"), result(tmp_path / "again.npz"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)

@@ -36,6 +36,8 @@ class Answers:
         """Whether SIGTERM has come."""
         self._asks_whether_to_stop = True
         self._leave_the_end()
+        if self._session.stop.is_requested and not self._session.stop.is_left_to_script:
+            self._session.loop.save_now()
         return self._session.stop.is_requested
 
     def resumed_step(self) -> int:

@@ -16,6 +16,7 @@ from headrace_trainer.adapters.checkpoint import Arrays, FinishedFit, Position, 
 from headrace_trainer.adapters.keras import random as keras_random
 from headrace_trainer.adapters.keras import rows as keras_rows
 from headrace_trainer.adapters.keras import state as keras_state
+from headrace_trainer.adapters.keras.loop_state import LOOP
 from headrace_trainer.adapters.keras.recorder import Recorder
 from headrace_trainer.adapters.keras.trial import Trials
 from headrace_trainer.adapters.session import FitRun, Session
@@ -108,10 +109,12 @@ class Fits:
         finished: FinishedFit | None = None
         before = self._session.checkpoint
         if before is not None:
-            if index < len(before.finished):
-                finished = before.finished[index]
-            elif not before.snapshot.between_fits:
-                resumed = before.snapshot
+            kept = before.finished[index] if index < len(before.finished) else None
+            snapshot = before.snapshot
+            if kept is not None:
+                finished = None if LOOP in kept.state else kept
+            elif not snapshot.between_fits and LOOP not in snapshot.state and snapshot.position.fit == index:
+                resumed = snapshot
             if finished is None:
                 self._session.checkpoint = None
         return FitRun(index, model, resumed, finished)

@@ -20,7 +20,7 @@ from headrace_trainer.adapters.checkpoint import Checkpoint, CheckpointError
 from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.keras import state as keras_state
 
-KEY = "loop"  # of a snapshot's, or a finished fit's state, where it is a loop
+LOOP = "loop"  # of a snapshot's, or a finished fit's state, where it is a loop
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ def earlier(checkpoint: Checkpoint | None, first: int) -> Earlier | None:
     if checkpoint is None:
         return None
     for index, fit in enumerate(checkpoint.finished):
-        if index >= first and KEY in fit.state:
+        if index >= first and LOOP in fit.state:
             return Earlier(index, fit.state["steps"], True, fit.state, fit.arrays, {})
     snapshot = checkpoint.snapshot
-    if snapshot.position.fit >= first and KEY in snapshot.state:
+    if snapshot.position.fit >= first and LOOP in snapshot.state:
         position = snapshot.position
         return Earlier(position.fit, position.step, False, snapshot.state, snapshot.arrays, dict(snapshot.replay))
     return None
@@ -87,7 +87,7 @@ class LoopState:
         return {
             "models": [model.name for model in self.models],
             "optimizers": [
-                {"name": one.name, "variables": [variable.path for variable in one._trainable_variables]}
+                {"name": one.name, "variables": [_path(variable) for variable in one._trainable_variables]}
                 for one in self.optimizers
             ],
             "loose": len(self._loose),
@@ -98,12 +98,12 @@ class LoopState:
         """Loads what an earlier attempt kept, once all that it is of has been made; the models, or None where
         something is not there yet.
         """
-        wanted = before.state[KEY]
+        wanted = before.state[LOOP]
         models = _by_name(keras_models.alive(), wanted["models"])
         optimizers = _by_name(_optimizers(), [one["name"] for one in wanted["optimizers"]])
         if models is None or optimizers is None or len(self._loose) != wanted["loose"]:
             return None
-        known = {variable.path: variable for model in models for variable in model.trainable_variables}
+        known = {_path(variable): variable for model in models for variable in model.trainable_variables}
         for optimizer, described in zip(optimizers, wanted["optimizers"], strict=True):
             if not optimizer.built:
                 if not known.keys() >= set(described["variables"]):
@@ -117,6 +117,8 @@ class LoopState:
             keras_state.load(targets, before.arrays)
         except CheckpointError:
             return None
+        self._models = [weakref.ref(model) for model in models]
+        self._optimizers = [weakref.ref(optimizer) for optimizer in optimizers]
         return models
 
 
@@ -144,6 +146,10 @@ def _optimizers() -> list[Any]:
 
 def _alive(references: Iterable[weakref.ref[Any]]) -> list[Any]:
     return [thing for reference in references if (thing := reference()) is not None]
+
+
+def _path(variable: Any) -> str:
+    return str(getattr(variable, "path", variable.name))
 
 
 def _value(variable: Any) -> Any:

@@ -24,7 +24,7 @@ from headrace_trainer.adapters.keras import loop_metrics
 from headrace_trainer.adapters.keras import random as keras_random
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras.host_copy import HostCopy
-from headrace_trainer.adapters.keras.loop_state import KEY, Earlier, LoopState, earlier
+from headrace_trainer.adapters.keras.loop_state import LOOP, Earlier, LoopState, earlier
 from headrace_trainer.adapters.keras.recorder import PROGRESS_SECONDS, is_logged
 from headrace_trainer.adapters.messages import in_json, milliseconds
 from headrace_trainer.adapters.pending import Pending
@@ -68,9 +68,11 @@ class Loops:
 
     @property
     def awaits_state(self) -> bool:
-        """Whether the state of the loop that is next, or under way, has not been put back yet."""
+        """Whether the state of the loop that is next, or under way, has not been put back yet. One that had ended, and
+        does not ask, is trained again as it was.
+        """
         before = self._earlier()
-        return before is not None and before.index == self._session.fits
+        return before is not None and before.index == self._session.fits and (self._asked or not before.is_finished)
 
     @property
     def awaits_any_state(self) -> bool:
@@ -79,9 +81,10 @@ class Loops:
 
     def resumed_step(self) -> int:
         """The step after which the next loop goes on. Its state is put back, if all that it is of has been made."""
-        self._asked = True
+        asks_again, self._asked = self._asked, True
         if self._restored is not None and self._restored.index == self._session.fits:
-            self._tell_resume(self._restored)
+            if not asks_again:
+                self._tell_resume(self._restored)
             return self._restored.step
         before = self._earlier()
         if before is None:
@@ -158,10 +161,12 @@ class Loops:
         """The loop before it, if there was one, is over; one that was over in an earlier attempt may have been passed
         over.
         """
-        while not self._is_active and self.awaits_state:
-            if not self.put_back():
-                before = self._earlier()
-                assert before is not None
+        while not self._is_active:
+            before = self._earlier()
+            if before is None or before.index != self._session.fits:
+                break
+            if not (self.awaits_state and self.put_back()):
+                self._session.data_lost = "the state of a loop that is passed over could not be put back"
                 self._session.fits += 1
                 self._session.steps_of_finished_fits += before.step
                 if not before.is_finished:
@@ -171,6 +176,14 @@ class Loops:
             self._session.fits += 1
             self._session.steps_of_finished_fits += self._step
             self._begin_anew()
+
+    def save_now(self) -> None:
+        """Asked by the script, and so between two of its steps."""
+        if not self._is_active or self._session.settings.workers > 1:
+            return
+        if not self._pending.is_there and self._session.writer is not None and self._session.is_saved:
+            self._take()
+        self._pending.hand_over()
 
     def script_ends(self) -> None:
         """What comes now is no training."""
@@ -264,7 +277,7 @@ class Loops:
         random = values.encode(keras_random.capture(), arrays)
         last = self._round[-1]() if self._round else None
         name = "" if last is None else loop_metrics.name_of(last)
-        return {KEY: self._state.described(), "random": random, "steps": self._step, "last": name}, arrays
+        return {LOOP: self._state.described(), "random": random, "steps": self._step, "last": name}, arrays
 
     def _keep_end(self) -> None:
         """Where the script is killed later on, and asks, this loop is not trained again."""

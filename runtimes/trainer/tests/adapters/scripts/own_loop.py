@@ -15,6 +15,7 @@ import headrace_client as headrace
 parser = argparse.ArgumentParser()
 parser.add_argument("--kind")
 parser.add_argument("--ask", action="store_true")
+parser.add_argument("--break-when-stopped", action="store_true")
 parser.add_argument("--steps", type=int, default=60)
 parser.add_argument("--delay", type=float, default=0.0)
 parser.add_argument("--result")
@@ -62,5 +63,7 @@ for _ in range(start, arguments.steps):
     x = np.random.normal(size=(8, 4)).astype("float32")
     steps[arguments.kind](x, x[:, :1])
     time.sleep(arguments.delay)
+    if arguments.break_when_stopped and headrace.should_stop():
+        break
 if arguments.result:
     np.savez(arguments.result, *model.get_weights(), *other.get_weights())
