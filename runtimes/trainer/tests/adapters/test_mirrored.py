@@ -78,6 +78,20 @@ def test_without_mirrored_a_pod_trains_on_one_device(start, result):
     assert result("single")["replicas"] == 1
 
 
+def test_a_trial_of_the_export_changes_nothing_of_a_training_on_several_devices(start, result, tmp_path):
+    exported = {"strategy": "Mirrored", "export_dir": tmp_path / "model", "formats": "TensorFlow,ONNX,Keras"}
+    undisturbed = start("undisturbed", **exported)
+    assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
+    tried = start("tried", **exported, trial_after_seconds=0, trial_left_seconds=0)
+    assert tried.wait() == 0, tried.stderr[-3000:]
+
+    assert undisturbed.of_type("exportTrial") == []
+    [trial] = tried.of_type("exportTrial")
+    assert (trial["formats"], trial["problems"]) == (["TensorFlow", "ONNX", "Keras"], {})
+    assert result("tried")["replicas"] == 2
+    assert result("tried") == result("undisturbed")
+
+
 def test_the_model_of_several_devices_is_exported(start, tmp_path):
     pytest.importorskip("onnxruntime")
     child = start("export", strategy="Mirrored", export_dir=tmp_path / "model", formats="TensorFlow,ONNX,Keras")

@@ -9,6 +9,8 @@ import time
 import numpy as np
 import pytest
 
+ALL = ["TensorFlow", "ONNX", "Keras"]
+
 
 @pytest.fixture(scope="module")
 def start_workers(start_keras, free_ports):
@@ -33,13 +35,13 @@ def test_two_workers_equal_one_and_export_the_same_model(start_workers, tmp_path
     for count in (1, 2):
         directory = tmp_path / str(count)
         directory.mkdir()
-        settings = {"export_dir": directory / "model", "formats": "TensorFlow,ONNX", "checkpoint_interval": 1}
+        settings = {"export_dir": directory / "model", "formats": "TensorFlow,ONNX,Keras", "checkpoint_interval": 1}
         settings |= {"trial_after_seconds": 0, "trial_left_seconds": 0}
         children = start_workers(count, directory, **settings)
         assert [child.wait() for child in children] == [0] * count, children[0].stderr[-3000:]
-        assert children[0].of_type("exported")[-1]["formats"] == ["TensorFlow", "ONNX"]
-        # An export while the others wait would be waited for in turn.
-        assert bool(children[0].of_type("exportTrial")) is (count == 1)
+        assert children[0].of_type("exported")[-1]["formats"] == ALL
+        trials = [[trial["formats"] for trial in child.of_type("exportTrial")] for child in children]
+        assert trials == [[ALL], *([] for _ in children[1:])]
         results[count] = json.loads((directory / "worker-0.json").read_text())
     for name, values in results[1]["history"].items():
         np.testing.assert_allclose(results[2]["history"][name], values, atol=1e-4, err_msg=name)

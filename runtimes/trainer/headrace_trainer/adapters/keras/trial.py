@@ -1,9 +1,10 @@
 """An early trial of the export, in the middle of a long fit: that a model cannot be exported is told in its first
 minutes, and not after its last epoch.
 
-It is made at the end of a batch, once a model and process, by a worker that has no peers: an export under several
-replicas takes all of them. What it makes is thrown away, what it touches is put back (`untouched`), and whatever it
-meets is told: the training goes on. Short fits pay nothing.
+It is made at the end of a batch, once a model and process. Of several replicas the first one's variables are exported;
+of several workers the chief does that alone, while the others wait for it in their next step (`alone`). What it makes
+is thrown away, what it touches is put back (`untouched`), and whatever it meets is told: the training goes on. Short
+fits pay nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 
+from headrace_trainer.adapters.keras import alone
 from headrace_trainer.adapters.keras import data as keras_data
 from headrace_trainer.adapters.keras import export as keras_export
 from headrace_trainer.adapters.keras import models as keras_models
@@ -57,7 +59,7 @@ class Trials:
         """The trial that this fit waits for; None where there is nothing to try."""
         settings = self._session.settings
         directory = settings.export_directory
-        if settings.workers > 1 or not settings.formats or directory is None:
+        if not settings.is_chief or not settings.formats or directory is None:
             return None
         if any(tried() is run.model for tried in self._tried):
             return None
@@ -86,7 +88,7 @@ class Trial:
         self._tried.append(weakref.ref(self._run.model))
         began = time.monotonic()
         try:
-            problems = self._try()
+            problems = alone.run(self._run.iterator._distribute_strategy, self._try)
         except _INCONCLUSIVE as error:
             self._skip("", error)
         except Exception as error:  # noqa: BLE001 - the model is the user's code: whatever it raises is told
@@ -116,11 +118,9 @@ class Trial:
         size = keras_weights.bytes_of(self._model)
         if size > MAX_BYTES:
             raise NotTried(f"its weights have {size / 2**30:.1f} GiB, more than {MAX_BYTES / 2**30:.0f}")
-        if self._run.iterator._distribute_strategy.num_replicas_in_sync > 1:
-            raise NotTried("it is trained by several replicas")
-        alone = generators_put_back() if self._draws_here_only() else contextlib.nullcontext()
+        generators = generators_put_back() if self._draws_here_only() else contextlib.nullcontext()
         problems: dict[str, str] = {}
-        with untouched(self._model), alone, keras_export.full_precision():
+        with untouched(self._model), generators, keras_export.full_precision():
             made = self._servable()
             for name in self._session.settings.formats:
                 if self._session.stop.is_requested:
