@@ -68,7 +68,8 @@ def checkpoint(*, step: SupportsIndex, epoch: SupportsIndex | None = None) -> It
     A job of `framework: Keras` is saved without this. Where the script does it, nobody else does, and what it has to
     go on from is what is in the folder.
 
-    Raises ValueError where a step does not grow, and for the names of files that Headrace has in a checkpoint itself.
+    Raises ValueError where a step does not grow, for the names of files that Headrace has in a checkpoint itself, and
+    for names that are not UTF-8.
     """
     at = count("step", step, 0)
     if _followed.follower is not None:
@@ -102,6 +103,14 @@ def _check_names(folder: Path) -> None:
     for name in _RESERVED if _followed.follower is None else _RESERVED_WHERE_FOLLOWED:
         if (folder / name).exists():
             raise ValueError(f"{name} is a file of Headrace's in a checkpoint: call it otherwise, or use a subfolder")
+    for parent, folders, files in os.walk(os.fsencode(folder)):
+        for name_in_bytes in (*folders, *files):
+            try:
+                name_in_bytes.decode()
+            except UnicodeDecodeError:
+                path = os.path.relpath(os.path.join(parent, name_in_bytes), os.fsencode(folder))
+                shown = path.decode(errors="backslashreplace")
+                raise ValueError(f"{shown} in a checkpoint: the object store has names in UTF-8 only") from None
 
 
 def _remember(step: int) -> None:

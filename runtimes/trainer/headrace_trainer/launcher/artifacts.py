@@ -5,13 +5,14 @@
     outputs/           what the script has left in the folder `outputs` of its working directory
 
 Whatever an attempt ended with they are uploaded, over those of an earlier attempt. They are worth no failure: what
-could not be kept is told in the log, and in a tag of the run where that is still open.
+could not be kept is told in the log, and in a tag of the run where that is still open. So is a file whose name the
+store cannot have.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,11 +20,9 @@ from pathlib import Path
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.installed import installed
+from headrace_trainer.launcher.names import MAX_KEY_BYTES, can_be_key, shown
 from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Store
 
-MOST_FILES = 1000
-MOST_BYTES = 1 << 30
-_SOURCE_FILES, _SOURCE_BYTES = 200, 10 << 20  # an image may have a whole project there
 _MOST_ENTRIES = 20_000  # that are looked at
 _NAMED = 5
 
@@ -36,12 +35,36 @@ class Artifact:
     name: str
 
 
+@dataclass(frozen=True)
+class _Bounds:
+    """How much is kept of a folder."""
+
+    files: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"more than {self.files} files of {self.size >> 20} MiB in all"
+
+
+_OF_OUTPUTS = _Bounds(1000, 1 << 30)
+_OF_SOURCE = _Bounds(200, 10 << 20)  # an image may have a whole project there
+
+
+@dataclass(frozen=True)
+class _Room:
+    """A local folder, and what it is called below the run's artifacts, which lie at `place`."""
+
+    folder: Path
+    name: str
+    place: Place
+
+
 def keep(source: Path, outputs: Path, packages: Path, place: Place, store: Store, patience: Patience) -> str:
     """Upload all of it to `place`; what was not kept and why, or "". Gives up, in the same way, when `patience` says
     that nobody wants it any more. `packages` is the folder of what requirements.txt names.
     """
-    from_source, without_source = _bounded(source, "source", _SOURCE_FILES, _SOURCE_BYTES, _source_files)
-    from_outputs, without_outputs = _bounded(outputs, "outputs", MOST_FILES, MOST_BYTES, _own_files)
+    from_source, without_source = _bounded(_source_files(source), _Room(source, "source", place), _OF_SOURCE)
+    from_outputs, without_outputs = _bounded(_own_files(outputs), _Room(outputs, "outputs", place), _OF_OUTPUTS)
     problems = [*without_source, *without_outputs]
     try:
         _write_environment(packages, place.below("environment.txt"), store, patience)
@@ -59,29 +82,32 @@ def keep(source: Path, outputs: Path, packages: Path, place: Place, store: Store
     return "; ".join(problems)
 
 
-def _bounded(
-    folder: Path, name: str, most_files: int, most_bytes: int, files: Callable[[Path], Iterator[Path]]
-) -> tuple[list[Artifact], list[str]]:
-    """The files of a folder within the bounds, by name, and what is left out in words."""
+def _bounded(files: Iterator[Path], room: _Room, bounds: _Bounds) -> tuple[list[Artifact], list[str]]:
+    """The files within the bounds, by name, and what is left out in words."""
     kept: list[Artifact] = []
-    left_out: list[str] = []
+    too_much: list[str] = []
+    unnameable: list[str] = []
     size = 0
-    for path in sorted(islice(files(folder), _MOST_ENTRIES)):
+    for path in sorted(islice(files, _MOST_ENTRIES)):
         try:
             size_of = path.stat().st_size
         except OSError:
             continue
-        below = path.relative_to(folder).as_posix()
-        if len(kept) >= most_files or size + size_of > most_bytes:
-            left_out.append(below)
-            continue
-        size += size_of
-        kept.append(Artifact(path, f"{name}/{below}"))
-    if not left_out:
-        return kept, []
-    named = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
-    bounds = f"{most_files} files of {most_bytes >> 20} MiB in all"
-    return kept, [f"{name}: {len(left_out)} files are left out, more than {bounds}: {named}"]
+        below = path.relative_to(room.folder).as_posix()
+        if not can_be_key(room.place.below(f"{room.name}/{below}").key):
+            unnameable.append(below)
+        elif len(kept) >= bounds.files or size + size_of > bounds.size:
+            too_much.append(below)
+        else:
+            size += size_of
+            kept.append(Artifact(path, f"{room.name}/{below}"))
+    names = f"of names that are not UTF-8, or longer than {MAX_KEY_BYTES} bytes"
+    return kept, [_told(room.name, *one) for one in ((unnameable, names), (too_much, str(bounds))) if one[0]]
+
+
+def _told(name: str, left_out: list[str], why: str) -> str:
+    named = ", ".join(map(shown, left_out[:_NAMED])) + (", ..." if len(left_out) > _NAMED else "")
+    return f"{name}: {len(left_out)} files are left out, {why}: {named}"
 
 
 def _own_files(folder: Path) -> Iterator[Path]:

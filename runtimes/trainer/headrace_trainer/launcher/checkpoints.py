@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from headrace_common import manifest
+from headrace_common.paths import why_unsafe
 from headrace_common.protocol.config import Checkpoints
 from headrace_common.s3 import Place
 from headrace_trainer.launcher import chief
 from headrace_trainer.launcher.failures import Failed
-from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.log import log, unforeseen
 from headrace_trainer.launcher.messages import Checkpoint
 from headrace_trainer.launcher.metrics import Base
+from headrace_trainer.launcher.names import can_be_key, shown
 from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Store
 
 RESUME = "resume.json"
@@ -71,6 +73,10 @@ class Upload:
     base: Base
     after: Base
     steps_per_epoch: int | None
+
+
+class Unnameable(Exception):
+    """A file of a checkpoint has a name that the store cannot have."""
 
 
 class CheckpointStore:
@@ -137,10 +143,13 @@ class CheckpointStore:
         return stored
 
     def upload(self, upload: Upload, patience: Patience) -> Stored:
-        """A local checkpoint to this attempt's prefix, the manifest last; then what is not to be kept goes."""
+        """A local checkpoint to this attempt's prefix, the manifest last. Raises Unnameable, too."""
         checkpoint = upload.checkpoint
         place = self._root.below(f"attempt-{self._attempt}/{checkpoint.folder.name}")
         files = manifest.files_below(checkpoint.folder)
+        for file in files:
+            if not can_be_key(place.below(file.path).key):
+                raise Unnameable(f"its file {shown(file.path)} {why_unsafe(file.path) or 'has too long a name'}")
         fields = {
             "fit": checkpoint.fit,
             "epoch": checkpoint.epoch,
@@ -230,12 +239,19 @@ class Uploader:
     """
 
     def __init__(
-        self, store: CheckpointStore, patience_seconds: float, on_stored: Callable[[Stored, float | None], None]
+        self,
+        store: CheckpointStore,
+        patience_seconds: float,
+        on_stored: Callable[[Stored, float | None], None],
+        warn: Callable[[str], None],
     ) -> None:
-        """`on_stored` is told how many seconds it took, or None where the store was away meanwhile."""
+        """`on_stored` is told how many seconds it took, or None where the store was away meanwhile; `warn` what the
+        store is not to blame for.
+        """
         self._store = store
         self._patience = patience_seconds
         self._on_stored = on_stored
+        self._warn = warn
         self._changed = threading.Condition()
         self._waiting: Upload | None = None
         self._busy = False
@@ -271,6 +287,7 @@ class Uploader:
 
     def _upload(self, upload: Upload) -> None:
         patience = Patience(self._patience, is_wanted=lambda: self._waiting is None)
+        name = upload.checkpoint.folder.name
         try:
             began, outages = time.monotonic(), self._store.outages
             stored = self._store.upload(upload, patience)
@@ -278,9 +295,13 @@ class Uploader:
             self._on_stored(stored, seconds if self._store.outages == outages else None)
             self._store.prune(patience)
         except GivenUp:
-            log(f"{upload.checkpoint.folder.name} is given up for a newer one")
-        except (Failed, OSError) as error:  # OSError: a file that the script has changed or taken away meanwhile
-            log(f"{upload.checkpoint.folder.name} could not be kept: {error}")
+            log(f"{name} is given up for a newer one")
+        except Failed as error:
+            log(f"{name} could not be kept: {error}")
+        except (Unnameable, OSError) as error:  # OSError: a file that the script has changed or taken away meanwhile
+            self._warn(f"{name} could not be kept: {error}")
+        except Exception as error:  # noqa: BLE001 - it costs a checkpoint, and no training
+            self._warn(f"{name} could not be kept: {unforeseen(error)}")
 
 
 def _remove(upload: Upload) -> None:

@@ -17,7 +17,7 @@ from headrace_common.tags import DIGEST_TAG, MODEL_REASON_TAG
 from headrace_trainer.launcher import artifacts, chosen, model
 from headrace_trainer.launcher.curves import keep as curves
 from headrace_trainer.launcher.failures import Failed, Failure, bad_config
-from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.log import log, unforeseen
 from headrace_trainer.launcher.messages import Ambiguous, Exported
 from headrace_trainer.launcher.mlflow import MLflow, Run
 from headrace_trainer.launcher.report import Report
@@ -95,7 +95,11 @@ class Delivery:
         if self._store is None or self._tracker is None or run is None or not run.artifact_uri.startswith(SCHEME):
             return
         place = Place.parse(run.artifact_uri)
-        if problem := artifacts.keep(self._config.source, paths.outputs, paths.packages, place, self._store, patience):
+        try:
+            problem = artifacts.keep(self._config.source, paths.outputs, paths.packages, place, self._store, patience)
+        except Exception as error:  # noqa: BLE001 - they are worth no failure, and no model
+            problem = unforeseen(error)
+        if problem:
             log(f"artifacts: {problem}")
             self._tracker.tag({"headrace.warning.artifacts": problem})
 
@@ -108,7 +112,11 @@ class Delivery:
             return
         deadline, stop_at = time.monotonic() + seconds, self._stop_at()
         patience = Patience(seconds, lambda: time.monotonic() < deadline and self._stop_at() == stop_at)
-        if problem := curves.keep(self._client, run, self._store, patience):
+        try:
+            problem = curves.keep(self._client, run, self._store, patience)
+        except Exception as error:  # noqa: BLE001 - the model is delivered
+            problem = unforeseen(error)
+        if problem:
             log(f"curves: {problem}")
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from headrace_common.protocol.report import State
 from headrace_trainer.launcher.checkpoints import Stored
+from headrace_trainer.launcher.messages import Warned
 from headrace_trainer.launcher.process import ChildExited, ChildMessage
 
 
@@ -22,6 +23,13 @@ class CheckpointStored:
 
     stored: Stored
     seconds: float | None
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """A thread of the launcher's has something for the user to know; the training goes on."""
+
+    warned: Warned
 
 
 @dataclass(frozen=True)
@@ -54,5 +62,5 @@ class ThreadDied:
     error: BaseException
 
 
-Event = ChildMessage | ChildExited | StopRequested | CheckpointStored | Entered | TaskDone | ThreadDied
+Event = ChildMessage | ChildExited | StopRequested | CheckpointStored | Noticed | Entered | TaskDone | ThreadDied
 Inbox = queue.SimpleQueue[Event]

@@ -46,13 +46,14 @@ from headrace_trainer.launcher.inbox import (
     Entered,
     Event,
     Inbox,
+    Noticed,
     StopRequested,
     Task,
     TaskDone,
     ThreadDied,
 )
 from headrace_trainer.launcher.instructions import read_instructions
-from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.log import log, unforeseen
 from headrace_trainer.launcher.messages import (
     Ambiguous,
     Checkpoint,
@@ -146,7 +147,10 @@ class Launcher:
             self._checkpoints = CheckpointStore(config.checkpoints, config.job.attempt, self._store)
             if chief:
                 self._uploader = Uploader(
-                    self._checkpoints, settings.outage, lambda *stored: inbox.put(CheckpointStored(*stored))
+                    self._checkpoints,
+                    settings.outage,
+                    lambda *stored: inbox.put(CheckpointStored(*stored)),
+                    lambda text: inbox.put(Noticed(Warned("checkpoint", text))),
                 )
         client: MLflow | None = None
         self._packages = Packages(config, settings, self._store)
@@ -319,6 +323,8 @@ class Launcher:
                 self._hold(failure, held_until)
         except Stopped:
             log("stopped before all was saved")
+        except Exception as error:  # noqa: BLE001 - the record of the cause stays
+            log(f"not all was saved: {unforeseen(error)}")
         self._publish(force=True)
         return failure.exit_code
 
@@ -342,6 +348,8 @@ class Launcher:
             self._wait_for(lambda: self._save(None, left, left), when_stopped=None)
         except Stopped:
             log("the grace is over before all was saved")
+        except Exception as error:  # noqa: BLE001 - it was stopped, whatever comes after
+            log(f"not all was saved: {unforeseen(error)}")
         stored = self._report.checkpoint
         kept = "no checkpoint was kept" if stored is None else f"the last checkpoint kept is of step {stored.step}"
         self._report.failure = terminated(f"stopped by SIGTERM; {kept}")
@@ -415,6 +423,8 @@ class Launcher:
                 self._report.checkpoint = stored
                 self._compare_with_grace(seconds)
                 self._publish(force=True)
+            case Noticed(warned):
+                self._warn(warned)
             case Entered(state):
                 self._report.state = state
             case StopRequested():

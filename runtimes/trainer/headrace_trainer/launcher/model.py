@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace_common import manifest
 from headrace_common.formats import FILES, FOLDERS, NOT_SERVED
+from headrace_common.paths import why_unsafe
 from headrace_common.s3 import Place
 from headrace_common.tags import EXPORT_TAG_PREFIX
 from headrace_trainer.launcher import mlmodel
 from headrace_trainer.launcher.installed import installed
 from headrace_trainer.launcher.messages import Candidate, Exported
+from headrace_trainer.launcher.names import shown
 from headrace_trainer.launcher.s3 import Patience, Store
 
 _MAX_NOTE = 600
@@ -56,6 +58,7 @@ def judge_export(
     is_ours = exported is not None and exported.folder == folder
     claimed = exported.formats if exported is not None and is_ours else ()
     claimed = tuple(name for name in claimed if name in FILES and (folder / FILES[name]).is_file())
+    problems = {**_unloadable(claimed, folder), **problems}
     made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
     if made == (NOT_SERVED,) and len(wanted) > 1:
         made = ()  # nothing that a service could load: that is not what was asked for
@@ -69,7 +72,20 @@ def formats_of(candidate: Candidate, export_folder: Path) -> tuple[str, ...]:
         f"{export_folder.name}-candidates"
     ):
         return ()
-    return tuple(name for name in candidate.formats if name in FILES and (candidate.folder / FILES[name]).is_file())
+    there = tuple(name for name in candidate.formats if name in FILES and (candidate.folder / FILES[name]).is_file())
+    unloadable = _unloadable(there, candidate.folder)
+    return tuple(name for name in there if name not in unloadable)
+
+
+def _unloadable(formats: Iterable[str], folder: Path) -> dict[str, str]:
+    """Formats of which a file has a name that neither the store nor a service's loader takes, and which one."""
+    found: dict[str, str] = {}
+    for name in formats:
+        paths = sorted(path.relative_to(folder).as_posix() for path in (folder / FOLDERS[name]).rglob("*"))
+        bad = next(((path, why) for path in paths if (why := why_unsafe(path)) is not None), None)
+        if bad is not None:
+            found[name] = f"its file {shown(bad[0])} {bad[1]}"
+    return found
 
 
 @dataclass(frozen=True)
@@ -90,7 +106,11 @@ def upload(
     place = Place.parse(uri)
     mlmodel.write(folder, formats, installed(packages))
     others = tuple(f"{FOLDERS[name]}/" for name in FOLDERS if name not in formats)
-    files = tuple(file for file in manifest.files_below(folder) if not file.path.startswith(others))
+    files = tuple(
+        file
+        for file in manifest.files_below(folder)
+        if not file.path.startswith(others) and why_unsafe(file.path) is None
+    )
     text = manifest.encode(files, {"formats": {name: FOLDERS[name] for name in formats}})
     for file in files:
         store.upload(folder / file.path, place.below(file.path), Patience(outage_seconds))

@@ -1,9 +1,16 @@
 """What the run keeps beside its model: the source, the packages, and what the script leaves in `outputs`."""
 
+import os
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from trainer_support import wait_until
+
+from headrace_trainer.launcher import artifacts, delivery
+from headrace_trainer.launcher.s3 import Patience
+from headrace_trainer.launcher.settings import Paths
 
 LEAVES = """
 from standin_adapter import *
@@ -80,3 +87,42 @@ for number in range(1003):
     [run] = mlflow.runs(config["tracking"]["experimentId"])
     told = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}["headrace.warning.artifacts"]
     assert told == "outputs: 3 files are left out, more than 1000 files of 1024 MiB in all: 1000, 1001, 1002"
+
+
+def test_a_name_that_the_store_cannot_have_is_left_out_and_told(launch, s3, mlflow, tracked):
+    bucket, config = tracked
+    script = """
+from standin_adapter import *
+train(1)
+open(b"outputs/caf\\xe9.txt", "w").close()
+open("outputs/fine.txt", "w").close()
+deep = "outputs/" + "/".join(["d" * 200] * 6)
+os.makedirs(deep)
+open(deep + "/x", "w").close()
+"""
+    launched = launch(script, config=config, files={os.fsdecode(b"d\xe9.csv"): "x"})
+    assert launched.wait(120) == 0, launched.log
+
+    assert {name for name in kept(s3, bucket) if not name.startswith("env")} == {"source/train.py", "outputs/fine.txt"}
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    told = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}["headrace.warning.artifacts"]
+    why = "files are left out, of names that are not UTF-8, or longer than 1024 bytes"
+    assert told.startswith(f"source: 1 {why}: d\\xe9.csv; outputs: 2 {why}: caf\\xe9.txt, ddd")
+
+
+def test_what_nobody_foresaw_of_them_ends_nothing(monkeypatch, tmp_path, capsys):
+    def fail(*_):
+        raise ValueError("of a kind that nobody knows")
+
+    monkeypatch.setattr(artifacts, "keep", fail)
+    monkeypatch.setattr(delivery.curves, "keep", fail)
+    tags = {}
+    tracker = SimpleNamespace(run=SimpleNamespace(artifact_uri="s3://b/run"), tag=tags.update)
+    config, settings = SimpleNamespace(source=Path(tmp_path)), SimpleNamespace(paths=Paths(tmp_path))
+    one = delivery.Delivery(config, settings, object(), object(), tracker, None, lambda: None)
+
+    one.keep_artifacts(Patience(0.0))
+    one.draw_curves(1.0)
+
+    assert tags["headrace.warning.artifacts"].endswith("ValueError: of a kind that nobody knows")
+    assert "curves: a fault of Headrace" in capsys.readouterr().err

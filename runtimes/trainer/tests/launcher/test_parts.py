@@ -1,6 +1,7 @@
 """Parts whose cases one machine cannot show as a whole: cgroup v2 beside v1, what TensorFlow says of a lost peer."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Outcome
 from headrace_common.tags import MODEL_METRICS_TAG, REST
 from headrace_trainer.launcher import chosen, model
+from headrace_trainer.launcher.checkpoints import Upload, Uploader
 from headrace_trainer.launcher.failures import ChildEnd, bad_config, judge
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
@@ -22,11 +24,13 @@ from headrace_trainer.launcher.logtail import LogTail
 from headrace_trainer.launcher.messages import (
     BadMessage,
     Candidate,
+    Checkpoint,
     Chosen,
     Exported,
     ScriptException,
     parse_message,
 )
+from headrace_trainer.launcher.metrics import Base
 from headrace_trainer.launcher.oom import MemoryWatch
 from headrace_trainer.launcher.report import Report
 
@@ -161,6 +165,43 @@ def test_a_file_that_is_never_served_is_no_model_where_others_were_asked_for(tmp
     write(tmp_path, {"keras/model.keras": "x"})
     exported = Exported(tmp_path, ("Keras",))
     assert model.judge_export(wanted, exported, {"ONNX": "no"}, tmp_path).made == made
+
+
+def test_a_format_with_a_name_that_no_service_could_load_is_not_made(tmp_path):
+    write(tmp_path, {"onnx/model.onnx": "x", "tensorflow/saved_model.pb": "x"})
+    with open(os.fsencode(tmp_path) + b"/tensorflow/caf\xe9.txt", "w"):
+        pass
+    exported = Exported(tmp_path, ("ONNX", "TensorFlow"))
+    export = model.judge_export(("ONNX", "TensorFlow"), exported, {}, tmp_path)
+    assert export.made == ("ONNX",)
+    assert "its file tensorflow/caf\\xe9.txt is not valid Unicode" in export.note
+
+
+def test_a_checkpoint_that_nobody_foresaw_to_fail_costs_only_itself(tmp_path):
+    class Store:
+        outages = 0
+
+        def upload(self, upload, patience):
+            if upload.checkpoint.step == 1:
+                raise RuntimeError("of a kind that nobody knows")
+            return upload.checkpoint.step
+
+        def prune(self, patience):
+            pass
+
+    stored, told = [], []
+    uploader = Uploader(Store(), 1.0, lambda *one: stored.append(one[0]), told.append)
+    for step in (1, 2):
+        folder = tmp_path / f"ckpt-{step:08d}"
+        folder.mkdir()
+        uploader.submit(Upload(Checkpoint(folder, 0, 0, step, 1), Base(), Base(), None))
+        assert uploader.wait(10)
+
+    assert stored == [2]
+    assert told == [
+        "ckpt-00000001 could not be kept: a fault of Headrace, please report it with the pod's log: "
+        "RuntimeError: of a kind that nobody knows"
+    ]
 
 
 def test_the_log_s_end_is_readable():

@@ -331,6 +331,42 @@ def test_a_checkpoint_that_changes_while_it_is_kept_costs_only_itself(program, o
     assert "/tmp/ckpt-00000009 is not in" in launched.log
 
 
+def test_a_checkpoint_s_name_that_is_not_utf_8_is_told_where_it_is_written(program, outside):
+    script = """
+        import os, headrace_client as headrace
+        with headrace.checkpoint(step=1) as folder:
+            os.mkdir(folder / "deep")
+            open(os.fsencode(folder) + b"/deep/caf\\xe9.bin", "w").close()
+        """
+    launched = program(script, config={**outside[1], "output": None})
+    assert launched.wait() == 1, launched.log
+    assert launched.record["message"].startswith("ValueError: deep/caf\\xe9.bin")
+
+
+def test_a_checkpoint_that_the_store_cannot_have_costs_only_itself(program, mlflow, outside):
+    script = """
+        import os, time, headrace_client as headrace
+        def keep(step, name):
+            folder = os.path.join(os.environ["HEADRACE_CHECKPOINT_DIR"], f"ckpt-{step:08d}")
+            os.mkdir(folder)
+            open(os.fsencode(folder) + b"/" + name, "w").close()
+            with open(os.environ["HEADRACE_MESSAGES"], "w") as pipe:
+                at = f'"fit":0,"epoch":0,"step":{step},"time":1'
+                pipe.write(f'{{"type":"checkpoint","dir":"{folder}",{at}}}\\n')
+            time.sleep(1)
+        keep(1, b"weights")
+        keep(2, b"caf\\xe9.bin")
+        headrace.log({"loss": 1})
+        """
+    config = {**outside[1], "output": None}
+    launched = program(script, config=config)
+    assert launched.wait() == 0, launched.log
+    assert (launched.record["metrics"], launched.record["checkpoint"]["step"]) == ({"loss": 1}, 1)
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    told = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}["headrace.warning.checkpoint"]
+    assert told == "ckpt-00000002 could not be kept: its file caf\\xe9.bin is not valid Unicode"
+
+
 def test_messages_of_many_processes_do_not_mix(program):
     script = """
         import multiprocessing, headrace_client as headrace
