@@ -35,6 +35,23 @@ def test_a_script_sees_itself_as_main(start_child, write_script):
     assert child.stdout.split("\n")[0] == f"__main__ True ['--epochs=3', '--name=a b'] {script.parent}"
 
 
+def test_a_script_has_the_language_that_python_gives_it(start_child, write_script):
+    script = write_script(
+        """
+        import dataclasses
+
+        @dataclasses.dataclass
+        class Options:
+            rate: float = 0.1
+
+        print(dataclasses.fields(Options)[0].type)
+        """
+    )
+    child = start_child(script)
+    assert child.wait() == 0, child.stderr
+    assert child.stdout == "<class 'float'>\n"
+
+
 def test_a_script_without_tensorflow_does_not_import_it(start_child, write_script):
     child = start_child(write_script("import sys; print(sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"))
     assert child.wait() == 0
