@@ -38,7 +38,12 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     session.stop.install()
     calls = {**seeds.calls_after_import(settings.seed), "mlflow": _hook_mlflow, **adapter.hooks(session)}
     AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
+    process = os.getpid()
     ending = script.run(arguments[0], arguments[1:], _scope(adapter, session))
+    if os.getpid() != process:
+        # The script has forked this one, and it came to the script's end. The model, the checkpoints and the word about
+        # them are the first one's, as are the threads of TensorFlow without which an export waits for ever.
+        return ending.exit_code
     if ending.exception is not None:
         session.messages.send(
             "exception",

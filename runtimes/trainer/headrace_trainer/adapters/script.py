@@ -38,7 +38,8 @@ def run(entrypoint: str, arguments: Sequence[str], scope: AbstractContextManager
     sys.argv = [entrypoint, *arguments]
     sys.path[0] = str(path.parent)
     try:
-        code = compile(path.read_bytes(), str(path), "exec")
+        # Else this module's own `from __future__ import annotations` would be the script's, too.
+        code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
         with scope:
             exec(code, main.__dict__)
     except SystemExit as end:

@@ -35,6 +35,23 @@ def test_a_script_sees_itself_as_main(start_child, write_script):
     assert child.stdout.split("\n")[0] == f"__main__ True ['--epochs=3', '--name=a b'] {script.parent}"
 
 
+def test_a_script_has_the_language_that_python_gives_it(start_child, write_script):
+    script = write_script(
+        """
+        import dataclasses
+
+        @dataclasses.dataclass
+        class Options:
+            rate: float = 0.1
+
+        print(dataclasses.fields(Options)[0].type)
+        """
+    )
+    child = start_child(script)
+    assert child.wait() == 0, child.stderr
+    assert child.stdout == "<class 'float'>\n"
+
+
 def test_a_script_without_tensorflow_does_not_import_it(start_child, write_script):
     child = start_child(write_script("import sys; print(sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"))
     assert child.wait() == 0
@@ -282,3 +299,38 @@ def test_a_handler_that_the_script_has_set_is_its_forks_too(start_child, write_s
 def test_a_generator_that_is_still_asked_does_not_keep_the_process(start_keras, tmp_path):
     child = start_keras("repeated_generator.py", f"--result={tmp_path / 'result'}", "--delay=0.05", "--epochs=2")
     assert child.wait(60) == 0, child.stderr
+
+
+TRAINED = """
+import os, threading, time
+import keras, numpy as np
+x = np.ones((32, 3), "float32")
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+"""
+
+
+def exported(start_keras, write_script, tmp_path, script):
+    """The child of a script that trains, which has to end well and to export what it trained."""
+    child = start_keras(write_script(TRAINED + script), export_dir=tmp_path / "model", formats="TensorFlow")
+    assert child.wait(120) == 0, child.stderr
+    assert [message["formats"] for message in child.of_type("exported")] == [["TensorFlow"]]
+    return child
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("raise SystemExit(0)", 0), ("pass", 0), ("raise ValueError", 1)], ids=["exit", "end", "error"]
+)
+def test_a_forked_process_ends_as_under_python(start_keras, write_script, tmp_path, end, code):
+    script = f"""
+model.fit(x, x[:, :1], verbose=0)
+pid = os.fork()
+if pid:
+    print("ended with", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+else:
+    {end}
+"""
+    child = exported(start_keras, write_script, tmp_path, script)
+    assert child.stdout == f"ended with {code}\n"
+    assert len(child.of_type("trained")) == 1
+    assert not child.of_type("exception")
