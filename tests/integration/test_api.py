@@ -296,6 +296,7 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.evaluation.gates": [{"metric": "a", "min": "1"}, {"metric": "a", "max": "2"}]},
         "Duplicate value",
     ),
+    "gates without a model": ({"spec.output": ABSENT}, "evaluation judges the model of spec.output: add output"),
     "output without a run": ({"spec.tracking": ABSENT}, "output needs tracking.experiment"),
     "format that is none": ({"spec.output.formats": ["Torch"]}, 'supported values: "TensorFlow", "ONNX"'),
     "format twice": ({"spec.output.formats": ["ONNX", "ONNX"]}, "Duplicate value"),

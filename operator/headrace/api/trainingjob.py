@@ -465,6 +465,12 @@ class TrainingJobSpec(Model):
             field_path=".tracking",
         ),
         Rule(
+            "!has(self.evaluation) || has(self.output)",
+            "evaluation judges the model of spec.output: add output, or leave evaluation out",
+            reason="FieldValueRequired",
+            field_path=".output",
+        ),
+        Rule(
             "self.framework != 'Script' || self.strategy.type in ['SingleWorker', 'MultiWorker']",
             "the workers of framework Script are of strategy.type MultiWorker",
             field_path=".strategy.type",
