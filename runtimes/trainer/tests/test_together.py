@@ -212,6 +212,6 @@ def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_bes
     prefix = record["model"]["uri"].removeprefix(f"s3://{bucket}/")
     manifest = s3.get(bucket, f"{prefix}/manifest.json")
     assert record["model"]["digest"] == tags["headrace.digest"] == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-    of_mlflow = {"MLmodel", "requirements.txt", "python_env.yaml"}
+    of_mlflow = {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json", "serving_input_example.json"}
     paths = {file["path"].split("/")[0] for file in json.loads(manifest)["files"]}
     assert paths == {"signature.json", "tensorflow", *of_mlflow}
