@@ -28,6 +28,7 @@ from headrace_trainer.launcher.messages import (
     Chosen,
     Exported,
     ScriptException,
+    Warned,
     parse_message,
 )
 from headrace_trainer.launcher.metrics import Base
@@ -121,11 +122,20 @@ def test_the_loss_of_a_peer_is_told_from_the_script_s_own_failure(end, reason, p
         b'{"type":"step","fit":"0"}',
         b'{"type":["fit"]}',
         b"[" * 100_000,
+        b'{"type":"exportTrial","model":"m","formats":[],"problems":{},"seconds":' + b"9" * 400 + b"}",
+        b'{"type":"exportTrial","model":"m","formats":[],"problems":{},"seconds":"Infinity"}',
     ],
+    ids=lambda line: line[:40].decode(),
 )
 def test_what_is_not_a_message_is_refused(line):
     with pytest.raises(BadMessage):
         parse_message(line)
+
+
+def test_what_is_no_unicode_in_a_message_s_texts_is_replaced():
+    """It could be neither logged nor sent on."""
+    message = parse_message(b'{"type":"warning","subject":"a","message":"\\ud83d\\ude00 \\udce9 \xe9"}')
+    assert message == Warned("a", "\U0001f600 ? \ufffd")
 
 
 def chosen_of(count, unmeasured=0):

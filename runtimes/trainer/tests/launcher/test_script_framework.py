@@ -194,7 +194,8 @@ def test_a_framework_that_this_launcher_does_not_know_is_told(launch):
 def test_what_is_no_message_is_left_out_and_hurts_nobody(program):
     script = """
         import os, headrace_client as headrace
-        for line in (b"\\n", b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n"):
+        for line in (b"\\n", b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n",
+                     b'{"type":"exportTrial","model":"","formats":[],"problems":{},"seconds":' + b"9" * 400 + b"}\\n"):
             fd = os.open(os.environ["HEADRACE_MESSAGES"], os.O_WRONLY)
             while line:
                 line = line[os.write(fd, line):]
