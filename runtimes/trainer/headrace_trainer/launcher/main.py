@@ -298,7 +298,11 @@ class Launcher:
             self._wait_for(lambda: self._delivery.of_candidates(ambiguous), when_stopped=None)
             return
         export = model.judge_export(
-            self._config.formats, script.exported, script.export_problems, self._settings.paths.export
+            self._config.formats,
+            script.exported,
+            script.export_problems,
+            self._settings.paths.export,
+            self._framework,
         )
         if self._config.formats and script.exported is None and not script.export_problems:
             raise Failed(none_handed_over(self._config.formats, self._framework.how_to_hand_over))
@@ -475,7 +479,7 @@ class Launcher:
             case Ambiguous():
                 script.ambiguous = message
             case Exported():
-                script.exported = message
+                script.exported = model.united(script.exported, message)
             case ExportFailed():
                 script.export_problems[message.format] = message.message
             case ExportTrial():

@@ -18,6 +18,7 @@ from headrace_common.tags import MODEL_METRICS_TAG, REST
 from headrace_trainer.launcher import chosen, model
 from headrace_trainer.launcher.checkpoints import Upload, Uploader
 from headrace_trainer.launcher.failures import ChildEnd, bad_config, judge
+from headrace_trainer.launcher.frameworks.keras import KERAS
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
 from headrace_trainer.launcher.logtail import LogTail
@@ -174,7 +175,7 @@ def test_a_success_that_nobody_could_choose_from_is_not_the_reason_of_a_failure(
 def test_a_file_that_is_never_served_is_no_model_where_others_were_asked_for(tmp_path, wanted, made):
     write(tmp_path, {"keras/model.keras": "x"})
     exported = Exported(tmp_path, ("Keras",))
-    assert model.judge_export(wanted, exported, {"ONNX": "no"}, tmp_path).made == made
+    assert model.judge_export(wanted, exported, {"ONNX": "no"}, tmp_path, KERAS).made == made
 
 
 def test_a_format_with_a_name_that_no_service_could_load_is_not_made(tmp_path):
@@ -182,7 +183,7 @@ def test_a_format_with_a_name_that_no_service_could_load_is_not_made(tmp_path):
     with open(os.fsencode(tmp_path) + b"/tensorflow/caf\xe9.txt", "w"):
         pass
     exported = Exported(tmp_path, ("ONNX", "TensorFlow"))
-    export = model.judge_export(("ONNX", "TensorFlow"), exported, {}, tmp_path)
+    export = model.judge_export(("ONNX", "TensorFlow"), exported, {}, tmp_path, KERAS)
     assert export.made == ("ONNX",)
     assert "its file tensorflow/caf\\xe9.txt is not valid Unicode" in export.note
 

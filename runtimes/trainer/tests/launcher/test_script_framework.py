@@ -91,6 +91,38 @@ def test_the_model_that_it_hands_over_is_kept_with_its_manifest(program, s3, out
     assert json.loads(s3.get(bucket, f"{prefix}/manifest.json"))["formats"] == {"ONNX": "onnx"}
 
 
+def test_formats_that_two_processes_hand_over_are_one_model(program, outside):
+    script = r"""
+        import os, subprocess, sys
+        os.mkdir("saved")
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+        open("saved/saved_model.pb", "wb").write(b"\x08\x01\x12\x00")
+        for call in ("'trained.onnx', format='ONNX'", "'saved', format='TensorFlow'"):
+            code = f"import headrace_client; headrace_client.export({call})"
+            subprocess.run([sys.executable, "-c", code], check=True)
+        """
+    launched = program(script, config={**outside[1], "output": {"formats": ["ONNX", "TensorFlow"]}})
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX", "TensorFlow"]
+    assert "modelNote" not in launched.record
+
+
+def test_a_format_that_nobody_handed_over_is_told_as_that(program, mlflow, outside):
+    script = r"""
+        import headrace_client as headrace
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+        headrace.export("trained.onnx", format="ONNX")
+        """
+    config = {**outside[1], "output": {"formats": ["ONNX", "TensorFlow"]}}
+    launched = program(script, config=config)
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX"]
+    assert launched.record["modelNote"] == "TensorFlow was not handed over"
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.export.TensorFlow"] == "failed: was not handed over"
+
+
 def test_an_output_that_was_asked_for_and_not_handed_over_fails_with_what_to_write(program, outside):
     launched = program("print('no model')", config=outside[1])
     assert launched.wait() == 2, launched.log

@@ -19,6 +19,8 @@ class Framework:
     nothing_trained_hint   what its author does where a script that ended well has trained nothing; empty: that is no
                  failure
     how_to_hand_over   what its author does where an asked-for model did not come
+    words_of_missing   what is said of a format that did not come, after its name
+    words_of_unusable   what is said of one that came and is of no use, before the reason
     rendezvous   the environment by which the workers of a gang find one another, of the gang and a worker's index
     lost_peer    which worker a script's end is blamed on, by the framework's words
     """
@@ -27,5 +29,7 @@ class Framework:
     adapter: str | None
     nothing_trained_hint: str
     how_to_hand_over: str
+    words_of_missing: str
+    words_of_unusable: str
     rendezvous: Callable[[Workers, int], dict[str, str]]
     lost_peer: Callable[[ChildEnd], LostPeer | None]

@@ -14,6 +14,8 @@ SCRIPT = Framework(
         'The script has to hand it over, in a new TrainingJob: headrace_client.export("FILE", format="ONNX"), or '
         'export("FOLDER", format="TensorFlow").'
     ),
+    words_of_missing="was not handed over",
+    words_of_unusable="was handed over and cannot be used",
     rendezvous=rendezvous,
     lost_peer=lost_peer,
 )
