@@ -165,13 +165,9 @@ def none_handed_over(formats: tuple[str, ...], hint: str) -> Failure:
     return Failure(Reason.BAD_CONFIG, f"output.formats asks for {', '.join(formats)}, and no model came", hint)
 
 
-def export_failed(problems: list[str]) -> Failure:
-    """The script trained well, but a format that was asked for cannot be made of its model."""
-    return Failure(
-        Reason.BAD_CONFIG,
-        "output.formats: " + "; ".join(problems),
-        "Remove the format from output.formats in a new TrainingJob, or change the model. The checkpoints are kept.",
-    )
+def export_failed(problems: list[str], hint: str) -> Failure:
+    """The script trained well, but no format that was asked for came of it."""
+    return Failure(Reason.BAD_CONFIG, "output.formats: " + "; ".join(problems), hint)
 
 
 def packages_not_installed(words: str) -> Failure:

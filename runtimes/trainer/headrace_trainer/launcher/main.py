@@ -307,7 +307,7 @@ class Launcher:
         if self._config.formats and script.exported is None and not script.export_problems:
             raise Failed(none_handed_over(self._config.formats, self._framework.how_to_hand_over))
         if self._config.formats and not export.made:
-            raise Failed(export_failed(export.problems))
+            raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
         self._report.state = State.UPLOADING
         about = {} if script.chosen is None else chosen.tags(script.chosen)
         self._wait_for(lambda: self._delivery.of_model(script.exported, export, about), when_stopped=None)

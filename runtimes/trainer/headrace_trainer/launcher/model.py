@@ -83,7 +83,9 @@ def judge_export(
     is_ours = exported is not None and exported.folder == folder
     claimed = exported.formats if exported is not None and is_ours else ()
     claimed = tuple(name for name in claimed if name in FILES and (folder / FILES[name]).is_file())
-    problems = {name: Problem(framework.words_of_unusable, why) for name, why in _unloadable(claimed, folder).items()}
+    faults = {name: why for name in claimed if (why := framework.fault(name, folder)) is not None}
+    faults |= _unloadable(claimed, folder)
+    problems = {name: Problem(framework.words_of_unusable, why) for name, why in faults.items()}
     problems |= {name: Problem(_CANNOT_BE_MADE, reason) for name, reason in failed.items()}
     made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
     if made == (NOT_SERVED,) and len(wanted) > 1:

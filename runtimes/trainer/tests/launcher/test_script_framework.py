@@ -77,9 +77,9 @@ def test_an_interpreter_that_is_not_there_is_told(program):
 
 def test_the_model_that_it_hands_over_is_kept_with_its_manifest(program, s3, outside):
     bucket, config = outside
-    script = """
+    script = r"""
         import headrace_client as headrace
-        open("trained.onnx", "w").write("the bytes")
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
         headrace.export("trained.onnx", format="ONNX")
         """
     launched = program(script, config=config)
@@ -87,8 +87,24 @@ def test_the_model_that_it_hands_over_is_kept_with_its_manifest(program, s3, out
     model = launched.record["model"]
     assert model["formats"] == ["ONNX"]
     prefix = model["uri"].removeprefix(f"s3://{bucket}/")
-    assert s3.get(bucket, f"{prefix}/onnx/model.onnx") == b"the bytes"
+    assert s3.get(bucket, f"{prefix}/onnx/model.onnx") == b"\x08\x08\x3a\x00"
     assert json.loads(s3.get(bucket, f"{prefix}/manifest.json"))["formats"] == {"ONNX": "onnx"}
+
+
+def test_a_model_that_no_server_can_read_is_not_registered(program, s3, outside):
+    bucket, config = outside
+    script = """
+        import headrace_client as headrace
+        open("trained.onnx", "w").write("the bytes")
+        headrace.export("trained.onnx", format="ONNX")
+        """
+    launched = program(script, config=config)
+    assert launched.wait() == 2, launched.log
+    record = launched.record
+    assert (record["class"], record["reason"]) == ("Config", "BadConfig")
+    assert "ONNX was handed over and cannot be used: onnx/model.onnx is no ONNX model" in record["message"]
+    assert 'headrace_client.export("FILE", format="ONNX")' in record["hint"]
+    assert not [key for key in s3.keys(bucket) if key.endswith("manifest.json")]
 
 
 def test_formats_that_two_processes_hand_over_are_one_model(program, outside):
