@@ -21,6 +21,7 @@ from headrace_trainer.launcher.failures import ChildEnd, bad_config, judge
 from headrace_trainer.launcher.frameworks.keras import KERAS
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
+from headrace_trainer.launcher.last_words import last_words
 from headrace_trainer.launcher.logtail import LogTail
 from headrace_trainer.launcher.messages import (
     BadMessage,
@@ -213,6 +214,47 @@ def test_a_checkpoint_that_nobody_foresaw_to_fail_costs_only_itself(tmp_path):
         "ckpt-00000001 could not be kept: a fault of Headrace, please report it with the pod's log: "
         "RuntimeError: of a kind that nobody knows"
     ]
+
+
+HEADER, FRAME = "Traceback (most recent call last):", '  File "train.py", line 3, in f'
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([HEADER, FRAME, "    g()", "    ^^^", "a.b.Odd: no"], ("Odd", "no")),
+        ([HEADER, FRAME, "  [Previous line repeated 27 more times]", "RecursionError"], ("RecursionError", "")),
+        ([FRAME, "    g()", "OSError: deep"], ("OSError", "deep")),
+        ([HEADER, FRAME, "KeyError: 'a'", "The above exception was ...", HEADER, FRAME, "E: b"], ("E", "b")),
+        (["[rank0]: " + line for line in (HEADER, FRAME, "    g()", "ValueError: x")], ("ValueError", "x")),
+        (
+            [f"  + Exception Group {HEADER}", "  |   File", "  | ExceptionGroup: two", "  +-+--- 1 ---"]
+            + ["    | " + line for line in (HEADER, FRAME, "ValueError: x")]
+            + ["    +-----------"],
+            ("ValueError", "x\n    +-----------"),
+        ),
+        (
+            [
+                HEADER,
+                FRAME,
+                "ValueError: Caught ValueError in worker 0.",
+                f"Original {HEADER}",
+                FRAME,
+                "ValueError: bad",
+            ],
+            ("ValueError", "bad"),
+        ),
+        ([HEADER, FRAME, "__main__.f.<locals>.E: local"], ("E", "local")),
+        ([HEADER, FRAME, "E: one", *"0123456789"], ("E", "one\n" + "\n".join("0123456789"))),
+        ([HEADER, FRAME, "E: one", *"0123456789x"], None),
+        ([HEADER, FRAME, "    g()"], None),
+        (["step 7", "loss: 0.3"], None),
+        ([], None),
+    ],
+)
+def test_the_exception_that_a_log_ends_with(lines, told):
+    found = last_words("\n".join(lines))
+    assert (None if found is None else (found.exception, found.message)) == told
 
 
 def test_the_log_s_end_is_readable():

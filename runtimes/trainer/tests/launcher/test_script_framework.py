@@ -206,16 +206,23 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(program, s3, outside)
         ("def f(n):\n    f(n - 1) if n else g()\ndef g():\n    raise OSError('deep')\nf(30)", RAISED, "OSError: deep"),
         ("import os; os.kill(os.getpid(), 40)", ("UserCode", "ScriptExited"), "signal 40"),
         (
-            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\nprint('Done')\nexit(1)",
+            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\n"
+            "for step in range(11):\n    print(step)\nexit(1)",
             ("UserCode", "ScriptExited"),
             "exit code 1",
         ),
         ("import xgboost_of_nobody", ("Config", "PackageMissing"), "xgboost_of_nobody"),
         ("raise ValueError('a bad\u2013value')", RAISED, "ValueError: a bad\u2013value"),
+        ("raise ValueError('first line\\nsecond: line')", RAISED, "ValueError: first line\nsecond: line"),
+        (
+            "import atexit, sys\natexit.register(print, 'cleaning up', file=sys.stderr)\nraise ValueError('the cause')",
+            RAISED,
+            "ValueError: the cause",
+        ),
         ("import sys; sys.exit(3)", ("UserCode", "ScriptExited"), "exit code 3"),
         ("import sys; sys.exit(1)", ("UserCode", "ScriptExited"), "exit code 1"),
     ],
-    ids=["deep", "signal", "handled", "package", "exception", "exit-3", "exit-1"],
+    ids=["deep", "signal", "handled", "package", "exception", "lines", "atexit", "exit-3", "exit-1"],
 )
 def test_a_script_that_fails_says_why(program, script, failure, words):
     launched = program(script)
@@ -223,6 +230,23 @@ def test_a_script_that_fails_says_why(program, script, failure, words):
     record = launched.record
     assert (record["class"], record["reason"]) == failure
     assert words in record["message"]
+
+
+def test_a_parameter_that_the_script_does_not_declare_has_a_hint(program):
+    script = "import argparse\nargparse.ArgumentParser().parse_args()"
+    launched = program(script, config={"parameters": {"lr": 0.1}})
+    launched.wait()
+    assert launched.record["message"].endswith("unrecognized arguments: --lr=0.1")
+    assert "is passed as --NAME=VALUE: declare it" in launched.record["hint"]
+    assert "spec.parameters" in launched.record["hint"]
+
+
+def test_a_signal_that_is_no_crash_is_not_told_as_one(program):
+    launched = program("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(3)")
+    launched.wait()
+    record = launched.record
+    assert (record["reason"], record["message"]) == ("ScriptExited", "the script's process ended by SIGINT")
+    assert record["hint"].startswith("Something in the pod sent the signal")
 
 
 def test_a_file_that_is_no_program_is_told(program):
