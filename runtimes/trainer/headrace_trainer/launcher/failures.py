@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from headrace_common.protocol.parts import LostPeer
 from headrace_common.protocol.reasons import RULES, FailureClass, Reason
+from headrace_trainer.launcher.last_words import last_words
 from headrace_trainer.launcher.messages import Refused, ScriptException
 from headrace_trainer.launcher.oom import MemoryKill
 
@@ -109,7 +110,7 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script's process ended by {name}",
-            "A native library crashed. The end of the log may say which: kubectl -n NAMESPACE logs POD -c trainer.",
+            _CRASHED if -end.exit_code in _CRASHES else _SIGNALLED,
         )
     if end.exit_code == 1 and not end.is_followed and (raised := last_words(end.log_tail)) is not None:
         return replace(_raised(raised), time=None)
@@ -117,9 +118,7 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script ended with exit code {end.exit_code}{_last_line(end.log_tail)}",
-            _FLAG_HINT
-            if _FLAG_REFUSED in end.log_tail
-            else "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
+            _hint_of_last_lines(end.log_tail),
         )
     if end.trained_steps == 0 and end.nothing_trained_hint:
         return Failure(
@@ -145,13 +144,34 @@ def cannot_be_run(program: str, error: OSError) -> Failure:
     )
 
 
-# What argparse says of --fast=true where the script has declared a flag.
-_FLAG_REFUSED = "ignored explicit argument"
-_FLAG_HINT = (
-    "A parameter arrives as --NAME=VALUE, also where it is true or false. Declare it with a type, such as "
-    "type=json.loads, and not with action='store_true', which takes no value."
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+_CRASHED = "A native library crashed. The end of the log may say which: kubectl -n NAMESPACE logs POD -c trainer."
+_SIGNALLED = (
+    "Something in the pod sent the signal: the script, a process that it had started, or a user (kubectl exec). The "
+    "end of the log may say more: kubectl -n NAMESPACE logs POD -c trainer."
 )
+# What argparse says of --fast=true where the script has declared a flag; what it, click and absl say of a --lr that the
+# script does not know.
+_HINTS = (
+    (
+        re.compile("ignored explicit argument"),
+        "A parameter arrives as --NAME=VALUE, also where it is true or false. Declare it with a type, such as "
+        "type=json.loads, and not with action='store_true', which takes no value.",
+    ),
+    (
+        re.compile("unrecognized arguments: --|No such option|Unknown command line flag"),
+        "Each parameter is passed as --NAME=VALUE: declare it in the script, as with parser.add_argument('--NAME'), or "
+        "remove it from spec.parameters.",
+    ),
+)
+_READ_THE_LOG = "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer."
+_HINTED_LINES = 5
 _MAX_LAST_LINE = 200
+
+
+def _hint_of_last_lines(log_tail: str) -> str:
+    last = "\n".join(log_tail.splitlines()[-_HINTED_LINES:])
+    return next((hint for words, hint in _HINTS if words.search(last)), _READ_THE_LOG)
 
 
 def _last_line(log_tail: str) -> str:
@@ -165,13 +185,9 @@ def none_handed_over(formats: tuple[str, ...], hint: str) -> Failure:
     return Failure(Reason.BAD_CONFIG, f"output.formats asks for {', '.join(formats)}, and no model came", hint)
 
 
-def export_failed(problems: list[str]) -> Failure:
-    """The script trained well, but a format that was asked for cannot be made of its model."""
-    return Failure(
-        Reason.BAD_CONFIG,
-        "output.formats: " + "; ".join(problems),
-        "Remove the format from output.formats in a new TrainingJob, or change the model. The checkpoints are kept.",
-    )
+def export_failed(problems: list[str], hint: str) -> Failure:
+    """The script trained well, but no format that was asked for came of it."""
+    return Failure(Reason.BAD_CONFIG, "output.formats: " + "; ".join(problems), hint)
 
 
 def packages_not_installed(words: str) -> Failure:
@@ -222,26 +238,6 @@ def _raised(raised: ScriptException) -> Failure:
         "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
         time=raised.time,
     )
-
-
-# How Python ends a traceback that nobody has caught; of an adapter's script the adapter itself says more.
-_TRACEBACK = "Traceback (most recent call last):"
-_LAST_WORDS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?([A-Za-z_]\w*)(?:: (.*))?$")
-_MODULE = re.compile(r"No module named '([^']+)'")
-
-
-def last_words(log_tail: str) -> ScriptException | None:
-    """The exception whose traceback the log ends with, of a script that is not followed; None where something else was
-    printed after one. Of a long traceback the tail may have the end only.
-    """
-    traceback = log_tail.rpartition(_TRACEBACK)[2]
-    *frames, words = [line for line in traceback.splitlines() if line.strip()] or [""]
-    match = _LAST_WORDS.match(words)
-    is_traceback = any(line.startswith('  File "') for line in frames)
-    if match is None or not is_traceback or any(not line.startswith(" ") for line in frames):
-        return None
-    module = _MODULE.search(words)
-    return ScriptException(0, match[1], match[2] or "", module[1] if module else None, traceback)
 
 
 def _peer_lost(end: ChildEnd, lost: LostPeer) -> Failure:

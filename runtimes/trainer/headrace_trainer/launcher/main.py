@@ -298,12 +298,16 @@ class Launcher:
             self._wait_for(lambda: self._delivery.of_candidates(ambiguous), when_stopped=None)
             return
         export = model.judge_export(
-            self._config.formats, script.exported, script.export_problems, self._settings.paths.export
+            self._config.formats,
+            script.exported,
+            script.export_problems,
+            self._settings.paths.export,
+            self._framework,
         )
         if self._config.formats and script.exported is None and not script.export_problems:
             raise Failed(none_handed_over(self._config.formats, self._framework.how_to_hand_over))
         if self._config.formats and not export.made:
-            raise Failed(export_failed(export.problems))
+            raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
         self._report.state = State.UPLOADING
         about = {} if script.chosen is None else chosen.tags(script.chosen)
         self._wait_for(lambda: self._delivery.of_model(script.exported, export, about), when_stopped=None)
@@ -477,7 +481,7 @@ class Launcher:
             case Ambiguous():
                 script.ambiguous = message
             case Exported():
-                script.exported = message
+                script.exported = model.united(script.exported, message)
             case ExportFailed():
                 script.export_problems[message.format] = message.message
             case ExportTrial():

@@ -78,9 +78,9 @@ def test_an_interpreter_that_is_not_there_is_told(program):
 
 def test_the_model_that_it_hands_over_is_kept_with_its_manifest(program, s3, outside):
     bucket, config = outside
-    script = """
+    script = r"""
         import headrace_client as headrace
-        open("trained.onnx", "w").write("the bytes")
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
         headrace.export("trained.onnx", format="ONNX")
         """
     launched = program(script, config=config)
@@ -88,8 +88,56 @@ def test_the_model_that_it_hands_over_is_kept_with_its_manifest(program, s3, out
     model = launched.record["model"]
     assert model["formats"] == ["ONNX"]
     prefix = model["uri"].removeprefix(f"s3://{bucket}/")
-    assert s3.get(bucket, f"{prefix}/onnx/model.onnx") == b"the bytes"
+    assert s3.get(bucket, f"{prefix}/onnx/model.onnx") == b"\x08\x08\x3a\x00"
     assert json.loads(s3.get(bucket, f"{prefix}/manifest.json"))["formats"] == {"ONNX": "onnx"}
+
+
+def test_a_model_that_no_server_can_read_is_not_registered(program, s3, outside):
+    bucket, config = outside
+    script = """
+        import headrace_client as headrace
+        open("trained.onnx", "w").write("the bytes")
+        headrace.export("trained.onnx", format="ONNX")
+        """
+    launched = program(script, config=config)
+    assert launched.wait() == 2, launched.log
+    record = launched.record
+    assert (record["class"], record["reason"]) == ("Config", "BadConfig")
+    assert "ONNX was handed over and cannot be used: onnx/model.onnx is no ONNX model" in record["message"]
+    assert 'headrace_client.export("FILE", format="ONNX")' in record["hint"]
+    assert not [key for key in s3.keys(bucket) if key.endswith("manifest.json")]
+
+
+def test_formats_that_two_processes_hand_over_are_one_model(program, outside):
+    script = r"""
+        import os, subprocess, sys
+        os.mkdir("saved")
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+        open("saved/saved_model.pb", "wb").write(b"\x08\x01\x12\x00")
+        for call in ("'trained.onnx', format='ONNX'", "'saved', format='TensorFlow'"):
+            code = f"import headrace_client; headrace_client.export({call})"
+            subprocess.run([sys.executable, "-c", code], check=True)
+        """
+    launched = program(script, config={**outside[1], "output": {"formats": ["ONNX", "TensorFlow"]}})
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX", "TensorFlow"]
+    assert "modelNote" not in launched.record
+
+
+def test_a_format_that_nobody_handed_over_is_told_as_that(program, mlflow, outside):
+    script = r"""
+        import headrace_client as headrace
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+        headrace.export("trained.onnx", format="ONNX")
+        """
+    config = {**outside[1], "output": {"formats": ["ONNX", "TensorFlow"]}}
+    launched = program(script, config=config)
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX"]
+    assert launched.record["modelNote"] == "TensorFlow was not handed over"
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.export.TensorFlow"] == "failed: was not handed over"
 
 
 def test_an_output_that_was_asked_for_and_not_handed_over_fails_with_what_to_write(program, outside):
@@ -159,16 +207,23 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(program, s3, outside)
         ("def f(n):\n    f(n - 1) if n else g()\ndef g():\n    raise OSError('deep')\nf(30)", RAISED, "OSError: deep"),
         ("import os; os.kill(os.getpid(), 40)", ("UserCode", "ScriptExited"), "signal 40"),
         (
-            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\nprint('Done')\nexit(1)",
+            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\n"
+            "for step in range(11):\n    print(step)\nexit(1)",
             ("UserCode", "ScriptExited"),
             "exit code 1",
         ),
         ("import xgboost_of_nobody", ("Config", "PackageMissing"), "xgboost_of_nobody"),
         ("raise ValueError('a bad\u2013value')", RAISED, "ValueError: a bad\u2013value"),
+        ("raise ValueError('first line\\nsecond: line')", RAISED, "ValueError: first line\nsecond: line"),
+        (
+            "import atexit, sys\natexit.register(print, 'cleaning up', file=sys.stderr)\nraise ValueError('the cause')",
+            RAISED,
+            "ValueError: the cause",
+        ),
         ("import sys; sys.exit(3)", ("UserCode", "ScriptExited"), "exit code 3"),
         ("import sys; sys.exit(1)", ("UserCode", "ScriptExited"), "exit code 1"),
     ],
-    ids=["deep", "signal", "handled", "package", "exception", "exit-3", "exit-1"],
+    ids=["deep", "signal", "handled", "package", "exception", "lines", "atexit", "exit-3", "exit-1"],
 )
 def test_a_script_that_fails_says_why(program, script, failure, words):
     launched = program(script)
@@ -176,6 +231,23 @@ def test_a_script_that_fails_says_why(program, script, failure, words):
     record = launched.record
     assert (record["class"], record["reason"]) == failure
     assert words in record["message"]
+
+
+def test_a_parameter_that_the_script_does_not_declare_has_a_hint(program):
+    script = "import argparse\nargparse.ArgumentParser().parse_args()"
+    launched = program(script, config={"parameters": {"lr": 0.1}})
+    launched.wait()
+    assert launched.record["message"].endswith("unrecognized arguments: --lr=0.1")
+    assert "is passed as --NAME=VALUE: declare it" in launched.record["hint"]
+    assert "spec.parameters" in launched.record["hint"]
+
+
+def test_a_signal_that_is_no_crash_is_not_told_as_one(program):
+    launched = program("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(3)")
+    launched.wait()
+    record = launched.record
+    assert (record["reason"], record["message"]) == ("ScriptExited", "the script's process ended by SIGINT")
+    assert record["hint"].startswith("Something in the pod sent the signal")
 
 
 def test_a_file_that_is_no_program_is_told(program):
@@ -195,7 +267,8 @@ def test_a_framework_that_this_launcher_does_not_know_is_told(launch):
 def test_what_is_no_message_is_left_out_and_hurts_nobody(program):
     script = """
         import os, headrace_client as headrace
-        for line in (b"\\n", b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n"):
+        for line in (b"\\n", b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n",
+                     b'{"type":"exportTrial","model":"","formats":[],"problems":{},"seconds":' + b"9" * 400 + b"}\\n"):
             fd = os.open(os.environ["HEADRACE_MESSAGES"], os.O_WRONLY)
             while line:
                 line = line[os.write(fd, line):]
