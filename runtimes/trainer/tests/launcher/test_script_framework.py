@@ -415,6 +415,39 @@ def test_a_checkpoint_s_name_that_is_not_utf_8_is_told_where_it_is_written(progr
     assert launched.record["message"].startswith("ValueError: deep/caf\\xe9.bin")
 
 
+def test_of_a_checkpoint_empty_folders_are_kept_and_what_is_no_file_is_named(program, mlflow, outside):
+    script = """
+        import os, sys, time, headrace_client as headrace
+        if folder := headrace.last_checkpoint():
+            print("found", sorted(str(path.relative_to(folder)) for path in folder.rglob("*")))
+            sys.exit()
+        for step in (1, 2):
+            with headrace.checkpoint(step=step) as folder:
+                for name in ("empty/deep", "full"):
+                    (folder / name).mkdir(parents=True)
+                (folder / "full" / "weights").touch()
+                (folder / "link").symlink_to("full/weights")
+                (folder / "dangling").symlink_to("nowhere")
+                (folder / "other").symlink_to("full")
+                os.mkfifo(folder / "empty" / "pipe")
+            time.sleep(1)
+        sys.exit(3)
+        """
+    config = {**outside[1], "output": None}
+    first = program(script, config=config)
+    first.wait()
+    second = program(script, config=config, attempt=2)
+    assert second.wait() == 0, second.log
+
+    here = ["empty", "empty/deep", "full", "full/weights", "link"]
+    assert f"found {here}" in second.log
+    told = "ckpt-00000001 is kept without dangling (a link to nothing), empty/pipe (a pipe), other (a link to a folder)"
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.warning.checkpoint"] == told  # and not again of the next one
+    assert first.log.count("is kept without") == 1
+
+
 def test_a_checkpoint_that_the_store_cannot_have_costs_only_itself(program, mlflow, outside):
     script = """
         import os, time, headrace_client as headrace
