@@ -62,6 +62,7 @@ def configs(draw):
         else None,
         formats=tuple(formats) if storage and tracking else (),
         progress_port=draw(st.integers(0, 65535)),
+        optional_formats=tuple(formats[:1]) if storage and tracking else (),
     )
 
 

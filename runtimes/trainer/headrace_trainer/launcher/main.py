@@ -303,10 +303,11 @@ class Launcher:
             script.export_problems,
             self._settings.paths.export,
             self._framework,
+            self._config.optional_formats,
         )
-        if self._config.formats and script.exported is None and not script.export_problems:
-            raise Failed(none_handed_over(self._config.formats, self._framework.how_to_hand_over))
         if self._config.formats and not export.made:
+            if not export.failed or (script.exported is None and not script.export_problems):
+                raise Failed(none_handed_over(tuple(export.failed), self._framework.how_to_hand_over))
             raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
         self._report.state = State.UPLOADING
         about = {} if script.chosen is None else chosen.tags(script.chosen)

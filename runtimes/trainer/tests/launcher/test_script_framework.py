@@ -123,6 +123,27 @@ def test_formats_that_two_processes_hand_over_are_one_model(program, outside):
     assert "modelNote" not in launched.record
 
 
+def test_formats_that_nobody_asked_for_by_name_are_not_missed(program, mlflow, outside):
+    script = r"""
+        import sys, headrace_client as headrace
+        if "--model=yes" in sys.argv:
+            open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+            headrace.export("trained.onnx", format="ONNX")
+        """
+    formats = ["TensorFlow", "ONNX"]
+    config = {**outside[1], "output": {"formats": formats, "optional": formats}}
+    launched = program(script, config={**config, "parameters": {"model": "yes"}})
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX"]
+    assert "modelNote" not in launched.record
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    assert "headrace.export.TensorFlow" not in {tag["key"] for tag in run["data"]["tags"]}
+
+    without = program(script, config=config, uid="uid-2")
+    assert without.wait() == 2, without.log
+    assert without.record["message"] == "output asks for a model, and none came"
+
+
 def test_a_format_that_nobody_handed_over_is_told_as_that(program, mlflow, outside):
     script = r"""
         import headrace_client as headrace
