@@ -300,6 +300,19 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "output without a run": ({"spec.tracking": ABSENT}, "output needs tracking.experiment"),
     "format that is none": ({"spec.output.formats": ["Torch"]}, 'supported values: "TensorFlow", "ONNX"'),
     "format twice": ({"spec.output.formats": ["ONNX", "ONNX"]}, "Duplicate value"),
+    "format that no program hands over": (
+        {
+            "spec.framework": "Script",
+            "spec.strategy": {"type": "SingleWorker"},
+            "spec.output.formats": ["ONNX", "Keras"],
+            "spec.output.requiredFormats": ABSENT,
+        },
+        "Keras is a format of framework Keras: a program hands over ONNX or TensorFlow",
+    ),
+    "required format that is none of the default": (
+        {"spec.output": {"model": "m", "requiredFormats": ["Keras"]}},
+        "spec.output: Forbidden: requiredFormats may name only what is in formats",
+    ),
     "required format that is not exported": (
         {"spec.output.requiredFormats": ["Keras"]},
         "spec.output: Forbidden: requiredFormats may name only what is in formats",

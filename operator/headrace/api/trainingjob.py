@@ -289,7 +289,8 @@ class Output(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.requiredFormats) || self.requiredFormats.all(name, name in self.formats)",
+            "!has(self.requiredFormats) || "
+            "self.requiredFormats.all(name, name in (has(self.formats) ? self.formats : ['TensorFlow', 'ONNX']))",
             "requiredFormats may name only what is in formats",
         ),
     )
@@ -298,16 +299,16 @@ class Output(Model):
         Label, Schema("The registered model, local to this namespace: MLflow shows it as NAMESPACE.MODEL.")
     ]
     formats: Annotated[
-        tuple[ModelFormat, ...],
+        tuple[ModelFormat, ...] | None,
         Schema(
             "Formats that the model is exported in: TensorFlow (SavedModel), ONNX, and Keras (a file to train on with, "
             "which is never served). One that can be made is enough; condition FormatsExported says why another "
-            "could not.",
+            "could not. Absent: TensorFlow and ONNX; with framework Script what the script hands over of these two.",
             minItems=1,
             maxItems=3,
             **SET,
         ),
-    ] = (ModelFormat.TENSORFLOW, ModelFormat.ONNX)
+    ] = None
     required_formats: Annotated[
         tuple[ModelFormat, ...],
         Schema(
@@ -479,6 +480,12 @@ class TrainingJobSpec(Model):
             "self.framework != 'Keras' || self.strategy.type != 'MultiWorker'",
             "the workers of framework Keras are of strategy.type MultiWorkerMirrored",
             field_path=".strategy.type",
+        ),
+        Rule(
+            "self.framework != 'Script' || !has(self.output) || !has(self.output.formats) || "
+            "!('Keras' in self.output.formats)",
+            "Keras is a format of framework Keras: a program hands over ONNX or TensorFlow",
+            field_path=".output.formats",
         ),
     )
 

@@ -181,8 +181,9 @@ def _last_line(log_tail: str) -> str:
 
 
 def none_handed_over(formats: tuple[str, ...], hint: str) -> Failure:
-    """The script ended well, and has given no model away, which was asked for."""
-    return Failure(Reason.BAD_CONFIG, f"output.formats asks for {', '.join(formats)}, and no model came", hint)
+    """The script ended well, and has given no model away, which was asked for; by name in these `formats`."""
+    asked = f"output.formats asks for {', '.join(formats)}, and no model came"
+    return Failure(Reason.BAD_CONFIG, asked if formats else "output asks for a model, and none came", hint)
 
 
 def export_failed(problems: list[str], hint: str) -> Failure:

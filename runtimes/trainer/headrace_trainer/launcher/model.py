@@ -76,9 +76,10 @@ def judge_export(
     failed: Mapping[str, str],
     folder: Path,
     framework: Framework,
+    optional: tuple[str, ...] = (),
 ) -> Export:
     """From what the script's process has said (`failed` are reasons by format), which may be too little or too much:
-    what is not in the export's `folder` was not exported.
+    what is not in the export's `folder` was not exported. Of what is wanted, the `optional` is not missed.
     """
     is_ours = exported is not None and exported.folder == folder
     claimed = exported.formats if exported is not None and is_ours else ()
@@ -91,7 +92,8 @@ def judge_export(
     if made == (NOT_SERVED,) and len(wanted) > 1:
         made = ()  # nothing that a service could load: that is not what was asked for
     missing = Problem(framework.words_of_missing)
-    without = {name: problems.get(name, missing) for name in wanted if name not in made}
+    asked_for = [name for name in wanted if name not in optional or name in problems]
+    without = {name: problems.get(name, missing) for name in asked_for if name not in made}
     return Export(made, without, exported.remark if exported is not None else "")
 
 

@@ -17,6 +17,7 @@ from headrace_common.protocol.report import Outcome
 from headrace_common.tags import MODEL_METRICS_TAG, REST
 from headrace_trainer.launcher import chosen, model
 from headrace_trainer.launcher.checkpoints import Upload, Uploader
+from headrace_trainer.launcher.contents import make_folders
 from headrace_trainer.launcher.failures import ChildEnd, bad_config, judge
 from headrace_trainer.launcher.frameworks.keras import KERAS
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
@@ -33,6 +34,7 @@ from headrace_trainer.launcher.messages import (
     Warned,
     parse_message,
 )
+from headrace_trainer.launcher.metric_keys import Keys
 from headrace_trainer.launcher.metrics import Base
 from headrace_trainer.launcher.oom import MemoryWatch
 from headrace_trainer.launcher.report import Report
@@ -146,11 +148,11 @@ def chosen_of(count, unmeasured=0):
 
 
 def test_metrics_of_the_model_that_do_not_fit_into_a_tag_are_not_taken_from_the_run_either():
-    few, many = (json.loads(chosen.tags(chosen_of(count, 3))[MODEL_METRICS_TAG]) for count in (20, 200))
+    few, many = (json.loads(chosen.tags(chosen_of(count, 3), Keys())[MODEL_METRICS_TAG]) for count in (20, 200))
     assert (len(few), few["val_other_000"], REST in few) == (23, None, False)
     assert many[REST] is None
     assert many["val_output_000_accuracy"] == 0.0
-    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)))[MODEL_METRICS_TAG])
+    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)), Keys())[MODEL_METRICS_TAG])
     assert rest == {"val_loss": 1.0, "*": None}
 
 
@@ -187,6 +189,14 @@ def test_a_format_with_a_name_that_no_service_could_load_is_not_made(tmp_path):
     export = model.judge_export(("ONNX", "TensorFlow"), exported, {}, tmp_path, KERAS)
     assert export.made == ("ONNX",)
     assert "its file tensorflow/caf\\xe9.txt is not valid Unicode" in export.note
+
+
+@pytest.mark.parametrize("folders", [["../outside"], ["/outside"], [7], "outside", ["file"]])
+def test_no_folder_of_a_checkpoint_lies_outside_of_it(tmp_path, folders):
+    write(tmp_path, {"here/file": "x"})
+    with pytest.raises(ValueError, match=r"is no folder of a checkpoint|are no folders"):
+        make_folders(tmp_path / "here", folders)
+    assert not (tmp_path / "outside").exists()
 
 
 def test_a_checkpoint_that_nobody_foresaw_to_fail_costs_only_itself(tmp_path):

@@ -124,6 +124,27 @@ def test_formats_that_two_processes_hand_over_are_one_model(program, outside):
     assert "modelNote" not in launched.record
 
 
+def test_formats_that_nobody_asked_for_by_name_are_not_missed(program, mlflow, outside):
+    script = r"""
+        import sys, headrace_client as headrace
+        if "--model=yes" in sys.argv:
+            open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+            headrace.export("trained.onnx", format="ONNX")
+        """
+    formats = ["TensorFlow", "ONNX"]
+    config = {**outside[1], "output": {"formats": formats, "optional": formats}}
+    launched = program(script, config={**config, "parameters": {"model": "yes"}})
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX"]
+    assert "modelNote" not in launched.record
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    assert "headrace.export.TensorFlow" not in {tag["key"] for tag in run["data"]["tags"]}
+
+    without = program(script, config=config, uid="uid-2")
+    assert without.wait() == 2, without.log
+    assert without.record["message"] == "output asks for a model, and none came"
+
+
 def test_a_format_that_nobody_handed_over_is_told_as_that(program, mlflow, outside):
     script = r"""
         import headrace_client as headrace
@@ -325,6 +346,19 @@ def test_what_cannot_be_meant_raises_in_the_script(program, call, error):
     assert launched.record["message"].startswith(error)
 
 
+def test_two_metrics_whose_names_would_be_one_are_both_in_the_run(program, mlflow, outside):
+    script = "import headrace_client\nheadrace_client.log({'ошибка': 1, 'оценка': 2}, step=1)"
+    config = {**outside[1], "output": None}
+    launched = program(script, config=config)
+    assert launched.wait() == 0, launched.log
+    [first, second] = sorted(launched.record["metrics"], key=len)
+    assert launched.record["metrics"] == {first: 1, second: 2}
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    assert {entry["key"]: entry["value"] for entry in run["data"]["metrics"]} == {first: 1.0, second: 2.0}
+    told = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}["headrace.warning.metrics"]
+    assert told.startswith(f"'ошибка' and 'оценка' would both be called {first}: the later one is {second}")
+
+
 def test_none_of_many_metrics_is_lost(program, mlflow, outside):
     script = "import headrace_client\nheadrace_client.log({f'm{n}': n for n in range(450)})"
     launched = program(script, config={**outside[1], "output": None})
@@ -414,6 +448,39 @@ def test_a_checkpoint_s_name_that_is_not_utf_8_is_told_where_it_is_written(progr
     launched = program(script, config={**outside[1], "output": None})
     assert launched.wait() == 1, launched.log
     assert launched.record["message"].startswith("ValueError: deep/caf\\xe9.bin")
+
+
+def test_of_a_checkpoint_empty_folders_are_kept_and_what_is_no_file_is_named(program, mlflow, outside):
+    script = """
+        import os, sys, time, headrace_client as headrace
+        if folder := headrace.last_checkpoint():
+            print("found", sorted(str(path.relative_to(folder)) for path in folder.rglob("*")))
+            sys.exit()
+        for step in (1, 2):
+            with headrace.checkpoint(step=step) as folder:
+                for name in ("empty/deep", "full"):
+                    (folder / name).mkdir(parents=True)
+                (folder / "full" / "weights").touch()
+                (folder / "link").symlink_to("full/weights")
+                (folder / "dangling").symlink_to("nowhere")
+                (folder / "other").symlink_to("full")
+                os.mkfifo(folder / "empty" / "pipe")
+            time.sleep(1)
+        sys.exit(3)
+        """
+    config = {**outside[1], "output": None}
+    first = program(script, config=config)
+    first.wait()
+    second = program(script, config=config, attempt=2)
+    assert second.wait() == 0, second.log
+
+    here = ["empty", "empty/deep", "full", "full/weights", "link"]
+    assert f"found {here}" in second.log
+    told = "ckpt-00000001 is kept without dangling (a link to nothing), empty/pipe (a pipe), other (a link to a folder)"
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.warning.checkpoint"] == told  # and not again of the next one
+    assert first.log.count("is kept without") == 1
 
 
 def test_a_checkpoint_that_the_store_cannot_have_costs_only_itself(program, mlflow, outside):
