@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from headrace_trainer.adapters import checkpoint, script, seeds
+from headrace_trainer.adapters import checkpoint, script, seeds, threads
 from headrace_trainer.adapters.adapter import Adapter
 from headrace_trainer.adapters.checkpoint import Checkpoint, CheckpointError, Position, Writer
 from headrace_trainer.adapters.imports import AfterImport
@@ -53,6 +53,7 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
             module=ending.exception.name if isinstance(ending.exception, ModuleNotFoundError) else None,
             traceback=script.last_lines(ending.exception),
         )
+    threads.wait_for_others()
     has_trained = session.send_trained()
     directory = settings.export_directory
     if has_trained and ending.exit_code == 0 and settings.is_chief and settings.formats and directory is not None:

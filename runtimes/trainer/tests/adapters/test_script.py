@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -334,3 +335,45 @@ else:
     assert child.stdout == f"ended with {code}\n"
     assert len(child.of_type("trained")) == 1
     assert not child.of_type("exception")
+
+
+IN_A_THREAD = {
+    "thread": "threading.Thread(target=train).start()",
+    "executor": "pool = concurrent.futures.ThreadPoolExecutor(); pool.submit(train)",
+    "thread and idle executor": "pool = concurrent.futures.ThreadPoolExecutor(); pool.submit(int).result()\n"
+    "threading.Thread(target=train).start()",
+    "thread and idle processes": "import multiprocessing\n"
+    "pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'))\n"
+    "if __name__ == '__main__':\n    pool.submit(int).result(); threading.Thread(target=train).start()",
+    "threads that wait for the end": "def watch():\n    while threading.main_thread().is_alive(): time.sleep(0.05)\n"
+    "threading.Thread(target=watch).start()\nthreading.Thread(target=train).start()\n"
+    "threading.Thread(target=threading.main_thread().join).start()",
+}
+TRAINS_LATER = (
+    TRAINED
+    + """
+import concurrent.futures
+def train():
+    time.sleep(1)
+    model.fit(x, x[:, :1], epochs=3, verbose=0)
+    print("trained")
+"""
+)
+
+
+@pytest.mark.parametrize("start", IN_A_THREAD.values(), ids=IN_A_THREAD)
+def test_a_training_in_a_thread_that_outlives_the_script_is_waited_for(start_keras, write_script, tmp_path, start):
+    child = start_keras(write_script(TRAINS_LATER + start), export_dir=tmp_path / "model", formats="TensorFlow")
+    assert child.wait(120) == 0, child.stderr
+    assert child.stdout == "trained\n"
+    kinds = [message["type"] for message in child.messages]
+    assert kinds.index("fitEnd") < kinds.index("trained") < kinds.index("exported")
+
+
+def test_a_training_in_a_thread_that_outlives_the_script_stops_with_a_checkpoint(start_keras, write_script, tmp_path):
+    script = TRAINS_LATER.replace("epochs=3", "epochs=10**6") + IN_A_THREAD["thread"]
+    child = start_keras(write_script(script), checkpoint_dir=tmp_path / "kept", checkpoint_interval=1000)
+    child.wait_until(lambda messages: any(message["type"] == "progress" for message in messages))
+    child.signal(signal.SIGTERM)
+    assert child.wait(60) == 75, child.stderr
+    assert child.of_type("checkpoint")
