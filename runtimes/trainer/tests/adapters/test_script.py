@@ -67,6 +67,63 @@ def test_an_end_before_any_training_is_told_by_the_absence_of_trained(start_chil
     assert child.messages == []
 
 
+TEE = "class Tee:\n    def write(self, text): sys.__stdout__.write(text)\n"
+ODD = {
+    "a tee without flush": TEE + "sys.stdout = Tee()",
+    "both streams without flush": TEE + "sys.stdout = sys.stderr = Tee()",
+    "no stdout": "sys.stdout = None",
+    "no stderr": "sys.stderr = None",
+    "stdout closed": "sys.stdout.close()",
+    "stderr closed": "sys.stderr.close()",
+    "a hook that raises": "sys.excepthook = lambda *_: 1 / 0",
+    "no hook": "sys.excepthook = None",
+    "a hook that ends the process": "import os\nsys.excepthook = lambda *_: os._exit(1)",
+}
+
+
+@pytest.mark.parametrize("before", ODD.values(), ids=ODD)
+def test_an_exception_is_told_whatever_the_script_has_done_to_its_streams(start_child, write_script, before):
+    child = start_child(write_script(f"import sys\n{before}\nraise ValueError('cause')"))
+    assert child.wait() == 1, child.stderr
+    (message,) = child.of_type("exception")
+    assert (message["exception"], message["message"]) == ("ValueError", "cause")
+    assert "headrace_trainer" not in child.stdout + child.stderr
+
+
+@pytest.mark.parametrize("before", [*ODD.values()][:6], ids=[*ODD][:6])
+def test_a_script_ends_with_its_own_code_whatever_it_has_done_to_its_streams(start_child, write_script, before):
+    child = start_child(write_script(f"import sys\n{before}"))
+    assert child.wait() == 0, child.stderr
+    child = start_child(write_script(f"import sys\n{before}\nsys.exit('no data')"))
+    assert child.wait() == 1
+    assert "headrace_trainer" not in child.stdout + child.stderr
+
+
+@pytest.mark.parametrize(
+    ("statement", "exception"),
+    [
+        ("raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})", "Odd"),
+        ("error = ModuleNotFoundError('x')\nerror.name = object()\nraise error", "ModuleNotFoundError"),
+        ("raise SyntaxError('x', (1, 2, 3, 4))", "SyntaxError"),
+        ("error = ValueError('x')\nerror.__notes__ = 5\nraise error", "ValueError"),
+    ],
+    ids=["no text", "an odd name", "an odd place", "odd notes"],
+)
+def test_an_exception_that_cannot_be_printed_is_told(start_child, write_script, statement, exception):
+    child = start_child(write_script(statement))
+    assert child.wait() == 1, child.stderr
+    (message,) = child.of_type("exception")
+    assert (message["exception"], message["module"]) == (exception, None)
+    assert exception in child.stderr
+    assert "headrace_trainer" not in child.stderr
+
+
+def test_a_hook_of_the_script_decides_about_the_exit_code(start_child, write_script):
+    child = start_child(write_script("import sys\nsys.excepthook = lambda *_: sys.exit(5)\nraise ValueError"))
+    assert child.wait() == 5
+    assert child.of_type("exception")
+
+
 @pytest.mark.parametrize(
     ("statement", "code"),
     [
@@ -74,6 +131,8 @@ def test_an_end_before_any_training_is_told_by_the_absence_of_trained(start_chil
         ("sys.exit('no data')", 1),
         ("sys.exit()", 0),
         ("raise SystemExit(300)", 44),
+        ("raise SystemExit(2**64)", 255),
+        ("sys.exit(type('Odd', (), {'__str__': lambda self: 1 / 0})())", 1),
         ("os._exit(9)", 9),
     ],
 )
