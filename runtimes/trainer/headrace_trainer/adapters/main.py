@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from headrace_trainer.adapters import checkpoint, script, seeds
+from headrace_trainer.adapters import checkpoint, script, seeds, streams, threads
 from headrace_trainer.adapters.adapter import Adapter
 from headrace_trainer.adapters.checkpoint import Checkpoint, CheckpointError, Position, Writer
 from headrace_trainer.adapters.imports import AfterImport
@@ -39,20 +39,13 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     calls = {**seeds.calls_after_import(settings.seed), "mlflow": _hook_mlflow, **adapter.hooks(session)}
     AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
     process = os.getpid()
-    ending = script.run(arguments[0], arguments[1:], _scope(adapter, session))
+    ending = script.run(arguments[0], arguments[1:], _scope(adapter, session), lambda error: _tell(session, error))
     if os.getpid() != process:
         # The script has forked this one, and it came to the script's end. The model, the checkpoints and the word about
         # them are the first one's, as are the threads of TensorFlow without which an export waits for ever.
+        streams.give_back_broken()
         return ending.exit_code
-    if ending.exception is not None:
-        session.messages.send(
-            "exception",
-            time=milliseconds(),
-            exception=type(ending.exception).__name__,
-            message=str(ending.exception),
-            module=ending.exception.name if isinstance(ending.exception, ModuleNotFoundError) else None,
-            traceback=script.last_lines(ending.exception),
-        )
+    threads.wait_for_others()
     session.loop.script_ends()
     if session.stop.is_requested:
         session.stop.exit_now()  # it has ended itself because of that; what it had to keep it has kept
@@ -63,7 +56,22 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     if session.writer is not None:
         session.writer.wait(_WRITE_SECONDS)
     session.messages.flush()
+    streams.give_back_broken()
     return ending.exit_code
+
+
+def _tell(session: Session, error: BaseException) -> None:
+    """Before anything is printed: that may be a matter of the script's own, which may raise or end the process."""
+    name = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    session.messages.send(
+        "exception",
+        time=milliseconds(),
+        exception=type(error).__name__,
+        message=streams.message_of(error),
+        module=name if isinstance(name, str) else None,
+        traceback=script.last_lines(error),
+    )
+    session.messages.flush()
 
 
 def _scope(adapter: Adapter, session: Session) -> contextlib.AbstractContextManager[object]:

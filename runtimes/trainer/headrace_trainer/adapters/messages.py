@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from headrace_common.json_numbers import to_json
+from headrace_trainer.adapters.streams import say
 
 _CLOSE_SECONDS = 5.0
 _MAX_LINE = 64 * 1024  # bytes that the launcher reads of one, with its end
@@ -56,7 +56,7 @@ class Messages:
     def warn(self, subject: str, message: str) -> None:
         """Something that a user may not expect, for the log and the run."""
         if self._descriptor is None:
-            print(f"headrace: {subject}: {message}", file=sys.stderr)
+            say(f"headrace: {subject}: {message}")
         self.send("warning", subject=subject, message=message)
 
     def flush(self, timeout: float = _CLOSE_SECONDS) -> bool:

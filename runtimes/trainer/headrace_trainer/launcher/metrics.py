@@ -84,7 +84,9 @@ class MetricLog:
         if not message.is_logged:
             return []
         self._keep(message.metrics)
-        return [Metric(key_of(name), value, message.time, message.step) for name, value in message.metrics.items()]
+        return [
+            Metric(self.keys.of(name), value, message.time, message.step) for name, value in message.metrics.items()
+        ]
 
     def epoch(self, message: Epoch) -> list[Metric]:
         """What an epoch ended with."""
