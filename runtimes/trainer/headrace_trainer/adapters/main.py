@@ -49,6 +49,7 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
             traceback=script.last_lines(ending.exception),
         )
     session.loop.script_ends()
+    session.hand_over_end()
     if session.stop.is_requested:
         session.stop.exit_now()  # it has ended itself because of that; what it had to keep it has kept
     has_trained = session.send_trained()
@@ -80,6 +81,7 @@ def _open_session(settings: Settings) -> Session:
         writer = Writer(directory, on_written, lambda message: messages.warn("checkpoint", message))
 
     def finish() -> None:
+        session.hand_over_end()
         if writer is not None:
             writer.wait(settings.stop_seconds)
         messages.flush()
@@ -94,7 +96,8 @@ def _open_session(settings: Settings) -> Session:
                 writer.keep(index, fit)
     stop = Stop(finish, seconds=settings.stop_seconds, has_peers=settings.workers > 1)
     own = settings.resume_directory is not None and checkpoint.is_of_script(settings.resume_directory)
-    return Session(settings, messages, stop, writer, before, files, checkpoint_is_own=own)
+    session = Session(settings, messages, stop, writer, before, files, checkpoint_is_own=own)
+    return session
 
 
 def _script_files(settings: Settings, messages: Messages, writer: Writer | None) -> ScriptFiles:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -197,7 +198,9 @@ class Fits:
             self._session.lose(f"{_how_it_ended(run, run.ended_by)}; trained again, it was {again}, with other weights")
 
     def _keep_end(self, run: FitRun, callbacks: list[Any]) -> None:
-        """A checkpoint between two fits: where the script is killed from here on, this fit is not trained again."""
+        """Goes with all checkpoints to come. One is made of it at once where the interval is over, as a script of many
+        short fits would make one after another. Until then it is saved where the script ends, or is stopped.
+        """
         writer = self._session.writer
         if not self._session.is_saved:
             return
@@ -223,7 +226,11 @@ class Fits:
             return
         position = Position(run.index, max(0, run.epochs_ended - 1), 0, run.steps)
         number = self._session.steps_of_finished_fits + run.steps + run.index + 1
-        writer.submit(Snapshot(number, position, True, {}, {}, files=files), run.index + 1)
+        self._session.unsaved_end = Snapshot(number, position, True, {}, {}, files=files), run.index + 1
+        now = time.monotonic()
+        if self._session.is_checkpoint_due(now):
+            self._session.last_checkpoint = now
+            self._session.hand_over_end()
 
     def _skip(self, run: FitRun, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         """Leaves the model, its History, the callbacks, the random numbers and the script's files as they were."""

@@ -57,7 +57,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._data_ended = False
         self._total: int | None = None
         self._last_progress = 0.0
-        self._last_snapshot = time.monotonic()
         self._pending = Pending(session.writer, session.stop)
         self._last_logs: Any = {}
         self._logs_passed_over: dict[str, float] = {}
@@ -106,6 +105,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._epoch_began_at = position.step - position.batches
             # Keras' own way to begin at another epoch; 0 would be its "not set".
             self.model._initial_epoch = position.epoch or None
+        self._session.is_checkpoint_due(time.monotonic())  # the first interval begins here
         self._session.stop.training_begins(self._pending.hand_over)
 
     def defers(self, begin_epoch: Callable[[], None]) -> bool:
@@ -275,9 +275,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if self._is_to_stop and self._workers == 1:
             return True
         writer = self._session.writer
-        interval = self._session.settings.checkpoint_interval_seconds
+        is_due = self._session.is_checkpoint_due(now)
         can_take = writer is not None and not writer.is_busy and self.copy.is_ready and self._is_saved
-        return can_take and now - self._last_snapshot >= interval
+        return can_take and is_due
 
     def _vote_after_step(self, callbacks: Any) -> None:
         if self._step >= self._next_vote and not self._ends_epoch():
@@ -307,7 +307,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         writer = self._session.writer
         if writer is not None and writer.is_busy and self._workers == 1:
             return None  # asked to stop: there is memory for one copy, and the one before is about to be kept
-        self._last_snapshot = time.monotonic()
+        self._session.last_checkpoint = time.monotonic()
         if not self._is_saved:
             return self._exit_if_asked()
         self._pending.take(lambda: self._snapshot(position, overriding, random), self._run.index)
