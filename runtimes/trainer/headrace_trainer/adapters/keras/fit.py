@@ -276,7 +276,8 @@ class Fits:
 
 
 def _steps_of(model: Any) -> int:
-    return 0 if model.optimizer is None else int(model.optimizer.iterations.numpy())
+    optimizer = getattr(model, "optimizer", None)  # one that was never compiled has no such attribute
+    return 0 if optimizer is None else int(optimizer.iterations.numpy())
 
 
 def _how_it_ended(run: FitRun, ended: dict[str, Any]) -> str:

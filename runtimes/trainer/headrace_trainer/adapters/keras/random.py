@@ -66,5 +66,7 @@ def of_python_in(state: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _comparable(python: Any, numpy: Any) -> tuple[Any, ...]:
-    inner = numpy["state"]
-    return python, inner["key"].tobytes(), inner["pos"], numpy["has_gauss"], numpy["gauss"]
+    inner = {
+        name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in numpy["state"].items()
+    }
+    return python, inner, {name: value for name, value in numpy.items() if name != "state"}
