@@ -167,7 +167,7 @@ def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(launc
     config = {
         "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
         "tracking": tracking,
-        "checkpoint": {"uri": f"s3://{bucket}/checkpoints/uid", "intervalSeconds": 300, "keep": 2},
+        "checkpoint": {"uri": f"s3://{bucket}/checkpoints/uid", "intervalSeconds": 1, "keep": 2},
     }
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     adapter = "headrace_trainer.adapters.keras"

@@ -47,6 +47,7 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
         return ending.exit_code
     threads.wait_for_others()
     session.loop.script_ends()
+    session.hand_over_end()
     if session.stop.is_requested:
         session.stop.exit_now()  # it has ended itself because of that; what it had to keep it has kept
     has_trained = session.send_trained()
@@ -93,6 +94,7 @@ def _open_session(settings: Settings) -> Session:
         writer = Writer(directory, on_written, lambda message: messages.warn("checkpoint", message))
 
     def finish() -> None:
+        session.hand_over_end()
         if writer is not None:
             writer.wait(settings.stop_seconds)
         messages.flush()
@@ -107,7 +109,8 @@ def _open_session(settings: Settings) -> Session:
                 writer.keep(index, fit)
     stop = Stop(finish, seconds=settings.stop_seconds, has_peers=settings.workers > 1)
     own = settings.resume_directory is not None and checkpoint.is_of_script(settings.resume_directory)
-    return Session(settings, messages, stop, writer, before, files, checkpoint_is_own=own)
+    session = Session(settings, messages, stop, writer, before, files, checkpoint_is_own=own)
+    return session
 
 
 def _script_files(settings: Settings, messages: Messages, writer: Writer | None) -> ScriptFiles:

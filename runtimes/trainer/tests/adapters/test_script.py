@@ -436,3 +436,85 @@ def test_a_training_in_a_thread_that_outlives_the_script_stops_with_a_checkpoint
     child.signal(signal.SIGTERM)
     assert child.wait(60) == 75, child.stderr
     assert child.of_type("checkpoint")
+
+
+@pytest.mark.parametrize("ends", ["caught", "exit"])
+def test_a_model_whose_only_fit_was_ended_by_its_author_is_exported(ends, start_keras, write_script, tmp_path):
+    script = """
+        import sys
+        import keras, numpy as np
+
+        class Ends(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if batch == 2:
+                    sys.exit(0) if ENDS == "exit" else self.interrupt()
+
+            def interrupt(self):
+                raise KeyboardInterrupt
+
+        x = np.ones((80, 3), "float32")
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        try:
+            model.fit(x, x[:, :1], batch_size=8, epochs=5, verbose=0, callbacks=[Ends()])
+        except KeyboardInterrupt:
+            print("that is enough")
+        """
+    exported = tmp_path / "model"
+    settings = {"export_dir": exported, "formats": "TensorFlow"}
+    child = start_keras(write_script(script.replace("ENDS", repr(ends))), **settings)
+    assert child.wait() == 0, child.stderr
+    assert child.of_type("trained") == [{"type": "trained", "kind": "fit", "steps": 3}]
+    [told] = child.of_type("exported")
+    assert told["formats"] == ["TensorFlow"]
+
+
+def test_a_script_that_goes_on_after_an_interrupted_fit_exports_its_model(start_keras, tmp_path):
+    here = Path(__file__).resolve().parent
+    for path in (here / "model_data.py", here / "scripts" / "models" / "interrupted_by_its_author.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    settings = {"export_dir": tmp_path / "model", "formats": "TensorFlow"}
+    child = start_keras(tmp_path / "interrupted_by_its_author.py", **settings)
+    assert child.wait() == 0, child.stderr
+    assert child.stdout.endswith("that is enough\n")
+    assert child.of_type("exported")
+    assert child.of_type("model")[0]["metrics"]["val_loss"] > 0
+
+
+def test_of_two_fits_in_threads_both_models_are_named(start_keras, write_script, tmp_path):
+    script = """
+        import threading
+        import keras, numpy as np
+
+        x = np.ones((80, 3), "float32")
+        both_train = threading.Barrier(2)
+
+        class Meets(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                both_train.wait(60)
+
+        def build(name):
+            model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)], name=name)
+            model.compile("adam", "mse")
+            return model
+
+        def train(model):
+            data = {"x": x, "y": x[:, :1], "validation_data": (x, x[:, :1])}
+            model.fit(**data, batch_size=8, epochs=2, verbose=0, callbacks=[Meets()])
+
+        models = [build("one"), build("other")]
+        threads = [threading.Thread(target=train, args=[model]) for model in models]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        """
+    settings = {"export_dir": tmp_path / "model", "formats": "TensorFlow", "checkpoint_dir": tmp_path / "checkpoints"}
+    child = start_keras(write_script(script), checkpoint_interval=0.01, **settings)
+    assert child.wait() == 0, child.stderr
+    [told] = child.of_type("ambiguous")
+    assert {candidate["name"] for candidate in told["candidates"]} == {"one", "other"}
+    assert child.of_type("trained") == [{"type": "trained", "kind": "fit", "steps": 40}]
+    assert [m["subject"] for m in child.of_type("warning")] == ["fit"]
+    assert child.of_type("checkpoint") == []
+    assert child.of_type("evaluate") == []

@@ -321,6 +321,8 @@ class Loops:
             self._send_resume(self._restored, verdict)
 
     def _send_resume(self, before: Earlier, verdict: Verdict) -> None:
+        if self._session.lost and verdict.exact is not False:
+            verdict = Verdict(False, self._session.lost)
         self._session.messages.send(
             "resume", fit=before.index, epoch=0, step=before.step, exact=verdict.exact, message=verdict.message
         )
