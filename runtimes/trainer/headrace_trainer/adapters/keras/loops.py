@@ -171,7 +171,7 @@ class Loops:
             if before is None or before.index != self._session.fits:
                 break
             if not (self.awaits_state and self.put_back()):
-                self._session.data_lost = "the state of a loop that is passed over could not be put back"
+                self._session.lose("the state of a loop that is passed over could not be put back")
                 self._session.fits += 1
                 self._session.steps_of_finished_fits += before.step
                 if not before.is_finished:
