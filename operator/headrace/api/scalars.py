@@ -159,7 +159,7 @@ MetricName = Annotated[
         ),
     ),
 ]
-"""A metric of a run. The launcher writes names by the same rule (launcher/metrics.py): what it writes can be named."""
+"""A metric of a run. What the launcher writes (launcher/metric_keys.py) can be named: it has the same rule."""
 
 ImageReference = Annotated[
     str, Schema(maxLength=512, rules=(matching(r"^\S*$", "must be an image reference, without spaces"),))

@@ -310,7 +310,7 @@ class Launcher:
                 raise Failed(none_handed_over(tuple(export.failed), self._framework.how_to_hand_over))
             raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
         self._report.state = State.UPLOADING
-        about = {} if script.chosen is None else chosen.tags(script.chosen)
+        about = {} if script.chosen is None else chosen.tags(script.chosen, self._report.metrics.keys)
         self._wait_for(lambda: self._delivery.of_model(script.exported, export, about), when_stopped=None)
 
     def _fail(self, failure: Failure) -> int:
@@ -500,6 +500,8 @@ class Launcher:
         self._script.steps_seen = max(self._script.steps_seen, step)
 
     def _log_metrics(self, metrics: list[Any]) -> None:
+        if collision := self._report.metrics.keys.take_collision():
+            self._warn(Warned("metrics", collision))
         if self._tracker is not None:
             self._tracker.log(metrics)
 

@@ -34,6 +34,7 @@ from headrace_trainer.launcher.messages import (
     Warned,
     parse_message,
 )
+from headrace_trainer.launcher.metric_keys import Keys
 from headrace_trainer.launcher.metrics import Base
 from headrace_trainer.launcher.oom import MemoryWatch
 from headrace_trainer.launcher.report import Report
@@ -147,11 +148,11 @@ def chosen_of(count, unmeasured=0):
 
 
 def test_metrics_of_the_model_that_do_not_fit_into_a_tag_are_not_taken_from_the_run_either():
-    few, many = (json.loads(chosen.tags(chosen_of(count, 3))[MODEL_METRICS_TAG]) for count in (20, 200))
+    few, many = (json.loads(chosen.tags(chosen_of(count, 3), Keys())[MODEL_METRICS_TAG]) for count in (20, 200))
     assert (len(few), few["val_other_000"], REST in few) == (23, None, False)
     assert many[REST] is None
     assert many["val_output_000_accuracy"] == 0.0
-    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)))[MODEL_METRICS_TAG])
+    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)), Keys())[MODEL_METRICS_TAG])
     assert rest == {"val_loss": 1.0, "*": None}
 
 

@@ -345,6 +345,19 @@ def test_what_cannot_be_meant_raises_in_the_script(program, call, error):
     assert launched.record["message"].startswith(error)
 
 
+def test_two_metrics_whose_names_would_be_one_are_both_in_the_run(program, mlflow, outside):
+    script = "import headrace_client\nheadrace_client.log({'ошибка': 1, 'оценка': 2}, step=1)"
+    config = {**outside[1], "output": None}
+    launched = program(script, config=config)
+    assert launched.wait() == 0, launched.log
+    [first, second] = sorted(launched.record["metrics"], key=len)
+    assert launched.record["metrics"] == {first: 1, second: 2}
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    assert {entry["key"]: entry["value"] for entry in run["data"]["metrics"]} == {first: 1.0, second: 2.0}
+    told = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}["headrace.warning.metrics"]
+    assert told.startswith(f"'ошибка' and 'оценка' would both be called {first}: the later one is {second}")
+
+
 def test_none_of_many_metrics_is_lost(program, mlflow, outside):
     script = "import headrace_client\nheadrace_client.log({f'm{n}': n for n in range(450)})"
     launched = program(script, config={**outside[1], "output": None})
