@@ -14,6 +14,7 @@ from pathlib import Path
 
 from headrace_common.formats import FILES, ModelFormat
 from headrace_common.paths import leaves_its_folder
+from headrace_trainer.launcher.log import log, unforeseen
 from headrace_trainer.launcher.protobuf import NotProtobuf, Part, Schema, of_kind, parts
 
 # onnx.proto: which fields lead to tensors.
@@ -48,6 +49,9 @@ def fault(format: str, folder: Path) -> str | None:
         return f"{FILES[format]} is no {kind}: {str(error) or 'it is no protobuf'}"
     except OSError as error:
         return f"{FILES[format]} cannot be read: {error.strerror}"
+    except Exception as error:  # noqa: BLE001 - a fault of this look costs no model: it is registered unseen
+        log(f"{FILES[format]} could not be looked at: {unforeseen(error)}")
+        return None
 
 
 @contextmanager

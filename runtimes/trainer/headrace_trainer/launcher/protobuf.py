@@ -33,6 +33,8 @@ def parts(content: bytes, begin: int, end: int) -> Iterator[Part]:
         kind, number = tag & 7, tag >> 3
         if kind == _BYTES:
             length, begin = _varint(content, begin, end)
+            if not number or begin + length > end:
+                raise NotProtobuf
             yield Part(number, begin, begin + length)
             begin += length
         elif kind == _VARINT:

@@ -15,6 +15,7 @@ from headrace_trainer.launcher.frameworks.script import SCRIPT
 from headrace_trainer.launcher.handed_over import fault
 from headrace_trainer.launcher.messages import Exported
 
+OVERRUN = b"\x08\x08\x3a\x02\x0a\x7f"  # a node that is longer than its graph, and than the file
 NO_MODEL = "onnx/model.onnx is no ONNX model"
 
 
@@ -55,7 +56,9 @@ def test_weights_outside_of_the_model_s_folder_are_refused(tmp_path, location):
     assert fault("ONNX", tmp_path) == f"its weights are in {location}, outside of its folder"
 
 
-@pytest.mark.parametrize("content", [b"", b"the bytes", b"PK\x03\x04 a zip", b"\x08\x08", b"\x08\x08\x3a\x05ab"])
+@pytest.mark.parametrize(
+    "content", [b"", b"the bytes", b"PK\x03\x04 a zip", b"\x08\x08", b"\x08\x08\x3a\x05ab", OVERRUN]
+)
 def test_what_is_no_onnx_model_is_told(tmp_path, content):
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "model.onnx").write_bytes(content)
