@@ -1,10 +1,11 @@
 """Scripts that log to MLflow themselves: with the real mlflow package, in the script's real process."""
 
 import signal
+import sys
 import urllib.request
 
 import pytest
-from trainer_support import wait_until
+from trainer_support import CLIENT, TRAINER, wait_until
 
 ADAPTER = "headrace_trainer.adapters.keras"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
@@ -35,6 +36,14 @@ def the_run(mlflow, config):
 
 
 F1 = "mlflow.log_metric('f1', 0.9)\n"
+# The same for a program that says by itself what is to be known of it.
+FITS_BY_ITSELF = """
+import headrace_client, numpy as np
+from sklearn.linear_model import LinearRegression
+def fit():
+    LinearRegression().fit(np.eye(4), np.ones(4))
+    headrace_client.log({"loss": 1}, step=1)
+"""
 WAYS = {
     "plain": FIT + F1,
     "block": f"with mlflow.start_run():\n    {FIT}    {F1}",
@@ -43,13 +52,21 @@ WAYS = {
     "autolog": f"mlflow.autolog(log_models=False, log_datasets=False)\n{FIT}{F1}",
     "parameters twice": f"{FIT}mlflow.log_param('lr', 1)\nmlflow.log_param('lr', 2)\n"
     f"mlflow.log_params({{'lr': 3, 'depth': 4}})\n{F1}",
+    "status in between": f"with mlflow.start_run() as run:\n    {FIT}    {F1}"
+    "assert mlflow.get_run(run.info.run_id).info.status == 'RUNNING'\n",
     "process": f"import subprocess, sys\n{FIT}subprocess.run([sys.executable, '-c', {f'import mlflow; {F1}'!r}])\n",
 }
 
 
+@pytest.mark.parametrize("framework", ["Keras", "Script"])
 @pytest.mark.parametrize("script", WAYS.values(), ids=WAYS)
-def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launch, mlflow, config, script):
-    launched = launch(TRAINS + "import mlflow\n" + script, config=config, adapter=ADAPTER, env=QUIET)
+def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launch, mlflow, config, framework, script):
+    config = {**config, "framework": framework, "parameters": {"lr": 0.5}}
+    if framework == "Keras":
+        launched = launch(TRAINS + "import mlflow\n" + script, config=config, adapter=ADAPTER, env=QUIET)
+    else:
+        by_itself = FITS_BY_ITSELF + "import mlflow\n" + script.replace(FIT, "fit()\n")
+        launched = launch(by_itself, config=config, env={**QUIET, "PYTHONPATH": f"{TRAINER}:{CLIENT}"})
     assert launched.wait(300) == 0, launched.log
 
     info, metrics = the_run(mlflow, config)
@@ -183,3 +200,13 @@ def test_a_script_that_turns_to_a_server_of_its_own_is_left_alone(launch, mlflow
     assert launched.wait(300) == 0, launched.log
     assert "OWN FINISHED" in launched.log
     assert "f1" not in the_run(mlflow, config)[1]
+
+
+def test_what_the_processes_of_a_shell_script_log_lands_in_the_job_s_run(launch, mlflow, config):
+    python = f'{sys.executable} -c \'import mlflow\nmlflow.set_experiment("mine")\nwith mlflow.start_run(): '
+    script = "set -e\n" + "".join(f'{python}mlflow.log_metric("m{number}", {number})\'\n' for number in range(2))
+    launched = launch(script, config={**config, "framework": "Script"}, entrypoint="train.sh")
+    assert launched.wait(120) == 0, launched.log
+    info, metrics = the_run(mlflow, config)
+    assert metrics == {"m0": 0, "m1": 1}
+    assert (info["status"], info["run_name"]) == ("FINISHED", "job")

@@ -36,7 +36,11 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     seeds.fix_string_hashes(settings.seed)
     session = _open_session(settings)
     session.stop.install()
-    calls = {**seeds.calls_after_import(settings.seed), "mlflow": _hook_mlflow, **adapter.hooks(session)}
+    calls = {
+        **seeds.calls_after_import(settings.seed),
+        "mlflow": _hook_mlflow,
+        **adapter.hooks(session),
+    }
     AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
     process = os.getpid()
     ending = script.run(arguments[0], arguments[1:], _scope(adapter, session), lambda error: _tell(session, error))
@@ -139,4 +143,4 @@ def _hook_mlflow() -> None:
     if run_id and tracking_uri:
         from headrace_trainer.adapters import mlflow_run
 
-        mlflow_run.install(run_id, tracking_uri)
+        mlflow_run.install(run_id, tracking_uri, streams.say)

@@ -5,6 +5,9 @@ Scripts set one, start a run for each phase, or let autolog do so, and all of th
 Its status is the launcher's: a block of `with mlflow.start_run()` ends long before the job does. A script that turns to
 a server of its own is left alone. A parameter has one value in MLflow, and the launcher has logged the job's: a script
 that logs another one, in a loop or in a later attempt, is told so and goes on.
+
+Also loaded from its file, in a Python of the program's own (launcher/startup/sitecustomize.py): of this package it
+imports nothing, and it needs Python 3.8.
 """
 
 from __future__ import annotations
@@ -12,23 +15,28 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import fluent
+from mlflow.tracking import MlflowClient, fluent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _RUN_ID, _EXPERIMENT_ID = "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"
 
 
-def install(run_id: str, tracking_uri: str) -> None:
-    """Puts the job's run behind start_run and set_experiment, and keeps its status from being written."""
+def install(run_id: str, tracking_uri: str, say: Callable[[str], None]) -> None:
+    """Puts the job's run behind start_run and set_experiment, and keeps its status from being written. What is done
+    otherwise than the script has asked for is said by `say`.
+    """
     run = _JobRun(run_id, tracking_uri)
-    _replace("start_run", _start_run(run))
-    _replace("set_experiment", _set_experiment(run))
+    start_run, set_experiment = _start_run(run), _set_experiment(run, say)
     _keep_status(run_id)
-    _keep_parameters(run_id)
+    _keep_parameters(run_id, say)
+    _replace("start_run", start_run)
+    _replace("set_experiment", set_experiment)
 
 
 class _JobRun:
@@ -62,11 +70,13 @@ def _start_run(run: _JobRun) -> Any:
         if not run.is_meant:
             os.environ.pop(_EXPERIMENT_ID, None)
         if run.is_meant and asked.get("run_id") is None and mlflow.active_run() is None:
-            if asked.get("nested"):
-                asked.setdefault("parent_run_id", run.id)
-            else:
+            if not asked.get("nested"):
                 asked["run_id"] = run.id
                 asked.pop("run_name", None)  # the run is found by the job's name
+            elif "parent_run_id" in signature.parameters:
+                asked.setdefault("parent_run_id", run.id)
+            else:  # an mlflow before 2.15
+                asked["tags"] = {"mlflow.parentRunId": run.id, **(asked.get("tags") or {})}
         try:
             return original(*bound.args, **bound.kwargs)
         finally:
@@ -76,7 +86,7 @@ def _start_run(run: _JobRun) -> Any:
     return start_run
 
 
-def _set_experiment(run: _JobRun) -> Any:
+def _set_experiment(run: _JobRun, say: Callable[[str], None]) -> Any:
     original = fluent.set_experiment
 
     @functools.wraps(original)
@@ -84,25 +94,25 @@ def _set_experiment(run: _JobRun) -> Any:
         if not run.is_meant:
             return original(*args, **kwargs)
         experiment = mlflow.get_experiment(mlflow.get_run(run.id).info.experiment_id)
-        print(f"headrace: mlflow.set_experiment is left out: the job logs to {experiment.name}", file=sys.stderr)
+        say(f"headrace: mlflow.set_experiment is left out: the job logs to {experiment.name}")
         return experiment
 
     return set_experiment
 
 
 def _keep_status(job_run: str) -> None:
-    original = mlflow.MlflowClient.set_terminated
+    original = MlflowClient.set_terminated
 
     @functools.wraps(original)
     def set_terminated(self: Any, run_id: str, *args: Any, **kwargs: Any) -> None:
         if run_id != job_run:
             original(self, run_id, *args, **kwargs)
 
-    mlflow.MlflowClient.set_terminated = set_terminated
+    MlflowClient.set_terminated = set_terminated
 
 
-def _keep_parameters(job_run: str) -> None:
-    log_param, log_batch = mlflow.MlflowClient.log_param, mlflow.MlflowClient.log_batch
+def _keep_parameters(job_run: str, say: Callable[[str], None]) -> None:
+    log_param, log_batch = MlflowClient.log_param, MlflowClient.log_batch
 
     @functools.wraps(log_param)
     def one(self: Any, run_id: str, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -111,7 +121,7 @@ def _keep_parameters(job_run: str) -> None:
         except MlflowException as error:
             if run_id != job_run or not _has_another_value(error):
                 raise
-            print(f"headrace: mlflow parameter {key}={value} is left out: the run has it already", file=sys.stderr)
+            say(f"headrace: mlflow parameter {key}={value} is left out: the run has it already")
             return value
 
     @functools.wraps(log_batch)
@@ -127,7 +137,7 @@ def _keep_parameters(job_run: str) -> None:
             one(self, run_id, param.key, param.value)
         return log_batch(self, run_id, metrics, (), tags, *args, **kwargs)
 
-    mlflow.MlflowClient.log_param, mlflow.MlflowClient.log_batch = one, many
+    MlflowClient.log_param, MlflowClient.log_batch = one, many
 
 
 def _has_another_value(error: MlflowException) -> bool:
