@@ -1,5 +1,6 @@
 """Scripts that log to MLflow themselves: with the real mlflow package, in the script's real process."""
 
+import json
 import signal
 import sys
 import urllib.request
@@ -210,3 +211,42 @@ def test_what_the_processes_of_a_shell_script_log_lands_in_the_job_s_run(launch,
     info, metrics = the_run(mlflow, config)
     assert metrics == {"m0": 0, "m1": 1}
     assert (info["status"], info["run_name"]) == ("FINISHED", "job")
+
+
+AUTOLOG = "log_models=False, log_datasets=False"
+LOGS_THE_SAME = {
+    "autolog": (f"mlflow.autolog({AUTOLOG})", "[]"),
+    "autolog of each step": (f"mlflow.tensorflow.autolog({AUTOLOG}, log_every_epoch=False, log_every_n_steps=1)", "[]"),
+    "callback": ("mlflow.start_run()", "[mlflow.tensorflow.MlflowCallback()]"),
+}
+
+
+@pytest.mark.parametrize(("before", "callbacks"), LOGS_THE_SAME.values(), ids=LOGS_THE_SAME)
+def test_a_metric_that_the_launcher_logs_is_there_once(launch, mlflow, config, before, callbacks):
+    script = TRAINS + (
+        "import json, mlflow\n"
+        f"{before}\n"
+        f"fitted = model.fit(x, y + 1, epochs=4, batch_size=8, validation_split=0.5, callbacks={callbacks})\n"
+        "model.evaluate(x, y)\n"
+        "mlflow.log_metrics({'val_loss': 77, 'eval_loss': 77, 'f1': 0.9}, step=9)\n"
+        "mlflow.log_metric('loss', 77, step=99, synchronous=False).wait()\n"
+        "with mlflow.start_run(nested=True):\n"
+        "    mlflow.log_metric('loss', 77)\n"
+        "print('FITTED', json.dumps(fitted.history['val_loss']))\n"
+    )
+    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    assert launched.wait(300) == 0, launched.log
+
+    [run] = [run for run in mlflow.runs(config["tracking"]["experimentId"]) if run["info"]["run_name"] == "job"]
+
+    def history(key):
+        entries = mlflow.history(run["info"]["run_id"], key)
+        return sorted((entry.get("step", 0), entry["value"]) for entry in entries)
+
+    [fitted] = [line.removeprefix("FITTED") for line in launched.log.splitlines() if line.startswith("FITTED")]
+    assert history("val_loss") == [(epoch, pytest.approx(value)) for epoch, value in enumerate(json.loads(fitted), 1)]
+    assert [step for step, _ in history("loss")] == list(range(1, 17))
+    assert [step for step, _ in history("epoch/loss")] == [1, 2, 3, 4]
+    assert [step for step, _ in history("eval_loss")] == [1]
+    assert history("f1") == [(9, 0.9)]
+    assert launched.log.count("mlflow metric loss is left out") == 1

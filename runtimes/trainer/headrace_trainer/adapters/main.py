@@ -38,7 +38,7 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     session.stop.install()
     calls = {
         **seeds.calls_after_import(settings.seed),
-        "mlflow": _hook_mlflow,
+        "mlflow": lambda: _hook_mlflow(session),
         **adapter.hooks(session),
     }
     AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
@@ -138,9 +138,9 @@ def _refuse(messages: Messages, name: str, error: Exception) -> NoReturn:
     refuse(messages, error, f"{name} {version} cannot be followed")
 
 
-def _hook_mlflow() -> None:
+def _hook_mlflow(session: Session) -> None:
     run_id, tracking_uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI")
     if run_id and tracking_uri:
         from headrace_trainer.adapters import mlflow_run
 
-        mlflow_run.install(run_id, tracking_uri, streams.say)
+        mlflow_run.install(run_id, tracking_uri, streams.say, session.logs)

@@ -29,6 +29,7 @@ class Session:
     batch_steps: int = 0
     custom_iterations: list[Any] = field(default_factory=list)
     models: Models = field(default_factory=Models)
+    fits_metrics: set[str] = field(default_factory=set)  # the names that fits have given to their callbacks
     data_lost: str = ""  # why the data does not stand where the checkpoint's did
 
     def capture_files(self) -> tuple[ScriptFile, ...] | None:
@@ -38,6 +39,13 @@ class Session:
         except OSError as error:
             self.messages.warn("checkpoint", f"none was taken: the script's files could not be copied: {error}")
             return None
+
+    def logs(self, metric: str) -> bool:
+        """Whether the launcher logs this name, of what was sent to it in this attempt or in the ones before."""
+        if metric.removeprefix("eval_") in self.messages.evaluated and metric.startswith("eval_"):
+            return True
+        before = self.checkpoint.measured if self.checkpoint is not None and self.fits_metrics else set()
+        return metric.removeprefix("epoch/") in self.fits_metrics | before
 
     def send_trained(self) -> bool:
         """Tells the launcher what was trained; False, and no message, when nothing was."""
