@@ -86,6 +86,12 @@ class Checkpoint:
     snapshot: Snapshot
     finished: tuple[FinishedFit, ...]
 
+    @property
+    def measured(self) -> set[str]:
+        """The names of all that the epochs before it have measured."""
+        states = [self.snapshot.state, *(fit.state for fit in self.finished)]
+        return {name for state in states for scores in state.get("measured", {}).values() for name in scores}
+
 
 def write(directory: Path, snapshot: Snapshot, finished: int) -> Path:
     """Writes a snapshot with the `finished` fits kept below `directory`; the result is complete and synced."""

@@ -36,7 +36,11 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     seeds.fix_string_hashes(settings.seed)
     session = _open_session(settings)
     session.stop.install()
-    calls = {**seeds.calls_after_import(settings.seed), "mlflow": _hook_mlflow, **adapter.hooks(session)}
+    calls = {
+        **seeds.calls_after_import(settings.seed),
+        "mlflow": lambda: _hook_mlflow(session),
+        **adapter.hooks(session),
+    }
     AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
     process = os.getpid()
     ending = script.run(arguments[0], arguments[1:], _scope(adapter, session), lambda error: _tell(session, error))
@@ -141,9 +145,9 @@ def _refuse(messages: Messages, name: str, error: Exception) -> NoReturn:
     refuse(messages, error, f"{name} {version} cannot be followed")
 
 
-def _hook_mlflow() -> None:
+def _hook_mlflow(session: Session) -> None:
     run_id, tracking_uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI")
     if run_id and tracking_uri:
         from headrace_trainer.adapters import mlflow_run
 
-        mlflow_run.install(run_id, tracking_uri)
+        mlflow_run.install(run_id, tracking_uri, streams.say, session.logs)

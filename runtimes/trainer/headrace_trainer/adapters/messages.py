@@ -41,6 +41,7 @@ class Messages:
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
+        self.evaluated: set[str] = set()  # the names of what evaluations were told to have measured
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
@@ -49,6 +50,8 @@ class Messages:
 
     def send(self, message_type: str, /, **fields: Any) -> None:
         """Queues a message of a type."""
+        if message_type == "evaluate":
+            self.evaluated.update(fields["metrics"])
         if self._descriptor is not None:
             for part in _parts(fields):
                 self._queue.put(_line({"type": message_type, **part}))

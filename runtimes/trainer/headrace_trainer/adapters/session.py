@@ -59,6 +59,7 @@ class Session:
     batch_steps: int = 0
     custom_iterations: list[Any] = field(default_factory=list)
     models: Models = field(default_factory=Models)
+    fits_metrics: set[str] = field(default_factory=set)  # the names that fits have given to their callbacks
     lost: str = ""  # what is not as it was in the attempt before: the data, or the end of a fit
     loop: Loop = field(default_factory=_NoLoop)
     last_checkpoint: float | None = None  # when it was taken, by the monotonic clock; or when training began
@@ -96,6 +97,13 @@ class Session:
         end, self.unsaved_end = self.unsaved_end, None
         if end is not None and self.writer is not None and self.is_saved:
             self.writer.submit(*end)
+
+    def logs(self, metric: str) -> bool:
+        """Whether the launcher logs this name, of what was sent to it in this attempt or in the ones before."""
+        if metric.removeprefix("eval_") in self.messages.evaluated and metric.startswith("eval_"):
+            return True
+        before = self.checkpoint.measured if self.checkpoint is not None and self.fits_metrics else set()
+        return metric.removeprefix("epoch/") in self.fits_metrics | before
 
     def send_trained(self) -> bool:
         """Tells the launcher what was trained; False, and no message, when nothing was."""
