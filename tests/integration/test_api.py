@@ -188,11 +188,11 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "any program under TensorFlow's strategy": (
         {"spec.framework": "Script"},
-        "spec.strategy.type: Forbidden: the workers of framework Script are of strategy.type MultiWorker",
+        "spec.strategy.type: Forbidden: with framework Script strategy.type is SingleWorker or MultiWorker",
     ),
     "a Keras script in a gang of any programs": (
         {"spec.strategy": {"type": "MultiWorker", "workers": 2}},
-        "spec.strategy.type: Forbidden: the workers of framework Keras are of strategy.type MultiWorkerMirrored",
+        "with framework Keras strategy.type is SingleWorker, Mirrored or MultiWorkerMirrored",
     ),
     "too many workers": (
         {"spec.strategy": {"type": "MultiWorkerMirrored", "workers": 65}},
@@ -307,7 +307,7 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
             "spec.output.formats": ["ONNX", "Keras"],
             "spec.output.requiredFormats": ABSENT,
         },
-        "Keras is a format of framework Keras: a program hands over ONNX or TensorFlow",
+        "with framework Script output.formats are TensorFlow or ONNX",
     ),
     "required format that is none of the default": (
         {"spec.output": {"model": "m", "requiredFormats": ["Keras"]}},

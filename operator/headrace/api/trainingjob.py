@@ -12,8 +12,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from headrace.api import frameworks
 from headrace.api.base import SET, Model, Rule, Schema, list_map, matching
 from headrace.api.common import Failure, FailureClass, Resources, SecretReference, Storage
+from headrace.api.frameworks import Framework, StrategyType
 from headrace.api.kind import Column, Kind, dns_name
 from headrace.api.meta import Condition, ConditionStatus, ObjectMeta
 from headrace.api.podtemplate import TrainingPodTemplate
@@ -145,18 +147,6 @@ class Dataset(Model):
 
     name: Annotated[Label, Schema("The script finds the data at /data/NAME, read-only.", maxLength=40)]
     uri: Annotated[S3URI, Schema("An object, or a prefix that ends in /, such as s3://team-a/corpus.txt.")]
-
-
-class Framework(StrEnum):
-    KERAS = "Keras"
-    SCRIPT = "Script"
-
-
-class StrategyType(StrEnum):
-    SINGLE_WORKER = "SingleWorker"
-    MIRRORED = "Mirrored"
-    MULTI_WORKER_MIRRORED = "MultiWorkerMirrored"
-    MULTI_WORKER = "MultiWorker"
 
 
 class Strategy(Model):
@@ -471,22 +461,7 @@ class TrainingJobSpec(Model):
             reason="FieldValueRequired",
             field_path=".output",
         ),
-        Rule(
-            "self.framework != 'Script' || self.strategy.type in ['SingleWorker', 'MultiWorker']",
-            "the workers of framework Script are of strategy.type MultiWorker",
-            field_path=".strategy.type",
-        ),
-        Rule(
-            "self.framework != 'Keras' || self.strategy.type != 'MultiWorker'",
-            "the workers of framework Keras are of strategy.type MultiWorkerMirrored",
-            field_path=".strategy.type",
-        ),
-        Rule(
-            "self.framework != 'Script' || !has(self.output) || !has(self.output.formats) || "
-            "!('Keras' in self.output.formats)",
-            "Keras is a format of framework Keras: a program hands over ONNX or TensorFlow",
-            field_path=".output.formats",
-        ),
+        *frameworks.rules(),
     )
 
 

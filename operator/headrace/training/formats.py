@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from headrace.api.trainingjob import Condition, ConditionStatus, Framework, TrainingJob, TrainingJobSpec
+from headrace.api.frameworks import FRAMEWORKS
+from headrace.api.trainingjob import Condition, ConditionStatus, TrainingJob, TrainingJobSpec
 from headrace.kube.plan import Event, EventType
 from headrace.training.states import Reason
-from headrace_common.formats import ModelFormat
 from headrace_common.protocol.parts import ExportTrial
 from headrace_common.protocol.report import Record
 
-_DEFAULT = (ModelFormat.TENSORFLOW, ModelFormat.ONNX)
 CONDITION = "FormatsExported"
 TRIAL_CONDITION = "Exportable"
 
@@ -25,12 +24,12 @@ def formats_of(spec: TrainingJobSpec) -> tuple[str, ...]:
     """The formats that may come out, in the order of the spec."""
     if spec.output is None:
         return ()
-    return tuple(format_.value for format_ in spec.output.formats or _DEFAULT)
+    return tuple(format_.value for format_ in spec.output.formats or FRAMEWORKS[spec.framework].default_formats)
 
 
 def optional_of(spec: TrainingJobSpec) -> tuple[str, ...]:
     """Those of them that nobody has asked for by name: a program that is to hand over what it has."""
-    is_open = spec.output is not None and spec.output.formats is None and spec.framework is Framework.SCRIPT
+    is_open = spec.output is not None and spec.output.formats is None and FRAMEWORKS[spec.framework].hands_over
     return formats_of(spec) if is_open else ()
 
 

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace.api.frameworks import FRAMEWORKS
 from headrace.api.trainingjob import Checkpoint, InputExample, ResumeMode, TrainingJob
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import TRAININGJOBS
@@ -28,7 +29,6 @@ from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.deadline import name_deadline
 from headrace.training.formats import formats_of, optional_of
-from headrace.training.frameworks import FRAMEWORKS
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 from headrace_common.protocol import config as protocol
