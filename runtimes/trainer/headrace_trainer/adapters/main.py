@@ -49,7 +49,8 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
         # them are the first one's, as are the threads of TensorFlow without which an export waits for ever.
         streams.give_back_broken()
         return ending.exit_code
-    threads.wait_for_others()
+    with contextlib.suppress(KeyboardInterrupt):  # the interpreter, too, goes on to its end then
+        threads.wait_for_others()
     session.loop.script_ends()
     session.hand_over_end()
     if session.stop.is_requested:
