@@ -110,26 +110,35 @@ def load_variables(model: Any, arrays: Mapping[str, Array]) -> str:
     """Puts saved values back; the result names what could not be, because it is not there in one of the two: a callback
     may make a variable at any time. Raises CheckpointError where the values are not those of this model.
     """
-    targets, saved = variables(model), _saved(arrays)
-    names = list(named(targets))
-    # Names have numbers in them, by how many there were before: the order decides where all else is the same.
-    if list(map(_unnumbered, names)) == list(map(_unnumbered, saved)):
-        load(targets, arrays)
-        return ""
-    by_name = dict(zip(names, targets, strict=True))
-    gone = [name for name in saved if name not in by_name]
-    new = [name for name in names if name not in arrays]
+    targets = named(variables(model))
+    pairs = _paired(list(targets), _saved(arrays))
+    gone = [name for name in _saved(arrays) if name not in {saved for _, saved in pairs}]
+    new = [name for name in targets if name not in {target for target, _ in pairs}]
     if gone and new:
         raise CheckpointError(
             f"the checkpoint holds {_shown(gone)}, and the model has {_shown(new)}: "
             "the script has changed since it was taken"
         )
-    for name in saved:
-        if name in by_name:
-            _assign(by_name[name], arrays[name])
+    for target, saved in pairs:
+        _assign(targets[target], arrays[saved])  # one at a time: they lie on the disk
     if gone:
         return f"the checkpoint holds {_shown(gone)}, which has not been made so far"
-    return f"{_shown(new)} had not been made when the checkpoint was taken"
+    return f"{_shown(new)} had not been made when the checkpoint was taken" if new else ""
+
+
+def _paired(targets: Sequence[str], saved: Sequence[str]) -> list[tuple[str, str]]:
+    """Names have numbers in them, by how many there were before, which may be more in this attempt: of names that are
+    alike without them the order decides, if there are as many.
+    """
+    alike: dict[str, tuple[list[str], list[str]]] = {}
+    for side, names in enumerate((targets, saved)):
+        for name in names:
+            alike.setdefault(_NUMBERS.sub("", name), ([], []))[side].append(name)
+    pairs: list[tuple[str, str]] = []
+    for ours, theirs in alike.values():
+        same = sorted(set(ours) & set(theirs))
+        pairs += zip(ours, theirs, strict=True) if len(ours) == len(theirs) else zip(same, same, strict=True)
+    return pairs
 
 
 def load(targets: Sequence[Any], arrays: Mapping[str, Array]) -> None:
@@ -160,10 +169,6 @@ def _saved(arrays: Mapping[str, Array]) -> list[str]:
 
 def _path(variable: Any) -> str:
     return str(getattr(variable, "path", variable.name))
-
-
-def _unnumbered(name: str) -> str:
-    return _NUMBERS.sub("", name)
 
 
 def _shown(names: Sequence[str]) -> str:
