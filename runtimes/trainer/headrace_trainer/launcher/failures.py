@@ -174,14 +174,15 @@ def export_failed(problems: list[str]) -> Failure:
     )
 
 
-def packages_not_installed(words: str) -> Failure:
-    """The resolver says no, or a package cannot be built."""
-    return Failure(
-        Reason.PACKAGES_NOT_INSTALLED,
-        f"requirements.txt: {words}",
-        "Correct requirements.txt in a new TrainingJob. What no index has, what has to be compiled, and what takes too "
-        "long belongs into an image: spec.image.",
-    )
+_CORRECT_THE_FILE = (
+    "Correct requirements.txt in a new TrainingJob. What no index has, what has to be compiled, and what takes too "
+    "long belongs into an image: spec.image."
+)
+
+
+def packages_not_installed(words: str, hint: str = _CORRECT_THE_FILE) -> Failure:
+    """The resolver says no, a package cannot be built, or somebody between here and the index lets nobody in."""
+    return Failure(Reason.PACKAGES_NOT_INSTALLED, f"requirements.txt: {words}", hint)
 
 
 def index_unavailable(words: str) -> Failure:
