@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from headrace_common.protocol.parts import LostPeer
 from headrace_common.protocol.reasons import RULES, FailureClass, Reason
+from headrace_trainer.launcher import hints
 from headrace_trainer.launcher.messages import Refused, ScriptException
 from headrace_trainer.launcher.oom import MemoryKill
 
@@ -117,9 +118,8 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script ended with exit code {end.exit_code}{_last_line(end.log_tail)}",
-            _FLAG_HINT
-            if _FLAG_REFUSED in end.log_tail
-            else "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
+            hints.of_last_words(end.log_tail)
+            or "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
         )
     if end.trained_steps == 0 and end.nothing_trained_hint:
         return Failure(
@@ -145,12 +145,6 @@ def cannot_be_run(program: str, error: OSError) -> Failure:
     )
 
 
-# What argparse says of --fast=true where the script has declared a flag.
-_FLAG_REFUSED = "ignored explicit argument"
-_FLAG_HINT = (
-    "A parameter arrives as --NAME=VALUE, also where it is true or false. Declare it with a type, such as "
-    "type=json.loads, and not with action='store_true', which takes no value."
-)
 _MAX_LAST_LINE = 200
 
 
@@ -218,9 +212,10 @@ def _raised(raised: ScriptException) -> Failure:
         )
     text = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
     return Failure(
-        Reason.SCRIPT_RAISED,
+        Reason.SCRIPT_INVALID if hints.is_no_python(raised) else Reason.SCRIPT_RAISED,
         text,
-        "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
+        hints.of_exception(raised)
+        or "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
         time=raised.time,
     )
 

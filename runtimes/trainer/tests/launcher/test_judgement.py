@@ -20,6 +20,8 @@ CASES = {
         "ScriptRaised",
         "ValueError: shapes (3,)",
     ),
+    "a script that is no Python": ("import os\n!pip install x\n", 2, "UserCode", "ScriptInvalid", "SyntaxError: "),
+    "a text that is no Python": ("eval('1 +')", 1, "UserCode", "ScriptRaised", "SyntaxError: "),
     "an exit code": ("import sys; sys.exit(7)", 1, "UserCode", "ScriptExited", "exit code 7"),
     "the code of a saved checkpoint, unasked": (
         "import os; os._exit(75)",
