@@ -80,6 +80,12 @@ def test_what_the_launcher_did_not_foresee_has_a_record_too(launch, tmp_path):
     assert "Traceback" in launched.log
 
 
+def test_a_script_that_does_not_train_is_told_how_one_of_another_framework_runs(launch):
+    launched = launch("print('hello')")
+    launched.wait()
+    assert "framework: Script" in launched.record["hint"]
+
+
 def test_a_failure_s_time_is_that_of_the_exception_not_that_of_the_end_of_its_process(launch):
     launched = launch("import atexit, time\natexit.register(time.sleep, 1)\nraise RuntimeError('no')")
     launched.wait()
