@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace_trainer.launcher import fontcache
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,6 +30,14 @@ def test_each_image_is_built_from_its_lock(target):
     [stage] = [stage for stage in stages if stage.startswith(f"{target}\n")]
     assert f"source=requirements/{target}.txt" in stage
     assert "COPY --from=code /opt/headrace /opt/headrace" in stage
+
+
+@pytest.mark.parametrize("target", ["trainer", "trainer-gpu"])
+def test_each_image_has_the_list_of_fonts_that_the_launcher_lays_out(target):
+    stages = re.split(r"^FROM \S+ AS ", (ROOT / "runtimes/trainer/Dockerfile").read_text(), flags=re.MULTILINE)
+    [stage] = [stage for stage in stages if stage.startswith(f"{target}\n")]
+    assert f"ENV {fontcache.VARIABLE}=" in stage
+    assert f'MPLCONFIGDIR="${fontcache.VARIABLE}" /opt/venv/bin/python -c "import matplotlib.font_manager"' in stage
 
 
 def test_the_image_that_is_built_where_none_is_named_is_for_cpus():

@@ -112,14 +112,15 @@ OUTAGES: Mapping[tuple[str, str], tuple[str, str]] = {
 }
 # What goes on while nothing is wrong.
 GOES_ON: dict[str, str] = {
-    Reason.PREPARING: "the launcher is preparing: it downloads datasets and looks for a checkpoint to resume from",
+    Reason.PREPARING: "the pod starts: it downloads datasets, looks for a checkpoint to resume from, and the script "
+    "imports its libraries",
     Reason.INSTALLING_PACKAGES: "the launcher is installing the packages that requirements.txt names and the image "
     "lacks; the pod's log says how far it is",
     Reason.RESUMING: "the data that was trained on is gone through again, for at most spec.checkpoint.maxReplay; "
     "status.progress says how far that is (spec.checkpoint.resume: Fast does without)",
     Reason.TRAINING: "the training is running; status.progress and status.metrics say how far it is",
     Reason.EXPORTING: "the training has ended; the model is being exported in the formats of spec.output.formats",
-    Reason.UPLOADING: "the model is being uploaded to the run's artifacts in S3",
+    Reason.UPLOADING: "the script has ended; the model, if it leaves one, and its outputs are being uploaded to S3",
 }
 _SHOWN_OF_FAILURE = 160
 AMBIGUOUS_HINT = (

@@ -99,6 +99,7 @@ FAILURE_RULES: dict[FailureClass, FailureRule] = {
 
 # Where one reason differs from its class.
 REASON_RULES: dict[str, FailureRule] = {
+    told.Reason.SCRIPT_INVALID: FailureRule(retryable=False, counted=False),
     told.Reason.NOTHING_TRAINED: FailureRule(retryable=False, counted=False),
     Reason.STORAGE_UNAVAILABLE: FailureRule(retryable=True, counted=False),
     Reason.PACKAGE_INDEX_UNAVAILABLE: FailureRule(retryable=True, counted=False),

@@ -1,21 +1,25 @@
-"""A package index (PEP 503) on loopback, with wheels made for the test."""
+"""A package index (PEP 503) on loopback, with wheels made for the test; as a proxy it lets nobody through."""
 
 import base64
 import hashlib
 import os
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from headrace_local.certificates import KeyPair
 from wheels import wheel
 
 USER, PASSWORD = "reader", "open-sesame"
 
 
 class PackageIndex:
-    """Serves what was added. `status` other than 200 is the answer to everything; `is_slow` answers no download."""
+    """Serves what was added. `status` other than 200 is the answer to everything; `is_slow` answers no download. With a
+    `certificate` it speaks TLS.
+    """
 
-    def __init__(self, *, asks_for_password: bool = False) -> None:
+    def __init__(self, *, asks_for_password: bool = False, certificate: KeyPair | None = None) -> None:
         self.status = 200
         self.is_slow = False
         self.asked: list[str] = []
@@ -23,6 +27,15 @@ class PackageIndex:
         self._asks_for_password = asks_for_password
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._scheme = "http"
+        if certificate is not None:
+            self._scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.certificate, certificate.key)
+            # The handshake is the connection's own thread's.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
@@ -31,7 +44,7 @@ class PackageIndex:
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}/simple"
+        return f"{self._scheme}://{self.address}/simple"
 
     def add(self, name: str, version: str, *requires: str) -> None:
         file, data = wheel(name, version, requires)
@@ -65,6 +78,10 @@ class PackageIndex:
                     self._found(index._wheels.get(name), "application/octet-stream")
 
             do_HEAD = do_GET
+
+            def do_CONNECT(self) -> None:
+                index.asked.append(self.path)
+                self._answer(407, b"", "text/plain")
 
             def _found(self, data: bytes | None, kind: str) -> None:
                 self._answer(200 if data is not None else 404, data or b"", kind)

@@ -283,6 +283,12 @@ def test_no_text_of_a_training_job_is_empty_or_a_riddle(name):
     assert unclear(PLANS[name]()) == []
 
 
+def test_what_goes_on_at_the_start_and_at_the_end_fits_any_script():
+    starts, ends = trains("Preparing").status["message"], trains("Uploading").status["message"]
+    assert "the script imports its libraries" in starts  # TensorFlow's takes most of the time
+    assert "the model, if it leaves one, and its outputs" in ends
+
+
 def test_the_table_has_every_state_and_every_reason_of_the_operators():
     plans = [made() for made in PLANS.values()]
 

@@ -27,6 +27,7 @@ class Reason(StrEnum):
 
     SCRIPT_RAISED = "ScriptRaised"
     SCRIPT_EXITED = "ScriptExited"
+    SCRIPT_INVALID = "ScriptInvalid"
     NOTHING_TRAINED = "NothingTrained"
     PACKAGE_MISSING = "PackageMissing"
     PACKAGES_NOT_INSTALLED = "PackagesNotInstalled"
@@ -53,6 +54,7 @@ class Reason(StrEnum):
 RULES: Mapping[Reason, tuple[FailureClass, int]] = {
     Reason.SCRIPT_RAISED: (FailureClass.USER_CODE, 1),
     Reason.SCRIPT_EXITED: (FailureClass.USER_CODE, 1),
+    Reason.SCRIPT_INVALID: (FailureClass.USER_CODE, 2),
     Reason.NOTHING_TRAINED: (FailureClass.USER_CODE, 2),
     Reason.PACKAGE_MISSING: (FailureClass.CONFIG, 2),
     Reason.PACKAGES_NOT_INSTALLED: (FailureClass.CONFIG, 2),

@@ -52,12 +52,14 @@ class _Known:
 class Models:
     """All models of one script. Not thread-safe: a script trains in one thread.
 
-    `print_of` gives the fingerprint of a model's weights, `kind_of` what models that are built alike have in common.
+    `print_of` gives the fingerprint of a model's weights, `kind_of` what models that are built alike have in common,
+    `is_as_built` whether a model has the weights that it was built with, drawn by chance.
     """
 
     def __init__(self) -> None:
         self.print_of: Callable[[Any], str] = lambda model: str(id(model))
         self.kind_of: Callable[[Any], Hashable] = id
+        self.is_as_built: Callable[[Any], bool] = lambda model: False
         self.named: Any = None
         self.dropped = 0
         self._known: dict[int, _Known] = {}
@@ -149,16 +151,25 @@ class Models:
 
     @property
     def evaluated_last(self) -> Any:
-        """The model of the last evaluation since the last training; None where there was none, and where several
-        trained ones were compared and none was looked at once more.
+        """The model of the last evaluation since the last training, of those that have learned something; None where
+        there was none, and where several trained ones were compared and none was looked at once more.
         """
-        if not self._evaluated:
+        evaluated = [model for model in self._evaluated if not self._is_untrained(model)]
+        if not evaluated:
             return None
-        last = self._evaluated[-1]
-        others = [self._of(model) for model in self._evaluated if model is not last]
+        last = evaluated[-1]
+        others = [self._of(model) for model in evaluated if model is not last]
         of_last = self._of(last)
         is_comparison = any(other.was_trained and other.evaluations >= of_last.evaluations for other in others)
         return None if of_last.was_trained and is_comparison else last
+
+    @property
+    def evaluated_untrained(self) -> Any:
+        """The model of the last evaluation, if it has learned nothing, in this script or before; else None."""
+        return self._evaluated[-1] if self._evaluated and self._is_untrained(self._evaluated[-1]) else None
+
+    def _is_untrained(self, model: Any) -> bool:
+        return not self._of(model).was_trained and self.is_as_built(model)
 
     def metrics_of(self, model: Any) -> tuple[Scores, list[str]]:
         """What was measured on the weights that the model has now, and the names of what was measured on others only.

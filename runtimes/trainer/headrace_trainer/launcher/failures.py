@@ -7,12 +7,12 @@ docs/reference/launcher-protocol.md. What the cluster alone can see (evictions, 
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import dataclass, replace
 
 from headrace_common.protocol.parts import LostPeer
 from headrace_common.protocol.reasons import RULES, FailureClass, Reason
+from headrace_trainer.launcher import hints
 from headrace_trainer.launcher.last_words import last_words
 from headrace_trainer.launcher.messages import Refused, ScriptException
 from headrace_trainer.launcher.oom import MemoryKill
@@ -150,20 +150,6 @@ _SIGNALLED = (
     "Something in the pod sent the signal: the script, a process that it had started, or a user (kubectl exec). The "
     "end of the log may say more: kubectl -n NAMESPACE logs POD -c trainer."
 )
-# What argparse says of --fast=true where the script has declared a flag; what it, click and absl say of a --lr that the
-# script does not know.
-_HINTS = (
-    (
-        re.compile("ignored explicit argument"),
-        "A parameter arrives as --NAME=VALUE, also where it is true or false. Declare it with a type, such as "
-        "type=json.loads, and not with action='store_true', which takes no value.",
-    ),
-    (
-        re.compile("unrecognized arguments: --|No such option|Unknown command line flag"),
-        "Each parameter is passed as --NAME=VALUE: declare it in the script, as with parser.add_argument('--NAME'), or "
-        "remove it from spec.parameters.",
-    ),
-)
 _READ_THE_LOG = "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer."
 _HINTED_LINES = 5
 _MAX_LAST_LINE = 200
@@ -171,7 +157,7 @@ _MAX_LAST_LINE = 200
 
 def _hint_of_last_lines(log_tail: str) -> str:
     last = "\n".join(log_tail.splitlines()[-_HINTED_LINES:])
-    return next((hint for words, hint in _HINTS if words.search(last)), _READ_THE_LOG)
+    return hints.of_last_words(last) or _READ_THE_LOG
 
 
 def _last_line(log_tail: str) -> str:
@@ -191,14 +177,15 @@ def export_failed(problems: list[str], hint: str) -> Failure:
     return Failure(Reason.BAD_CONFIG, "output.formats: " + "; ".join(problems), hint)
 
 
-def packages_not_installed(words: str) -> Failure:
-    """The resolver says no, or a package cannot be built."""
-    return Failure(
-        Reason.PACKAGES_NOT_INSTALLED,
-        f"requirements.txt: {words}",
-        "Correct requirements.txt in a new TrainingJob. What no index has, what has to be compiled, and what takes too "
-        "long belongs into an image: spec.image.",
-    )
+_CORRECT_THE_FILE = (
+    "Correct requirements.txt in a new TrainingJob. What no index has, what has to be compiled, and what takes too "
+    "long belongs into an image: spec.image."
+)
+
+
+def packages_not_installed(words: str, hint: str = _CORRECT_THE_FILE) -> Failure:
+    """The resolver says no, a package cannot be built, or somebody between here and the index lets nobody in."""
+    return Failure(Reason.PACKAGES_NOT_INSTALLED, f"requirements.txt: {words}", hint)
 
 
 def index_unavailable(words: str) -> Failure:
@@ -234,9 +221,10 @@ def _raised(raised: ScriptException) -> Failure:
         )
     text = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
     return Failure(
-        Reason.SCRIPT_RAISED,
+        Reason.SCRIPT_INVALID if hints.is_no_python(raised) else Reason.SCRIPT_RAISED,
         text,
-        "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
+        hints.of_exception(raised)
+        or "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
         time=raised.time,
     )
 

@@ -6,6 +6,7 @@ be stopped meanwhile.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from headrace_common.protocol.config import Config
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
-from headrace_trainer.launcher import datasets
+from headrace_trainer.launcher import datasets, fontcache
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored
 from headrace_trainer.launcher.digests import digest
 from headrace_trainer.launcher.failures import Failed, Failure
@@ -50,6 +51,7 @@ def prepare(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     settings.paths.outputs.mkdir(exist_ok=True)
+    fontcache.lay_out(os.environ)
     wait_for_names(config.workers.addresses, config.workers.name_deadline)
     if tracker is not None:
         tracker.start()

@@ -1,7 +1,8 @@
 """Runs uv: bounded in time, stoppable from another thread, its words free of passwords, and judged by what they say.
 
 uv ends with 1 where the answer is no (no such version, a conflict, a build that failed), and with 2 where it could not
-find out: the index is away, or the file cannot be read. Which of the two its words say.
+find out: the index is away, or the file cannot be read. Which of the two its words say, and whether somebody answers
+there who lets nobody in: that stays as it is, however often it is asked.
 """
 
 from __future__ import annotations
@@ -24,6 +25,24 @@ _AWAY = re.compile(
     r"^\s*(?:error|cause): (?:Request failed after|Failed to fetch|error sending request|error decoding response body"
     r"|HTTP status server error|.*\(429 )",
     re.MULTILINE,
+)
+# Who lets nobody in, and what to do about it.
+_REFUSALS = (
+    (
+        re.compile("invalid peer certificate"),
+        "The image does not know the CA of the index or of a proxy before it: set SSL_CERT_FILE in podTemplate to a "
+        "file with that CA's certificate (docs/how-to/packages.md).",
+    ),
+    (
+        re.compile(r"\(407 |proxy authorization required"),
+        "The proxy wants a user and a password: set HTTPS_PROXY in podTemplate to http://USER:PASSWORD@HOST:PORT, from "
+        "a Secret, or name an index that needs no proxy.",
+    ),
+    (
+        re.compile(r"\b401 Unauthorized|\b403 Forbidden"),
+        "The index does not let this user in: check the user, the password and the URL, in the Secret that "
+        "UV_DEFAULT_INDEX comes from, or in --index-url (docs/how-to/packages.md).",
+    ),
 )
 # `//user:password@`, and what may have been meant as one: after `//`, a colon that no port follows.
 _CREDENTIALS = re.compile(r"(?<=//)(?:\S*@|[^\s/:@]*:(?!\d+(?:[^\w]|$))\S*)")
@@ -56,6 +75,8 @@ class Uv:
             log(f"uv: {line}")
         if code is None:
             raise Failed(packages_not_installed("it took too long, and was ended"))
+        if code in (1, 2) and (hint := _hint_of_refusal(said)):
+            raise Failed(packages_not_installed(_words(said), hint))
         if code == 2 and _AWAY.search(said):
             raise IndexAway(_words(said))
         if code < 0:
@@ -114,6 +135,10 @@ class Uv:
 def redacted(text: str) -> str:
     """Without the users and passwords of URLs."""
     return _CREDENTIALS.sub("***@", text)
+
+
+def _hint_of_refusal(said: str) -> str:
+    return next((hint for words, hint in _REFUSALS if words.search(said)), "")
 
 
 def _program() -> str:

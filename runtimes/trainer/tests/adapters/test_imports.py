@@ -111,6 +111,7 @@ def test_legacy_keras_is_refused_where_it_trains(trains, start_child, write):
     (message,) = child.of_type("refused")
     assert message["message"].startswith("the script trains with tf_keras (legacy Keras 2), which is not followed")
     assert message["hint"].startswith("Train with Keras 3")
+    assert "framework: Script" in message["hint"]
 
 
 def test_another_backend_is_refused_where_it_trains(start_child, write):
@@ -123,3 +124,4 @@ def test_another_backend_is_refused_where_it_trains(start_child, write):
     (message,) = child.of_type("refused")
     assert message["message"].startswith("the script trains with Keras on jax, which is not followed")
     assert "KERAS_BACKEND" in message["hint"]
+    assert "framework: Script" in message["hint"]

@@ -67,6 +67,13 @@ def test_the_parts_of_a_model_without_call_are_named_by_where_they_hang(results)
     assert results["one_network_in_a_trainer"]["reason"] == "the network of trainer, which has no call()"
 
 
+def test_a_model_that_was_evaluated_and_never_trained_is_named_as_that(results):
+    assert results["evaluated_and_never_trained"]["reason"] == (
+        "the only trained model that the script still had; 1 more had been trained; "
+        "not chosen: model (third), which was evaluated last and never trained"
+    )
+
+
 def candidates(*names: str) -> list[Candidate]:
     return [Candidate(name, name, "trained by fit") for name in names]
 
@@ -88,4 +95,23 @@ def candidates(*names: str) -> list[Candidate]:
 )
 def test_the_rule(named, evaluated, trained, dropped, chosen, reason):
     choice = choose(named, evaluated, candidates(*trained), dropped)
+    assert (choice.chosen, choice.reason) == (chosen, reason)
+
+
+UNTRAINED = "not chosen: c, which was evaluated last and never trained"
+
+
+@pytest.mark.parametrize(
+    ("named", "evaluated", "trained", "chosen", "reason"),
+    [
+        (None, None, ["a"], "a", f"the only trained model; {UNTRAINED}"),
+        (None, "a", ["a"], "a", f"the model of the last evaluate of a trained one; {UNTRAINED}"),
+        (None, "b", ["a", "b"], "b", f"the model of the last evaluate; not chosen: a (trained by fit); {UNTRAINED}"),
+        ("a", None, ["a"], "a", ""),
+        (None, None, ["a", "b"], None, ""),
+        (None, None, [], None, ""),
+    ],
+)
+def test_the_rule_where_an_untrained_model_was_evaluated_last(named, evaluated, trained, chosen, reason):
+    choice = choose(named, evaluated, candidates(*trained), 0, untrained="c")
     assert (choice.chosen, choice.reason) == (chosen, reason)

@@ -20,6 +20,8 @@ CASES = {
         "ScriptRaised",
         "ValueError: shapes (3,)",
     ),
+    "a script that is no Python": ("import os\n!pip install x\n", 2, "UserCode", "ScriptInvalid", "SyntaxError: "),
+    "a text that is no Python": ("eval('1 +')", 1, "UserCode", "ScriptRaised", "SyntaxError: "),
     "an exit code": ("import sys; sys.exit(7)", 1, "UserCode", "ScriptExited", "exit code 7"),
     "the code of a saved checkpoint, unasked": (
         "import os; os._exit(75)",
@@ -76,6 +78,12 @@ def test_what_the_launcher_did_not_foresee_has_a_record_too(launch, tmp_path):
     assert "FileExistsError" in launched.record["message"]
     assert "a fault of Headrace" in launched.record["hint"]
     assert "Traceback" in launched.log
+
+
+def test_a_script_that_does_not_train_is_told_how_one_of_another_framework_runs(launch):
+    launched = launch("print('hello')")
+    launched.wait()
+    assert "framework: Script" in launched.record["hint"]
 
 
 def test_a_failure_s_time_is_that_of_the_exception_not_that_of_the_end_of_its_process(launch):

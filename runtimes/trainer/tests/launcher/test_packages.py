@@ -9,6 +9,7 @@ import pytest
 from package_index import PASSWORD, USER, PackageIndex, variables
 from trainer_support import free_port, wait_until
 
+from headrace_local.certificates import Authority, Subject
 from wheels import wheel
 
 ANY_PROGRAM = {"framework": "Script"}
@@ -359,6 +360,62 @@ def test_an_index_that_stays_at_5xx_ends_the_attempt(start, index):
     assert launched.wait() == 4
     assert launched.record["reason"] == "PackageIndexUnavailable"
     assert "503" in launched.record["message"]
+
+
+@pytest.fixture
+def unknown(tmp_path_factory) -> Iterator[tuple[PackageIndex, str]]:
+    """An index with a certificate of a CA that the image does not know, and the CA's file."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    subject = Subject("index", addresses=("127.0.0.1",))
+    served = PackageIndex(certificate=authority.issue("index", subject))
+    served.add("tiny", "1.0")
+    yield served, str(authority.files.certificate)
+    served.close()
+
+
+PATIENT = {"HEADRACE_OUTAGE_SECONDS": "600"}
+
+
+def is_refused_at_once(launched, words: str, hint: str) -> None:
+    assert launched.wait(30) == 2
+    assert (launched.record["class"], launched.record["reason"]) == ("Config", "PackagesNotInstalled")
+    assert words in launched.record["message"]
+    assert hint in launched.record["hint"]
+    assert "trying again" not in launched.log
+
+
+def test_a_certificate_that_is_not_known_is_told_at_once(start, unknown):
+    index, _ = unknown
+
+    launched = start("tiny\n", url=index.url, env=PATIENT)
+
+    is_refused_at_once(launched, "invalid peer certificate", "SSL_CERT_FILE")
+
+
+def test_with_the_ca_that_the_hint_asks_for_the_packages_are_installed(start, unknown):
+    index, certificate = unknown
+
+    launched = start("tiny\n", url=index.url, env={"SSL_CERT_FILE": certificate})
+
+    assert launched.wait() == 0
+    assert "the script has tiny 1.0" in launched.log
+
+
+@pytest.mark.parametrize(("status", "hint"), [(401, "password"), (403, "password"), (407, "HTTPS_PROXY")])
+def test_an_index_that_lets_nobody_in_is_told_at_once(start, index, status, hint):
+    index.status = status
+
+    launched = start("tiny\n", env=PATIENT)
+
+    is_refused_at_once(launched, str(status), hint)
+
+
+def test_a_proxy_that_lets_nobody_through_is_told_at_once(start, index):
+    proxy = {"HTTPS_PROXY": f"http://{index.address}", "NO_PROXY": "", "no_proxy": ""}
+
+    launched = start("tiny\n", url="https://pypi.invalid/simple", env=PATIENT | proxy)
+
+    is_refused_at_once(launched, "proxy authorization required", "HTTPS_PROXY")
 
 
 def test_an_installation_has_its_time(start, index):

@@ -233,6 +233,7 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(program, s3, outside)
             ("UserCode", "ScriptExited"),
             "exit code 1",
         ),
+        ("import os\n%matplotlib inline", ("UserCode", "ScriptInvalid"), "SyntaxError: invalid syntax"),
         ("import xgboost_of_nobody", ("Config", "PackageMissing"), "xgboost_of_nobody"),
         ("raise ValueError('a bad\u2013value')", RAISED, "ValueError: a bad\u2013value"),
         ("raise ValueError('first line\\nsecond: line')", RAISED, "ValueError: first line\nsecond: line"),
@@ -244,7 +245,7 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(program, s3, outside)
         ("import sys; sys.exit(3)", ("UserCode", "ScriptExited"), "exit code 3"),
         ("import sys; sys.exit(1)", ("UserCode", "ScriptExited"), "exit code 1"),
     ],
-    ids=["deep", "signal", "handled", "package", "exception", "lines", "atexit", "exit-3", "exit-1"],
+    ids=["deep", "signal", "handled", "syntax", "package", "exception", "lines", "atexit", "exit-3", "exit-1"],
 )
 def test_a_script_that_fails_says_why(program, script, failure, words):
     launched = program(script)

@@ -32,12 +32,13 @@ _DEPTH = 3
 
 def prepare(models: Models) -> None:
     """Lets them know what models of Keras have in common."""
-    models.print_of, models.kind_of = weights.print_of, weights.kind_of
+    models.print_of, models.kind_of, models.is_as_built = weights.print_of, weights.kind_of, weights.are_as_built
 
 
 def install(session: Session, fits: Fits) -> None:
-    """From here on, loading models and giving them weights is seen."""
+    """From here on, building models, loading them and giving them weights is seen."""
     prepare(session.models)
+    weights.follow_building()
     _follow_functions(session, fits, "load_model", lambda found, result: (result, found.get("filepath")))
     _follow_functions(session, fits, "load_weights", lambda found, _: (found.get("model"), found.get("filepath")))
     original = keras.Model.set_weights
@@ -65,7 +66,9 @@ def choose(session: Session, main: ModuleType) -> Choice:
     parts = [part for candidate in candidates for part in _parts(candidate, main)]
     callable_ones = [candidate for candidate in candidates if not parts_of(candidate.model)]
     evaluated = _evaluated(models, trained)
-    chosen = choice.choose(models.named, evaluated, [*callable_ones, *parts], models.dropped)
+    untrained = models.evaluated_untrained
+    name = "" if untrained is None else name_of(untrained, main)
+    chosen = choice.choose(models.named, evaluated, [*callable_ones, *parts], models.dropped, untrained=name)
     reason = next((part.origin for part in parts if part.model is chosen.chosen), "")
     return chosen if chosen.reason else replace(chosen, reason=reason)
 

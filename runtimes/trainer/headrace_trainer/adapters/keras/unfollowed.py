@@ -11,6 +11,7 @@ from headrace_trainer.adapters.refusal import Refusal, refuse, refuse_to_train
 from headrace_trainer.adapters.session import Session
 
 _NOTHING = "which is not followed: no progress, no checkpoints, no model"
+_OTHERWISE = "Or set framework: Script, and let the script say these itself (docs/how-to/any-program.md)."
 
 
 def install_legacy_keras(session: Session) -> None:
@@ -18,7 +19,7 @@ def install_legacy_keras(session: Session) -> None:
     tf_keras = importlib.import_module("tf_keras")
     refusal = Refusal(
         f"the script trains with tf_keras (legacy Keras 2), {_NOTHING}",
-        "Train with Keras 3: `import keras`, or `tf.keras` without TF_USE_LEGACY_KERAS.",
+        "Train with Keras 3: `import keras`, or `tf.keras` without TF_USE_LEGACY_KERAS. " + _OTHERWISE,
     )
     _refuse(session, tf_keras, refusal)
 
@@ -27,7 +28,7 @@ def install_backend(session: Session, keras: Any, backend: str) -> None:
     """Refuses to train with Keras 3 on another backend than TensorFlow."""
     refusal = Refusal(
         f"the script trains with Keras on {backend}, {_NOTHING}",
-        "Remove KERAS_BACKEND from the environment, or set it to tensorflow.",
+        "Remove KERAS_BACKEND from the environment, or set it to tensorflow. " + _OTHERWISE,
     )
     _refuse(session, keras, refusal)
 

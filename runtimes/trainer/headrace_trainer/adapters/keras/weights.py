@@ -6,6 +6,7 @@ enough for each epoch's end.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Hashable
 from typing import Any
@@ -15,17 +16,53 @@ import numpy as np
 import tensorflow as tf
 
 _SAMPLED = 256  # elements of a variable
+_BUILT = "_headrace_built"  # of a variable: the fingerprint of what it was built with
 
 
 def print_of(model: Any) -> str:
     """The same for the same weights in a model of the same layers, in each process."""
     digest = zlib.crc32(repr(kind_of(model)).encode())
     for variable in _weights(model):
-        flat = tf.reshape(tf.convert_to_tensor(variable), [-1])
-        size = int(flat.shape[0])
-        sample = flat[:: max(1, size // _SAMPLED)]
-        digest = zlib.crc32(np.ascontiguousarray(sample.numpy()).tobytes(), digest)
+        digest = zlib.crc32(_sample(variable), digest)
     return f"{digest:08x}"
+
+
+def follow_building() -> None:
+    """From here on, a variable that is to be trained knows what it was built with, where that says nothing: numbers
+    drawn by chance, zeros, ones. An array that the script gives as the first value may be a trained one.
+    """
+    original = keras.Variable._initialize_with_initializer
+
+    @functools.wraps(original)
+    def initialize_with_initializer(self: Any, initializer: Any) -> None:
+        original(self, initializer)
+        if self.trainable and tf.executing_eagerly() and _says_nothing(initializer):
+            setattr(self, _BUILT, zlib.crc32(_sample(self)))
+
+    keras.Variable._initialize_with_initializer = initialize_with_initializer
+
+
+def are_as_built(model: Any) -> bool:
+    """Whether the model has weights to train, and all of them are those that it was built with: whichever way others
+    come into it (a training, a file, an assignment, a layer of another model), they are seen in the values.
+    """
+    variables = [variable for layer in model._flatten_layers() for variable in layer._trainable_variables]
+    return bool(variables) and all(
+        getattr(variable, _BUILT, None) == zlib.crc32(_sample(variable)) for variable in variables
+    )
+
+
+def _says_nothing(initializer: Any) -> bool:
+    if isinstance(initializer, keras.initializers.Constant):
+        return np.ndim(initializer.value) == 0
+    return isinstance(initializer, keras.initializers.Initializer)
+
+
+def _sample(variable: Any) -> bytes:
+    flat = tf.reshape(tf.convert_to_tensor(variable), [-1])
+    size = int(flat.shape[0])
+    sample = flat[:: max(1, size // _SAMPLED)]
+    return np.ascontiguousarray(sample.numpy()).tobytes()
 
 
 def bytes_of(model: Any) -> int:

@@ -17,7 +17,7 @@ KERAS = Framework(
     adapter="headrace_trainer.adapters.keras",
     nothing_trained_hint=(
         "The entrypoint has to call model.fit, or to apply an optimizer's gradients itself: check that it gets there, "
-        "for example that main() is called."
+        "for example that main() is called. A script of another framework is a job of framework: Script."
     ),
     how_to_hand_over="Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
     words_of_missing="cannot be made of this model: it was not exported",

@@ -1,0 +1,91 @@
+"""What the author of a script can do about a fault that many scripts have (pure): by the exception, or by the last
+words of a script that ends itself. What is not known here gets the hint to read the log (failures.py).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from headrace_trainer.launcher.messages import ScriptException
+
+_NOTEBOOK = (
+    "This looks like an exported notebook: remove the lines of IPython (those with get_ipython(), ! or % at their "
+    "beginning, await outside of a function), and name the packages of `!pip install` in requirements.txt."
+)
+_NO_INTERNET = (
+    "Pods may have no internet. What the script downloads, a dataset or pretrained weights: put it into the bucket and "
+    "name it in spec.datasets; then it is below /data."
+)
+_ONE_VALUE = (
+    "Each parameter is one argument, --NAME=VALUE. A list: split it in the script, or declare type=json.loads and "
+    "write [64, 32] in quotes in spec.parameters."
+)
+_ONLY_NAMED = (
+    "Parameters arrive as --NAME=VALUE only: make a sub-command or a positional argument an option, such as "
+    "--command with choices=[...]."
+)
+_FLAG = (
+    "A parameter arrives as --NAME=VALUE, also where it is true or false. Declare it with a type, such as "
+    "type=json.loads, and not with action='store_true', which takes no value."
+)
+_SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
+# Where a syntax error is; a frame of a traceback goes on with ", in".
+_PLACE = re.compile(r'^  File "[^"]+\.py", line \d+$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """`words` are looked for in the message; with `in_code`, in the traceback, which has the line of the script."""
+
+    words: re.Pattern[str]
+    hint: str
+    exceptions: frozenset[str] = frozenset()  # empty: all
+    in_code: bool = False
+
+
+_EXCEPTIONS = (
+    _Known(re.compile(r"name '(?:get_ipython|display)' is not defined"), _NOTEBOOK, frozenset({"NameError"})),
+    _Known(re.compile(r"'await' outside (?:async )?function"), _NOTEBOOK, _SYNTAX),
+    _Known(re.compile(r"^    [!%]", re.MULTILINE), _NOTEBOOK, _SYNTAX, in_code=True),
+    _Known(
+        re.compile(
+            "URL fetch failure on|<urlopen error|[Nn]ame resolution|Name or service not known|Failed to resolve"
+            "|No address associated with hostname|Network is unreachable"
+        ),
+        _NO_INTERNET,
+    ),
+)
+_NOT_DECLARED = (
+    "Each parameter is passed as --NAME=VALUE: declare it in the script, as with parser.add_argument('--NAME'), or "
+    "remove it from spec.parameters."
+)
+# In the words of argparse; of an option that the script does not know also in those of click and absl.
+_LAST_WORDS = (
+    (re.compile("unrecognized arguments: --|No such option|Unknown command line flag"), _NOT_DECLARED),
+    (re.compile("ignored explicit argument"), _FLAG),
+    (re.compile(r"error: argument \S+: invalid \S+ value: '[^'\n]*[\s,\[]"), _ONE_VALUE),
+    (re.compile(r"error: argument \S+: expected (?:at least )?\d+ arguments"), _ONE_VALUE),
+    (re.compile(r"error: the following arguments are required: (?!-)"), _ONLY_NAMED),
+)
+
+
+def of_exception(raised: ScriptException) -> str:
+    """Empty where nothing is known."""
+    for known in _EXCEPTIONS:
+        text = raised.traceback if known.in_code else raised.message
+        if (not known.exceptions or raised.exception in known.exceptions) and known.words.search(text):
+            return known.hint
+    return ""
+
+
+def of_last_words(log_tail: str) -> str:
+    """Of a script that ended with an exit code; empty where nothing is known."""
+    return next((hint for words, hint in _LAST_WORDS if words.search(log_tail)), "")
+
+
+def is_no_python(raised: ScriptException) -> bool:
+    """Whether a file of the source cannot be read by Python, and so by no other attempt; not what the script itself has
+    made of a text (eval).
+    """
+    return raised.exception in _SYNTAX and _PLACE.search(raised.traceback) is not None
