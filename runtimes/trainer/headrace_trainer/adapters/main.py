@@ -49,7 +49,8 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
         # them are the first one's, as are the threads of TensorFlow without which an export waits for ever.
         streams.give_back_broken()
         return ending.exit_code
-    threads.wait_for_others()
+    with contextlib.suppress(KeyboardInterrupt):  # the interpreter, too, goes on to its end then
+        threads.wait_for_others()
     has_trained = session.send_trained()
     directory = settings.export_directory
     if has_trained and ending.exit_code == 0 and settings.is_chief and settings.formats and directory is not None:
