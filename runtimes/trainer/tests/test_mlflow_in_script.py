@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 import urllib.request
 
@@ -74,6 +75,28 @@ def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launc
     assert metrics["f1"] == 0.9
     assert "val_loss" in metrics or "loss" in metrics  # and the launcher's are beside it
     assert (info["status"], info["run_name"]) == ("FINISHED", "job")
+
+
+@pytest.mark.parametrize(
+    ("job", "asked", "used"),
+    [
+        ("http://mlflow.platform:5000", "http://localhost:5000", "http://mlflow.platform:5000"),
+        ("http://mlflow.platform:5000", "http://127.0.0.1:8080", "http://mlflow.platform:5000"),
+        ("http://mlflow.platform:5000", "https://mlflow.own", "https://mlflow.own"),
+        ("http://mlflow.platform:5000", "sqlite:///own.db", "sqlite:///own.db"),
+        ("http://127.0.0.1:5000", "http://localhost:5000", "http://localhost:5000"),
+    ],
+)
+def test_the_server_of_a_tutorial_is_left_out_and_one_s_own_is_not(job, asked, used):
+    script = (
+        "import mlflow\nfrom headrace_trainer.adapters import mlflow_run\n"
+        f"mlflow.set_tracking_uri({job!r})\nmlflow_run.install('1', {job!r}, print)\n"
+        f"mlflow.set_tracking_uri({asked!r})\nprint(mlflow.get_tracking_uri())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    *said, uri = done.stdout.splitlines()
+    assert uri == used
+    assert bool(said) is (used != asked)
 
 
 def test_a_script_that_fails_after_its_own_run_has_ended_leaves_a_failed_run(launch, mlflow, config):

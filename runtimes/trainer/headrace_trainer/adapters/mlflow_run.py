@@ -17,6 +17,7 @@ import functools
 import inspect
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -41,6 +42,7 @@ def install(
     _keep_metrics(run_id, say, is_logged)
     _replace("start_run", start_run)
     _replace("set_experiment", set_experiment)
+    _follow_no_loopback(tracking_uri, say)
 
 
 class _JobRun:
@@ -102,6 +104,28 @@ def _set_experiment(run: _JobRun, say: Callable[[str], None]) -> Any:
         return experiment
 
     return set_experiment
+
+
+def _follow_no_loopback(tracking_uri: str, say: Callable[[str], None]) -> None:
+    """A tutorial's server is on the reader's own machine. In a pod nobody listens there, and mlflow tries for minutes."""
+    original = mlflow.set_tracking_uri
+
+    @functools.wraps(original)
+    def set_tracking_uri(uri: Any) -> None:
+        if _is_loopback(uri) and not _is_loopback(tracking_uri):
+            say(f"headrace: mlflow.set_tracking_uri({str(uri)!r}) is left out: the job logs to {tracking_uri}")
+        else:
+            original(uri)
+
+    mlflow.set_tracking_uri = mlflow.tracking.set_tracking_uri = set_tracking_uri
+
+
+def _is_loopback(uri: Any) -> bool:
+    try:
+        host = urlsplit(str(uri)).hostname or ""
+    except ValueError:
+        return False
+    return host in ("localhost", "0.0.0.0", "::1") or host.startswith("127.")
 
 
 def _keep_status(job_run: str) -> None:
