@@ -1,6 +1,6 @@
 """What the export of a large model costs: seconds, and the memory at its peak.
 
-    python bench/export.py [--mib=256] [--formats=TensorFlow,ONNX] [--json]
+    python bench/export.py [--mib=256] [--formats=TensorFlow,ONNX,Keras] [--json]
 
 A process a format builds a model of so many MiB of weights (an embedding of a quarter, and dense layers of 16 MiB), and
 exports it as the trainer does at a script's end: written, loaded again, compared with Keras on eight rows. Memory is

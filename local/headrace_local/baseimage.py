@@ -17,7 +17,8 @@ from headrace_local.errors import LocalClusterError
 from headrace_local.progress import Report
 
 SUITE = "bookworm"
-PACKAGES = ("python3", "python3-venv", "ca-certificates")
+# libgomp1 is what the trainer image installs where it is not there; a build here needs no network for it.
+PACKAGES = ("python3", "python3-venv", "ca-certificates", "libgomp1")
 MIRROR_VARIABLE = "HEADRACE_DEBIAN_MIRROR"
 
 _REMOVED = (

@@ -16,6 +16,8 @@ from wheels import wheel
 HOW_TO = REPOSITORY / "docs" / "how-to" / "your-own-image.md"
 # As people write it: an experiment and a run of its own, a figure, TensorBoard's logs.
 SCRIPT = """
+import ctypes, skops.io  # mlflow.sklearn.log_model saves by it
+ctypes.CDLL("libgomp.so.1")  # LightGBM's wheel expects it of the system
 import acme_features, keras, matplotlib.pyplot as plt, mlflow, pandas as pd, sklearn.metrics
 from PIL import Image
 frame = pd.DataFrame({"x": [float(n % 7) for n in range(640)]})

@@ -188,11 +188,11 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "any program under TensorFlow's strategy": (
         {"spec.framework": "Script"},
-        "spec.strategy.type: Forbidden: the workers of framework Script are of strategy.type MultiWorker",
+        "spec.strategy.type: Forbidden: with framework Script strategy.type is SingleWorker or MultiWorker",
     ),
     "a Keras script in a gang of any programs": (
         {"spec.strategy": {"type": "MultiWorker", "workers": 2}},
-        "spec.strategy.type: Forbidden: the workers of framework Keras are of strategy.type MultiWorkerMirrored",
+        "with framework Keras strategy.type is SingleWorker, Mirrored or MultiWorkerMirrored",
     ),
     "too many workers": (
         {"spec.strategy": {"type": "MultiWorkerMirrored", "workers": 65}},
@@ -296,9 +296,23 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.evaluation.gates": [{"metric": "a", "min": "1"}, {"metric": "a", "max": "2"}]},
         "Duplicate value",
     ),
+    "gates without a model": ({"spec.output": ABSENT}, "evaluation judges the model of spec.output: add output"),
     "output without a run": ({"spec.tracking": ABSENT}, "output needs tracking.experiment"),
     "format that is none": ({"spec.output.formats": ["Torch"]}, 'supported values: "TensorFlow", "ONNX"'),
     "format twice": ({"spec.output.formats": ["ONNX", "ONNX"]}, "Duplicate value"),
+    "format that no program hands over": (
+        {
+            "spec.framework": "Script",
+            "spec.strategy": {"type": "SingleWorker"},
+            "spec.output.formats": ["ONNX", "Keras"],
+            "spec.output.requiredFormats": ABSENT,
+        },
+        "with framework Script output.formats are TensorFlow or ONNX",
+    ),
+    "required format that is none of the default": (
+        {"spec.output": {"model": "m", "requiredFormats": ["Keras"]}},
+        "spec.output: Forbidden: requiredFormats may name only what is in formats",
+    ),
     "required format that is not exported": (
         {"spec.output.requiredFormats": ["Keras"]},
         "spec.output: Forbidden: requiredFormats may name only what is in formats",

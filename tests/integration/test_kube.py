@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -275,6 +276,19 @@ def test_a_plan_made_from_an_older_object_does_nothing(with_client, namespace):
             await apply(plan, client, WIDGETS, owner)
         objects, status, events = await seen(client, namespace)
         assert (sorted(objects), status, events) == (["old", "patched"], None, [])
+
+    with_client(use)
+
+
+def test_the_news_of_a_status_are_told_though_an_act_came_too_late(with_client, namespace):
+    async def use(client):
+        owner, plan = await everything(client, namespace)
+        changed_since = {"metadata": {"resourceVersion": "1"}, "data": {"a": "2"}}
+        plan = replace(plan, patches=(Patch(CONFIGMAPS, namespace, "patched", changed_since),))
+        with pytest.raises(Conflict):
+            await apply(plan, client, WIDGETS, owner)
+        _, status, events = await seen(client, namespace)
+        assert (status, events) == ({"phase": "Running"}, ["Done"])
 
     with_client(use)
 

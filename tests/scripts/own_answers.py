@@ -1,8 +1,8 @@
 """Runs a script as `python -m headrace_trainer.adapters.keras` does, and keeps what the script's own model answers.
 
 Beside the folder that the model is exported to, answers.json has some rows of the data that the model was fed, or
-made-up ones, and what Keras computes with them in the process that trained it; weights.npz has its weights. With
-ONLY_ANSWERS in the environment nothing is exported.
+made-up ones, and what Keras computes with them in the process that trained it; weights.npz has its weights, or those of
+all candidates. With ONLY_ANSWERS in the environment nothing is exported.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ def answers(session: Session, ending: Ending, folder: Path) -> dict[str, Any]:
     from headrace_trainer.adapters.keras.servable import servable
 
     found = models.choose(session, ending.main)
+    meant = [found.chosen] if found.chosen is not None else [each.model for each in found.candidates]
+    np.savez(folder / "weights.npz", *(array for model in meant for array in model.get_weights()))
     if found.chosen is None:
         return {"candidates": [candidate.name for candidate in found.candidates]}
-    np.savez(folder / "weights.npz", *found.chosen.get_weights())
     named = {"model": models.name_of(found.chosen, ending.main), "reason": found.reason}
     trained = models.described(session.models, found.chosen)
     try:

@@ -27,7 +27,7 @@ asked for what the script's own process answers.
   succeeds, and the script has to name one of these. Of a model without `call` these are its parts (a GAN's generator,
   a VAE's decoder).
 - **Served as**: each answered as the script's own model. "none": where several models could be meant, one has to be
-  named first.
+  named first; the row below has the same script with `headrace_client.export(MODEL)` as its last line.
 - **After a kill**: "exact" ends with the weights and the values of each epoch of an undisturbed run, to 1e-6. "not
   exact" goes on from its last checkpoint, and says that it is not exact: its data or its random numbers come from
   where no checkpoint reaches (random operations of a parallel `map`, `tf.random` inside of the model's own step), or it
@@ -59,9 +59,11 @@ def page() -> str:
     scripts = {path.stem: path for folder in ("keras", "any") for path in (HERE / folder).iterdir()}
     of_keras, of_any = [], []
     for name, outcome in sorted(outcomes.items()):
-        script = scripts[name]
+        stem, _, named = name.partition(": ")
+        script = scripts[stem]
         if script.parent.name == "keras":
-            of_keras.append(_row(script, outcome["model"], outcome))
+            model = f"named in the script: `{named}`" if named else outcome["model"]
+            of_keras.append(_row(script, model, outcome))
         else:
             of_any.append(_row(script, str(_lines_added(script)), outcome))
     return HEAD + "".join(of_keras) + HEAD_OF_ANY + "".join(of_any)

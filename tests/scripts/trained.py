@@ -37,7 +37,7 @@ class Training:
 
     @property
     def weights(self) -> list[Any]:
-        """Of the model that is meant; none where several could be."""
+        """Of the model that is meant, or of all that could be."""
         kept = self.folder / "weights.npz"
         if not kept.is_file():
             return []

@@ -159,7 +159,7 @@ MetricName = Annotated[
         ),
     ),
 ]
-"""A metric of a run. The launcher writes names by the same rule (launcher/metrics.py): what it writes can be named."""
+"""A metric of a run. The launcher writes names by the same rule (launcher/metric_keys.py), so all can be named."""
 
 ImageReference = Annotated[
     str, Schema(maxLength=512, rules=(matching(r"^\S*$", "must be an image reference, without spaces"),))

@@ -12,8 +12,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from headrace.api import frameworks
 from headrace.api.base import SET, Model, Rule, Schema, list_map, matching
 from headrace.api.common import Failure, FailureClass, Resources, SecretReference, Storage
+from headrace.api.frameworks import Framework, StrategyType
 from headrace.api.kind import Column, Kind, dns_name
 from headrace.api.meta import Condition, ConditionStatus, ObjectMeta
 from headrace.api.podtemplate import TrainingPodTemplate
@@ -147,18 +149,6 @@ class Dataset(Model):
     uri: Annotated[S3URI, Schema("An object, or a prefix that ends in /, such as s3://team-a/corpus.txt.")]
 
 
-class Framework(StrEnum):
-    KERAS = "Keras"
-    SCRIPT = "Script"
-
-
-class StrategyType(StrEnum):
-    SINGLE_WORKER = "SingleWorker"
-    MIRRORED = "Mirrored"
-    MULTI_WORKER_MIRRORED = "MultiWorkerMirrored"
-    MULTI_WORKER = "MultiWorker"
-
-
 class Strategy(Model):
     """How the training is spread over workers."""
 
@@ -289,7 +279,8 @@ class Output(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.requiredFormats) || self.requiredFormats.all(name, name in self.formats)",
+            "!has(self.requiredFormats) || "
+            "self.requiredFormats.all(name, name in (has(self.formats) ? self.formats : ['TensorFlow', 'ONNX']))",
             "requiredFormats may name only what is in formats",
         ),
     )
@@ -298,16 +289,16 @@ class Output(Model):
         Label, Schema("The registered model, local to this namespace: MLflow shows it as NAMESPACE.MODEL.")
     ]
     formats: Annotated[
-        tuple[ModelFormat, ...],
+        tuple[ModelFormat, ...] | None,
         Schema(
             "Formats that the model is exported in: TensorFlow (SavedModel), ONNX, and Keras (a file to train on with, "
             "which is never served). One that can be made is enough; condition FormatsExported says why another "
-            "could not.",
+            "could not. Absent: TensorFlow and ONNX; with framework Script what the script hands over of these two.",
             minItems=1,
             maxItems=3,
             **SET,
         ),
-    ] = (ModelFormat.TENSORFLOW, ModelFormat.ONNX)
+    ] = None
     required_formats: Annotated[
         tuple[ModelFormat, ...],
         Schema(
@@ -465,15 +456,12 @@ class TrainingJobSpec(Model):
             field_path=".tracking",
         ),
         Rule(
-            "self.framework != 'Script' || self.strategy.type in ['SingleWorker', 'MultiWorker']",
-            "the workers of framework Script are of strategy.type MultiWorker",
-            field_path=".strategy.type",
+            "!has(self.evaluation) || has(self.output)",
+            "evaluation judges the model of spec.output: add output, or leave evaluation out",
+            reason="FieldValueRequired",
+            field_path=".output",
         ),
-        Rule(
-            "self.framework != 'Keras' || self.strategy.type != 'MultiWorker'",
-            "the workers of framework Keras are of strategy.type MultiWorkerMirrored",
-            field_path=".strategy.type",
-        ),
+        *frameworks.rules(),
     )
 
 

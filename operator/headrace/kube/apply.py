@@ -24,9 +24,21 @@ async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Objec
     Raises Conflict when the owner changed since, NotOurs when a name that the plan needs is taken by somebody else,
     Refused when the API server does not accept an object.
     """
-    if plan.status is not None and plan.status != owner.get("status"):
+    has_new_status = plan.status is not None and plan.status != owner.get("status")
+    if has_new_status and plan.status is not None:
         owner = await client.patch_status(resource, owner, plan.status)
-    uid = owner["metadata"]["uid"]
+    try:
+        await _act(plan, client, owner["metadata"]["uid"])
+    except Conflict:
+        # The next pass finds this status and has no news to tell of it: it is told now, and the acts are done then.
+        if has_new_status:
+            await _tell(plan, client, resource, owner)
+        raise
+    await _tell(plan, client, resource, owner)
+    return plan.requeue_after
+
+
+async def _act(plan: Plan, client: KubeClient, uid: str) -> None:
     for kind, wanted in plan.creates:
         await _create(client, kind, wanted, uid)
     for kind, wanted in plan.applies:
@@ -37,10 +49,12 @@ async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Objec
         await client.delete(
             delete.resource, delete.namespace, delete.name, uid=delete.uid, propagation=delete.propagation
         )
+
+
+async def _tell(plan: Plan, client: KubeClient, resource: Resource, owner: Object) -> None:
     recorder = EventRecorder(client)
     for event in plan.events:
         await recorder.record(resource, owner, event)
-    return plan.requeue_after
 
 
 @contextmanager

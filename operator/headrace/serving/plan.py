@@ -39,6 +39,7 @@ from headrace.rollout import machine
 from headrace.rollout.machine import CANARY_UNAVAILABLE, Decision, Look, Outcome, Problem
 from headrace.rollout.propagation import apply_grace
 from headrace.rollout.route import divide_anew, render_route
+from headrace.sentences import joined
 from headrace.serving import revision as render
 from headrace.serving.network import policy_name, render_network_policy
 from headrace.serving.observed import Observed, Trouble
@@ -506,7 +507,7 @@ def _failure(trouble: Trouble) -> Failure:
 
 
 def _sentence(trouble: Trouble) -> str:
-    return f"{trouble.message}; {trouble.hint}" if trouble.hint else trouble.message
+    return joined(trouble.message, trouble.hint)
 
 
 def _model_name(revision: Revision | None) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headrace.api.modelservice import ModelService, ModelServiceStatus, RejectedDigest, Revision, ServedModel
+from headrace.sentences import joined
 from headrace.serving.revision import Artifact, revision_name
 
 RETRY_ANNOTATION = "headrace.dev/retry"
@@ -143,7 +144,7 @@ def _refusal(
         if not _is_rejected(status, revision):
             return None
         message = f"{named(revision)} was rolled back before ({entry.reason}): {entry.message}"
-        return Refusal(entry.reason, f"{message}; {hint}")
+        return Refusal(entry.reason, joined(message, hint))
     # The stable revision's own bytes are good; a tag on them speaks of an earlier try.
     is_stables = status.stable is not None and identity(status.stable) == identity(revision)
     reason = registry.rolled_back.get(artifact_of(revision))
@@ -151,4 +152,4 @@ def _refusal(
         return None
     message = f"{named(revision)} was rolled back before ({reason}), as the tag headrace.rollout in the registry says"
     elsewhere = "" if status.stable is not None else "; or let the alias point at another version"
-    return Refusal(reason, f"{message}; {hint}{elsewhere}")
+    return Refusal(reason, joined(message, f"{hint}{elsewhere}"))

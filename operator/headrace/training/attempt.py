@@ -14,6 +14,7 @@ from headrace.api.trainingjob import (
     TrainingJobStatus,
 )
 from headrace.clock import shown
+from headrace.sentences import joined
 from headrace.training.failures import Cause, filled
 from headrace.training.observed import TRAINER_CONTAINER
 from headrace.training.states import Reason, rule_for
@@ -81,13 +82,12 @@ def end_failed(
             }
         )
     given_up = f"; no attempt is left after {limit} restarts (restartPolicy.maxRestarts)" if exhausted else ""
-    advice = f"; {hint}" if hint else ""
     return status.model_copy(
         update=changes
         | {
             "state": State.FAILED,
             "reason": cause.reason,
-            "message": f"{cause.message[:768]}{given_up}{advice}"[:1024],
+            "message": joined(f"{cause.message[:768].removesuffix('.')}{given_up}", hint)[:1024],
             "next_attempt_at": None,
             "completion_time": now,
         }

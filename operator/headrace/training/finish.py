@@ -26,6 +26,7 @@ from headrace.api.trainingjob import (
     TrainingJobStatus,
 )
 from headrace.kube.plan import Event, EventType
+from headrace.sentences import joined
 from headrace.tracking.errors import (
     AliasReserved,
     ModelNameTaken,
@@ -167,13 +168,15 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
 
 
 def _not_met(status: TrainingJobStatus, gate: Gate, run: Run, diverged: str, now: datetime) -> Verdict:
-    message = f"not registered: {_missed(gate, run)}" + (f"; the training diverged: {diverged}" if diverged else "")
+    missed = f"not registered: {_missed(gate, run)}" + (f"; the training diverged: {diverged}" if diverged else "")
+    hint = HINT if diverged else _advice(gate, run)
+    message = joined(missed, hint)
     failure = Failure(
         class_=FailureClass.GATE,
         reason=Reason.GATE_FAILED,
-        message=message,
+        message=missed,
         attempt=status.attempt.number if status.attempt else None,
-        hint=HINT if diverged else _advice(gate, run),
+        hint=hint,
     )
     assert status.model is not None
     done = status.model_copy(
@@ -246,7 +249,7 @@ def refused(status: TrainingJobStatus, error: TrackingError, now: datetime) -> V
         update={
             "state": State.FAILED,
             "reason": error.reason,
-            "message": f"not registered: {error}; {failure.hint}",
+            "message": joined(f"not registered: {error}", failure.hint or ""),
             "failure": failure,
             "completion_time": now,
         }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from headrace.api.trainingjob import Condition, ConditionStatus, TrainingJob
+from headrace.api.frameworks import FRAMEWORKS
+from headrace.api.trainingjob import Condition, ConditionStatus, TrainingJob, TrainingJobSpec
 from headrace.kube.plan import Event, EventType
 from headrace.training.states import Reason
 from headrace_common.protocol.parts import ExportTrial
@@ -19,11 +20,24 @@ CONDITION = "FormatsExported"
 TRIAL_CONDITION = "Exportable"
 
 
+def formats_of(spec: TrainingJobSpec) -> tuple[str, ...]:
+    """The formats that may come out, in the order of the spec."""
+    if spec.output is None:
+        return ()
+    return tuple(format_.value for format_ in spec.output.formats or FRAMEWORKS[spec.framework].default_formats)
+
+
+def optional_of(spec: TrainingJobSpec) -> tuple[str, ...]:
+    """Those of them that nobody has asked for by name: a program that is to hand over what it has."""
+    is_open = spec.output is not None and spec.output.formats is None and FRAMEWORKS[spec.framework].hands_over
+    return formats_of(spec) if is_open else ()
+
+
 def formats_exported(job: TrainingJob, record: Record, now: datetime) -> Condition:
-    """Whether all of `output.formats` were made; False names those that were not, with the launcher's reasons."""
-    assert job.spec.output is not None
+    """Whether all that was asked for was made; False names those that were not, with the launcher's reasons."""
     made = set(record.model.formats) if record.model is not None else set()
-    wanted = [format_.value for format_ in job.spec.output.formats]
+    optional = optional_of(job.spec)
+    wanted = [name for name in formats_of(job.spec) if name in made or name not in optional]
     missing = [name for name in wanted if name not in made]
     note = f"; {record.model_note}" if record.model_note else ""
     if missing:

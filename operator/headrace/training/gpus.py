@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.api.common import Resources
-from headrace.api.trainingjob import Framework, TrainingJobSpec
+from headrace.api.frameworks import FRAMEWORKS
+from headrace.api.trainingjob import TrainingJobSpec
 from headrace.settings import Settings
 from headrace.training.observed import TRAINER_CONTAINER
 
@@ -31,7 +32,7 @@ def needs_shared_memory(spec: TrainingJobSpec) -> bool:
     """Whether the 64 MiB that a container has in /dev/shm may be too little: NCCL passes data between the GPUs of a pod
     there, and PyTorch's DataLoader between processes. Not where the user's own volume is mounted in its place.
     """
-    if gpus_of(spec.resources) == 0 and spec.framework is not Framework.SCRIPT:
+    if gpus_of(spec.resources) == 0 and not FRAMEWORKS[spec.framework].shares_memory:
         return False
     return SHARED_MEMORY not in _own_mounts(spec)
 

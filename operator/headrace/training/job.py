@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace.api.frameworks import FRAMEWORKS
 from headrace.api.trainingjob import Checkpoint, InputExample, ResumeMode, TrainingJob
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import TRAININGJOBS
@@ -27,7 +28,7 @@ from headrace.podtext import as_written
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.deadline import name_deadline
-from headrace.training.frameworks import FRAMEWORKS
+from headrace.training.formats import formats_of, optional_of
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 from headrace_common.protocol import config as protocol
@@ -166,7 +167,8 @@ def launcher_config(job: TrainingJob, context: AttemptContext, settings: Setting
         checkpoints=_checkpoints(spec.checkpoint, f"s3://{bucket}/headrace/checkpoints/{metadata.uid}")
         if bucket
         else None,
-        formats=() if spec.output is None else tuple(str(name) for name in spec.output.formats),
+        formats=formats_of(spec),
+        optional_formats=optional_of(spec),
         progress_port=PROGRESS_PORT,
         keeps_rows=spec.output is None or spec.output.input_example is InputExample.ROWS,
     )

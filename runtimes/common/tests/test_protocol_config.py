@@ -64,6 +64,7 @@ def configs(draw):
         formats=tuple(formats) if has_output else (),
         progress_port=draw(st.integers(0, 65535)),
         keeps_rows=draw(st.booleans()) if has_output else True,
+        optional_formats=tuple(formats[:1]) if has_output else (),
     )
 
 

@@ -1,10 +1,12 @@
 """Scripts that log to MLflow themselves: with the real mlflow package, in the script's real process."""
 
+import json
 import signal
+import sys
 import urllib.request
 
 import pytest
-from trainer_support import wait_until
+from trainer_support import CLIENT, TRAINER, wait_until
 
 ADAPTER = "headrace_trainer.adapters.keras"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
@@ -35,6 +37,14 @@ def the_run(mlflow, config):
 
 
 F1 = "mlflow.log_metric('f1', 0.9)\n"
+# The same for a program that says by itself what is to be known of it.
+FITS_BY_ITSELF = """
+import headrace_client, numpy as np
+from sklearn.linear_model import LinearRegression
+def fit():
+    LinearRegression().fit(np.eye(4), np.ones(4))
+    headrace_client.log({"loss": 1}, step=1)
+"""
 WAYS = {
     "plain": FIT + F1,
     "block": f"with mlflow.start_run():\n    {FIT}    {F1}",
@@ -43,13 +53,21 @@ WAYS = {
     "autolog": f"mlflow.autolog(log_models=False, log_datasets=False)\n{FIT}{F1}",
     "parameters twice": f"{FIT}mlflow.log_param('lr', 1)\nmlflow.log_param('lr', 2)\n"
     f"mlflow.log_params({{'lr': 3, 'depth': 4}})\n{F1}",
+    "status in between": f"with mlflow.start_run() as run:\n    {FIT}    {F1}"
+    "assert mlflow.get_run(run.info.run_id).info.status == 'RUNNING'\n",
     "process": f"import subprocess, sys\n{FIT}subprocess.run([sys.executable, '-c', {f'import mlflow; {F1}'!r}])\n",
 }
 
 
+@pytest.mark.parametrize("framework", ["Keras", "Script"])
 @pytest.mark.parametrize("script", WAYS.values(), ids=WAYS)
-def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launch, mlflow, config, script):
-    launched = launch(TRAINS + "import mlflow\n" + script, config=config, adapter=ADAPTER, env=QUIET)
+def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launch, mlflow, config, framework, script):
+    config = {**config, "framework": framework, "parameters": {"lr": 0.5}}
+    if framework == "Keras":
+        launched = launch(TRAINS + "import mlflow\n" + script, config=config, adapter=ADAPTER, env=QUIET)
+    else:
+        by_itself = FITS_BY_ITSELF + "import mlflow\n" + script.replace(FIT, "fit()\n")
+        launched = launch(by_itself, config=config, env={**QUIET, "PYTHONPATH": f"{TRAINER}:{CLIENT}"})
     assert launched.wait(300) == 0, launched.log
 
     info, metrics = the_run(mlflow, config)
@@ -183,3 +201,52 @@ def test_a_script_that_turns_to_a_server_of_its_own_is_left_alone(launch, mlflow
     assert launched.wait(300) == 0, launched.log
     assert "OWN FINISHED" in launched.log
     assert "f1" not in the_run(mlflow, config)[1]
+
+
+def test_what_the_processes_of_a_shell_script_log_lands_in_the_job_s_run(launch, mlflow, config):
+    python = f'{sys.executable} -c \'import mlflow\nmlflow.set_experiment("mine")\nwith mlflow.start_run(): '
+    script = "set -e\n" + "".join(f'{python}mlflow.log_metric("m{number}", {number})\'\n' for number in range(2))
+    launched = launch(script, config={**config, "framework": "Script"}, entrypoint="train.sh")
+    assert launched.wait(120) == 0, launched.log
+    info, metrics = the_run(mlflow, config)
+    assert metrics == {"m0": 0, "m1": 1}
+    assert (info["status"], info["run_name"]) == ("FINISHED", "job")
+
+
+AUTOLOG = "log_models=False, log_datasets=False"
+LOGS_THE_SAME = {
+    "autolog": (f"mlflow.autolog({AUTOLOG})", "[]"),
+    "autolog of each step": (f"mlflow.tensorflow.autolog({AUTOLOG}, log_every_epoch=False, log_every_n_steps=1)", "[]"),
+    "callback": ("mlflow.start_run()", "[mlflow.tensorflow.MlflowCallback()]"),
+}
+
+
+@pytest.mark.parametrize(("before", "callbacks"), LOGS_THE_SAME.values(), ids=LOGS_THE_SAME)
+def test_a_metric_that_the_launcher_logs_is_there_once(launch, mlflow, config, before, callbacks):
+    script = TRAINS + (
+        "import json, mlflow\n"
+        f"{before}\n"
+        f"fitted = model.fit(x, y + 1, epochs=4, batch_size=8, validation_split=0.5, callbacks={callbacks})\n"
+        "model.evaluate(x, y)\n"
+        "mlflow.log_metrics({'val_loss': 77, 'eval_loss': 77, 'f1': 0.9}, step=9)\n"
+        "mlflow.log_metric('loss', 77, step=99, synchronous=False).wait()\n"
+        "with mlflow.start_run(nested=True):\n"
+        "    mlflow.log_metric('loss', 77)\n"
+        "print('FITTED', json.dumps(fitted.history['val_loss']))\n"
+    )
+    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    assert launched.wait(300) == 0, launched.log
+
+    [run] = [run for run in mlflow.runs(config["tracking"]["experimentId"]) if run["info"]["run_name"] == "job"]
+
+    def history(key):
+        entries = mlflow.history(run["info"]["run_id"], key)
+        return sorted((entry.get("step", 0), entry["value"]) for entry in entries)
+
+    [fitted] = [line.removeprefix("FITTED") for line in launched.log.splitlines() if line.startswith("FITTED")]
+    assert history("val_loss") == [(epoch, pytest.approx(value)) for epoch, value in enumerate(json.loads(fitted), 1)]
+    assert [step for step, _ in history("loss")] == list(range(1, 17))
+    assert [step for step, _ in history("epoch/loss")] == [1, 2, 3, 4]
+    assert [step for step, _ in history("eval_loss")] == [1]
+    assert history("f1") == [(9, 0.9)]
+    assert launched.log.count("mlflow metric loss is left out") == 1

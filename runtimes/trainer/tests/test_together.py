@@ -167,7 +167,7 @@ def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(launc
     config = {
         "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
         "tracking": tracking,
-        "checkpoint": {"uri": f"s3://{bucket}/checkpoints/uid", "intervalSeconds": 300, "keep": 2},
+        "checkpoint": {"uri": f"s3://{bucket}/checkpoints/uid", "intervalSeconds": 1, "keep": 2},
     }
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     adapter = "headrace_trainer.adapters.keras"
@@ -212,6 +212,6 @@ def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_bes
     prefix = record["model"]["uri"].removeprefix(f"s3://{bucket}/")
     manifest = s3.get(bucket, f"{prefix}/manifest.json")
     assert record["model"]["digest"] == tags["headrace.digest"] == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-    of_mlflow = {"MLmodel", "requirements.txt", "python_env.yaml"}
+    of_mlflow = {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json", "serving_input_example.json"}
     paths = {file["path"].split("/")[0] for file in json.loads(manifest)["files"]}
     assert paths == {"signature.json", "tensorflow", *of_mlflow}

@@ -14,10 +14,10 @@ DIGEST = "sha256:" + "a" * 64
 REASON = "ONNX cannot be made of this model: layer 'sampling' (Sampling) computes StatelessRandomNormalV2"
 
 
-def told(formats, note=""):
+def told(formats, note="", **spec):
     model = {"uri": "s3://team-a/x/model", "digest": DIGEST, "formats": formats}
     parsed = parse_record(record("Succeeded", NOW, model=model, modelNote=note))
-    job = training_job(output={"model": "text"}, tracking={"experiment": "x"})
+    job = training_job(**{"output": {"model": "text"}, "tracking": {"experiment": "x"}, **spec})
     return formats_exported(job, parsed, NOW)
 
 
@@ -54,6 +54,28 @@ def test_where_all_were_made_the_condition_holds_and_there_is_no_event(note, mes
 
 def test_a_format_that_nobody_asked_for_says_nothing_of_those_that_were():
     assert told(["TensorFlow", "CoreML"]).reason == "SomeFormatsFailed"
+
+
+def test_of_a_program_what_it_handed_over_is_enough_unless_formats_are_named():
+    condition = told(["ONNX"], framework="Script")
+    assert (condition.reason, condition.message) == ("AllFormatsExported", "exported: ONNX")
+    named = told(["ONNX"], framework="Script", output={"model": "text", "formats": ["TensorFlow", "ONNX"]})
+    assert named.reason == "SomeFormatsFailed"
+
+
+@pytest.mark.parametrize(
+    ("spec", "formats", "optional"),
+    [
+        ({}, ("TensorFlow", "ONNX"), ()),
+        ({"framework": "Script"}, ("TensorFlow", "ONNX"), ("TensorFlow", "ONNX")),
+        ({"framework": "Script", "output": {"model": "text", "formats": ["ONNX"]}}, ("ONNX",), ()),
+        ({"output": None}, (), ()),
+    ],
+)
+def test_the_launcher_is_told_which_formats_are_asked_for_and_which_may_come(spec, formats, optional):
+    job = training_job(**{"output": {"model": "text"}, "tracking": {"experiment": "x"}, **spec})
+    told = launcher_config(job, AttemptContext(1, "trainer:1", experiment_id="3", bucket="b"), SETTINGS)
+    assert (told.formats, told.optional_formats) == (formats, optional)
 
 
 FAILED = ExportTrial(

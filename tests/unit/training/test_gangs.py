@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from headrace.api.trainingjob import Framework
+from headrace.api.frameworks import FRAMEWORKS, Framework
 from headrace.kube.resources import JOBS, SERVICES
-from headrace.training.frameworks import FRAMEWORKS
 from headrace.training.observed import Observed, Source
 from headrace.training.plan import Start, plan
 from training_builders import NOW, SETTINGS, training_job

@@ -63,6 +63,15 @@ def test_a_log_tail_is_no_record():
     assert parse_record("Traceback (most recent call last):\n  ...") is None
 
 
+def test_of_a_long_log_tail_the_end_is_kept_which_has_the_cause():
+    tail = "a library's own words at its start\n" * 100 + "ValueError: no data today"
+
+    record = parse_record(json.dumps({"protocol": 1, "outcome": "Failed", "time": 1, "logTail": tail}))
+
+    assert record is not None
+    assert record.log_tail == tail[-MAX_TEXT:]
+
+
 def test_another_protocol_is_no_record():
     assert parse_record('{"protocol": 2, "outcome": "Succeeded", "time": 1}') is None
 

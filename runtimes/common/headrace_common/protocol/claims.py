@@ -19,6 +19,11 @@ def text(value: Any) -> str:
     return value[:MAX_TEXT] if isinstance(value, str) else ""
 
 
+def tail(value: Any) -> str:
+    """The last MAX_TEXT characters, "" where it is none: the end of a log tells why."""
+    return value[-MAX_TEXT:] if isinstance(value, str) else ""
+
+
 def integer(value: Any) -> int | None:
     """One that every JSON parser reads exactly."""
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else None

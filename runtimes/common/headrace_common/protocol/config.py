@@ -76,7 +76,8 @@ class Checkpoints:
 @dataclass(frozen=True)
 class Config:
     """One pod's instructions. `gpus` is how many it has asked for; what is None is switched off. Without `keeps_rows`
-    no row of the training data leaves the pod with the model.
+    no row of the training data leaves the pod with the model. Of `formats` those that are optional are delivered where
+    they come, and not missed where they do not.
     """
 
     job: Job
@@ -94,6 +95,7 @@ class Config:
     formats: tuple[str, ...]
     progress_port: int
     keeps_rows: bool = True
+    optional_formats: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The object as docs/reference/launcher-protocol.md has it."""
@@ -139,6 +141,8 @@ class Config:
             found["output"] = {"formats": [str(name) for name in self.formats]}
             if not self.keeps_rows:
                 found["output"]["inputExample"] = "None"
+            if self.optional_formats:
+                found["output"]["optional"] = [str(name) for name in self.optional_formats]
         return found
 
 
@@ -164,9 +168,10 @@ def parse_config(text: str) -> Config:
         storage=_storage(root.optional("storage")),
         tracking=_tracking(root.optional("tracking")),
         checkpoints=_checkpoints(root.optional("checkpoint")),
-        formats=_formats(root.optional("output")),
+        formats=_formats(root.optional("output"), "formats"),
         progress_port=root.integer("progressPort", least=0, default=9400),
         keeps_rows=_keeps_rows(root.optional("output")),
+        optional_formats=_formats(root.optional("output"), "optional"),
     )
     _check(config)
     return config
@@ -227,11 +232,11 @@ def _checkpoints(fields: Fields | None) -> Checkpoints | None:
     )
 
 
-def _formats(fields: Fields | None) -> tuple[str, ...]:
-    formats = [] if fields is None else fields.items("formats")
+def _formats(fields: Fields | None, name: str) -> tuple[str, ...]:
+    formats = [] if fields is None else fields.items(name)
     for value in formats:
         if value not in list(ModelFormat):
-            raise wrong(f"{VARIABLE}.output.formats", f"made of {' and '.join(ModelFormat)}", value)
+            raise wrong(f"{VARIABLE}.output.{name}", f"made of {' and '.join(ModelFormat)}", value)
     return tuple(formats)
 
 

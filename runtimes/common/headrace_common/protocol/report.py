@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from headrace_common.protocol import PROTOCOL
-from headrace_common.protocol.claims import count, integer, text
+from headrace_common.protocol.claims import count, integer, tail, text
 from headrace_common.protocol.parts import (
     CheckpointReference,
     ExportTrial,
@@ -162,7 +162,7 @@ def parse_record(message: str) -> Record | None:
         exit_code=integer(data.get("exitCode")),
         message=text(data.get("message")),
         hint=text(data.get("hint")),
-        log_tail=text(data.get("logTail")),
+        log_tail=tail(data.get("logTail")),
         lost_peer=LostPeer(count(data["lostPeer"])) if "lostPeer" in data else None,
         progress=Progress.parse(data.get("progress")),
         metrics=parse_metrics(data.get("metrics")),

@@ -30,7 +30,7 @@ from headrace_trainer.adapters import arrays as stored
 from headrace_trainer.adapters.arrays import Array, StoredArrays
 from headrace_trainer.adapters.script_files import ScriptFile
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILES = "files"
 _PARTIAL = ".partial"
 _REPLACED = ".replaced"
@@ -85,6 +85,12 @@ class Checkpoint:
 
     snapshot: Snapshot
     finished: tuple[FinishedFit, ...]
+
+    @property
+    def measured(self) -> set[str]:
+        """The names of all that the epochs before it have measured."""
+        states = [self.snapshot.state, *(fit.state for fit in self.finished)]
+        return {name for state in states for scores in state.get("measured", {}).values() for name in scores}
 
 
 def write(directory: Path, snapshot: Snapshot, finished: int) -> Path:

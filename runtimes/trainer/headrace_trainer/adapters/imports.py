@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 
 class _LoaderThenCall(Loader):
@@ -49,13 +49,11 @@ class _Thread(threading.local):
 
 class AfterImport(MetaPathFinder):
     """The finder; `calls` maps a module's name to what is called once after its import. Where a call raises,
-    `on_failure` gets the module's name and the error, and ends the process: an import may stand in a `try` that takes
-    every error.
+    `on_failure` gets the module's name and the error. One that cannot go on has to end the process: an import may stand
+    in a `try` that takes every error.
     """
 
-    def __init__(
-        self, calls: Mapping[str, Callable[[], None]], on_failure: Callable[[str, Exception], NoReturn]
-    ) -> None:
+    def __init__(self, calls: Mapping[str, Callable[[], None]], on_failure: Callable[[str, Exception], object]) -> None:
         self._waiting = dict(calls)
         self._on_failure = on_failure
         self._thread = _Thread()

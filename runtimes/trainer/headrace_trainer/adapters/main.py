@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from headrace_trainer.adapters import checkpoint, script, seeds
+from headrace_trainer.adapters import checkpoint, script, seeds, streams, threads
 from headrace_trainer.adapters.adapter import Adapter
 from headrace_trainer.adapters.checkpoint import Checkpoint, CheckpointError, Position, Writer
 from headrace_trainer.adapters.imports import AfterImport
@@ -36,24 +36,23 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     seeds.fix_string_hashes(settings.seed)
     session = _open_session(settings)
     session.stop.install()
-    calls = {**seeds.calls_after_import(settings.seed), "mlflow": _hook_mlflow, **adapter.hooks(session)}
+    calls = {
+        **seeds.calls_after_import(settings.seed),
+        "mlflow": lambda: _hook_mlflow(session),
+        **adapter.hooks(session),
+    }
     AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
     process = os.getpid()
-    ending = script.run(arguments[0], arguments[1:], _scope(adapter, session))
+    ending = script.run(arguments[0], arguments[1:], _scope(adapter, session), lambda error: _tell(session, error))
     if os.getpid() != process:
         # The script has forked this one, and it came to the script's end. The model, the checkpoints and the word about
         # them are the first one's, as are the threads of TensorFlow without which an export waits for ever.
+        streams.give_back_broken()
         return ending.exit_code
-    if ending.exception is not None:
-        session.messages.send(
-            "exception",
-            time=milliseconds(),
-            exception=type(ending.exception).__name__,
-            message=str(ending.exception),
-            module=ending.exception.name if isinstance(ending.exception, ModuleNotFoundError) else None,
-            traceback=script.last_lines(ending.exception),
-        )
+    with contextlib.suppress(KeyboardInterrupt):  # the interpreter, too, goes on to its end then
+        threads.wait_for_others()
     session.loop.script_ends()
+    session.hand_over_end()
     if session.stop.is_requested:
         session.stop.exit_now()  # it has ended itself because of that; what it had to keep it has kept
     has_trained = session.send_trained()
@@ -63,7 +62,22 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     if session.writer is not None:
         session.writer.wait(_WRITE_SECONDS)
     session.messages.flush()
+    streams.give_back_broken()
     return ending.exit_code
+
+
+def _tell(session: Session, error: BaseException) -> None:
+    """Before anything is printed: that may be a matter of the script's own, which may raise or end the process."""
+    name = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    session.messages.send(
+        "exception",
+        time=milliseconds(),
+        exception=type(error).__name__,
+        message=streams.message_of(error),
+        module=name if isinstance(name, str) else None,
+        traceback=script.last_lines(error),
+    )
+    session.messages.flush()
 
 
 def _scope(adapter: Adapter, session: Session) -> contextlib.AbstractContextManager[object]:
@@ -85,6 +99,7 @@ def _open_session(settings: Settings) -> Session:
         writer = Writer(directory, on_written, lambda message: messages.warn("checkpoint", message))
 
     def finish() -> None:
+        session.hand_over_end()
         if writer is not None:
             writer.wait(settings.stop_seconds)
         messages.flush()
@@ -99,7 +114,8 @@ def _open_session(settings: Settings) -> Session:
                 writer.keep(index, fit)
     stop = Stop(finish, seconds=settings.stop_seconds, has_peers=settings.workers > 1)
     own = settings.resume_directory is not None and checkpoint.is_of_script(settings.resume_directory)
-    return Session(settings, messages, stop, writer, before, files, checkpoint_is_own=own)
+    session = Session(settings, messages, stop, writer, before, files, checkpoint_is_own=own)
+    return session
 
 
 def _script_files(settings: Settings, messages: Messages, writer: Writer | None) -> ScriptFiles:
@@ -130,9 +146,9 @@ def _refuse(messages: Messages, name: str, error: Exception) -> NoReturn:
     refuse(messages, error, f"{name} {version} cannot be followed")
 
 
-def _hook_mlflow() -> None:
+def _hook_mlflow(session: Session) -> None:
     run_id, tracking_uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI")
     if run_id and tracking_uri:
         from headrace_trainer.adapters import mlflow_run
 
-        mlflow_run.install(run_id, tracking_uri)
+        mlflow_run.install(run_id, tracking_uri, streams.say, session.logs)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from headrace_common.json_numbers import to_json
+from headrace_trainer.adapters.streams import say
 
 _CLOSE_SECONDS = 5.0
 _MAX_LINE = 64 * 1024  # bytes that the launcher reads of one, with its end
@@ -41,6 +41,7 @@ class Messages:
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
+        self.evaluated: set[str] = set()  # the names of what evaluations were told to have measured
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
@@ -49,6 +50,8 @@ class Messages:
 
     def send(self, message_type: str, /, **fields: Any) -> None:
         """Queues a message of a type."""
+        if message_type == "evaluate":
+            self.evaluated.update(fields["metrics"])
         if self._descriptor is not None:
             for part in _parts(fields):
                 self._queue.put(_line({"type": message_type, **part}))
@@ -56,7 +59,7 @@ class Messages:
     def warn(self, subject: str, message: str) -> None:
         """Something that a user may not expect, for the log and the run."""
         if self._descriptor is None:
-            print(f"headrace: {subject}: {message}", file=sys.stderr)
+            say(f"headrace: {subject}: {message}")
         self.send("warning", subject=subject, message=message)
 
     def flush(self, timeout: float = _CLOSE_SECONDS) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from headrace_trainer.adapters.messages import Messages, milliseconds
+from headrace_trainer.adapters.streams import message_of, say
 
 EXIT_CODE = 2
 
@@ -30,13 +32,14 @@ def refuse(messages: Messages, error: Exception, what: str) -> NoReturn:
     if isinstance(error, Refusal):
         message, hint, reason = str(error), error.hint, error.reason
     else:
-        traceback.print_exception(error)
-        message = f"{what}: {type(error).__name__}: {error}"
+        say("".join(traceback.format_exception(error)), end="")
+        message = f"{what}: {type(error).__name__}: {message_of(error)}"
         hint = "Use the release's trainer image, or an image with the same versions of Keras and TensorFlow."
-    print(f"headrace: {message}\nheadrace: {hint}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
     messages.send("refused", time=milliseconds(), message=message, hint=hint, reason=reason)
     messages.flush()
+    say(f"headrace: {message}\nheadrace: {hint}")
+    with contextlib.suppress(Exception):  # a stream of the script's own, or none
+        sys.stdout.flush()
     os._exit(EXIT_CODE)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,12 +31,12 @@ class Verdict:
 @dataclass
 class Replay:
     """Compares replayed steps; `expected` maps a step of the fit to the metrics that the interrupted run had there.
-    `unkept` names what of the model's state no checkpoint holds: with it nothing is called exact.
+    `doubt` says why the steps may be equal and the rest is not: with it nothing is called exact.
     """
 
     resumed_at: int
     expected: dict[int, dict[str, float]]
-    unkept: Sequence[str] = ()
+    doubt: str = ""
     _compared: int = field(default=0, init=False)
 
     def expects(self, step: int) -> bool:
@@ -66,8 +66,8 @@ class Replay:
             return Verdict(None, "no step of the interrupted run after the checkpoint is known: nothing to compare")
         steps = "1 replayed step equals" if self._compared == 1 else f"{self._compared} replayed steps equal"
         message = f"{steps} what the interrupted run logged"
-        if self.unkept:
-            return Verdict(None, f"{message}; but {', '.join(self.unkept)} of the model began anew")
+        if self.doubt:
+            return Verdict(None, f"{message}; but {self.doubt}")
         if self._compared < _FEWEST_STEPS:
             return Verdict(None, f"{message}; one alone says nothing about the optimizer")
         return Verdict(True, message)

@@ -7,17 +7,21 @@ The script sees what it would see under `python ENTRYPOINT ...`: its own `__main
 from __future__ import annotations
 
 import builtins
+import contextlib
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+from headrace_trainer.adapters.streams import message_of, say
+
 _OURS = str(Path(__file__).resolve().parent)
 _INTERNAL = ("<frozen importlib", "<frozen runpy>")
 _TRACEBACK_LINES = 30
+_BEYOND_LONG = 2**63
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,15 @@ class Ending:
     exception: BaseException | None = None
 
 
-def run(entrypoint: str, arguments: Sequence[str], scope: AbstractContextManager[object]) -> Ending:
-    """Runs the script inside `scope`; whatever it raises has been printed when this returns."""
+def run(
+    entrypoint: str,
+    arguments: Sequence[str],
+    scope: AbstractContextManager[object],
+    tell: Callable[[BaseException], None] = lambda error: None,
+) -> Ending:
+    """Runs the script inside `scope`. Whatever it raises is given to `tell` and then printed, in the way that the
+    script may have chosen, before this returns.
+    """
     path = Path(entrypoint).resolve()
     main = ModuleType("__main__")
     main.__dict__.update(__file__=str(path), __builtins__=builtins)
@@ -44,18 +55,17 @@ def run(entrypoint: str, arguments: Sequence[str], scope: AbstractContextManager
             exec(code, main.__dict__)
     except SystemExit as end:
         return Ending(_exit_code(end), main)
-    except KeyboardInterrupt as error:
-        _print(error)
-        return Ending(130, main, error)
     except BaseException as error:  # noqa: BLE001 - the interpreter's own last handler would take it, too
-        _print(error)
-        return Ending(1, main, error)
+        tell(error)
+        code_of_hook = _print(error)
+        interrupted = isinstance(error, KeyboardInterrupt) and code_of_hook == 1
+        return Ending(130 if interrupted else code_of_hook, main, error)
     return Ending(0, main)
 
 
 def last_lines(error: BaseException) -> str:
     """The end of the traceback as the user sees it."""
-    return "\n".join("".join(_own_frames(error).format()).rstrip().splitlines()[-_TRACEBACK_LINES:])
+    return "\n".join(_traceback_of(error).rstrip().splitlines()[-_TRACEBACK_LINES:])
 
 
 def _exit_code(end: SystemExit) -> int:
@@ -63,17 +73,38 @@ def _exit_code(end: SystemExit) -> int:
     if end.code is None:
         return 0
     if isinstance(end.code, int):
-        return end.code & 0xFF
-    print(end.code, file=sys.stderr)
+        return end.code & 0xFF if -_BEYOND_LONG <= end.code < _BEYOND_LONG else 0xFF
+    try:
+        text = str(end.code)
+    except BaseException:  # noqa: BLE001 - the script's own __str__
+        return 1
+    say(text)
     return 1
 
 
-def _print(error: BaseException) -> None:
-    sys.stdout.flush()
-    if sys.excepthook is not sys.__excepthook__:
-        sys.excepthook(type(error), error, _below_ours(error.__traceback__))
-    else:
-        print("".join(_own_frames(error).format()), end="", file=sys.stderr, flush=True)
+def _print(error: BaseException) -> int:
+    """As the interpreter does; the result is the exit code."""
+    with contextlib.suppress(Exception):  # a stream of the script's own, or none
+        sys.stdout.flush()
+    hook = getattr(sys, "excepthook", None)
+    if hook is sys.__excepthook__:
+        say(_traceback_of(error), end="")
+        return 1
+    try:
+        hook(type(error), error, _below_ours(error.__traceback__))  # type: ignore[misc]
+    except SystemExit as end:
+        return _exit_code(end)
+    except BaseException as of_hook:  # noqa: BLE001 - the script's own hook
+        hooks, own = _traceback_of(of_hook), _traceback_of(error)
+        say(f"Error in sys.excepthook:\n{hooks}\nOriginal exception was:\n{own}", end="")
+    return 1
+
+
+def _traceback_of(error: BaseException) -> str:
+    try:
+        return "".join(_own_frames(error).format())
+    except Exception:  # noqa: BLE001 - made of what the script's exception says of itself
+        return f"{type(error).__name__}: {message_of(error)}\n"
 
 
 def _below_ours(frames: TracebackType | None) -> TracebackType | None:

@@ -59,23 +59,51 @@ class Session:
     batch_steps: int = 0
     custom_iterations: list[Any] = field(default_factory=list)
     models: Models = field(default_factory=Models)
-    data_lost: str = ""  # why the data does not stand where the checkpoint's did
+    fits_metrics: set[str] = field(default_factory=set)  # the names that fits have given to their callbacks
+    lost: str = ""  # what is not as it was in the attempt before: the data, or the end of a fit
     loop: Loop = field(default_factory=_NoLoop)
+    last_checkpoint: float | None = None  # when it was taken, by the monotonic clock; or when training began
+    unsaved_end: tuple[Snapshot, int] | None = None  # of the last fit, and how many had ended then
+    has_parallel_fits: bool = False  # nothing that is counted of them is the same in the next attempt
     keeps_own: bool = False  # the script makes its checkpoints itself
     checkpoint_is_own: bool = False  # and so it did in the attempt that is gone on from
+
+    def lose(self, why: str) -> None:
+        """From here on no resume is exact; the first cause is told."""
+        self.lost = self.lost or why
 
     @property
     def is_saved(self) -> bool:
         """Whether checkpoints are taken of what it trains."""
-        return self.settings.checkpoint_directory is not None and not self.keeps_own
+        return self.settings.checkpoint_directory is not None and not self.keeps_own and not self.has_parallel_fits
 
     def capture_files(self) -> tuple[ScriptFile, ...] | None:
         """The script's files as they are now, for a checkpoint; None where there is no room for their copies."""
+        self.unsaved_end = None  # there is something newer, and the copies of its files may go
         try:
             return self.files.capture(forget_older=self.writer is not None and not self.writer.is_busy)
         except OSError as error:
             self.messages.warn("checkpoint", f"none was taken: the script's files could not be copied: {error}")
             return None
+
+    def is_checkpoint_due(self, now: float) -> bool:
+        """Whether the interval is over since the last one, whichever fit that was of."""
+        if self.last_checkpoint is None:
+            self.last_checkpoint = now
+        return now - self.last_checkpoint >= self.settings.checkpoint_interval_seconds
+
+    def hand_over_end(self) -> None:
+        """Where nothing is trained any more, the end of the last fit is saved before its time. In any thread."""
+        end, self.unsaved_end = self.unsaved_end, None
+        if end is not None and self.writer is not None and self.is_saved:
+            self.writer.submit(*end)
+
+    def logs(self, metric: str) -> bool:
+        """Whether the launcher logs this name, of what was sent to it in this attempt or in the ones before."""
+        if metric.removeprefix("eval_") in self.messages.evaluated and metric.startswith("eval_"):
+            return True
+        before = self.checkpoint.measured if self.checkpoint is not None and self.fits_metrics else set()
+        return metric.removeprefix("epoch/") in self.fits_metrics | before
 
     def send_trained(self) -> bool:
         """Tells the launcher what was trained; False, and no message, when nothing was."""
@@ -89,16 +117,19 @@ class Session:
 
 @dataclass
 class FitRun:
-    """One fit. Of `resumed` (in its middle) and `finished` (skipped) at most one is set. `measured` has
-    what each epoch has measured, by the fingerprint of its weights.
+    """One fit. Of `resumed` (in its middle), `finished` (skipped) and `ended_by` at most one is set: the last is how an
+    exception had ended it in an earlier attempt; it is trained again, to the same end. `measured` has what each epoch
+    has measured, by the fingerprint of its weights.
     """
 
     index: int
     model: Any
     resumed: Snapshot | None
     finished: FinishedFit | None
+    ended_by: dict[str, Any] | None = None
     iterator: Any = None
     iterators_made: int = 0
+    data_drew: bool = False  # random numbers in Python, while it was gone through again
     steps: int = 0
     epochs_ended: int = 0
     measured: dict[str, Scores] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from headrace_common.paths import why_unsafe
 from headrace_common.protocol.config import Checkpoints
 from headrace_common.s3 import Place
 from headrace_trainer.launcher import chief
+from headrace_trainer.launcher.contents import empty_folders, left_out, make_folders
 from headrace_trainer.launcher.failures import Failed
 from headrace_trainer.launcher.log import log, unforeseen
 from headrace_trainer.launcher.messages import Checkpoint
@@ -31,6 +32,7 @@ from headrace_trainer.launcher.names import can_be_key, shown
 from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Store
 
 RESUME = "resume.json"
+_NAMED = 5
 _LOCAL = re.compile(r"ckpt-(\d+)")
 _REMOTE = re.compile(r"attempt-(\d+)/(ckpt-(\d+))/(.+)")
 
@@ -136,6 +138,7 @@ class CheckpointStore:
                 self._store.download(place.below(file.path), target, patience)
                 if manifest.sha256_of(target) != file.sha256:
                     raise ValueError(f"{file.path} is not what the manifest says")
+            make_folders(folder, fields.get("folders", []))
         except (NotFound, ValueError) as error:
             log(f"the checkpoint {place} is not whole and is passed over: {error}")
             shutil.rmtree(folder)
@@ -147,9 +150,10 @@ class CheckpointStore:
         checkpoint = upload.checkpoint
         place = self._root.below(f"attempt-{self._attempt}/{checkpoint.folder.name}")
         files = manifest.files_below(checkpoint.folder)
-        for file in files:
-            if not can_be_key(place.below(file.path).key):
-                raise Unnameable(f"its file {shown(file.path)} {why_unsafe(file.path) or 'has too long a name'}")
+        folders = empty_folders(checkpoint.folder)
+        for path in (*(file.path for file in files), *folders):
+            if not can_be_key(place.below(path).key):
+                raise Unnameable(f"its file {shown(path)} {why_unsafe(path) or 'has too long a name'}")
         fields = {
             "fit": checkpoint.fit,
             "epoch": checkpoint.epoch,
@@ -158,6 +162,7 @@ class CheckpointStore:
             "base": asdict(upload.base),
             "after": asdict(upload.after),
             "stepsPerEpoch": upload.steps_per_epoch,
+            **({"folders": folders} if folders else {}),
         }
         try:
             for file in files:
@@ -255,6 +260,7 @@ class Uploader:
         self._changed = threading.Condition()
         self._waiting: Upload | None = None
         self._busy = False
+        self._told: set[str] = set()
         threading.Thread(target=self._run, name="uploader", daemon=True).start()
 
     def submit(self, upload: Upload) -> None:
@@ -289,6 +295,7 @@ class Uploader:
         patience = Patience(self._patience, is_wanted=lambda: self._waiting is None)
         name = upload.checkpoint.folder.name
         try:
+            self._tell_left_out(upload.checkpoint.folder)
             began, outages = time.monotonic(), self._store.outages
             stored = self._store.upload(upload, patience)
             seconds = time.monotonic() - began
@@ -302,6 +309,15 @@ class Uploader:
             self._warn(f"{name} could not be kept: {error}")
         except Exception as error:  # noqa: BLE001 - it costs a checkpoint, and no training
             self._warn(f"{name} could not be kept: {unforeseen(error)}")
+
+    def _tell_left_out(self, folder: Path) -> None:
+        """Of each path once: the next checkpoint mostly has the same."""
+        others = left_out(folder)
+        if not others.keys() <= self._told:
+            named = ", ".join(f"{shown(path)} ({kind})" for path, kind in list(others.items())[:_NAMED])
+            more = f", and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            self._warn(f"{folder.name} is kept without {named}{more}")
+        self._told |= others.keys()
 
 
 def _remove(upload: Upload) -> None:

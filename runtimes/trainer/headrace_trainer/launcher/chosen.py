@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from headrace_common.json_numbers import to_json
 from headrace_common.tags import MODEL_METRICS_TAG, MODEL_REASON_TAG, MODEL_TAG, REST
 from headrace_trainer.launcher.messages import Candidate, Chosen
-from headrace_trainer.launcher.metrics import key_of
+from headrace_trainer.launcher.metric_keys import Keys
 
 _MAX_TAG = 5000  # characters that MLflow surely takes
 
@@ -20,10 +20,10 @@ def merged(before: Chosen | None, more: Chosen) -> Chosen:
     return Chosen(more.name, more.reason, {**before.metrics, **more.metrics}, more.unmeasured)
 
 
-def tags(chosen: Chosen) -> dict[str, str]:
-    """The run's tags about the model."""
-    values = {key_of(name): to_json(value) for name, value in chosen.metrics.items()}
-    others = {name if name == REST else key_of(name): None for name in chosen.unmeasured}
+def tags(chosen: Chosen, keys: Keys) -> dict[str, str]:
+    """The run's tags about the model; `keys` are those of its metrics."""
+    values = {keys.of(name): to_json(value) for name, value in chosen.metrics.items()}
+    others = {name if name == REST else keys.of(name): None for name in chosen.unmeasured}
     metrics: dict[str, float | str | None] = {**values, **others}
     while len(text := json.dumps(metrics, separators=(",", ":"))) > _MAX_TAG:
         metrics.pop(REST, None)

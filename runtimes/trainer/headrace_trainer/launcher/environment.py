@@ -22,6 +22,8 @@ from headrace_trainer.launcher.settings import Settings
 # A ConfigMap's files cannot be executed: their first line names the interpreter, or else their suffix.
 _INTERPRETERS = {".py": sys.executable, ".sh": "/bin/sh"}
 _MOST_OF_A_LINE = 256
+# What each Python of a program without an adapter runs first.
+_STARTUP = Path(__file__).parent / "startup"
 
 
 def command(config: Config, adapter: str | None) -> list[str]:
@@ -71,7 +73,10 @@ def environment(
     framework = framework_of(config)
     if config.workers.count > 1:
         env |= framework.rendezvous(config.workers, settings.worker)
-    return _for_libraries(settings, inherited) | _for_mlflow(config, settings, run, inherited) | env
+    for_mlflow = _for_mlflow(config, settings, run, inherited)
+    if framework.adapter is None and "MLFLOW_RUN_ID" in for_mlflow:
+        env["PYTHONPATH"] = _before(_STARTUP, env.get("PYTHONPATH"))
+    return _for_libraries(settings, inherited) | for_mlflow | env
 
 
 def _for_libraries(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -7,13 +7,13 @@ docs/reference/launcher-protocol.md. What the cluster alone can see (evictions, 
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import dataclass, replace
 
 from headrace_common.protocol.parts import LostPeer
 from headrace_common.protocol.reasons import RULES, FailureClass, Reason
 from headrace_trainer.launcher import hints
+from headrace_trainer.launcher.last_words import last_words
 from headrace_trainer.launcher.messages import Refused, ScriptException
 from headrace_trainer.launcher.oom import MemoryKill
 
@@ -110,7 +110,7 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script's process ended by {name}",
-            "A native library crashed. The end of the log may say which: kubectl -n NAMESPACE logs POD -c trainer.",
+            _CRASHED if -end.exit_code in _CRASHES else _SIGNALLED,
         )
     if end.exit_code == 1 and not end.is_followed and (raised := last_words(end.log_tail)) is not None:
         return replace(_raised(raised), time=None)
@@ -118,7 +118,7 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script ended with exit code {end.exit_code}{_last_line(end.log_tail)}",
-            hints.of_last_words(end.log_tail)
+            hints.of_last_lines(end.log_tail)
             or "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
         )
     if end.trained_steps == 0 and end.nothing_trained_hint:
@@ -145,6 +145,12 @@ def cannot_be_run(program: str, error: OSError) -> Failure:
     )
 
 
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+_CRASHED = "A native library crashed. The end of the log may say which: kubectl -n NAMESPACE logs POD -c trainer."
+_SIGNALLED = (
+    "Something in the pod sent the signal: the script, a process that it had started, or a user (kubectl exec). The "
+    "end of the log may say more: kubectl -n NAMESPACE logs POD -c trainer."
+)
 _MAX_LAST_LINE = 200
 
 
@@ -155,17 +161,14 @@ def _last_line(log_tail: str) -> str:
 
 
 def none_handed_over(formats: tuple[str, ...], hint: str) -> Failure:
-    """The script ended well, and has given no model away, which was asked for."""
-    return Failure(Reason.BAD_CONFIG, f"output.formats asks for {', '.join(formats)}, and no model came", hint)
+    """The script ended well, and has given no model away, which was asked for; by name in these `formats`."""
+    asked = f"output.formats asks for {', '.join(formats)}, and no model came"
+    return Failure(Reason.BAD_CONFIG, asked if formats else "output asks for a model, and none came", hint)
 
 
-def export_failed(problems: list[str]) -> Failure:
-    """The script trained well, but a format that was asked for cannot be made of its model."""
-    return Failure(
-        Reason.BAD_CONFIG,
-        "output.formats: " + "; ".join(problems),
-        "Remove the format from output.formats in a new TrainingJob, or change the model. The checkpoints are kept.",
-    )
+def export_failed(problems: list[str], hint: str) -> Failure:
+    """The script trained well, but no format that was asked for came of it."""
+    return Failure(Reason.BAD_CONFIG, "output.formats: " + "; ".join(problems), hint)
 
 
 _CORRECT_THE_FILE = (
@@ -218,26 +221,6 @@ def _raised(raised: ScriptException) -> Failure:
         or "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
         time=raised.time,
     )
-
-
-# How Python ends a traceback that nobody has caught; of an adapter's script the adapter itself says more.
-_TRACEBACK = "Traceback (most recent call last):"
-_LAST_WORDS = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?([A-Za-z_]\w*)(?:: (.*))?$")
-_MODULE = re.compile(r"No module named '([^']+)'")
-
-
-def last_words(log_tail: str) -> ScriptException | None:
-    """The exception whose traceback the log ends with, of a script that is not followed; None where something else was
-    printed after one. Of a long traceback the tail may have the end only.
-    """
-    traceback = log_tail.rpartition(_TRACEBACK)[2]
-    *frames, words = [line for line in traceback.splitlines() if line.strip()] or [""]
-    match = _LAST_WORDS.match(words)
-    is_traceback = any(line.startswith('  File "') for line in frames)
-    if match is None or not is_traceback or any(not line.startswith(" ") for line in frames):
-        return None
-    module = _MODULE.search(words)
-    return ScriptException(0, match[1], match[2] or "", module[1] if module else None, traceback)
 
 
 def _peer_lost(end: ChildEnd, lost: LostPeer) -> Failure:

@@ -298,14 +298,19 @@ class Launcher:
             self._wait_for(lambda: self._delivery.of_candidates(ambiguous), when_stopped=None)
             return
         export = model.judge_export(
-            self._config.formats, script.exported, script.export_problems, self._settings.paths.export
+            self._config.formats,
+            script.exported,
+            script.export_problems,
+            self._settings.paths.export,
+            self._framework,
+            self._config.optional_formats,
         )
-        if self._config.formats and script.exported is None and not script.export_problems:
-            raise Failed(none_handed_over(self._config.formats, self._framework.how_to_hand_over))
         if self._config.formats and not export.made:
-            raise Failed(export_failed(export.problems))
+            if not export.failed or (script.exported is None and not script.export_problems):
+                raise Failed(none_handed_over(tuple(export.failed), self._framework.how_to_hand_over))
+            raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
         self._report.state = State.UPLOADING
-        about = {} if script.chosen is None else chosen.tags(script.chosen)
+        about = {} if script.chosen is None else chosen.tags(script.chosen, self._report.metrics.keys)
         self._wait_for(lambda: self._delivery.of_model(script.exported, export, about), when_stopped=None)
 
     def _fail(self, failure: Failure) -> int:
@@ -477,7 +482,7 @@ class Launcher:
             case Ambiguous():
                 script.ambiguous = message
             case Exported():
-                script.exported = message
+                script.exported = model.united(script.exported, message)
             case ExportFailed():
                 script.export_problems[message.format] = message.message
             case ExportTrial():
@@ -509,6 +514,8 @@ class Launcher:
         self._script.steps_seen = max(self._script.steps_seen, step)
 
     def _log_metrics(self, metrics: list[Any]) -> None:
+        if collision := self._report.metrics.keys.take_collision():
+            self._warn(Warned("metrics", collision))
         if self._tracker is not None:
             self._tracker.log(metrics)
 

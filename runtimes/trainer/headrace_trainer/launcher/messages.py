@@ -7,6 +7,7 @@ Everything is a claim of user code: what does not have the shape of a message is
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -233,10 +234,16 @@ Message = (
 )
 
 
+# Half of a surrogate pair, perhaps: JSON can name it, and no text has it.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
 def parse_message(line: bytes) -> Message:
-    """The message in one line. Raises BadMessage."""
+    """The message in one line; what is no Unicode in its texts is replaced. Raises BadMessage."""
     try:
-        data = json.loads(line)
+        data = json.loads(line.decode(errors="replace"))
+        if _SURROGATE.search(line):
+            data = json.loads(json.dumps(data, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"not JSON: {error}") from error
     if not isinstance(data, dict):
@@ -307,11 +314,11 @@ def _ambiguous(data: dict[str, Any]) -> Ambiguous:
 
 
 def _export_trial(data: dict[str, Any]) -> ExportTrial:
-    seconds, problems = data.get("seconds"), data.get("problems")
-    if not isinstance(seconds, int | float) or not isinstance(problems, dict):
+    seconds, problems = from_json(data.get("seconds")), data.get("problems")
+    if seconds is None or not math.isfinite(seconds) or not isinstance(problems, dict):
         raise BadMessage("seconds is not a number, or problems is not an object")
     told = {str(name)[:MAX_NAME]: str(problem)[:MAX_PROBLEM] for name, problem in list(problems.items())[:MAX_FORMATS]}
-    return ExportTrial(_text(data, "model")[:MAX_NAME], float(seconds), _formats(data)[:MAX_FORMATS], told)
+    return ExportTrial(_text(data, "model")[:MAX_NAME], seconds, _formats(data)[:MAX_FORMATS], told)
 
 
 def _exact(data: dict[str, Any]) -> bool | None:

@@ -13,15 +13,11 @@ since the attempt that goes on from it has not seen the fits before.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace_trainer.launcher.messages import Epoch, Evaluate, Fit, Step
-
-_UNWANTED = re.compile(r"[^A-Za-z0-9_.:/ -]")
-_BAD_BEGINNING = re.compile(r"(?<![^/])(?![A-Za-z0-9_])")
-_MAX_KEY = 128
+from headrace_trainer.launcher.metric_keys import Keys
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,7 @@ class MetricLog:
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}
+        self.keys = Keys()
         self._bases: dict[int, Base] = {}
         self._fit = 0
         self._done = Base()  # of the fit under way
@@ -80,14 +77,16 @@ class MetricLog:
         if not message.is_logged:
             return []
         step = self.base.steps + message.step
-        return [Metric(key_of(name), value, message.time, step) for name, value in message.metrics.items()]
+        return [Metric(self.keys.of(name), value, message.time, step) for name, value in message.metrics.items()]
 
     def own_step(self, message: Step) -> list[Metric]:
         """What a followed script reports itself, at the steps that it says."""
         if not message.is_logged:
             return []
         self._keep(message.metrics)
-        return [Metric(key_of(name), value, message.time, message.step) for name, value in message.metrics.items()]
+        return [
+            Metric(self.keys.of(name), value, message.time, message.step) for name, value in message.metrics.items()
+        ]
 
     def epoch(self, message: Epoch) -> list[Metric]:
         """What an epoch ended with."""
@@ -95,7 +94,7 @@ class MetricLog:
         self._keep(message.metrics)
         step = self.base.epochs + message.epoch + 1
         return [
-            Metric(key_of(name if name.startswith("val_") else f"epoch/{name}"), value, message.time, step)
+            Metric(self.keys.of(name, "" if name.startswith("val_") else "epoch/"), value, message.time, step)
             for name, value in message.metrics.items()
         ]
 
@@ -104,7 +103,7 @@ class MetricLog:
         self._evaluations += 1
         metrics = {f"eval_{name}": value for name, value in message.metrics.items()}
         self._keep(metrics)
-        return [Metric(key_of(name), value, time, self._evaluations) for name, value in metrics.items()]
+        return [Metric(self.keys.of(name), value, time, self._evaluations) for name, value in metrics.items()]
 
     def _advance(self, fit: int, steps: int, epochs: int) -> None:
         if fit != self._fit:  # a loop of the user's own announces no fit
@@ -113,14 +112,4 @@ class MetricLog:
         self._done = Base(max(self._done.steps, steps), max(self._done.epochs, epochs))
 
     def _keep(self, metrics: Mapping[str, float]) -> None:
-        self.latest.update({key_of(name): value for name, value in metrics.items()})
-
-
-def key_of(name: str) -> str:
-    """The name in the run: MLflow refuses a whole batch for one that it does not like.
-
-    The same rule as that of a gate's metric (MetricName in the operator's api/scalars.py): a name that a gate may have
-    is left as it is, and whatever is written can be named by a gate. Letters, digits, _ . : - / and spaces, each part
-    between slashes beginning with a letter, a digit or _; every other character becomes _.
-    """
-    return _BAD_BEGINNING.sub("_", _UNWANTED.sub("_", name))[:_MAX_KEY].rstrip("/")
+        self.latest.update({self.keys.of(name): value for name, value in metrics.items()})

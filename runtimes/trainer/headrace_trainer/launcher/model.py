@@ -12,13 +12,26 @@ from headrace_common.paths import why_unsafe
 from headrace_common.s3 import Place
 from headrace_common.tags import EXPORT_TAG_PREFIX
 from headrace_trainer.launcher import mlmodel
+from headrace_trainer.launcher.frameworks.kind import Framework
 from headrace_trainer.launcher.installed import installed
 from headrace_trainer.launcher.messages import Candidate, Exported
 from headrace_trainer.launcher.names import shown
 from headrace_trainer.launcher.s3 import Patience, Store
 
+_CANNOT_BE_MADE = "cannot be made of this model"
 _MAX_NOTE = 600
 _MAX_TAG = 1000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why there is no format: words that follow its name, and a reason where one is known."""
+
+    words: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.words}: {self.reason}" if self.reason else self.words
 
 
 @dataclass(frozen=True)
@@ -28,13 +41,13 @@ class Export:
     """
 
     made: tuple[str, ...]
-    failed: Mapping[str, str]
+    failed: Mapping[str, Problem]
     remark: str = ""
 
     @property
     def problems(self) -> list[str]:
-        """A sentence a format that cannot be made."""
-        return [f"{name} cannot be made of this model: {reason}" for name, reason in self.failed.items()]
+        """A sentence a format that there is not."""
+        return [f"{name} {problem}" for name, problem in self.failed.items()]
 
     @property
     def note(self) -> str:
@@ -45,25 +58,43 @@ class Export:
     def tags(self) -> dict[str, str]:
         """What the run says of each format."""
         made = f"exported; {self.remark}" if self.remark else "exported"
-        texts = dict.fromkeys(self.made, made) | {name: f"failed: {reason}" for name, reason in self.failed.items()}
+        failed = {name: f"failed: {problem.reason or problem.words}" for name, problem in self.failed.items()}
+        texts = dict.fromkeys(self.made, made) | failed
         return {f"{EXPORT_TAG_PREFIX}{name}": text[:_MAX_TAG] for name, text in sorted(texts.items())}
 
 
+def united(before: Exported | None, more: Exported) -> Exported:
+    """Several processes of a script may hand over a format each: what lies in one folder is one model."""
+    if before is None or before.folder != more.folder:
+        return more
+    return Exported(more.folder, tuple(dict.fromkeys([*before.formats, *more.formats])), more.remark or before.remark)
+
+
 def judge_export(
-    wanted: tuple[str, ...], exported: Exported | None, problems: Mapping[str, str], folder: Path
+    wanted: tuple[str, ...],
+    exported: Exported | None,
+    failed: Mapping[str, str],
+    folder: Path,
+    framework: Framework,
+    optional: tuple[str, ...] = (),
 ) -> Export:
-    """From what the script's process has said (`problems` by format), which may be too little or too much: what is not
-    in the export's `folder` was not exported.
+    """From what the script's process has said (`failed` are reasons by format), which may be too little or too much:
+    what is not in the export's `folder` was not exported. Of what is wanted, the `optional` is not missed.
     """
     is_ours = exported is not None and exported.folder == folder
     claimed = exported.formats if exported is not None and is_ours else ()
     claimed = tuple(name for name in claimed if name in FILES and (folder / FILES[name]).is_file())
-    problems = {**_unloadable(claimed, folder), **problems}
+    faults = {name: why for name in claimed if (why := framework.fault(name, folder)) is not None}
+    faults |= _unloadable(claimed, folder)
+    problems = {name: Problem(framework.words_of_unusable, why) for name, why in faults.items()}
+    problems |= {name: Problem(_CANNOT_BE_MADE, reason) for name, reason in failed.items()}
     made = tuple(sorted(name for name in wanted if name in claimed and name not in problems))
     if made == (NOT_SERVED,) and len(wanted) > 1:
         made = ()  # nothing that a service could load: that is not what was asked for
-    failed = {name: problems.get(name, "it was not exported") for name in wanted if name not in made}
-    return Export(made, failed, exported.remark if exported is not None else "")
+    missing = Problem(framework.words_of_missing)
+    asked_for = [name for name in wanted if name not in optional or name in problems]
+    without = {name: problems.get(name, missing) for name in asked_for if name not in made}
+    return Export(made, without, exported.remark if exported is not None else "")
 
 
 def formats_of(candidate: Candidate, export_folder: Path) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ import re
 from dataclasses import replace
 
 from headrace_common.protocol.reasons import Reason
-from headrace_trainer.launcher.failures import ChildEnd, Failure, last_words
+from headrace_trainer.launcher.failures import ChildEnd, Failure
+from headrace_trainer.launcher.last_words import last_words
 
 _REASONS = (Reason.SCRIPT_RAISED, Reason.SCRIPT_EXITED, Reason.PEER_LOST)
 _NCCL = re.compile(r"\bNCCL\b|\bnccl[A-Z]\w+")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.log import log, unforeseen
 from headrace_trainer.launcher.logtail import LogTail
 from headrace_trainer.launcher.messages import MAX_LINE, BadMessage, Message, parse_message
 
@@ -169,6 +169,10 @@ def _read_messages(descriptor: int, post: Post, end: bytes | None = None) -> Non
             if not text:
                 continue
             try:
-                post(ChildMessage(parse_message(line), by_name=end is not None))
+                message = parse_message(line)
             except BadMessage as error:
                 log(f"a message of the script's process was not understood and is left out: {error}")
+            except Exception as error:  # noqa: BLE001 - whatever a script says costs its message, and no training
+                log(f"a message of the script's process is left out: {unforeseen(error)}")
+            else:
+                post(ChildMessage(message, by_name=end is not None))

@@ -282,3 +282,206 @@ def test_what_a_stateful_layer_keeps_of_the_batch_before_goes_with_the_checkpoin
     second = start_keras(script, resume_dir=newest_checkpoint(checkpoints))
     assert second.wait() == 0, second.stderr[-3000:]
     assert second.of_type("resume")[-1]["exact"] is True
+
+
+RAISES = """
+import keras, numpy as np, time
+x = np.random.default_rng(1).normal(size=(160, 4)).astype("float32")
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02)
+
+class Pruned(Exception):
+    pass
+
+class Prune(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1 and PRUNES:
+            raise Pruned
+
+ended = []
+for trial in range(3):
+    layers = [keras.layers.Dense(8), keras.layers.Dropout(0.2), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(keras.optimizers.SGD([0.01, 0.02, 0.03][trial], momentum=0.9), "mse")
+    try:
+        model.fit(x, x[:, :1], batch_size=16, epochs=4, verbose=0, callbacks=[Slow(), *[Prune()] * (trial < 2)])
+        ended.append("full")
+    except Pruned:
+        ended.append("pruned")
+print(ended, round(float(model.optimizer.learning_rate), 3))
+np.savez(RESULT, *model.get_weights())
+"""
+
+
+def killed_in(start_keras, script: Path, checkpoints: Path, fit: int) -> Path:
+    """The newest checkpoint of a script that was killed in the middle of a fit."""
+    first = start_keras(script, checkpoint_dir=checkpoints, checkpoint_interval=0.05)
+    first.wait_until(
+        lambda messages: any(m["type"] == "checkpoint" and m["fit"] == fit and m["step"] > 10 for m in messages)
+    )
+    first.signal(signal.SIGKILL)
+    first.wait()
+    return newest_checkpoint(checkpoints)
+
+
+def test_a_fit_after_ones_that_raised_goes_on_with_its_own_state(start_keras, tmp_path):
+    whole, resumed = tmp_path / "whole.py", tmp_path / "resumed.py"
+    for script in (whole, resumed):
+        text = RAISES.replace("RESULT", repr(str(script.with_suffix(".npz"))))
+        script.write_text(text.replace("PRUNES", "True"))
+    assert start_keras(whole).wait() == 0
+    checkpoint = killed_in(start_keras, resumed, tmp_path / "checkpoints", 2)
+    second = start_keras(resumed, resume_dir=checkpoint, checkpoint_dir=tmp_path / "2", checkpoint_interval=0.05)
+    assert second.wait() == 0, second.stderr[-3000:]
+    assert second.stdout.startswith("['pruned', 'pruned', 'full'] 0.03")
+    verdict = second.of_type("resume")[-1]
+    assert (verdict["fit"], verdict["exact"]) == (2, True), verdict
+    with np.load(tmp_path / "resumed.npz") as found, np.load(tmp_path / "whole.npz") as expected:
+        for name in expected.files:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=1e-6)
+    # What is trained again for its exception was told before, and saved before.
+    assert {m["fit"] for m in second.of_type("step", "epoch", "fit", "checkpoint")} == {2}
+
+
+def test_a_fit_that_does_not_raise_again_makes_the_resume_inexact(start_keras, tmp_path):
+    script = tmp_path / "script.py"
+    text = RAISES.replace("RESULT", repr(str(tmp_path / "result.npz")))
+    script.write_text(text.replace("PRUNES", "True"))
+    checkpoint = killed_in(start_keras, script, tmp_path / "checkpoints", 2)
+    script.write_text(text.replace("PRUNES", "False"))  # as after a limit of time that was not reached
+    second = start_keras(script, resume_dir=checkpoint)
+    assert second.wait() == 0, second.stderr[-3000:]
+    verdict = second.of_type("resume")[-1]
+    assert verdict["exact"] is False
+    assert verdict["message"] == "fit 0 was ended by Pruned after 20 steps, and was not when it was trained again"
+
+
+CALLBACKS_DRAW = """
+import keras, numpy as np, random, time
+import tensorflow as tf
+x = np.random.default_rng(1).normal(size=(160, 4)).astype("float32")
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02 * (not AT_ENDS))
+
+    def on_epoch_end(self, epoch, logs=None):
+        time.sleep(0.4 * AT_ENDS)
+
+class Noise(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        drawn = [np.random.normal(0, 0.1), random.random(), tf.random.normal(()), keras.random.normal(())]
+        self.model.layers[0].kernel.assign_add(np.full((4, 1), sum(float(one) for one in drawn), "float32"))
+        self.drawn = [*getattr(self, "drawn", []), *map(float, drawn)]
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+noise = Noise()
+model.fit(DATA, epochs=5, verbose=0, callbacks=[noise, Slow()])
+np.savez(RESULT, noise.drawn, *model.get_weights())
+"""
+ARRAYS = "x, x[:, :1], batch_size=16"
+PIPELINE = "tf.data.Dataset.from_tensor_slices((x, x[:, :1])).shuffle(160).batch(16)"
+# Draws from the same generators as the callback, ahead of the training.
+DRAWING = """(
+    (x[rows], x[rows, :1]) for rows in (np.random.randint(0, 160, 16) for _ in range(10_000))
+), steps_per_epoch=10"""
+
+
+def cut_off(position: str) -> Any:
+    """A checkpoint in the middle of an epoch, or at the end of one, lies behind the child."""
+    batches = {"middle": range(3, 8), "end": [0]}[position]
+
+    def condition(messages: list[dict[str, Any]]) -> bool:
+        newest = max((m["step"] for m in messages if m["type"] == "checkpoint"), default=0)
+        return newest > 10 and newest % 10 in batches
+
+    return condition
+
+
+@pytest.mark.parametrize("position", ["middle", "end"])
+@pytest.mark.parametrize("data", [ARRAYS, PIPELINE], ids=["arrays", "pipeline"])
+def test_what_callbacks_draw_is_what_they_would_have_drawn(data, position, start_keras, tmp_path):
+    whole, resumed = tmp_path / "whole.py", tmp_path / "resumed.py"
+    for script in (whole, resumed):
+        text = CALLBACKS_DRAW.replace("RESULT", repr(str(script.with_suffix(".npz"))))
+        script.write_text(text.replace("DATA", data).replace("AT_ENDS", str(position == "end")))
+    assert start_keras(whole).wait() == 0
+    interval = {"middle": 0.08, "end": 0.3}[position]
+    first = start_keras(resumed, checkpoint_dir=tmp_path / "checkpoints", checkpoint_interval=interval)
+    first.wait_until(cut_off(position))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = start_keras(resumed, resume_dir=newest_checkpoint(tmp_path / "checkpoints"))
+    assert second.wait() == 0, second.stderr[-3000:]
+    assert second.of_type("resume")[-1]["exact"] is True
+    with np.load(tmp_path / "resumed.npz") as found, np.load(tmp_path / "whole.npz") as expected:
+        for name in expected.files:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=1e-6)
+
+
+def test_where_data_and_callbacks_draw_from_the_same_generator_nothing_is_called_exact(start_keras, tmp_path):
+    script = tmp_path / "script.py"
+    text = CALLBACKS_DRAW.replace("RESULT", repr(str(tmp_path / "result.npz")))
+    script.write_text(text.replace("DATA", DRAWING).replace("AT_ENDS", "False"))
+    first = start_keras(script, checkpoint_dir=tmp_path / "checkpoints", checkpoint_interval=0.08)
+    first.wait_until(cut_off("middle"))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = start_keras(script, resume_dir=newest_checkpoint(tmp_path / "checkpoints"))
+    assert second.wait() == 0, second.stderr[-3000:]
+    assert second.of_type("resume")[-1]["exact"] is not True
+
+
+MADE_LATE = """
+import keras, numpy as np, time
+x = np.random.default_rng(1).normal(size=(160, 4)).astype("float32")
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02)
+
+class Late(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        MAKES
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(x, x[:, :1], batch_size=16, epochs=3, verbose=0, callbacks=[Late(), Slow()])
+model.fit(x, x[:, :1], batch_size=16, epochs=3, verbose=0, callbacks=[Slow()])
+"""
+
+
+@pytest.mark.parametrize("fit", [0, 1])
+@pytest.mark.parametrize(
+    ("makes", "exact"),
+    [
+        ("float(keras.random.uniform(()))", True),
+        ("if epoch == 0: self.model.average = keras.Variable(1.0, name='average')", False),
+    ],
+    ids=["the global seed", "a variable"],
+)
+def test_what_is_made_while_it_trains_ends_no_resume(makes, exact, fit, start_keras, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(MADE_LATE.replace("MAKES", makes))
+    checkpoint = killed_in(start_keras, script, tmp_path / "checkpoints", fit)
+    second = start_keras(script, resume_dir=checkpoint)
+    assert second.wait() == 0, second.stderr[-3000:]
+    verdict = second.of_type("resume")[-1]
+    assert (verdict["fit"], verdict["exact"]) == (fit, exact), verdict
+    if not exact:
+        assert verdict["message"] == "the checkpoint holds average, which has not been made so far"
+
+
+def test_a_script_with_another_model_is_refused(start_keras, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(MADE_LATE.replace("MAKES", "pass"))
+    checkpoint = killed_in(start_keras, script, tmp_path / "checkpoints", 0)
+    script.write_text(script.read_text().replace("Dense(1)", "Dense(2)"))
+    second = start_keras(script, resume_dir=checkpoint)
+    assert second.wait() == 1
+    [told] = second.of_type("exception")
+    assert told["exception"] == "CheckpointError"
+    assert "the script has changed since it was taken" in told["message"]

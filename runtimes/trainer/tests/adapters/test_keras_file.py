@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras.src.saving import saving_lib
 
 from headrace_trainer.adapters.keras import file as keras_file
 from headrace_trainer.adapters.keras.servable import ExportError
@@ -89,3 +90,20 @@ def test_the_same_model_has_the_same_bytes_in_another_process(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
 
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_the_weights_go_by_way_of_the_disk_whatever_memory_there_is(tmp_path, monkeypatch):
+    asked, original = [], saving_lib.is_memory_sufficient
+
+    def is_memory_sufficient(model):
+        asked.append(original(model))
+        return asked[-1]
+
+    monkeypatch.setattr(saving_lib, "is_memory_sufficient", is_memory_sufficient)
+    model = trained()
+
+    keras_file.write(model, tmp_path / "model.keras")
+
+    assert asked == [False, False]  # written, read
+    assert original(model)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import signal
+import time
 from pathlib import Path
 
 import keras
@@ -51,8 +52,55 @@ def test_one_that_is_stopped_while_a_checkpoint_is_written_ends_with_a_whole_one
     child.signal(signal.SIGTERM)
     assert child.wait(20) == 75, child.stderr[-3000:]
     newest = max(tmp_path.glob("ckpt-*"))
-    assert StoredArrays(newest / "arrays.npz")["variable-000000"].shape == (5000, 5000)
+    arrays = StoredArrays(newest / "arrays.npz")
+    assert arrays[next(iter(arrays))].shape == (5000, 5000)
     assert not list(tmp_path.glob(".ckpt-*"))
+
+
+MANY_FITS = """
+import keras, numpy as np, time
+x = np.random.default_rng(1).normal(size=(64, 4)).astype("float32")
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(20_000), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+for number in range(15):
+    model.fit(x, x[:, :1], epochs=1, verbose=0)
+    print("ended", number, flush=True)
+WAITS
+"""
+MANY_FITS_STATE = 3 * 4 * (4 * 20_000 + 20_000 + 20_000 + 1)  # weights, and two of Adam's for each
+
+
+def test_many_short_fits_make_one_checkpoint_in_an_interval(start_keras, tmp_path: Path) -> None:
+    script, checkpoints = tmp_path / "script.py", tmp_path / "checkpoints"
+    script.write_text(MANY_FITS.replace("WAITS", ""))
+    child = start_keras(script, checkpoint_dir=checkpoints, checkpoint_interval=300)
+    assert child.wait() == 0, child.stderr[-3000:]
+    [made] = child.of_type("checkpoint")
+    assert (made["fit"], made["step"]) == (14, 2)
+    written = sum(path.stat().st_size for path in checkpoints.glob("ckpt-*/*"))
+    assert written < 15 * 1.1 * MANY_FITS_STATE  # each end once
+
+
+def test_fits_that_ended_within_an_interval_are_saved_when_the_script_is_stopped(start_keras, tmp_path: Path) -> None:
+    script, checkpoints = tmp_path / "script.py", tmp_path / "checkpoints"
+    script.write_text(MANY_FITS.replace("WAITS", "print(model.get_weights()[0].sum()); time.sleep(WAITED)"))
+    whole = script.read_text()
+    script.write_text(whole.replace("WAITED", "0"))
+    undisturbed = start_keras(script)
+    assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
+    script.write_text(whole.replace("WAITED", "600"))
+    stopped = start_keras(script, checkpoint_dir=checkpoints, checkpoint_interval=300)
+    stopped.wait_until(lambda messages: sum(m["type"] == "fitEnd" for m in messages) == 15)
+    while "ended 14" not in stopped.stdout:
+        time.sleep(0.1)
+    stopped.signal(signal.SIGTERM)
+    assert stopped.wait() == 75, stopped.stderr[-3000:]
+    [made] = stopped.of_type("checkpoint")
+    script.write_text(whole.replace("WAITED", "0"))
+    resumed = start_keras(script, resume_dir=made["dir"])
+    assert resumed.wait() == 0, resumed.stderr[-3000:]
+    assert resumed.stdout == undisturbed.stdout
+    assert not resumed.of_type("step")
 
 
 @pytest.fixture

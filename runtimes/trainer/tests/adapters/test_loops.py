@@ -186,7 +186,7 @@ def test_a_loop_that_had_ended_before_a_fit_is_passed_over_where_it_asks_and_els
     newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
     # The second attempt is killed, too: what it passed over has to be in its checkpoints.
     second = start_keras(script, resume_dir=newest, checkpoint_dir=tmp_path / "more", checkpoint_interval=0.1)
-    second.wait_until(lambda messages: any(m["type"] == "checkpoint" for m in messages))
+    second.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["fit"] == 1 for m in messages))
     second.signal(signal.SIGKILL)
     second.wait()
     second = start_keras(script, resume_dir=max((tmp_path / "more").glob("ckpt-*")))

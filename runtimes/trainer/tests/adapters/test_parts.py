@@ -132,7 +132,7 @@ def test_one_equal_step_says_nothing_about_the_optimizer():
 
 
 def test_a_model_with_a_state_that_is_not_kept_is_never_called_exact():
-    replay = Replay(10, {11: {"loss": 0.5}, 12: {"loss": 0.4}}, unkept=["table"])
+    replay = Replay(10, {11: {"loss": 0.5}, 12: {"loss": 0.4}}, doubt="table of the model began anew")
     replay.compare(11, {"loss": 0.5})
     verdict = replay.compare(12, {"loss": 0.4})
     assert verdict is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -66,6 +67,63 @@ def test_an_end_before_any_training_is_told_by_the_absence_of_trained(start_chil
     assert child.messages == []
 
 
+TEE = "class Tee:\n    def write(self, text): sys.__stdout__.write(text)\n"
+ODD = {
+    "a tee without flush": TEE + "sys.stdout = Tee()",
+    "both streams without flush": TEE + "sys.stdout = sys.stderr = Tee()",
+    "no stdout": "sys.stdout = None",
+    "no stderr": "sys.stderr = None",
+    "stdout closed": "sys.stdout.close()",
+    "stderr closed": "sys.stderr.close()",
+    "a hook that raises": "sys.excepthook = lambda *_: 1 / 0",
+    "no hook": "sys.excepthook = None",
+    "a hook that ends the process": "import os\nsys.excepthook = lambda *_: os._exit(1)",
+}
+
+
+@pytest.mark.parametrize("before", ODD.values(), ids=ODD)
+def test_an_exception_is_told_whatever_the_script_has_done_to_its_streams(start_child, write_script, before):
+    child = start_child(write_script(f"import sys\n{before}\nraise ValueError('cause')"))
+    assert child.wait() == 1, child.stderr
+    (message,) = child.of_type("exception")
+    assert (message["exception"], message["message"]) == ("ValueError", "cause")
+    assert "headrace_trainer" not in child.stdout + child.stderr
+
+
+@pytest.mark.parametrize("before", [*ODD.values()][:6], ids=[*ODD][:6])
+def test_a_script_ends_with_its_own_code_whatever_it_has_done_to_its_streams(start_child, write_script, before):
+    child = start_child(write_script(f"import sys\n{before}"))
+    assert child.wait() == 0, child.stderr
+    child = start_child(write_script(f"import sys\n{before}\nsys.exit('no data')"))
+    assert child.wait() == 1
+    assert "headrace_trainer" not in child.stdout + child.stderr
+
+
+@pytest.mark.parametrize(
+    ("statement", "exception"),
+    [
+        ("raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})", "Odd"),
+        ("error = ModuleNotFoundError('x')\nerror.name = object()\nraise error", "ModuleNotFoundError"),
+        ("raise SyntaxError('x', (1, 2, 3, 4))", "SyntaxError"),
+        ("error = ValueError('x')\nerror.__notes__ = 5\nraise error", "ValueError"),
+    ],
+    ids=["no text", "an odd name", "an odd place", "odd notes"],
+)
+def test_an_exception_that_cannot_be_printed_is_told(start_child, write_script, statement, exception):
+    child = start_child(write_script(statement))
+    assert child.wait() == 1, child.stderr
+    (message,) = child.of_type("exception")
+    assert (message["exception"], message["module"]) == (exception, None)
+    assert exception in child.stderr
+    assert "headrace_trainer" not in child.stderr
+
+
+def test_a_hook_of_the_script_decides_about_the_exit_code(start_child, write_script):
+    child = start_child(write_script("import sys\nsys.excepthook = lambda *_: sys.exit(5)\nraise ValueError"))
+    assert child.wait() == 5
+    assert child.of_type("exception")
+
+
 @pytest.mark.parametrize(
     ("statement", "code"),
     [
@@ -73,6 +131,8 @@ def test_an_end_before_any_training_is_told_by_the_absence_of_trained(start_chil
         ("sys.exit('no data')", 1),
         ("sys.exit()", 0),
         ("raise SystemExit(300)", 44),
+        ("raise SystemExit(2**64)", 255),
+        ("sys.exit(type('Odd', (), {'__str__': lambda self: 1 / 0})())", 1),
         ("os._exit(9)", 9),
     ],
 )
@@ -334,3 +394,127 @@ else:
     assert child.stdout == f"ended with {code}\n"
     assert len(child.of_type("trained")) == 1
     assert not child.of_type("exception")
+
+
+IN_A_THREAD = {
+    "thread": "threading.Thread(target=train).start()",
+    "executor": "pool = concurrent.futures.ThreadPoolExecutor(); pool.submit(train)",
+    "thread and idle executor": "pool = concurrent.futures.ThreadPoolExecutor(); pool.submit(int).result()\n"
+    "threading.Thread(target=train).start()",
+    "thread and idle processes": "import multiprocessing\n"
+    "pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'))\n"
+    "if __name__ == '__main__':\n    pool.submit(int).result(); threading.Thread(target=train).start()",
+    "threads that wait for the end": "def watch():\n    while threading.main_thread().is_alive(): time.sleep(0.05)\n"
+    "threading.Thread(target=watch).start()\nthreading.Thread(target=train).start()\n"
+    "threading.Thread(target=threading.main_thread().join).start()",
+}
+TRAINS_LATER = (
+    TRAINED
+    + """
+import concurrent.futures
+def train():
+    time.sleep(1)
+    model.fit(x, x[:, :1], epochs=3, verbose=0)
+    print("trained")
+"""
+)
+
+
+@pytest.mark.parametrize("start", IN_A_THREAD.values(), ids=IN_A_THREAD)
+def test_a_training_in_a_thread_that_outlives_the_script_is_waited_for(start_keras, write_script, tmp_path, start):
+    child = start_keras(write_script(TRAINS_LATER + start), export_dir=tmp_path / "model", formats="TensorFlow")
+    assert child.wait(120) == 0, child.stderr
+    assert child.stdout == "trained\n"
+    kinds = [message["type"] for message in child.messages]
+    assert kinds.index("fitEnd") < kinds.index("trained") < kinds.index("exported")
+
+
+def test_a_training_in_a_thread_that_outlives_the_script_stops_with_a_checkpoint(start_keras, write_script, tmp_path):
+    script = TRAINS_LATER.replace("epochs=3", "epochs=10**6") + IN_A_THREAD["thread"]
+    child = start_keras(write_script(script), checkpoint_dir=tmp_path / "kept", checkpoint_interval=1000)
+    child.wait_until(lambda messages: any(message["type"] == "progress" for message in messages))
+    child.signal(signal.SIGTERM)
+    assert child.wait(60) == 75, child.stderr
+    assert child.of_type("checkpoint")
+
+
+@pytest.mark.parametrize("ends", ["caught", "exit"])
+def test_a_model_whose_only_fit_was_ended_by_its_author_is_exported(ends, start_keras, write_script, tmp_path):
+    script = """
+        import sys
+        import keras, numpy as np
+
+        class Ends(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if batch == 2:
+                    sys.exit(0) if ENDS == "exit" else self.interrupt()
+
+            def interrupt(self):
+                raise KeyboardInterrupt
+
+        x = np.ones((80, 3), "float32")
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        try:
+            model.fit(x, x[:, :1], batch_size=8, epochs=5, verbose=0, callbacks=[Ends()])
+        except KeyboardInterrupt:
+            print("that is enough")
+        """
+    exported = tmp_path / "model"
+    settings = {"export_dir": exported, "formats": "TensorFlow"}
+    child = start_keras(write_script(script.replace("ENDS", repr(ends))), **settings)
+    assert child.wait() == 0, child.stderr
+    assert child.of_type("trained") == [{"type": "trained", "kind": "fit", "steps": 3}]
+    [told] = child.of_type("exported")
+    assert told["formats"] == ["TensorFlow"]
+
+
+def test_a_script_that_goes_on_after_an_interrupted_fit_exports_its_model(start_keras, tmp_path):
+    here = Path(__file__).resolve().parent
+    for path in (here / "model_data.py", here / "scripts" / "models" / "interrupted_by_its_author.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    settings = {"export_dir": tmp_path / "model", "formats": "TensorFlow"}
+    child = start_keras(tmp_path / "interrupted_by_its_author.py", **settings)
+    assert child.wait() == 0, child.stderr
+    assert child.stdout.endswith("that is enough\n")
+    assert child.of_type("exported")
+    assert child.of_type("model")[0]["metrics"]["val_loss"] > 0
+
+
+def test_of_two_fits_in_threads_both_models_are_named(start_keras, write_script, tmp_path):
+    script = """
+        import threading
+        import keras, numpy as np
+
+        x = np.ones((80, 3), "float32")
+        both_train = threading.Barrier(2)
+
+        class Meets(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                both_train.wait(60)
+
+        def build(name):
+            model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)], name=name)
+            model.compile("adam", "mse")
+            return model
+
+        def train(model):
+            data = {"x": x, "y": x[:, :1], "validation_data": (x, x[:, :1])}
+            model.fit(**data, batch_size=8, epochs=2, verbose=0, callbacks=[Meets()])
+
+        models = [build("one"), build("other")]
+        threads = [threading.Thread(target=train, args=[model]) for model in models]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        """
+    settings = {"export_dir": tmp_path / "model", "formats": "TensorFlow", "checkpoint_dir": tmp_path / "checkpoints"}
+    child = start_keras(write_script(script), checkpoint_interval=0.01, **settings)
+    assert child.wait() == 0, child.stderr
+    [told] = child.of_type("ambiguous")
+    assert {candidate["name"] for candidate in told["candidates"]} == {"one", "other"}
+    assert child.of_type("trained") == [{"type": "trained", "kind": "fit", "steps": 40}]
+    assert [m["subject"] for m in child.of_type("warning")] == ["fit"]
+    assert child.of_type("checkpoint") == []
+    assert child.of_type("evaluate") == []

@@ -55,7 +55,7 @@ def undisturbed(steps: int) -> float:
 
 def model_of(pod: Launched, s3, bucket: str) -> float:
     prefix = pod.record["model"]["uri"].removeprefix(f"s3://{bucket}/")
-    return float(s3.get(bucket, f"{prefix}/onnx/model.onnx"))
+    return float(s3.get(bucket, f"{prefix}/onnx/model.onnx").removeprefix(b"\x08\x08\x3a\x00\x32")[1:])
 
 
 def pid_of_script(pod: Launched) -> int:

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace_common.tags import MODEL_METRICS_TAG
 from headrace_trainer.adapters.messages import in_json
-from headrace_trainer.launcher.messages import Epoch, Evaluate, Fit, Step, parse_message
+from headrace_trainer.launcher import chosen
+from headrace_trainer.launcher.messages import Chosen, Epoch, Evaluate, Fit, Step, parse_message
+from headrace_trainer.launcher.metric_keys import Keys
 from headrace_trainer.launcher.metrics import Base, Metric, MetricLog
 from headrace_trainer.launcher.report import Report
 from headrace_trainer.launcher.spool import Spool
@@ -102,6 +105,44 @@ def test_every_name_that_is_written_can_be_named_by_a_gate(name):
     [metric] = MetricLog().step(Step(fit=0, epoch=0, step=1, time=1, metrics={name: 0.5}))
     assert GATE_METRIC.fullmatch(metric.key)
     assert len(metric.key) <= 128
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("a(b)", "a[b]"), ("ошибка", "оценка"), ("a_b_", "a(b)"), ("x" * 129, "x" * 130)]
+)
+def test_two_names_that_would_be_one_stay_two_and_that_is_told_once(first, second):
+    log = MetricLog()
+
+    def keys_of_a_step():
+        message = Step(fit=0, epoch=0, step=1, time=1, metrics={first: 1.0, second: 2.0, "à": 3.0, "á": 4.0})
+        return [metric.key for metric in log.step(message)]
+
+    keys = keys_of_a_step()
+    told = log.keys.take_collision()
+    epoch = log.epoch(Epoch(fit=0, epoch=0, step=1, time=1, metrics={first: 1.0, second: 2.0}))
+
+    assert len(set(keys)) == 4
+    assert log.latest[keys[1]] == 2.0
+    assert keys_of_a_step() == keys
+    suffix = keys[1][-7:]
+    assert keys[1] == keys[0][:121] + suffix  # the first one keeps the plain name
+    assert epoch[1].key.endswith(suffix)
+    assert f"the later one is {keys[1]}" in told
+    assert log.keys.take_collision() == ""
+
+
+def test_what_was_measured_on_the_model_has_the_names_that_the_run_has():
+    log = MetricLog()
+    log.evaluate(Evaluate({"a(b)": 0.5, "a[b]": 0.6}), time=1)
+    tags = chosen.tags(Chosen("model", "", {"eval_a(b)": 0.5, "eval_a[b]": 0.6}, ()), log.keys)
+    assert json.loads(tags[MODEL_METRICS_TAG]) == log.latest
+
+
+@given(st.lists(st.text(max_size=140), unique=True))
+def test_distinct_names_have_distinct_keys_that_a_gate_may_name(names):
+    keys = list(map(Keys().of, names))
+    assert len(set(keys)) == len(names)
+    assert all(GATE_METRIC.fullmatch(key) and len(key) <= 128 for key in keys)
 
 
 @given(st.from_regex(GATE_METRIC, fullmatch=True).filter(lambda name: len(name) <= 123))

@@ -17,9 +17,12 @@ from headrace_common.protocol.report import Outcome
 from headrace_common.tags import MODEL_METRICS_TAG, REST
 from headrace_trainer.launcher import chosen, model
 from headrace_trainer.launcher.checkpoints import Upload, Uploader
+from headrace_trainer.launcher.contents import make_folders
 from headrace_trainer.launcher.failures import ChildEnd, bad_config, judge
+from headrace_trainer.launcher.frameworks.keras import KERAS
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
+from headrace_trainer.launcher.last_words import last_words
 from headrace_trainer.launcher.logtail import LogTail
 from headrace_trainer.launcher.messages import (
     BadMessage,
@@ -28,8 +31,10 @@ from headrace_trainer.launcher.messages import (
     Chosen,
     Exported,
     ScriptException,
+    Warned,
     parse_message,
 )
+from headrace_trainer.launcher.metric_keys import Keys
 from headrace_trainer.launcher.metrics import Base
 from headrace_trainer.launcher.oom import MemoryWatch
 from headrace_trainer.launcher.report import Report
@@ -121,11 +126,20 @@ def test_the_loss_of_a_peer_is_told_from_the_script_s_own_failure(end, reason, p
         b'{"type":"step","fit":"0"}',
         b'{"type":["fit"]}',
         b"[" * 100_000,
+        b'{"type":"exportTrial","model":"m","formats":[],"problems":{},"seconds":' + b"9" * 400 + b"}",
+        b'{"type":"exportTrial","model":"m","formats":[],"problems":{},"seconds":"Infinity"}',
     ],
+    ids=lambda line: line[:40].decode(),
 )
 def test_what_is_not_a_message_is_refused(line):
     with pytest.raises(BadMessage):
         parse_message(line)
+
+
+def test_what_is_no_unicode_in_a_message_s_texts_is_replaced():
+    """It could be neither logged nor sent on."""
+    message = parse_message(b'{"type":"warning","subject":"a","message":"\\ud83d\\ude00 \\udce9 \xe9"}')
+    assert message == Warned("a", "\U0001f600 ? \ufffd")
 
 
 def chosen_of(count, unmeasured=0):
@@ -134,11 +148,11 @@ def chosen_of(count, unmeasured=0):
 
 
 def test_metrics_of_the_model_that_do_not_fit_into_a_tag_are_not_taken_from_the_run_either():
-    few, many = (json.loads(chosen.tags(chosen_of(count, 3))[MODEL_METRICS_TAG]) for count in (20, 200))
+    few, many = (json.loads(chosen.tags(chosen_of(count, 3), Keys())[MODEL_METRICS_TAG]) for count in (20, 200))
     assert (len(few), few["val_other_000"], REST in few) == (23, None, False)
     assert many[REST] is None
     assert many["val_output_000_accuracy"] == 0.0
-    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)))[MODEL_METRICS_TAG])
+    rest = json.loads(chosen.tags(Chosen("model", "", {"val_loss": 1.0}, ("*",)), Keys())[MODEL_METRICS_TAG])
     assert rest == {"val_loss": 1.0, "*": None}
 
 
@@ -164,7 +178,7 @@ def test_a_success_that_nobody_could_choose_from_is_not_the_reason_of_a_failure(
 def test_a_file_that_is_never_served_is_no_model_where_others_were_asked_for(tmp_path, wanted, made):
     write(tmp_path, {"keras/model.keras": "x"})
     exported = Exported(tmp_path, ("Keras",))
-    assert model.judge_export(wanted, exported, {"ONNX": "no"}, tmp_path).made == made
+    assert model.judge_export(wanted, exported, {"ONNX": "no"}, tmp_path, KERAS).made == made
 
 
 def test_a_format_with_a_name_that_no_service_could_load_is_not_made(tmp_path):
@@ -172,9 +186,17 @@ def test_a_format_with_a_name_that_no_service_could_load_is_not_made(tmp_path):
     with open(os.fsencode(tmp_path) + b"/tensorflow/caf\xe9.txt", "w"):
         pass
     exported = Exported(tmp_path, ("ONNX", "TensorFlow"))
-    export = model.judge_export(("ONNX", "TensorFlow"), exported, {}, tmp_path)
+    export = model.judge_export(("ONNX", "TensorFlow"), exported, {}, tmp_path, KERAS)
     assert export.made == ("ONNX",)
     assert "its file tensorflow/caf\\xe9.txt is not valid Unicode" in export.note
+
+
+@pytest.mark.parametrize("folders", [["../outside"], ["/outside"], [7], "outside", ["file"]])
+def test_no_folder_of_a_checkpoint_lies_outside_of_it(tmp_path, folders):
+    write(tmp_path, {"here/file": "x"})
+    with pytest.raises(ValueError, match=r"is no folder of a checkpoint|are no folders"):
+        make_folders(tmp_path / "here", folders)
+    assert not (tmp_path / "outside").exists()
 
 
 def test_a_checkpoint_that_nobody_foresaw_to_fail_costs_only_itself(tmp_path):
@@ -202,6 +224,47 @@ def test_a_checkpoint_that_nobody_foresaw_to_fail_costs_only_itself(tmp_path):
         "ckpt-00000001 could not be kept: a fault of Headrace, please report it with the pod's log: "
         "RuntimeError: of a kind that nobody knows"
     ]
+
+
+HEADER, FRAME = "Traceback (most recent call last):", '  File "train.py", line 3, in f'
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([HEADER, FRAME, "    g()", "    ^^^", "a.b.Odd: no"], ("Odd", "no")),
+        ([HEADER, FRAME, "  [Previous line repeated 27 more times]", "RecursionError"], ("RecursionError", "")),
+        ([FRAME, "    g()", "OSError: deep"], ("OSError", "deep")),
+        ([HEADER, FRAME, "KeyError: 'a'", "The above exception was ...", HEADER, FRAME, "E: b"], ("E", "b")),
+        (["[rank0]: " + line for line in (HEADER, FRAME, "    g()", "ValueError: x")], ("ValueError", "x")),
+        (
+            [f"  + Exception Group {HEADER}", "  |   File", "  | ExceptionGroup: two", "  +-+--- 1 ---"]
+            + ["    | " + line for line in (HEADER, FRAME, "ValueError: x")]
+            + ["    +-----------"],
+            ("ValueError", "x\n    +-----------"),
+        ),
+        (
+            [
+                HEADER,
+                FRAME,
+                "ValueError: Caught ValueError in worker 0.",
+                f"Original {HEADER}",
+                FRAME,
+                "ValueError: bad",
+            ],
+            ("ValueError", "bad"),
+        ),
+        ([HEADER, FRAME, "__main__.f.<locals>.E: local"], ("E", "local")),
+        ([HEADER, FRAME, "E: one", *"0123456789"], ("E", "one\n" + "\n".join("0123456789"))),
+        ([HEADER, FRAME, "E: one", *"0123456789x"], None),
+        ([HEADER, FRAME, "    g()"], None),
+        (["step 7", "loss: 0.3"], None),
+        ([], None),
+    ],
+)
+def test_the_exception_that_a_log_ends_with(lines, told):
+    found = last_words("\n".join(lines))
+    assert (None if found is None else (found.exception, found.message)) == told
 
 
 def test_the_log_s_end_is_readable():

@@ -78,9 +78,9 @@ def test_an_interpreter_that_is_not_there_is_told(program):
 
 def test_the_model_that_it_hands_over_is_kept_with_its_manifest(program, s3, outside):
     bucket, config = outside
-    script = """
+    script = r"""
         import headrace_client as headrace
-        open("trained.onnx", "w").write("the bytes")
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
         headrace.export("trained.onnx", format="ONNX")
         """
     launched = program(script, config=config)
@@ -88,8 +88,77 @@ def test_the_model_that_it_hands_over_is_kept_with_its_manifest(program, s3, out
     model = launched.record["model"]
     assert model["formats"] == ["ONNX"]
     prefix = model["uri"].removeprefix(f"s3://{bucket}/")
-    assert s3.get(bucket, f"{prefix}/onnx/model.onnx") == b"the bytes"
+    assert s3.get(bucket, f"{prefix}/onnx/model.onnx") == b"\x08\x08\x3a\x00"
     assert json.loads(s3.get(bucket, f"{prefix}/manifest.json"))["formats"] == {"ONNX": "onnx"}
+
+
+def test_a_model_that_no_server_can_read_is_not_registered(program, s3, outside):
+    bucket, config = outside
+    script = """
+        import headrace_client as headrace
+        open("trained.onnx", "w").write("the bytes")
+        headrace.export("trained.onnx", format="ONNX")
+        """
+    launched = program(script, config=config)
+    assert launched.wait() == 2, launched.log
+    record = launched.record
+    assert (record["class"], record["reason"]) == ("Config", "BadConfig")
+    assert "ONNX was handed over and cannot be used: onnx/model.onnx is no ONNX model" in record["message"]
+    assert 'headrace_client.export("FILE", format="ONNX")' in record["hint"]
+    assert not [key for key in s3.keys(bucket) if key.endswith("manifest.json")]
+
+
+def test_formats_that_two_processes_hand_over_are_one_model(program, outside):
+    script = r"""
+        import os, subprocess, sys
+        os.mkdir("saved")
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+        open("saved/saved_model.pb", "wb").write(b"\x08\x01\x12\x00")
+        for call in ("'trained.onnx', format='ONNX'", "'saved', format='TensorFlow'"):
+            code = f"import headrace_client; headrace_client.export({call})"
+            subprocess.run([sys.executable, "-c", code], check=True)
+        """
+    launched = program(script, config={**outside[1], "output": {"formats": ["ONNX", "TensorFlow"]}})
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX", "TensorFlow"]
+    assert "modelNote" not in launched.record
+
+
+def test_formats_that_nobody_asked_for_by_name_are_not_missed(program, mlflow, outside):
+    script = r"""
+        import sys, headrace_client as headrace
+        if "--model=yes" in sys.argv:
+            open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+            headrace.export("trained.onnx", format="ONNX")
+        """
+    formats = ["TensorFlow", "ONNX"]
+    config = {**outside[1], "output": {"formats": formats, "optional": formats}}
+    launched = program(script, config={**config, "parameters": {"model": "yes"}})
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX"]
+    assert "modelNote" not in launched.record
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    assert "headrace.export.TensorFlow" not in {tag["key"] for tag in run["data"]["tags"]}
+
+    without = program(script, config=config, uid="uid-2")
+    assert without.wait() == 2, without.log
+    assert without.record["message"] == "output asks for a model, and none came"
+
+
+def test_a_format_that_nobody_handed_over_is_told_as_that(program, mlflow, outside):
+    script = r"""
+        import headrace_client as headrace
+        open("trained.onnx", "wb").write(b"\x08\x08\x3a\x00")
+        headrace.export("trained.onnx", format="ONNX")
+        """
+    config = {**outside[1], "output": {"formats": ["ONNX", "TensorFlow"]}}
+    launched = program(script, config=config)
+    assert launched.wait() == 0, launched.log
+    assert launched.record["model"]["formats"] == ["ONNX"]
+    assert launched.record["modelNote"] == "TensorFlow was not handed over"
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.export.TensorFlow"] == "failed: was not handed over"
 
 
 def test_an_output_that_was_asked_for_and_not_handed_over_fails_with_what_to_write(program, outside):
@@ -159,17 +228,24 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(program, s3, outside)
         ("def f(n):\n    f(n - 1) if n else g()\ndef g():\n    raise OSError('deep')\nf(30)", RAISED, "OSError: deep"),
         ("import os; os.kill(os.getpid(), 40)", ("UserCode", "ScriptExited"), "signal 40"),
         (
-            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\nprint('Done')\nexit(1)",
+            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\n"
+            "for step in range(11):\n    print(step)\nexit(1)",
             ("UserCode", "ScriptExited"),
             "exit code 1",
         ),
         ("import os\n%matplotlib inline", ("UserCode", "ScriptInvalid"), "SyntaxError: invalid syntax"),
         ("import xgboost_of_nobody", ("Config", "PackageMissing"), "xgboost_of_nobody"),
         ("raise ValueError('a bad\u2013value')", RAISED, "ValueError: a bad\u2013value"),
+        ("raise ValueError('first line\\nsecond: line')", RAISED, "ValueError: first line\nsecond: line"),
+        (
+            "import atexit, sys\natexit.register(print, 'cleaning up', file=sys.stderr)\nraise ValueError('the cause')",
+            RAISED,
+            "ValueError: the cause",
+        ),
         ("import sys; sys.exit(3)", ("UserCode", "ScriptExited"), "exit code 3"),
         ("import sys; sys.exit(1)", ("UserCode", "ScriptExited"), "exit code 1"),
     ],
-    ids=["deep", "signal", "handled", "syntax", "package", "exception", "exit-3", "exit-1"],
+    ids=["deep", "signal", "handled", "syntax", "package", "exception", "lines", "atexit", "exit-3", "exit-1"],
 )
 def test_a_script_that_fails_says_why(program, script, failure, words):
     launched = program(script)
@@ -177,6 +253,23 @@ def test_a_script_that_fails_says_why(program, script, failure, words):
     record = launched.record
     assert (record["class"], record["reason"]) == failure
     assert words in record["message"]
+
+
+def test_a_parameter_that_the_script_does_not_declare_has_a_hint(program):
+    script = "import argparse\nargparse.ArgumentParser().parse_args()"
+    launched = program(script, config={"parameters": {"lr": 0.1}})
+    launched.wait()
+    assert launched.record["message"].endswith("unrecognized arguments: --lr=0.1")
+    assert "is passed as --NAME=VALUE: declare it" in launched.record["hint"]
+    assert "spec.parameters" in launched.record["hint"]
+
+
+def test_a_signal_that_is_no_crash_is_not_told_as_one(program):
+    launched = program("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(3)")
+    launched.wait()
+    record = launched.record
+    assert (record["reason"], record["message"]) == ("ScriptExited", "the script's process ended by SIGINT")
+    assert record["hint"].startswith("Something in the pod sent the signal")
 
 
 def test_a_file_that_is_no_program_is_told(program):
@@ -196,7 +289,8 @@ def test_a_framework_that_this_launcher_does_not_know_is_told(launch):
 def test_what_is_no_message_is_left_out_and_hurts_nobody(program):
     script = """
         import os, headrace_client as headrace
-        for line in (b"\\n", b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n"):
+        for line in (b"\\n", b"no json\\n", b"[]\\n", b'{"type":"step"}\\n', b"x" * 70000 + b"\\n",
+                     b'{"type":"exportTrial","model":"","formats":[],"problems":{},"seconds":' + b"9" * 400 + b"}\\n"):
             fd = os.open(os.environ["HEADRACE_MESSAGES"], os.O_WRONLY)
             while line:
                 line = line[os.write(fd, line):]
@@ -251,6 +345,19 @@ def test_what_cannot_be_meant_raises_in_the_script(program, call, error):
     launched.wait()
     assert (launched.record["class"], launched.record["reason"]) == RAISED
     assert launched.record["message"].startswith(error)
+
+
+def test_two_metrics_whose_names_would_be_one_are_both_in_the_run(program, mlflow, outside):
+    script = "import headrace_client\nheadrace_client.log({'ошибка': 1, 'оценка': 2}, step=1)"
+    config = {**outside[1], "output": None}
+    launched = program(script, config=config)
+    assert launched.wait() == 0, launched.log
+    [first, second] = sorted(launched.record["metrics"], key=len)
+    assert launched.record["metrics"] == {first: 1, second: 2}
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    assert {entry["key"]: entry["value"] for entry in run["data"]["metrics"]} == {first: 1.0, second: 2.0}
+    told = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}["headrace.warning.metrics"]
+    assert told.startswith(f"'ошибка' and 'оценка' would both be called {first}: the later one is {second}")
 
 
 def test_none_of_many_metrics_is_lost(program, mlflow, outside):
@@ -342,6 +449,39 @@ def test_a_checkpoint_s_name_that_is_not_utf_8_is_told_where_it_is_written(progr
     launched = program(script, config={**outside[1], "output": None})
     assert launched.wait() == 1, launched.log
     assert launched.record["message"].startswith("ValueError: deep/caf\\xe9.bin")
+
+
+def test_of_a_checkpoint_empty_folders_are_kept_and_what_is_no_file_is_named(program, mlflow, outside):
+    script = """
+        import os, sys, time, headrace_client as headrace
+        if folder := headrace.last_checkpoint():
+            print("found", sorted(str(path.relative_to(folder)) for path in folder.rglob("*")))
+            sys.exit()
+        for step in (1, 2):
+            with headrace.checkpoint(step=step) as folder:
+                for name in ("empty/deep", "full"):
+                    (folder / name).mkdir(parents=True)
+                (folder / "full" / "weights").touch()
+                (folder / "link").symlink_to("full/weights")
+                (folder / "dangling").symlink_to("nowhere")
+                (folder / "other").symlink_to("full")
+                os.mkfifo(folder / "empty" / "pipe")
+            time.sleep(1)
+        sys.exit(3)
+        """
+    config = {**outside[1], "output": None}
+    first = program(script, config=config)
+    first.wait()
+    second = program(script, config=config, attempt=2)
+    assert second.wait() == 0, second.log
+
+    here = ["empty", "empty/deep", "full", "full/weights", "link"]
+    assert f"found {here}" in second.log
+    told = "ckpt-00000001 is kept without dangling (a link to nothing), empty/pipe (a pipe), other (a link to a folder)"
+    [run] = mlflow.runs(config["tracking"]["experimentId"])
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert tags["headrace.warning.checkpoint"] == told  # and not again of the next one
+    assert first.log.count("is kept without") == 1
 
 
 def test_a_checkpoint_that_the_store_cannot_have_costs_only_itself(program, mlflow, outside):

@@ -31,10 +31,11 @@ def _follow(session: Session) -> None:
     if backend != "tensorflow":
         unfollowed.install_backend(session, keras, backend)
         return
-    from headrace_trainer.adapters.keras import gpus, hooks
+    from headrace_trainer.adapters.keras import gpus, hooks, metric_names
 
     gpus.check(session)
     hooks.install(session)
+    metric_names.collect(session.fits_metrics)
 
 
 def _answer_client(session: Session) -> None:

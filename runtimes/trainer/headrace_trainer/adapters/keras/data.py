@@ -7,7 +7,7 @@ of a shuffle at each `iter`), their batches are pulled only where somebody else 
 of the current epoch are passed over.
 
 That may take as long as `replay` allows; what is not pulled by then is not missed any more: the data goes on from
-where it is, and the resume is not exact (`Session.data_lost`). Arrays are in memory and cost nothing to pass over.
+where it is, and the resume is not exact (`Session.lost`). Arrays are in memory and cost nothing to pass over.
 Where nothing is to be gone through again (Fast), the checkpoint has the state of the iterator, if that can be saved
 (data_state): then nothing is lost.
 
@@ -34,6 +34,7 @@ from keras.src.utils.rng_utils import get_random_seed
 
 from headrace_trainer.adapters.checkpoint import CheckpointError
 from headrace_trainer.adapters.keras import data_state
+from headrace_trainer.adapters.keras import random as keras_random
 from headrace_trainer.adapters.session import FitRun
 
 # Operations that run Python code of the script: it may draw random numbers, so it must run as often as it did.
@@ -124,10 +125,11 @@ class DataOrder:
         limit = dataclasses.replace(self._replay, lose=lambda _why: None) if has_state else self._replay
         rewind = _Rewind(iterator, run, run.resumed.state["numBatches"], limit)
         epochs = position.epoch - run.resumed.state["firstEpoch"]
+        before = keras_random.of_python()
         if run.resumed.state.get("dataEnded"):
             # To ask for one more batch of data whose size is not known draws random numbers: the checkpoint has them.
             rewind.replay_epochs(epochs + 1)
-            self._resume(run)
+            self._go_on(run, before)
             return
         rewind.replay_epochs(epochs)
         waiting = True
@@ -139,11 +141,16 @@ class DataOrder:
                 waiting = False
                 if has_state and not data_state.put_back(batches, arrays):
                     self._replay.lose("the state of the data is not that of this pipeline: it began anew")
-                self._resume(run)
+                self._go_on(run, before)
             iterator._headrace_batches = batches
             yield begin, end, batches
         if waiting:
-            self._resume(run)
+            self._go_on(run, before)
+
+    def _go_on(self, run: FitRun, before: tuple[Any, ...]) -> None:
+        """`before` has where the generators stood when the data had not been gone through."""
+        run.data_drew = may_draw_in_python(run.iterator) and keras_random.of_python() != before
+        self._resume(run)
 
 
 class _SeededArrays:
@@ -300,6 +307,14 @@ def runs_python(iterator: Any) -> bool:
         for dataset in stages(iterator.data_adapter)
         for function in dataset._functions()
         for operation in function.function.graph.get_operations()
+    )
+
+
+def may_draw_in_python(iterator: Any) -> bool:
+    """Whether the script's own code makes the batches: it may draw from Python's and numpy's generators."""
+    adapter = iterator.data_adapter
+    return not isinstance(adapter, ArrayDataAdapter) and (
+        not isinstance(adapter, TFDatasetAdapter) or runs_python(iterator)
     )
 
 

@@ -8,6 +8,7 @@ what Keras computes. One that cannot be made does not keep the others back: the 
 from __future__ import annotations
 
 import contextlib
+import gc
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -134,6 +135,8 @@ def write(made: Servable, name: Format, target: Path) -> None:
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+    finally:
+        gc.collect()  # what was loaded again is full of cycles, and the next format needs its memory
 
 
 def told(error: Exception) -> str:

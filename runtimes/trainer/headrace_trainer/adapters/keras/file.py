@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.saving import saving_lib
 
 from headrace_trainer.adapters.keras.servable import ExportError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can have
 _DESCRIPTIONS = ("metadata.json", "config.json")
 _SHARED = "shared_object_id"
+_ENOUGH = "_MEMORY_UPPER_BOUND"  # which share of the machine's memory the weights may have
 
 
 def write(model: Any, path: Path) -> None:
@@ -22,18 +26,34 @@ def write(model: Any, path: Path) -> None:
     cannot keep.
     """
     made = path.with_name("as-made.keras")
-    model.save(made)
+    with _by_way_of_the_disk():
+        model.save(made)
     _without_dates(made, path)
     made.unlink()
     own = {type(layer).__name__: type(layer) for layer in [model, *model._flatten_layers(include_self=False)]}
     own = {name: kind for name, kind in own.items() if not kind.__module__.startswith("keras.")}
     # The script's own classes, and its lambdas, are at hand here; whoever loads the file has to have them, too.
-    loaded = keras.saving.load_model(path, custom_objects=own, compile=False, safe_mode=False)
+    with _by_way_of_the_disk():
+        loaded = keras.saving.load_model(path, custom_objects=own, compile=False, safe_mode=False)
     pairs = zip(model.weights, loaded.weights, strict=False)
     if len(model.weights) != len(loaded.weights) or not all(np.array_equal(a.numpy(), b.numpy()) for a, b in pairs):
         raise ExportError(
             "the .keras file, loaded again, has other weights: a layer of the script keeps some of its own"
         )
+
+
+@contextlib.contextmanager
+def _by_way_of_the_disk() -> Iterator[None]:
+    """Keras would copy all weights in memory once more, where the machine has enough of it, whatever the pod has."""
+    before = getattr(saving_lib, _ENOUGH, None)
+    if before is None:  # another Keras
+        yield
+        return
+    setattr(saving_lib, _ENOUGH, 0.0)
+    try:
+        yield
+    finally:
+        setattr(saving_lib, _ENOUGH, before)
 
 
 def _without_dates(made: Path, path: Path) -> None:

@@ -34,10 +34,7 @@ def install(session: Session) -> None:
     def tell_replay(run: FitRun, epoch: int, step: int) -> None:
         session.messages.send("replay", fit=run.index, epoch=epoch, step=step)
 
-    def lose_data(why: str) -> None:
-        session.data_lost = session.data_lost or why
-
-    limit = ReplayLimit(session.settings.replay_seconds, tell_replay, lose_data)
+    limit = ReplayLimit(session.settings.replay_seconds, tell_replay, session.lose)
     order = DataOrder(session.settings.seed, fits.claim, fits.resume, limit)
     order.install()
     TensorFlowTrainer._maybe_symbolic_build = keras_workers.build_from_description
@@ -70,7 +67,7 @@ def _wrap_fit(fits: Fits) -> None:
 
     @functools.wraps(original)
     def fit(*args: Any, **kwargs: Any) -> Any:
-        if fits.is_running:
+        if fits.is_nested:
             return original(*args, **kwargs)
         return fits.fit(original, _bind(signature, *args, **kwargs))
 

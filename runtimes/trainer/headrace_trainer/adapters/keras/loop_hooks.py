@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager.context import executing_eagerly  # `tf` itself is slow to look into
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 
-from headrace_trainer.adapters.keras import loop_metrics
 from headrace_trainer.adapters.keras.fit import Fits
 from headrace_trainer.adapters.keras.loops import Loops
 
@@ -31,6 +31,7 @@ class _Uses:
         self.count = 0
         self.calls = 0
         self.steps = 1
+        self.loop: object = None  # in which they were seen last
 
     def called(self) -> int:
         """After a call: how many steps there were in one before, beyond the one that was told."""
@@ -77,7 +78,7 @@ class LoopHooks:
 
     def applied(self, optimizer: Any) -> None:
         """After `apply`, outside of Keras' own training."""
-        if not tf.executing_eagerly():
+        if not executing_eagerly():
             function = self._calling
             if function is not None:
                 uses = getattr(function, _USES, None) or _Uses()
@@ -85,7 +86,7 @@ class LoopHooks:
                 if not any(known is optimizer for known in uses.optimizers):
                     uses.optimizers.append(optimizer)
         elif threading.get_ident() == self._main and not self._loops.looks_for_state():
-            self._loops.used(optimizer, 1, loop_metrics.kept(self._target))
+            self._loops.used(optimizer, 1, self._target)
 
     def on_batch(self, model: Any, again: Callable[[], Any], result: Any) -> Any:
         """After `train_on_batch`; the result is that of the step that counts."""
@@ -105,7 +106,7 @@ class LoopHooks:
 
         @functools.wraps(original)
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if hooks._calling is not None or fits.is_followed or get_ident() != main or not tf.executing_eagerly():
+            if hooks._calling is not None or fits.is_followed or get_ident() != main or not executing_eagerly():
                 return original(self, *args, **kwargs)
             hooks._calling = self
             try:
@@ -120,15 +121,17 @@ class LoopHooks:
         Function.__call__ = call
 
     def _called(self, function: Any, uses: _Uses, again: Callable[[], Any], result: Any, given: Any) -> Any:
-        for optimizer in uses.optimizers:  # it may have been traced in a loop before
-            self.applies(optimizer, lambda: ([], []))
+        if uses.loop is not self._loops.loop:
+            for optimizer in uses.optimizers:  # they may have been traced in a loop before
+                self.applies(optimizer, lambda: ([], []))
+            uses.loop = self._loops.loop
         if self._loops.looks_for_state():
             # What was trained by this first call is overwritten. Its batch is there still, unless it was drawn in it.
             if any(hasattr(value, "__next__") for value in tf.nest.flatten(given)):
                 uses.calls, uses.count = 1, uses.counted()
                 return result
             result = again()
-        self._loops.used(function, uses.steps, loop_metrics.kept(result))
+        self._loops.used(function, uses.steps, result)
         more = uses.called()
         if more:
             self._loops.corrected(2 * more)
@@ -140,8 +143,8 @@ class LoopHooks:
 
         @functools.wraps(gradient)
         def see_target(self: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
-            if not fits.is_followed and tf.executing_eagerly():
-                hooks._target = target if isinstance(target, tf.Tensor) and target.shape.rank == 0 else None
+            if not fits.is_followed and executing_eagerly():
+                hooks._target = target
             return gradient(self, target, *args, **kwargs)
 
         @functools.wraps(enter)

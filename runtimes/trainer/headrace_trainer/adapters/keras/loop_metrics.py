@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
-def kept(result: Any) -> Any:
-    """What of a result is worth to be kept until it may be read: numbers, never a whole batch."""
+def _numbers(result: Any) -> Mapping[str, Any]:
+    """What of a result are numbers."""
     if _is_number(result):
         return {"loss": result}
     if isinstance(result, Mapping):
@@ -31,7 +32,7 @@ def read(used: Sequence[Any], results: Mapping[int, Any]) -> dict[str, float]:
         if isinstance(one, keras.Model):
             result = one.get_metrics_result()
         before = f"{name_of(one)}/" if len(used) > 1 else ""
-        for name, value in (result or {}).items():
+        for name, value in _numbers(result).items():
             with contextlib.suppress(TypeError, ValueError, tf.errors.OpError):
                 metrics[before + name] = float(value)
     return metrics
@@ -45,4 +46,4 @@ def name_of(used: Any) -> str:
 def _is_number(value: Any) -> bool:
     if isinstance(value, tf.Tensor):
         return bool(value.shape.rank == 0 and value.dtype.is_floating)
-    return isinstance(value, float)
+    return isinstance(value, float | np.floating)

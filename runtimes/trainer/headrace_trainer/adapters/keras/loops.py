@@ -47,6 +47,7 @@ class Loops:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
+        self.loop = object()  # which one is under way
         self._is_active = False
         self._state = LoopState()
         self._step = 0
@@ -108,15 +109,19 @@ class Loops:
 
     def used(self, what: Any, steps: int, result: Any) -> None:
         """It was used: `what` is an optimizer, a model or a function, which has trained so many steps."""
-        if not self._round or any(one() is what for one in self._round):
-            self._last_of_round = self._round[-1] if self._round else None
-            self._round = []
-            self._results = {}
+        if len(self._round) == 1 and self._round[0]() is what:  # as nearly always: what follows, made cheap
+            self._last_of_round = self._round[0]
             self._step += steps
-        self._round.append(weakref.ref(what))
+        else:
+            if not self._round or any(one() is what for one in self._round):
+                self._last_of_round = self._round[-1] if self._round else None
+                self._round = []
+                self._step += steps
+            self._round.append(weakref.ref(what))
         self._results[id(what)] = result
         if self._ends_round(what):
             self._between_steps()
+            self._results.clear()
 
     def corrected(self, steps: int) -> None:
         """There were more steps in a call than was known when it was told."""
@@ -166,7 +171,7 @@ class Loops:
             if before is None or before.index != self._session.fits:
                 break
             if not (self.awaits_state and self.put_back()):
-                self._session.data_lost = "the state of a loop that is passed over could not be put back"
+                self._session.lose("the state of a loop that is passed over could not be put back")
                 self._session.fits += 1
                 self._session.steps_of_finished_fits += before.step
                 if not before.is_finished:
@@ -316,6 +321,8 @@ class Loops:
             self._send_resume(self._restored, verdict)
 
     def _send_resume(self, before: Earlier, verdict: Verdict) -> None:
+        if self._session.lost and verdict.exact is not False:
+            verdict = Verdict(False, self._session.lost)
         self._session.messages.send(
             "resume", fit=before.index, epoch=0, step=before.step, exact=verdict.exact, message=verdict.message
         )

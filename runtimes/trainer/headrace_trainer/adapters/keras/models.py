@@ -112,6 +112,14 @@ def name_of(model: Any, main: ModuleType) -> str:
     return name if variable in (None, name) else f"{variable} ({name})"
 
 
+def _name_of_part(part: Any, attribute: str, whole: Candidate, main: ModuleType) -> str:
+    """By which the script can name it."""
+    if any(value is part for value in list(vars(main).values())):
+        return name_of(part, main)
+    variable = next((key for key, value in list(vars(main).items()) if value is whole.model and key[:1] != "_"), None)
+    return f"{variable or whole.name}.{attribute}"
+
+
 def owners(variables: Iterable[Any]) -> list[Any]:
     """The models that own these variables: of those that have them in common the largest."""
     wanted = {id(variable) for variable in variables}
@@ -161,7 +169,9 @@ def _different(found: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
 def _parts(candidate: Candidate, main: ModuleType) -> list[Candidate]:
     """In place of a model that cannot be called."""
     return [
-        Candidate(part, name_of(part, main), f"the {name} of {candidate.name}, which has no call()")
+        Candidate(
+            part, _name_of_part(part, name, candidate, main), f"the {name} of {candidate.name}, which has no call()"
+        )
         for name, part in parts_of(candidate.model)
     ]
 

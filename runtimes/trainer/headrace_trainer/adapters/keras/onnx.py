@@ -76,7 +76,10 @@ def _convertible_sign() -> Iterator[None]:
     """Keras' argmax and argmin tell -0.0 from 0.0 by its bits, which ONNX cannot look at; the sign of an inverse says
     the same.
     """
-    original = keras_numpy.signbit
+    original = getattr(keras_numpy, "signbit", None)
+    if original is None:  # an older Keras
+        yield
+        return
 
     def signbit(x: Any) -> Any:
         x = tf.convert_to_tensor(x)

@@ -10,13 +10,13 @@ import keras
 
 
 def parts_of(model: Any) -> list[tuple[str, Any]]:
-    """Attributes that are models and can be called, by their names; none where the model itself can be called."""
+    """Attributes that are models with weights and can be called, by their names; none where the model itself can be."""
     if _can_be_called(model):
         return []
     found = {
         id(value): (name, value)
         for name, value in reversed(vars(model).items())
-        if isinstance(value, keras.Model) and value.built and _can_be_called(value)
+        if isinstance(value, keras.Model) and value.built and value.weights and _can_be_called(value)
     }
     return list(reversed(found.values()))
 

@@ -12,8 +12,9 @@ taken between two steps: so batches do not come as callbacks here, but right aft
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -21,7 +22,9 @@ from keras.src.callbacks.callback_list import CallbackList
 from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 from keras.src.utils.python_utils import pythonify_logs
 
+from headrace_trainer.adapters import values
 from headrace_trainer.adapters.checkpoint import Arrays, Position, Snapshot
+from headrace_trainer.adapters.keras import random as keras_random
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras import weights as keras_weights
 from headrace_trainer.adapters.keras import workers as keras_workers
@@ -54,7 +57,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._data_ended = False
         self._total: int | None = None
         self._last_progress = 0.0
-        self._last_snapshot = time.monotonic()
         self._pending = Pending(session.writer, session.stop)
         self._last_logs: Any = {}
         self._logs_passed_over: dict[str, float] = {}
@@ -63,6 +65,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._step_ended_at = 0.0
         self._step_seconds = 0.0
         self._metrics_before_test: Arrays = {}
+        self._random_before_test: dict[str, Any] | None = None
+        self._begin_epoch: Callable[[], None] | None = None
         self.copy = HostCopy()
         self._data_states = IteratorStates(session.settings.checkpoint_directory)
 
@@ -75,6 +79,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         return self._session.stop.is_requested and not self._session.stop.is_left_to_script
 
     @property
+    def _is_saved(self) -> bool:
+        """What is trained again up to its exception is behind the checkpoint that there is."""
+        return self._session.is_saved and self._run.ended_by is None
+
+    @property
     def _here(self) -> Position:
         return Position(self._run.index, self._epoch, self._batches, self._step)
 
@@ -85,7 +94,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Any = None) -> None:
         epochs, steps = self.params["epochs"], self.params["steps"]
         self._total = epochs * steps if steps else None
-        self._session.messages.send("fit", fit=self._run.index, epochs=epochs, stepsPerEpoch=steps)
+        if self._run.ended_by is None:
+            self._session.messages.send("fit", fit=self._run.index, epochs=epochs, stepsPerEpoch=steps)
         snapshot = self._run.resumed
         if snapshot is not None:
             position = snapshot.position
@@ -95,7 +105,18 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._epoch_began_at = position.step - position.batches
             # Keras' own way to begin at another epoch; 0 would be its "not set".
             self.model._initial_epoch = position.epoch or None
+        self._session.is_checkpoint_due(time.monotonic())  # the first interval begins here
         self._session.stop.training_begins(self._pending.hand_over)
+
+    def defers(self, begin_epoch: Callable[[], None]) -> bool:
+        """Whether the callbacks are told later that an epoch begins: what they do to the model then came after the
+        checkpoint of the epoch before, and must not be overwritten by it.
+        """
+        resumed = self._run.resumed
+        if resumed is None or resumed.position.batches:
+            return False
+        self._begin_epoch = begin_epoch
+        return True
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._first_epoch is None:
@@ -112,25 +133,52 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """
         snapshot = self._run.resumed
         assert snapshot is not None
-        keras_state.load_variables(self.model, snapshot.arrays)
+        if missing := keras_state.load_variables(self.model, snapshot.arrays):
+            self._session.lose(missing)
         if snapshot.position.batches == 0:
             # Taken after the epoch before had ended; this one begins with empty metrics.
             self.model.reset_metrics()
         else:
             self._last_logs = self._logs_passed_over = snapshot.state.get("logs", {})
+            # They have been told that the epoch begins, which in the checkpoint is long ago.
+            keras_state.restore_callbacks(self._others, snapshot.state["callbacks"], snapshot.arrays)
+        doubt = self._put_back_random(snapshot)
         self._session.files.put_back()
         self._batches = snapshot.position.batches
+        self._run.steps = self._step
         self._run.resumed = None
         self._resumed_from = snapshot.position
-        if lost := self._session.data_lost:
+        if self._begin_epoch is not None:
+            self._begin_epoch()
+            self._begin_epoch = None
+        if lost := self._session.lost:
             self._send_resume(snapshot.position, Verdict(False, lost))
             return
         expected = dict(snapshot.replay)
         logged = self._session.settings.previous_steps_file
         if logged is not None:
             expected = previous_steps(logged, self._run.index, snapshot.position.step) | expected
-        self._replay = Replay(snapshot.position.step, expected, keras_state.unkept(self.model))
+        if unkept := keras_state.unkept(self.model):
+            doubt = f"{', '.join(unkept)} of the model began anew"
+        self._replay = Replay(snapshot.position.step, expected, doubt)
         self._send_resume(snapshot.position, self._replay.verdict_so_far())
+
+    def _put_back_random(self, snapshot: Snapshot) -> str:
+        """Callbacks draw, too. What is not known of it: data that draws from the same generators has brought them to
+        where they are, perhaps some batches ahead; that must not be undone.
+        """
+        encoded = snapshot.state.get("random")
+        if encoded is None:
+            return ""
+        random = values.decode(encoded, snapshot.arrays)
+        if not self._run.data_drew:
+            keras_random.restore(random)
+            return ""
+        keras_random.restore_frameworks(random)
+        is_certain = keras_random.of_python() == keras_random.of_python_in(random)
+        if is_certain or not any(_is_of_the_script(callback) for callback in self._others):
+            return ""
+        return "the data draws random numbers, and the script's callbacks may have drawn from the same generators"
 
     def logs_passed_over(self) -> dict[str, float]:
         """What the last step of a resumed epoch had returned, where no step of it was left to train; once."""
@@ -142,14 +190,16 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         before = self._step
         self._last_logs, self._logs_passed_over = logs, {}
         self._batches = batch + 1 if not self.params["steps"] else min(batch + 1, self.params["steps"])
-        step = self._step
+        step = self._run.steps = self._step
+        if self._session.has_parallel_fits:
+            self._pending.drop()
         now = time.monotonic()
         # The first step of a process traces the model: it says nothing about the speed.
         self._step_seconds = now - self._step_ended_at if self._step_ended_at else 0.0
-        if not self._step_ended_at and self._session.is_saved:
+        if not self._step_ended_at and self._is_saved:
             self.copy.prepare(keras_state.named_variables(self.model))
         self._step_ended_at = now
-        logs_step = is_logged(before, step, self._total)
+        logs_step = is_logged(before, step, self._total) and self._run.ended_by is None
         is_replayed = self._replay is not None and self._replay.expects(step)
         is_progress = now - self._last_progress >= PROGRESS_SECONDS
         if logs_step or is_replayed or is_progress or self._pending.is_there:
@@ -177,6 +227,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         # A validation changes no weight, but it uses the metrics' variables.
         if self._session.writer is not None and self._workers == 1:
             self._metrics_before_test = keras_state.copy_metrics(self.model)
+            self._random_before_test = keras_random.capture()
         if self._workers == 1 or not self._session.stop.is_requested:
             self._submit()
 
@@ -184,7 +235,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """A step of a validation inside of the fit has ended."""
         if self._is_to_stop and self._workers == 1:
             callbacks._flush_futures()
-            self._take(self._here, self._metrics_before_test)
+            self._take(self._here, self._metrics_before_test, self._random_before_test)
             self._submit()
 
     def epoch_is_ending(self, logs: Any) -> None:
@@ -217,15 +268,16 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._run.steps = self._step
         if not self._session.stop.is_requested:
             self._pending.drop()  # the end of the fit is kept instead, in its memory
-        self._session.messages.send("fitEnd", fit=self._run.index, metrics=in_json(numbers_of(logs)))
+        if self._run.ended_by is None:
+            self._session.messages.send("fitEnd", fit=self._run.index, metrics=in_json(numbers_of(logs)))
 
     def _is_due(self, now: float) -> bool:
         if self._is_to_stop and self._workers == 1:
             return True
         writer = self._session.writer
-        interval = self._session.settings.checkpoint_interval_seconds
-        can_take = writer is not None and not writer.is_busy and self.copy.is_ready and self._session.is_saved
-        return can_take and now - self._last_snapshot >= interval
+        is_due = self._session.is_checkpoint_due(now)
+        can_take = writer is not None and not writer.is_busy and self.copy.is_ready and self._is_saved
+        return can_take and is_due
 
     def _vote_after_step(self, callbacks: Any) -> None:
         if self._step >= self._next_vote and not self._ends_epoch():
@@ -248,20 +300,20 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         at_end = bool(self._batches == self.params["steps"])
         return at_end and (self._workers > 1 or not self._session.stop.is_requested)
 
-    def _take(self, position: Position, overriding: Arrays) -> None:
+    def _take(self, position: Position, overriding: Arrays, random: dict[str, Any] | None = None) -> None:
         """Copies everything to memory; it is written when the steps after it are known, too. One that is to stop
         trains these steps for that, and where they do not come in time goes without.
         """
         writer = self._session.writer
         if writer is not None and writer.is_busy and self._workers == 1:
             return None  # asked to stop: there is memory for one copy, and the one before is about to be kept
-        self._last_snapshot = time.monotonic()
-        if not self._session.is_saved:
+        self._session.last_checkpoint = time.monotonic()
+        if not self._is_saved:
             return self._exit_if_asked()
-        self._pending.take(lambda: self._snapshot(position, overriding), self._run.index)
+        self._pending.take(lambda: self._snapshot(position, overriding, random), self._run.index)
         return None
 
-    def _snapshot(self, position: Position, overriding: Arrays) -> Snapshot | None:
+    def _snapshot(self, position: Position, overriding: Arrays, random: dict[str, Any] | None) -> Snapshot | None:
         files = self._session.capture_files()
         # On every worker, although one of them writes: reading a metric takes all.
         arrays = self.copy.take(keras_state.named_variables(self.model))
@@ -269,6 +321,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         arrays.update(self._state_of_data())
         state = {
             "callbacks": keras_state.callback_states(self._others, arrays),
+            "random": values.encode(random or keras_random.capture(), arrays),
             "numBatches": self._run.iterator._num_batches,
             "firstEpoch": self._first_epoch,
             "dataEnded": self._data_ended,
@@ -298,6 +351,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._submit()
 
     def _send(self, kind: str, metrics: Mapping[str, float]) -> None:
+        if self._run.ended_by is not None:  # its metrics have been told
+            self._session.messages.send("replay", fit=self._run.index, epoch=self._epoch, step=self._step)
+            return
         self._session.messages.send(
             kind,
             fit=self._run.index,
@@ -324,7 +380,7 @@ def follow_callbacks() -> None:
     of the end of an epoch before the list does.
     """
     after_train, after_test = CallbackList.on_train_batch_end, CallbackList.on_test_batch_end
-    at_epoch_end = CallbackList.on_epoch_end
+    at_epoch_begin, at_epoch_end = CallbackList.on_epoch_begin, CallbackList.on_epoch_end
 
     def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:
         after_train(self, batch, logs)
@@ -336,11 +392,17 @@ def follow_callbacks() -> None:
         for recorder in _recorders(self):
             recorder.after_test_batch(self)
 
+    def on_epoch_begin(self: Any, epoch: int, logs: Any = None) -> None:
+        begin = functools.partial(at_epoch_begin, self, epoch, logs)
+        if not any(recorder.defers(begin) for recorder in _recorders(self)):
+            begin()
+
     def on_epoch_end(self: Any, epoch: int, logs: Any = None) -> None:
         for recorder in _recorders(self):
             recorder.epoch_is_ending(logs)
         at_epoch_end(self, epoch, logs)
 
+    CallbackList.on_epoch_begin = on_epoch_begin
     CallbackList.on_epoch_end = on_epoch_end
     CallbackList.on_train_batch_end = on_train_batch_end
     CallbackList.on_test_batch_end = on_test_batch_end
@@ -348,6 +410,11 @@ def follow_callbacks() -> None:
 
 def _recorders(callbacks: Any) -> list[Recorder]:
     return [callback for callback in callbacks.callbacks if isinstance(callback, Recorder)]
+
+
+def _is_of_the_script(callback: Any) -> bool:
+    kind = type(callback)
+    return kind is keras.callbacks.LambdaCallback or not kind.__module__.startswith("keras.")
 
 
 def numbers_of(logs: Any) -> dict[str, float]:

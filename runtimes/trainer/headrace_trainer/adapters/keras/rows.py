@@ -7,7 +7,6 @@ the model is exported: to read from it earlier would change what it draws for a 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 
 from headrace_trainer.adapters.keras import data as keras_data
+from headrace_trainer.adapters.streams import message_of, say
 
 MAX_ROWS = 8
 MAX_BYTES = 16 * 2**20
@@ -104,8 +104,6 @@ def _told(take: Callable[[], Any]) -> Any:
     try:
         return take()
     except Exception as error:  # noqa: BLE001 - see above
-        print(
-            f"headrace: no rows of the training data for the check of the export: {type(error).__name__}: {error}",
-            file=sys.stderr,
-        )
+        why = f"{type(error).__name__}: {message_of(error)}"
+        say(f"headrace: no rows of the training data for the check of the export: {why}")
         return None

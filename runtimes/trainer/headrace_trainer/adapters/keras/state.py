@@ -4,6 +4,7 @@ putting it back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,6 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from headrace_trainer.adapters import values
 from headrace_trainer.adapters.arrays import Array
 from headrace_trainer.adapters.checkpoint import Arrays, CheckpointError
-from headrace_trainer.adapters.keras.random import global_seed_state
 
 # What a callback holds of the run that it is in; set again by Keras.
 _RUN_ATTRIBUTES = frozenset({"_model", "model", "params", "validation_data"})
@@ -25,7 +25,7 @@ _COMPARISONS = {"less": keras.ops.less, "greater": keras.ops.greater}
 def variables(model: Any) -> list[Any]:
     """All variables that training changes, each once: weights, seed generators, metrics, the optimizer's, what the
     model and its layers hold beside them (the optimizers of a GAN, plain tf.Variables, what a stateful layer keeps of
-    the batch before), Keras' global seed.
+    the batch before). Keras' global seed is with the other generators of random numbers.
     """
     return variables_of([model])
 
@@ -46,9 +46,6 @@ def variables_of(models: Iterable[Any], others: Iterable[Any] = ()) -> list[Any]
             elif isinstance(value, tf.random.Generator):
                 everything.append(value.state)
     everything += others
-    seed = global_seed_state()
-    if seed is not None:
-        everything.append(seed)
     # One of Keras' holds one of TensorFlow's: that must not be there for itself, too.
     found: dict[int, Any] = {}
     for variable in everything:
@@ -89,8 +86,16 @@ def named_variables(model: Any) -> dict[str, Any]:
 
 
 def named(targets: Iterable[Any]) -> dict[str, Any]:
-    """Those variables, by the same names."""
-    return {f"{_PREFIX}{index:06d}": variable for index, variable in enumerate(targets)}
+    """Those variables, by the same names: a second one of a name has a number after it."""
+    found: dict[str, Any] = {}
+    for variable in targets:
+        name = path = f"{_PREFIX}{_path(variable)}"
+        count = 1
+        while name in found:
+            count += 1
+            name = f"{path}#{count}"
+        found[name] = variable
+    return found
 
 
 def copy_metrics(model: Any) -> Arrays:
@@ -101,29 +106,74 @@ def copy_metrics(model: Any) -> Arrays:
     }
 
 
-def load_variables(model: Any, arrays: Mapping[str, Array]) -> None:
-    """Puts saved values back; raises CheckpointError where they are not those of this model."""
-    load(variables(model), arrays)
+def load_variables(model: Any, arrays: Mapping[str, Array]) -> str:
+    """Puts saved values back; the result names what could not be, because it is not there in one of the two: a callback
+    may make a variable at any time. Raises CheckpointError where the values are not those of this model.
+    """
+    targets = named(variables(model))
+    pairs = _paired(list(targets), _saved(arrays))
+    gone = [name for name in _saved(arrays) if name not in {saved for _, saved in pairs}]
+    new = [name for name in targets if name not in {target for target, _ in pairs}]
+    if gone and new:
+        raise CheckpointError(
+            f"the checkpoint holds {_shown(gone)}, and the model has {_shown(new)}: "
+            "the script has changed since it was taken"
+        )
+    for target, saved in pairs:
+        _assign(targets[target], arrays[saved])  # one at a time: they lie on the disk
+    if gone:
+        return f"the checkpoint holds {_shown(gone)}, which has not been made so far"
+    return f"{_shown(new)} had not been made when the checkpoint was taken" if new else ""
+
+
+def _paired(targets: Sequence[str], saved: Sequence[str]) -> list[tuple[str, str]]:
+    """Names have numbers in them, by how many there were before, which may be more in this attempt: of names that are
+    alike without them the order decides, if there are as many.
+    """
+    alike: dict[str, tuple[list[str], list[str]]] = {}
+    for side, names in enumerate((targets, saved)):
+        for name in names:
+            alike.setdefault(_NUMBERS.sub("", name), ([], []))[side].append(name)
+    pairs: list[tuple[str, str]] = []
+    for ours, theirs in alike.values():
+        same = sorted(set(ours) & set(theirs))
+        pairs += zip(ours, theirs, strict=True) if len(ours) == len(theirs) else zip(same, same, strict=True)
+    return pairs
 
 
 def load(targets: Sequence[Any], arrays: Mapping[str, Array]) -> None:
-    """Puts saved values back; raises CheckpointError where they are not those of these variables."""
-    saved = sorted(name for name in arrays if name.startswith(_PREFIX))
+    """Puts saved values back, in their order; raises CheckpointError where they are not those of these variables."""
+    saved = _saved(arrays)
     if len(targets) != len(saved):
         raise CheckpointError(
             f"the checkpoint holds {len(saved)} variables and the model has {len(targets)}: "
             "the script has changed since it was taken"
         )
-    for variable, saved_name in zip(targets, saved, strict=True):
-        value = arrays[saved_name]  # one at a time: they lie on the disk
-        if tuple(variable.shape) != value.shape:
-            name = getattr(variable, "path", variable.name)
-            raise CheckpointError(
-                f"{name} has shape {tuple(variable.shape)} and {value.shape} in the checkpoint: "
-                "the script has changed since it was taken"
-            )
-        # numpy keeps types that it does not know (bfloat16) as raw bytes.
-        variable.assign(value.view(variable.numpy().dtype) if value.dtype.kind == "V" else value)
+    for variable, name in zip(targets, saved, strict=True):
+        _assign(variable, arrays[name])  # one at a time: they lie on the disk
+
+
+def _assign(variable: Any, value: Array) -> None:
+    if tuple(variable.shape) != value.shape:
+        raise CheckpointError(
+            f"{_path(variable)} has shape {tuple(variable.shape)} and {value.shape} in the checkpoint: "
+            "the script has changed since it was taken"
+        )
+    # numpy keeps types that it does not know (bfloat16) as raw bytes.
+    variable.assign(value.view(variable.numpy().dtype) if value.dtype.kind == "V" else value)
+
+
+def _saved(arrays: Mapping[str, Array]) -> list[str]:
+    return [name for name in arrays if name.startswith(_PREFIX)]
+
+
+def _path(variable: Any) -> str:
+    return str(getattr(variable, "path", variable.name))
+
+
+def _shown(names: Sequence[str]) -> str:
+    first = [name.removeprefix(_PREFIX) for name in names[:_NAMES_SHOWN]]
+    return ", ".join(first) + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
 
 
 def callback_states(callbacks: Iterable[Any], arrays: Arrays) -> list[dict[str, Any]]:
@@ -160,3 +210,5 @@ def _comparison(callback: Any) -> str | None:
 
 
 _PREFIX = "variable-"
+_NUMBERS = re.compile(r"_\d+(?=[/#:]|$)|#\d+$")
+_NAMES_SHOWN = 5

@@ -40,6 +40,7 @@ from headrace_trainer.adapters.keras.untouched import (
 )
 from headrace_trainer.adapters.models import Trained
 from headrace_trainer.adapters.session import FitRun, Session
+from headrace_trainer.adapters.streams import say
 from headrace_trainer.adapters.trial import Waiting
 
 MAX_BYTES = 2**30  # of weights: an export holds several copies of them
@@ -154,7 +155,7 @@ class Trial:
 
     def _skip(self, as_what: str, error: Exception) -> None:
         why = keras_export.told(error)
-        print(f"headrace: the export of model {self._name()}{as_what} is not tried early: {why}", file=sys.stderr)
+        say(f"headrace: the export of model {self._name()}{as_what} is not tried early: {why}")
 
     def _tell(self, problems: dict[str, str], began: float) -> None:
         if not problems:

@@ -9,7 +9,7 @@ from headrace_common.s3 import Place
 from headrace_trainer.launcher.curves.pictures import pictures
 from headrace_trainer.launcher.curves.svg import MOST_POINTS, Series, draw
 from headrace_trainer.launcher.failures import Failed
-from headrace_trainer.launcher.metrics import key_of
+from headrace_trainer.launcher.metric_keys import key_of
 from headrace_trainer.launcher.mlflow import MLflow, Refused, Rejected, Run, Unavailable
 from headrace_trainer.launcher.s3 import GivenUp, NotFound, Patience, Store
 

@@ -20,6 +20,12 @@ KERAS = Framework(
         "for example that main() is called. A script of another framework is a job of framework: Script."
     ),
     how_to_hand_over="Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
+    words_of_missing="cannot be made of this model: it was not exported",
+    words_of_unusable="cannot be made of this model",
+    hint_of_unusable=(
+        "Remove the format from output.formats in a new TrainingJob, or change the model. The checkpoints are kept."
+    ),
+    fault=lambda format, folder: None,  # the adapter has exported it, and has tried it
     rendezvous=_rendezvous,
     lost_peer=lost_peer,
 )

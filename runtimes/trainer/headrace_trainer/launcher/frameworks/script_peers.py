@@ -11,8 +11,9 @@ import re
 import signal
 
 from headrace_common.protocol.parts import LostPeer
-from headrace_trainer.launcher.failures import ChildEnd, last_words
+from headrace_trainer.launcher.failures import ChildEnd
 from headrace_trainer.launcher.frameworks.tensorflow_peers import COORDINATION
+from headrace_trainer.launcher.last_words import last_words
 
 _EXCEPTIONS = {
     "ConnectionResetError",
