@@ -107,7 +107,7 @@ def _set_experiment(run: _JobRun, say: Callable[[str], None]) -> Any:
 
 
 def _follow_no_loopback(tracking_uri: str, say: Callable[[str], None]) -> None:
-    """A tutorial's server is on the reader's own machine. In a pod nobody listens there, and mlflow tries for minutes."""
+    """A tutorial's server is on the reader's own machine. In a pod nobody is there, and mlflow tries for minutes."""
     original = mlflow.set_tracking_uri
 
     @functools.wraps(original)

@@ -118,7 +118,8 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.SCRIPT_EXITED,
             f"the script ended with exit code {end.exit_code}{_last_line(end.log_tail)}",
-            _hint_of_last_lines(end.log_tail),
+            hints.of_last_lines(end.log_tail)
+            or "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
         )
     if end.trained_steps == 0 and end.nothing_trained_hint:
         return Failure(
@@ -150,14 +151,7 @@ _SIGNALLED = (
     "Something in the pod sent the signal: the script, a process that it had started, or a user (kubectl exec). The "
     "end of the log may say more: kubectl -n NAMESPACE logs POD -c trainer."
 )
-_READ_THE_LOG = "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer."
-_HINTED_LINES = 5
 _MAX_LAST_LINE = 200
-
-
-def _hint_of_last_lines(log_tail: str) -> str:
-    last = "\n".join(log_tail.splitlines()[-_HINTED_LINES:])
-    return hints.of_last_words(last) or _READ_THE_LOG
 
 
 def _last_line(log_tail: str) -> str:

@@ -1,5 +1,5 @@
 """What the author of a script can do about a fault that many scripts have (pure): by the exception, or by the last
-words of a script that ends itself. What is not known here gets the hint to read the log (failures.py).
+lines of a script that ends itself. What is not known here gets the hint to read the log (failures.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ _FLAG = (
     "A parameter arrives as --NAME=VALUE, also where it is true or false. Declare it with a type, such as "
     "type=json.loads, and not with action='store_true', which takes no value."
 )
+_UNKNOWN = (
+    "Each parameter is passed as --NAME=VALUE: declare it in the script, as with parser.add_argument('--NAME'), or "
+    "remove it from spec.parameters."
+)
 _SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
+_HINTED_LINES = 5
 # Where a syntax error is; a frame of a traceback goes on with ", in".
 _PLACE = re.compile(r'^  File "[^"]+\.py", line \d+$', re.MULTILINE)
 
@@ -56,14 +61,10 @@ _EXCEPTIONS = (
         _NO_INTERNET,
     ),
 )
-_NOT_DECLARED = (
-    "Each parameter is passed as --NAME=VALUE: declare it in the script, as with parser.add_argument('--NAME'), or "
-    "remove it from spec.parameters."
-)
-# In the words of argparse; of an option that the script does not know also in those of click and absl.
-_LAST_WORDS = (
-    (re.compile("unrecognized arguments: --|No such option|Unknown command line flag"), _NOT_DECLARED),
+# In the words of argparse, and of click and absl.
+_LAST_LINES = (
     (re.compile("ignored explicit argument"), _FLAG),
+    (re.compile("unrecognized arguments: --|No such option|Unknown command line flag"), _UNKNOWN),
     (re.compile(r"error: argument \S+: invalid \S+ value: '[^'\n]*[\s,\[]"), _ONE_VALUE),
     (re.compile(r"error: argument \S+: expected (?:at least )?\d+ arguments"), _ONE_VALUE),
     (re.compile(r"error: the following arguments are required: (?!-)"), _ONLY_NAMED),
@@ -79,9 +80,10 @@ def of_exception(raised: ScriptException) -> str:
     return ""
 
 
-def of_last_words(log_tail: str) -> str:
+def of_last_lines(log_tail: str) -> str:
     """Of a script that ended with an exit code; empty where nothing is known."""
-    return next((hint for words, hint in _LAST_WORDS if words.search(log_tail)), "")
+    last = "\n".join(log_tail.splitlines()[-_HINTED_LINES:])
+    return next((hint for words, hint in _LAST_LINES if words.search(last)), "")
 
 
 def is_no_python(raised: ScriptException) -> bool:

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from headrace_trainer.launcher.failures import ChildEnd, judge, last_words
+from headrace_trainer.launcher.failures import ChildEnd, judge
+from headrace_trainer.launcher.last_words import last_words
 
 READ_ON = "kubectl -n NAMESPACE logs POD -c trainer"
 
