@@ -24,6 +24,7 @@ from keras.src.utils.python_utils import pythonify_logs
 
 from headrace_trainer.adapters import values
 from headrace_trainer.adapters.checkpoint import Arrays, Position, Snapshot
+from headrace_trainer.adapters.draws import may_draw
 from headrace_trainer.adapters.keras import random as keras_random
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras import weights as keras_weights
@@ -176,9 +177,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             return ""
         keras_random.restore_frameworks(random)
         is_certain = keras_random.of_python() == keras_random.of_python_in(random)
-        if is_certain or not any(_is_of_the_script(callback) for callback in self._others):
+        if is_certain or not any(may_draw(callback) for callback in self._others):
             return ""
-        return "the data draws random numbers, and the script's callbacks may have drawn from the same generators"
+        return "the data and a callback draw from the same random generators"
 
     def logs_passed_over(self) -> dict[str, float]:
         """What the last step of a resumed epoch had returned, where no step of it was left to train; once."""
@@ -410,11 +411,6 @@ def follow_callbacks() -> None:
 
 def _recorders(callbacks: Any) -> list[Recorder]:
     return [callback for callback in callbacks.callbacks if isinstance(callback, Recorder)]
-
-
-def _is_of_the_script(callback: Any) -> bool:
-    kind = type(callback)
-    return kind is keras.callbacks.LambdaCallback or not kind.__module__.startswith("keras.")
 
 
 def numbers_of(logs: Any) -> dict[str, float]:
