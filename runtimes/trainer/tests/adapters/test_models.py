@@ -62,7 +62,7 @@ def test_a_model_of_a_file_is_exported_with_what_the_trained_one_was_fed(results
 def test_the_parts_of_a_model_without_call_are_named_by_where_they_hang(results):
     assert results["vae_without_call"]["candidates"] == [
         "encoder (the encoder of vae, which has no call())",
-        "to_pixels (the decoder of vae, which has no call())",
+        "vae.decoder (the decoder of vae, which has no call())",
     ]
     assert results["one_network_in_a_trainer"]["reason"] == "the network of trainer, which has no call()"
 
