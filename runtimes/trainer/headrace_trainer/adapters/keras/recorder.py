@@ -186,6 +186,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         logs, self._logs_passed_over = self._logs_passed_over, {}
         return logs
 
+    def has_trained(self, batch: int) -> None:
+        """A step has ended; a callback may be about to end the fit in it."""
+        steps = self.params["steps"]
+        self._run.steps = self._epoch_began_at + (min(batch + 1, steps) if steps else batch + 1)
+
     def after_train_batch(self, callbacks: Any, batch: int, logs: Any) -> None:
         """A step has ended; `callbacks` may still be busy with it."""
         before = self._step
@@ -384,6 +389,8 @@ def follow_callbacks() -> None:
     at_epoch_begin, at_epoch_end = CallbackList.on_epoch_begin, CallbackList.on_epoch_end
 
     def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:
+        for recorder in _recorders(self):
+            recorder.has_trained(batch)
         after_train(self, batch, logs)
         for recorder in _recorders(self):
             recorder.after_train_batch(self, batch, logs)
