@@ -45,7 +45,8 @@ def restore(state: dict[str, Any]) -> None:
 def restore_frameworks(state: dict[str, Any]) -> None:
     """TensorFlow's and Keras' only. Keras' is made at its first use: one that was not there yet is made anew then."""
     tensorflow = context.context()
-    tensorflow._set_global_seed(state["tensorflowSeed"])
+    if tensorflow._seed != state["tensorflowSeed"]:  # it clears all compiled kernels, those of the training too
+        tensorflow._set_global_seed(state["tensorflowSeed"])
     tensorflow._rng.setstate(state["tensorflow"])
     if state["keras"] is None:
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
