@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.optimizers.base_optimizer import BaseOptimizer
+from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from headrace_trainer.adapters import values
 from headrace_trainer.adapters.arrays import Array
@@ -160,7 +161,20 @@ def _assign(variable: Any, value: Array) -> None:
             "the script has changed since it was taken"
         )
     # numpy keeps types that it does not know (bfloat16) as raw bytes.
-    variable.assign(value.view(variable.numpy().dtype) if value.dtype.kind == "V" else value)
+    _put(variable, value.view(tf.as_dtype(variable.dtype).as_numpy_dtype) if value.dtype.kind == "V" else value)
+
+
+def _put(variable: Any, value: Array) -> None:
+    """A large value goes in part by part: on its way into a variable TensorFlow makes a copy of what it is given. One
+    that lies on several devices (MirroredStrategy) takes it as a whole.
+    """
+    inner = variable.value if isinstance(variable, keras.Variable) else variable
+    if value.nbytes <= _PART_BYTES or not value.ndim or not isinstance(inner, BaseResourceVariable):
+        variable.assign(value)
+        return
+    rows = max(1, _PART_BYTES * len(value) // value.nbytes)
+    for begin in range(0, len(value), rows):
+        inner[begin : begin + rows].assign(value[begin : begin + rows])
 
 
 def _saved(arrays: Mapping[str, Array]) -> list[str]:
@@ -210,5 +224,6 @@ def _comparison(callback: Any) -> str | None:
 
 
 _PREFIX = "variable-"
+_PART_BYTES = 8 << 20
 _NUMBERS = re.compile(r"_\d+(?=[/#:]|$)|#\d+$")
 _NAMES_SHOWN = 5
