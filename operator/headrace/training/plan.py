@@ -709,7 +709,8 @@ def _failed_before(status: TrainingJobStatus) -> str:
     failure = status.failure
     if failure is None or failure.attempt is None or status.attempt is None or failure.attempt >= status.attempt.number:
         return ""
-    return f"; attempt {failure.attempt} failed: {failure.reason}: {(failure.message or '')[:_SHOWN_OF_FAILURE]}"
+    how = "was disrupted" if failure.class_ is FailureClass.DISRUPTED else "failed"
+    return f"; attempt {failure.attempt} {how}: {failure.reason}: {(failure.message or '')[:_SHOWN_OF_FAILURE]}"
 
 
 def _missing(job: TrainingJob, batch: Job, pods: tuple[Pod, ...], refusal: str, now: datetime) -> Waiting | None:

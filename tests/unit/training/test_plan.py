@@ -695,8 +695,9 @@ def test_suspending_stops_the_job_and_ends_the_attempt_once_its_pods_are_over():
 
 
 @pytest.mark.parametrize(("number", "is_told"), [(1, False), (2, True), (3, True)])
-def test_a_restarted_attempt_says_why_the_one_before_failed(number, is_told):
-    failure = {"class": "UserCode", "reason": "ScriptRaised", "message": "IndexError: 4", "attempt": number - 1}
+@pytest.mark.parametrize(("failure_class", "how"), [("UserCode", "failed"), ("Disrupted", "was disrupted")])
+def test_a_restarted_attempt_says_why_the_one_before_ended(number, is_told, failure_class, how):
+    failure = {"class": failure_class, "reason": "ScriptRaised", "message": "IndexError: 4", "attempt": number - 1}
     status = under_way(number, **({"failure": failure} if number > 1 else {}))
     live = Live("Training", Progress(), {}, None, None, None, {})
 
@@ -704,7 +705,7 @@ def test_a_restarted_attempt_says_why_the_one_before_failed(number, is_told):
         training_job(status, workers=1), Observed((batch_job(f"text-{number}"),), (pod(0, attempt=number),), None, live)
     ).status["message"]
 
-    told = f"; attempt {number - 1} failed: ScriptRaised: IndexError: 4"
+    told = f"; attempt {number - 1} {how}: ScriptRaised: IndexError: 4"
     assert message.endswith(told) == is_told
 
 
