@@ -14,7 +14,7 @@ import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from open_loop import OpenLoopClient, follow
-from platform_under_test import Object, Tenant, candidate, is_served, prediction_of
+from platform_under_test import Object, Tenant, candidate, first_answer, is_served, prediction_of
 
 SCRIPT = """
 import json, numpy as np, keras
@@ -67,7 +67,9 @@ def url(tenant: Tenant, keras_answer: list[float]) -> str:
     """The served model, through the gateway."""
     tenant.serve("saved", candidate("saved"), runtime={"name": "tensorflow-serving"}, rollout=ROLLOUT)
     tenant.wait("modelservice", "saved", is_served, 120)
-    return f"{tenant.platform.gateway}/{tenant.namespace}/saved/v1/models/saved"
+    url = f"{tenant.platform.gateway}/{tenant.namespace}/saved/v1/models/saved"
+    first_answer(f"{url}:predict", {"instances": [TOKENS]})
+    return url
 
 
 def ask(method: str, url: str, **arguments: Object) -> Object:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from open_loop import OpenLoopClient, follow, is_applied, within_binomial_bounds
-from platform_under_test import Object, Tenant, candidate, is_served, is_true, prediction_of
+from platform_under_test import Object, Tenant, candidate, first_answer, is_served, is_true, prediction_of
 
 # A beginner's script, and at its end the predictions of Keras itself for the gateway's answer to be compared with.
 SCRIPT = """
@@ -62,7 +62,9 @@ def service(tenant: Tenant, first: Object) -> str:
     assert first["state"] == "Succeeded", first
     tenant.serve("whole-way", candidate("whole-way"), scaling={"replicas": 2}, rollout=ROLLOUT)
     tenant.wait("modelservice", "whole-way", is_served, 120)
-    return f"{tenant.platform.gateway}/{tenant.namespace}/whole-way/v2/models/whole-way"
+    url = f"{tenant.platform.gateway}/{tenant.namespace}/whole-way/v2/models/whole-way"
+    first_answer(f"{url}/infer", REQUEST)
+    return url
 
 
 def test_a_plain_script_becomes_a_registered_version(first):
