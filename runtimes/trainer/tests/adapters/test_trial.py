@@ -102,7 +102,7 @@ def test_that_one_of_several_parts_has_to_be_named_is_told_while_the_fit_goes_on
     [ambiguous] = child.of_type("ambiguous")
     assert [(found["name"], found["formats"]) for found in ambiguous["candidates"]] == [
         ("encoder (sequential)", ["TensorFlow", "ONNX"]),
-        ("sequential_1", ["TensorFlow", "ONNX"]),
+        ("model.decoder", ["TensorFlow", "ONNX"]),
     ]
 
 
