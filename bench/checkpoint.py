@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["time", "size"], help="the comparison of time, or the large models, alone")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # what it has started ends with it
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

@@ -57,7 +57,8 @@ def take_turns(first: Runner, second: Runner, seconds: float) -> None:
                     _turn(runner, seconds)
     finally:
         for runner in runners:
-            runner.signal(signal.SIGCONT)
+            if runner.runs:  # the bench itself was ended
+                runner.signal(signal.SIGKILL)
 
 
 def _meet(runners: tuple[Runner, ...]) -> None:

@@ -29,7 +29,13 @@ NAMED = {
     "transfer_learning": "model",
     "variational_autoencoder": "vae.decoder",
 }
-IN_EVERY_RUN = {"beginners_listing", "functional_two_inputs", "stateful_lstm", "structured_features"}
+IN_EVERY_RUN = {
+    "beginners_listing",
+    "functional_two_inputs",
+    "stateful_lstm",
+    "structured_features",
+    "variational_autoencoder",
+}
 IS_WHOLE = "HEADRACE_ALL_SCRIPTS" in os.environ
 # Of servers that compute in another order, as the export is held to (agreement.py).
 TOLERANCE = 1e-4
@@ -46,7 +52,7 @@ def test_it_ends_as_the_table_says(script: Path, tmp_path: Path, interpreter: In
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", [name for name in NAMED if IS_WHOLE])
+@pytest.mark.parametrize("name", [name for name in NAMED if IS_WHOLE or name in IN_EVERY_RUN])
 def test_the_model_that_it_names_is_served(name: str, tmp_path: Path, interpreter: Interpreter) -> None:
     script = tmp_path / f"{name}.py"
     line = f"__import__('headrace_client').export({NAMED[name]})"
