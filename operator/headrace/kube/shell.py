@@ -87,7 +87,7 @@ class Shell:
         def body() -> None:
             try:
                 asyncio.run(self._operate(hand_over, stop))
-            except Exception:
+            except Exception:  # of kopf or of the network: they are begun anew
                 log.exception("the watches failed")
             finally:
                 if not loop.is_closed():

@@ -37,6 +37,7 @@ from headrace.tracking.errors import (
 from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import GATE_TAG, Run
 from headrace.training.divergence import HINT, divergence
+from headrace.training.record import kept
 from headrace.training.states import Reason
 from headrace_common.protocol import claims
 from headrace_common.tags import DIGEST_TAG, MODEL_METRICS_TAG, MODEL_REASON_TAG, MODEL_TAG, OUTCOME_TAG
@@ -89,6 +90,17 @@ def metrics_of_model(run: Run) -> dict[str, float]:
     return {name: value for name, value in {**run.metrics, **of_model}.items() if value is not None}
 
 
+def metrics_to_show(
+    reported: Mapping[str, str], gates: tuple[EvaluationGate, ...], judged: Mapping[str, float], run: Run
+) -> dict[str, str]:
+    """The status' metrics at the end (pure): what the launcher has reported, what the gates have judged, and where it
+    has reported nothing, since the program logs to MLflow by itself, what the run has.
+    """
+    asked = {gate.metric: judged[gate.metric] for gate in gates if gate.metric in judged}
+    found = asked if reported else kept({**asked, **run.metrics, **judged})
+    return {**{name: format_decimal(value) for name, value in sorted(found.items())}, **reported}
+
+
 def _check(gate: EvaluationGate, value: float | None) -> GateCheck:
     passed = value is not None and math.isfinite(value)
     if value is not None and passed:
@@ -134,12 +146,14 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     if found is None:
         await ledger.check_run(status.run.id)
     run = verify(found, uri, digest)
-    gate = judge(spec.evaluation.gates, metrics_of_model(run)) if spec.evaluation else None
+    gates, metrics = spec.evaluation.gates if spec.evaluation else (), metrics_of_model(run)
+    shown = metrics_to_show(status.metrics, gates, metrics, run)
+    gate = judge(gates, metrics) if spec.evaluation else None
     diverged = divergence(run.metrics)
     if gate is not None:
         await ledger.tag_run(run.id, {GATE_TAG: "passed" if gate.passed else f"failed: {_missed(gate, run)}"})
     if gate is not None and not gate.passed:
-        return _not_met(status, gate, run, diverged, now)
+        return _not_met(status, gate, run, shown, diverged, now)
     model = await ledger.ensure_model(metadata.namespace, spec.output.model, tenant_user)
     version = await ledger.register(model.name, run.id, digest, uri, metadata.uid)
     reason, alias = Reason.GATE_PASSED if gate else Reason.REGISTERED, spec.output.alias
@@ -161,13 +175,16 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
             "reason": reason,
             "message": message,
             "model": registered,
+            "metrics": shown,
             "completion_time": now,
         }
     )
     return Verdict(done, Event(EventType.WARNING if note else EventType.NORMAL, "Registered", message))
 
 
-def _not_met(status: TrainingJobStatus, gate: Gate, run: Run, diverged: str, now: datetime) -> Verdict:
+def _not_met(
+    status: TrainingJobStatus, gate: Gate, run: Run, shown: dict[str, str], diverged: str, now: datetime
+) -> Verdict:
     missed = f"not registered: {_missed(gate, run)}" + (f"; the training diverged: {diverged}" if diverged else "")
     hint = HINT if diverged else _advice(gate, run)
     message = joined(missed, hint)
@@ -185,6 +202,7 @@ def _not_met(status: TrainingJobStatus, gate: Gate, run: Run, diverged: str, now
             "reason": Reason.GATE_FAILED,
             "message": message,
             "model": status.model.model_copy(update={"gate": gate}),
+            "metrics": shown,
             "failure": failure,
             "completion_time": now,
         }

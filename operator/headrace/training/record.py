@@ -21,17 +21,17 @@ _MAX_METRIC_NAME = 128
 def parse_record(text: str) -> Record | None:
     """The record in a termination message, or None where there is none (a log tail, nothing, another protocol)."""
     record = report.parse_record(text)
-    return None if record is None else replace(record, metrics=_kept(record.metrics))
+    return None if record is None else replace(record, metrics=kept(record.metrics))
 
 
 def read_live(data: Any) -> Live | None:
     """What /progress answered, from its JSON; None where it is not of the protocol."""
     live = report.parse_live(data)
-    return None if live is None else replace(live, metrics=_kept(live.metrics))
+    return None if live is None else replace(live, metrics=kept(live.metrics))
 
 
-def _kept(metrics: Mapping[str, float]) -> dict[str, float]:
-    """At most MAX_METRICS, of those whose names a gate may have."""
+def kept(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a status can hold of them: at most MAX_METRICS, of those whose names a gate may have."""
     named = {name: value for name, value in metrics.items() if _is_metric_name(name)}
     return dict(list(named.items())[:MAX_METRICS])
 

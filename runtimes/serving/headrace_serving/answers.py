@@ -36,7 +36,7 @@ async def answered(request: web.BaseRequest, handler: Handler, gate: Gate) -> we
         response = await handler(request)
     except RequestError as error:
         response = error_answer(error)
-    except Exception:
+    except Exception:  # whatever it is, the client gets an answer
         log.exception("%s %s failed", request.method, path_of(request))
         response = error_answer(RequestError(500, "internal error; the server's log says more"))
     if gate.is_draining or response.status in _CLOSING:

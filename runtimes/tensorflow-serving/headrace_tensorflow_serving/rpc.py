@@ -163,7 +163,7 @@ def _guarded(method: Method) -> Method:
             return await method(message, context)
         except RequestError as error:
             code, text = code_of(error), error.message
-        except Exception:
+        except Exception:  # whatever it is, the client gets an answer
             log.exception("%s failed", method.__name__)
             code, text = Code.INTERNAL, "internal error; the server's log says more"
         await context.abort(grpc.StatusCode[code.name], text)

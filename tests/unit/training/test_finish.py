@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headrace.api.trainingjob import EvaluationGate
 from headrace.tracking.records import Run
 from headrace.training.divergence import divergence
-from headrace.training.finish import DigestMismatch, judge, metrics_of_model, verify
+from headrace.training.finish import DigestMismatch, judge, metrics_of_model, metrics_to_show, verify
 
 DIGEST = "sha256:" + "a" * 64
 RUN = Run("r1", "3", "FINISHED", "s3://team-a/mlflow/x/r1/artifacts", tags={"headrace.digest": DIGEST})
@@ -105,6 +105,24 @@ def test_what_the_container_used_is_nothing_to_judge_or_to_name():
     logged = [{"key": "system/gpu_0_utilization_percentage", "value": 95.0}, {"key": "val_loss", "value": 0.5}]
     run = Run.of({"info": info, "data": {"metrics": logged}})
     assert metrics_of_model(run) == {"val_loss": 0.5}
+
+
+LOGGED = {"f1": 0.9, "mae": float("nan"), "not a gate's name!": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("reported", "gates", "shown"),
+    [
+        ({}, (), {"f1": "0.9", "mae": "NaN"}),
+        ({}, (gate("f1"),), {"f1": "0.9", "mae": "NaN"}),
+        ({"loss": "0.5"}, (), {"loss": "0.5"}),
+        ({"loss": "0.5"}, (gate("f1"), gate("recall")), {"f1": "0.9", "loss": "0.5"}),
+        ({"f1": "0.8"}, (gate("f1"),), {"f1": "0.8"}),
+    ],
+)
+def test_what_a_program_has_logged_to_mlflow_alone_is_shown(reported, gates, shown):
+    run = replace(RUN, metrics=LOGGED)
+    assert metrics_to_show(reported, gates, metrics_of_model(run), run) == shown
 
 
 def test_a_run_that_agrees_with_the_record_is_taken():
