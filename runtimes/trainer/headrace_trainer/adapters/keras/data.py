@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class DataOrder:
                 yield from order._resumed_epoch(self, run)
             else:
                 for begin, end, batches in _enumerate_iterator(self):
-                    self._headrace_batches = batches
+                    self._headrace_batches = weakref.ref(batches)  # one more reference would be its long life
                     yield begin, end, batches
 
         TFEpochIterator.__init__ = __init__
@@ -142,7 +143,7 @@ class DataOrder:
                 if has_state and not data_state.put_back(batches, arrays):
                     self._replay.lose("the state of the data is not that of this pipeline: it began anew")
                 self._go_on(run, before)
-            iterator._headrace_batches = batches
+            iterator._headrace_batches = weakref.ref(batches)
             yield begin, end, batches
         if waiting:
             self._go_on(run, before)

@@ -350,7 +350,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             return {}
         if not isinstance(iterator.data_adapter, TFDatasetAdapter):
             return {}
-        return self._data_states.saved(iterator._headrace_batches, stages(iterator.data_adapter))
+        return self._data_states.saved(iterator._headrace_batches(), stages(iterator.data_adapter))
 
     def _exit_if_asked(self) -> None:
         if self._is_to_stop and self._workers == 1:
