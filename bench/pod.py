@@ -37,11 +37,13 @@ def inherited() -> dict[str, str]:
     return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def start(command: list[str], variables: dict[str, str], output: Path) -> subprocess.Popen[bytes]:
-    """Starts a training whose words go to `output`."""
+def start(
+    command: list[str], variables: dict[str, str], output: Path, cores: set[int] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts a training whose words go to `output`; with `cores` it, and all that it starts, has these alone."""
     with output.open("wb") as file:
         return subprocess.Popen(
-            command,
+            ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command] if cores else command,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=file,

@@ -1,10 +1,13 @@
 """What checkpoints, tracking and progress cost an ordinary training: the text generator trained by plain Python and by
-the launcher, the two taking turns on the same cores (turns.py).
+the launcher, the two taking turns on the same core (turns.py).
+
+It is one core, which the launcher shares with its script: what the launcher does is in the time by the clock, and not
+hidden in what the training leaves idle.
 
 One run of a pair is plain Python; the other is `python -m headrace_trainer` as in a pod, with checkpoints uploaded to
-a real S3 store, its run in a real MLflow, and /progress asked at each turn. Compared is the time inside of `fit` that
-was a run's own turn; the CPU time of the second is that of `fit` and of the launcher together. MLflow and the store run
-on the same cores here, which slows `fit` down beside what is measured. A checkpoint is taken every 20 s of a run's own
+a real S3 store, its run in a real MLflow, and /progress asked at each turn; MLflow and the store have the other cores.
+Compared is the time inside of `fit` that was a run's own turn; the CPU time of the second is that of `fit` and of the
+launcher together. A checkpoint is taken every 20 s of a run's own
 time, and not every 5 minutes (the default), so that a run of a minute has some.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -29,11 +33,22 @@ from headrace_local import platform, ports
 EXAMPLE = pod.ROOT / "examples" / "text-generator"
 CHECKPOINTS = 3
 TURN_SECONDS = 2.0
+CORE = min(os.sched_getaffinity(0))  # of both trainings
 
-# Runs the example's script with clocks around `fit`, outside of whatever is around it already.
+# Runs the example's script with clocks around `fit`, outside of whatever is around it already. The pipeline is not
+# tuned while it runs: TensorFlow's tuner sleeps, and where it does so at the end of an epoch, either side waits for it
+# by chance, for seconds (bench/results/checkpoint.md).
 TIMED = """
 import json, os, runpy, sys, time
 import keras
+import tensorflow as tf
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+plain_dataset = ArrayDataAdapter.get_tf_dataset
+def get_tf_dataset(self):
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return plain_dataset(self).with_options(options)
+ArrayDataAdapter.get_tf_dataset = get_tf_dataset
 plain_fit = keras.Model.fit
 def fit(*args, **kwargs):
     begin, cpu = time.monotonic(), time.process_time()
@@ -49,6 +64,12 @@ keras.Model.fit = fit
 sys.argv[0] = os.environ["BENCH_SCRIPT"]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+
+def _leave_core() -> None:
+    """This process and the servers that it starts take the others; where there is one core alone they share it."""
+    if others := os.sched_getaffinity(0) - {CORE}:
+        os.sched_setaffinity(0, others)
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,7 @@ class Training:
         mark = result.with_name(result.name + ".begun")
         for left in (result, mark):
             left.unlink(missing_ok=True)
-        process = pod.start(command, variables | {"BENCH_RESULT": str(result)}, output)
+        process = pod.start(command, variables | {"BENCH_RESULT": str(result)}, output, cores={CORE})
         return cls(turns.Runner(process, mark), output, result)
 
     def ask_each_turn(self, port: int) -> None:
@@ -209,6 +230,7 @@ def compare(bench: Bench, pairs: int, interval: float) -> dict[str, Any]:
 
 def measure(directory: Path, pairs: int, epochs: int, interval: float) -> dict[str, Any]:
     """Starts the store and MLflow, and compares."""
+    _leave_core()
     (directory / "timed.py").write_text(TIMED)
     prepare = [sys.executable, str(EXAMPLE / "prepare.py"), f"--output={directory / 'corpus.npz'}"]
     subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
