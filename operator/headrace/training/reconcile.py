@@ -96,9 +96,7 @@ class TrainingReconciler:
             job = TrainingJob.model_validate(fresh)
             if isinstance(error, Refused):
                 return await apply(after_refusal(job, error, now, self._settings), self._client, TRAININGJOBS, fresh)
-            waiting = job.status.model_copy(
-                update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": str(error)}
-            )
+            waiting = job.status.evolve(state=State.PENDING, reason=Reason.NAME_IN_USE, message=str(error))
             await apply(Plan(status=finish_status(job, waiting, now)), self._client, TRAININGJOBS, fresh)
             return POLL_WAITING
 
@@ -231,11 +229,9 @@ class TrainingReconciler:
     async def _wait_for_tracking(
         self, job: TrainingJob, live: Object, *, patches_of: Plan, error: TrackingError, now: datetime
     ) -> float | None:
-        waiting = job.status.model_copy(
-            update={
-                "reason": error.reason,
-                "message": f"{error}; the model's files are kept in S3, and it is registered afterwards",
-            }
+        waiting = job.status.evolve(
+            reason=error.reason,
+            message=f"{error}; the model's files are kept in S3, and it is registered afterwards",
         )
         planned = replace(patches_of, status=finish_status(job, waiting, now), requeue_after=POLL_RUNNING)
         return await apply(planned, self._client, TRAININGJOBS, live)
