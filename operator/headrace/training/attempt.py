@@ -15,7 +15,8 @@ from headrace.api.trainingjob import (
 )
 from headrace.clock import shown
 from headrace.sentences import joined
-from headrace.training.failures import Cause, filled
+from headrace.training.failures import Cause
+from headrace.training.hints import addressed
 from headrace.training.observed import TRAINER_CONTAINER
 from headrace.training.states import Reason, rule_for
 
@@ -28,16 +29,6 @@ def back_off(failures_in_a_row: int) -> timedelta:
     """How long the next attempt waits after so many failures in a row: 5 s, doubled each time, at most 5 min."""
     doublings = min(max(failures_in_a_row - 1, 0), 10)
     return min(FIRST_BACK_OFF * (1 << doublings), MAX_BACK_OFF)
-
-
-def names_of(job: TrainingJob) -> dict[str, str]:
-    """The names in hints that a job knows."""
-    source = job.spec.source.config_map
-    return {
-        "namespace": job.metadata.namespace,
-        "trainingjob": job.metadata.name,
-        "configmap": source.name if source is not None else "",
-    }
 
 
 def end_failed(
@@ -53,7 +44,7 @@ def end_failed(
     retryable = rule.retryable and not exhausted
     number = status.attempt.number if status.attempt else 0
     container = cause.container or (TRAINER_CONTAINER if cause.pod else "")
-    hint = filled(cause.advice, pod=cause.pod, container=container, **names_of(job))
+    hint = addressed(job, cause.advice, pod=cause.pod, container=container)
     failure = Failure(
         class_=cause.failure_class,
         reason=cause.reason,

@@ -23,6 +23,7 @@ from headrace.api.trainingjob import (
 )
 from headrace.kube.resources import Object
 from headrace.training.divergence import HINT, divergence
+from headrace.training.observed import Pod
 from headrace.training.states import Reason
 from headrace_common.protocol import parts
 from headrace_common.protocol.report import Live, Record
@@ -83,6 +84,12 @@ def _take(
     if resume is not None:
         changes["resume"] = Resume(attempt=resume.attempt, step=resume.step, exact=resume.exact, message=resume.message)
     return status.evolve(**changes)
+
+
+def take_chief_record(status: TrainingJobStatus, pods: tuple[Pod, ...]) -> TrainingJobStatus:
+    """The status with the record of worker 0, where it has left one."""
+    record = next((pod.record for pod in pods if pod.index == 0 and pod.record is not None), None)
+    return take_record(status, record) if record is not None else status
 
 
 def numbers(status: TrainingJobStatus) -> dict[str, float]:

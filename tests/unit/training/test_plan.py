@@ -10,8 +10,10 @@ from headrace.kube.errors import Forbidden, Invalid, Refused
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, PODS, SERVICES, TRAININGJOBS
 from headrace.training.job import AttemptContext, launcher_config
 from headrace.training.observed import Observed, Source
-from headrace.training.plan import POLL_RUNNING, Problem, Start, after_refusal, plan
+from headrace.training.plan import after_refusal, plan
 from headrace.training.record import read_live
+from headrace.training.step import POLL_RUNNING
+from headrace.training.view import Problem, Start
 from headrace_common.protocol.parts import Progress
 from headrace_common.protocol.report import Live
 from training_builders import (
