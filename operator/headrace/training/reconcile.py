@@ -25,7 +25,7 @@ from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
 from headrace.tracking.errors import ExperimentDeleted, RunDeleted, TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
-from headrace.training.finish import end_run, finish, is_run_open, refused
+from headrace.training.finish import end_run, finish, is_run_open
 from headrace.training.job import PROGRESS_PORT, attempt_name, source_name
 from headrace.training.observed import Job, Observed, Pod, Source, read_job, read_pod, read_source
 from headrace.training.open_runs import OpenRun, OpenRuns
@@ -35,6 +35,7 @@ from headrace.training.release import release
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status
 from headrace.training.step import POLL_ENDING, POLL_RUNNING, POLL_WAITING
+from headrace.training.verdict import refused
 from headrace.training.view import Problem, Start
 from headrace_common.protocol.report import Live
 from headrace_common.tags import OUTCOME_TAG
