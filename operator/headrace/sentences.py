@@ -1,5 +1,9 @@
 """Texts for people that are made of parts."""
 
+from collections.abc import Iterable
+
+MAX_NAMED = 5
+
 
 def joined(what: str, hint: str) -> str:
     """What happened and what to do about it: two sentences where the second begins like one, else one."""
@@ -7,3 +11,10 @@ def joined(what: str, hint: str) -> str:
     if not what or not hint:
         return what or hint
     return f"{what}. {hint}" if hint[0].isupper() else f"{what}; {hint}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few of the names, and how many more there are."""
+    known = sorted(names)
+    more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
+    return ", ".join(known[:MAX_NAMED]) + more

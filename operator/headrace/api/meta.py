@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self, TypedDict, Unpack
 
 from pydantic import Field
 
@@ -31,6 +31,17 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class ConditionChanges(TypedDict, total=False):
+    """The fields of a condition, for its `evolve`."""
+
+    type: Reason
+    status: ConditionStatus
+    reason: Reason
+    message: Message
+    observed_generation: Count | None
+    last_transition_time: Time
+
+
 class Condition(Model):
     """One aspect of the resource's state."""
 
@@ -40,3 +51,7 @@ class Condition(Model):
     message: Annotated[Message, Schema("Why, and what to do about it, for people.")] = ""
     observed_generation: Annotated[Count | None, Schema("The metadata.generation that the condition speaks of.")] = None
     last_transition_time: Annotated[Time, Schema("When the status of this condition changed last.")]
+
+    def evolve(self, **changes: Unpack[ConditionChanges]) -> Self:
+        """The condition with these fields changed."""
+        return self.model_copy(update=changes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
@@ -47,6 +47,7 @@ from headrace.api.trainingjob_status import (
     State,
     TrainedModel,
     TrainingJobStatus,
+    TrainingJobStatusChanges,
     Worker,
 )
 from headrace_common.formats import ModelFormat
@@ -90,6 +91,7 @@ __all__ = [
     "TrainingJob",
     "TrainingJobSpec",
     "TrainingJobStatus",
+    "TrainingJobStatusChanges",
     "Worker",
     "to_status_dict",
 ]
@@ -493,3 +495,7 @@ class TrainingJob(Model):
         ),
         selectable=(".status.state",),
     )
+
+    def with_status(self, status: TrainingJobStatus) -> Self:
+        """The same job in another status."""
+        return self.model_copy(update={"status": status})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self, TypedDict, Unpack
 
 from pydantic import Field
 
@@ -47,6 +47,19 @@ class AttemptOutcome(StrEnum):
     SUSPENDED = "Suspended"
 
 
+class AttemptChanges(TypedDict, total=False):
+    """The fields of an attempt, for its `evolve`."""
+
+    number: Count
+    job: Name
+    job_uid: Name | None
+    image: Line | None
+    image_id: Line | None
+    started_at: Time | None
+    active_since: Time | None
+    finished_at: Time | None
+
+
 class Attempt(Model):
     """The attempt under way, or the last one."""
 
@@ -60,6 +73,10 @@ class Attempt(Model):
         Time | None, Schema("When its Job began to count its time; absent while a queue holds it back.")
     ] = None
     finished_at: Annotated[Time | None, Schema("When the attempt was over; absent while it is under way.")] = None
+
+    def evolve(self, **changes: Unpack[AttemptChanges]) -> Self:
+        """The attempt with these fields changed."""
+        return self.model_copy(update=changes)
 
 
 class Progress(Model):
@@ -83,6 +100,16 @@ class Worker(Model):
     node: Annotated[Name | None, Schema("The node that it runs on.")] = None
 
 
+class RunChanges(TypedDict, total=False):
+    """The fields of a run, for its `evolve`."""
+
+    id: Word
+    experiment: Name | None
+    experiment_id: Word | None
+    url: Line | None
+    ended: bool | None
+
+
 class Run(Model):
     """The MLflow run that records this job; one run over all attempts."""
 
@@ -91,6 +118,10 @@ class Run(Model):
     experiment_id: Annotated[Word | None, Schema("ID of the experiment.")] = None
     url: Annotated[Line | None, Schema("Where a browser shows the run.")] = None
     ended: Annotated[bool | None, Schema("Set once a job that failed for good has ended its run.")] = None
+
+    def evolve(self, **changes: Unpack[RunChanges]) -> Self:
+        """The run with these fields changed."""
+        return self.model_copy(update=changes)
 
 
 class GateCheck(Model):
@@ -110,6 +141,17 @@ class Gate(Model):
     checks: Annotated[tuple[GateCheck, ...], Schema("Each gate.", maxItems=32, **list_map("metric"))] = ()
 
 
+class TrainedModelChanges(TypedDict, total=False):
+    """The fields of a trained model, for its `evolve`."""
+
+    name: Name | None
+    version: Word | None
+    digest: Word | None
+    uri: Line | None
+    gate: Gate | None
+    alias: Word | None
+
+
 class TrainedModel(Model):
     """The model that came out of the training."""
 
@@ -119,6 +161,10 @@ class TrainedModel(Model):
     uri: Annotated[Line | None, Schema("Where the artifact lies.")] = None
     gate: Annotated[Gate | None, Schema("The verdict of spec.evaluation.")] = None
     alias: Annotated[Word | None, Schema("The alias that was pointed at this version.")] = None
+
+    def evolve(self, **changes: Unpack[TrainedModelChanges]) -> Self:
+        """The model with these fields changed."""
+        return self.model_copy(update=changes)
 
 
 class CheckpointStatus(Model):
@@ -176,6 +222,33 @@ class Columns(Model):
     run: Annotated[Cell, Schema("RUN: the MLflow run.")] = "-"
 
 
+class TrainingJobStatusChanges(TypedDict, total=False):
+    """The fields of a status, for its `evolve`."""
+
+    observed_generation: Count | None
+    state: State | None
+    reason: Reason | None
+    message: Message | None
+    conditions: tuple[Condition, ...]
+    start_time: Time | None
+    completion_time: Time | None
+    next_attempt_at: Time | None
+    attempt: Attempt | None
+    active_seconds: Count | None
+    attempts_counted: Count
+    progress: Progress | None
+    metrics: dict[str, MetricValue]
+    workers: tuple[Worker, ...]
+    run: Run | None
+    model: TrainedModel | None
+    checkpoint: CheckpointStatus | None
+    resume: Resume | None
+    failure: Failure | None
+    history: tuple[AttemptRecord, ...]
+    source: SourceStatus | None
+    columns: Columns
+
+
 class TrainingJobStatus(Model):
     """Observed state; written by the operator only."""
 
@@ -209,3 +282,7 @@ class TrainingJobStatus(Model):
     ] = ()
     source: Annotated[SourceStatus | None, Schema("The source that the attempts were started with.")] = None
     columns: Annotated[Columns, Schema("What `kubectl get` prints.")] = Columns()
+
+    def evolve(self, **changes: Unpack[TrainingJobStatusChanges]) -> Self:
+        """The status with these fields changed."""
+        return self.model_copy(update=changes)

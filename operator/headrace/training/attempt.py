@@ -15,7 +15,8 @@ from headrace.api.trainingjob import (
 )
 from headrace.clock import shown
 from headrace.sentences import joined
-from headrace.training.failures import Cause, filled
+from headrace.training.failures import Cause
+from headrace.training.hints import addressed
 from headrace.training.observed import TRAINER_CONTAINER
 from headrace.training.states import Reason, rule_for
 
@@ -28,16 +29,6 @@ def back_off(failures_in_a_row: int) -> timedelta:
     """How long the next attempt waits after so many failures in a row: 5 s, doubled each time, at most 5 min."""
     doublings = min(max(failures_in_a_row - 1, 0), 10)
     return min(FIRST_BACK_OFF * (1 << doublings), MAX_BACK_OFF)
-
-
-def names_of(job: TrainingJob) -> dict[str, str]:
-    """The names in hints that a job knows."""
-    source = job.spec.source.config_map
-    return {
-        "namespace": job.metadata.namespace,
-        "trainingjob": job.metadata.name,
-        "configmap": source.name if source is not None else "",
-    }
 
 
 def end_failed(
@@ -53,7 +44,7 @@ def end_failed(
     retryable = rule.retryable and not exhausted
     number = status.attempt.number if status.attempt else 0
     container = cause.container or (TRAINER_CONTAINER if cause.pod else "")
-    hint = filled(cause.advice, pod=cause.pod, container=container, **names_of(job))
+    hint = addressed(job, cause.advice, pod=cause.pod, container=container)
     failure = Failure(
         class_=cause.failure_class,
         reason=cause.reason,
@@ -66,53 +57,41 @@ def end_failed(
         retryable=retryable,
         hint=hint or None,
     )
-    changes = _closed(status, ended, AttemptOutcome.FAILED, cause.failure_class, cause.reason, rule.counted) | {
-        "failure": failure,
-        "attempts_counted": counted,
-    }
+    closed = _closed(status, ended, AttemptOutcome.FAILED, cause.failure_class, cause.reason, rule.counted)
+    closed = closed.evolve(failure=failure, attempts_counted=counted)
     if retryable:
         wait = back_off(_recent_failures(status) + 1)
-        return status.model_copy(
-            update=changes
-            | {
-                "state": State.RESTARTING,
-                "reason": cause.reason,
-                "message": f"attempt {number} ended: {cause.message[:512]}; the next one starts at {shown(now + wait)}",
-                "next_attempt_at": now + wait,
-            }
+        return closed.evolve(
+            state=State.RESTARTING,
+            reason=cause.reason,
+            message=f"attempt {number} ended: {cause.message[:512]}; the next one starts at {shown(now + wait)}",
+            next_attempt_at=now + wait,
         )
     given_up = f"; no attempt is left after {limit} restarts (restartPolicy.maxRestarts)" if exhausted else ""
-    return status.model_copy(
-        update=changes
-        | {
-            "state": State.FAILED,
-            "reason": cause.reason,
-            "message": joined(f"{cause.message[:768].removesuffix('.')}{given_up}", hint)[:1024],
-            "next_attempt_at": None,
-            "completion_time": now,
-        }
+    return closed.evolve(
+        state=State.FAILED,
+        reason=cause.reason,
+        message=joined(f"{cause.message[:768].removesuffix('.')}{given_up}", hint)[:1024],
+        next_attempt_at=None,
+        completion_time=now,
     )
 
 
 def end_suspended(status: TrainingJobStatus, reason: str, message: str, ended: datetime) -> TrainingJobStatus:
     """The status after suspension ended an attempt: it counts nothing, the next one resumes from its checkpoint."""
-    return status.model_copy(
-        update=_closed(status, ended, AttemptOutcome.SUSPENDED, FailureClass.DISRUPTED, reason, False)
-        | {
-            "state": State.SUSPENDED if reason == Reason.SUSPENDED_BY_USER else State.QUEUED,
-            "reason": reason,
-            "message": message,
-            "next_attempt_at": None,
-        }
+    closed = _closed(status, ended, AttemptOutcome.SUSPENDED, FailureClass.DISRUPTED, reason, False)
+    return closed.evolve(
+        state=State.SUSPENDED if reason == Reason.SUSPENDED_BY_USER else State.QUEUED,
+        reason=reason,
+        message=message,
+        next_attempt_at=None,
     )
 
 
 def end_succeeded(status: TrainingJobStatus, ended: datetime) -> TrainingJobStatus:
     """The status after an attempt trained to the end."""
-    return status.model_copy(
-        update=_closed(status, ended, AttemptOutcome.SUCCEEDED, None, Reason.TRAINED, False)
-        | {"failure": None, "next_attempt_at": None}
-    )
+    closed = _closed(status, ended, AttemptOutcome.SUCCEEDED, None, Reason.TRAINED, False)
+    return closed.evolve(failure=None, next_attempt_at=None)
 
 
 def _closed(
@@ -122,11 +101,11 @@ def _closed(
     failure_class: FailureClass | None,
     reason: str,
     counted: bool,
-) -> dict[str, object]:
-    """What ending the attempt under way changes; an attempt ends once, whatever keeps the next one from beginning."""
+) -> TrainingJobStatus:
+    """The status without an attempt under way; an attempt ends once, whatever keeps the next one from beginning."""
     attempt = status.attempt
     if attempt is None or attempt.finished_at is not None:
-        return {"workers": ()}
+        return status.evolve(workers=())
     entry = AttemptRecord(
         attempt=attempt.number,
         job=attempt.job,
@@ -137,12 +116,12 @@ def _closed(
         reason=reason,
         counted=counted,
     )
-    return {
-        "history": (*status.history, entry)[-MAX_HISTORY:],
-        "attempt": attempt.model_copy(update={"finished_at": ended}),
-        "active_seconds": (status.active_seconds or 0) + _seconds_between(attempt.active_since, ended),
-        "workers": (),
-    }
+    return status.evolve(
+        history=(*status.history, entry)[-MAX_HISTORY:],
+        attempt=attempt.evolve(finished_at=ended),
+        active_seconds=(status.active_seconds or 0) + _seconds_between(attempt.active_since, ended),
+        workers=(),
+    )
 
 
 def _seconds_between(begin: datetime | None, end: datetime) -> int:

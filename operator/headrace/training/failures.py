@@ -7,11 +7,11 @@ worker that did not merely lose a peer. What has no record is judged by what the
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from headrace.api.common import FailureClass
+from headrace.training.hints import HINTS
 from headrace.training.observed import Job, Pod, PodPhase, SideContainer, Terminated
 from headrace.training.states import Reason
 from headrace_common.protocol.report import Outcome, Record
@@ -37,59 +37,6 @@ _CONTAINER_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerEr
 _START_REASONS = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
 
 _CLASSES = {known.value: known for known in FailureClass}
-
-_RESUMES = "the next attempt resumes from the last checkpoint and does not count against maxRestarts"
-
-# What to do. A word in capitals is a name; `filled` puts in those that are known.
-HINTS: dict[str, str] = {
-    Reason.EVICTED: f"{_RESUMES}; kubectl describe node shows whether the node was drained, shut down or short of "
-    "memory or disk",
-    Reason.PREEMPTED: f"{_RESUMES}; a higher priorityClassName in podTemplate protects it from preemption",
-    Reason.NODE_LOST: f"{_RESUMES}; kubectl get nodes shows whether the node is Ready again",
-    Reason.POD_DELETED: f"{_RESUMES}; a user or a controller deleted the pod: kubectl -n NAMESPACE get events, or the "
-    "audit log, shows which; to stop a training, set spec.suspend to true",
-    Reason.JOB_DELETED: f"{_RESUMES}; to stop a training, set spec.suspend to true, or delete the TrainingJob",
-    Reason.POD_REFUSED: f"{_RESUMES}; kubectl describe node shows what the node has and what is in use",
-    Reason.OUT_OF_MEMORY: "raise resources.limits.memory, or reduce the batch size or the model",
-    Reason.PROCESS_KILLED: "something outside of Kubernetes killed it: look at the kernel's log of the node, and "
-    "at who may exec into the pod",
-    Reason.COMMAND_NOT_FOUND: "build the image FROM the trainer image, keep its ENTRYPOINT, and set no command in "
-    "podTemplate",
-    Reason.NO_RECORD: "kubectl -n NAMESPACE describe job -l headrace.dev/trainingjob=TRAININGJOB and kubectl -n "
-    "NAMESPACE get events show what happened to the pods",
-    Reason.SCRIPT_EXITED: "read the script's output: kubectl -n NAMESPACE logs POD -c trainer",
-    Reason.IMAGE_PULL: "check the image's name and tag, and imagePullSecrets in podTemplate",
-    Reason.INVALID_IMAGE_NAME: "correct the image in a new TrainingJob: [registry/]name[:tag]",
-    Reason.UNSCHEDULABLE: "request less in spec.resources, or add a node that fits",
-    Reason.STORAGE_LIMIT: "raise resources.limits.ephemeral-storage, or write less into the working directory",
-    Reason.CONTAINER_CONFIG: "create the Secret or ConfigMap that the message names in namespace NAMESPACE (headrace "
-    "tenant add NAMESPACE creates Headrace's own)",
-    Reason.VOLUMES_NOT_READY: "kubectl -n NAMESPACE describe pod POD names the Secret, ConfigMap or claim that is "
-    "missing: create it in this namespace, or correct podTemplate's volumes in a new TrainingJob",
-    Reason.CONTAINER_FAILED: "read the log of this container of podTemplate: kubectl -n NAMESPACE logs POD -c "
-    "CONTAINER; one that only accompanies the training should be a native sidecar (an init container with "
-    "restartPolicy Always), whose exit code does not count",
-    Reason.NAME_IN_USE: "kubectl -n NAMESPACE get jobs,pods -l headrace.dev/trainingjob=TRAININGJOB shows it; if it "
-    "does not go away by itself, delete it, or use another name for the TrainingJob",
-    Reason.WAITING_FOR_QUOTA: "kubectl -n NAMESPACE describe workloads.kueue.x-k8s.io shows why it is pending",
-    Reason.REFUSED: "the API server rejected an object that the spec asks for: correct the spec in a new TrainingJob, "
-    "or raise the quota if one is exceeded",
-    Reason.PODS_REFUSED: "the message is the Job controller's: create the service account or priority class that the "
-    "spec names, raise the quota, or keep to the namespace's pod security level",
-    Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob; the last checkpoint is kept in S3",
-    Reason.TENANT_NOT_FOUND: "run: headrace tenant add NAMESPACE",
-    Reason.TRACKING_NOT_CONFIGURED: "install the chart with mlflow.enabled or mlflow.url, or leave spec.tracking out",
-    Reason.TRACKING_UNAVAILABLE: "check that the MLflow server is running, and read its log",
-    Reason.SOURCE_NOT_FOUND: "create it: kubectl -n NAMESPACE create configmap CONFIGMAP --from-file=train.py",
-    Reason.ENTRYPOINT_NOT_FOUND: "set entrypoint to one of the files in the ConfigMap",
-}
-
-
-def filled(hint: str, **names: str) -> str:
-    """A hint with these names in place of its words in capitals; a name that is not known leaves its word."""
-    for word, name in names.items():
-        hint = re.sub(rf"\b{word.upper()}\b", name, hint) if name else hint
-    return hint
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def with_condition(conditions: tuple[Condition, ...], new: Condition) -> tuple[C
     """The conditions with this one in the place of an older one, whose time it keeps where nothing has changed."""
     old = next((condition for condition in conditions if condition.type == new.type), None)
     if old is not None and old.status is new.status:
-        new = new.model_copy(update={"last_transition_time": old.last_transition_time})
+        new = new.evolve(last_transition_time=old.last_transition_time)
     return (*without_condition(conditions, new.type), new)
 
 

@@ -25,15 +25,18 @@ from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
 from headrace.tracking.errors import ExperimentDeleted, RunDeleted, TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
-from headrace.training.finish import end_run, finish, is_run_open, refused
+from headrace.training.finish import end_run, finish, is_run_open
 from headrace.training.job import PROGRESS_PORT, attempt_name, source_name
 from headrace.training.observed import Job, Observed, Pod, Source, read_job, read_pod, read_source
 from headrace.training.open_runs import OpenRun, OpenRuns
-from headrace.training.plan import POLL_ENDING, POLL_RUNNING, POLL_WAITING, Problem, Start, after_refusal, plan
+from headrace.training.plan import after_refusal, plan
 from headrace.training.record import read_live
 from headrace.training.release import release
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status
+from headrace.training.step import POLL_ENDING, POLL_RUNNING, POLL_WAITING
+from headrace.training.verdict import refused
+from headrace.training.view import Problem, Start
 from headrace_common.protocol.report import Live
 from headrace_common.tags import OUTCOME_TAG
 
@@ -96,9 +99,7 @@ class TrainingReconciler:
             job = TrainingJob.model_validate(fresh)
             if isinstance(error, Refused):
                 return await apply(after_refusal(job, error, now, self._settings), self._client, TRAININGJOBS, fresh)
-            waiting = job.status.model_copy(
-                update={"state": State.PENDING, "reason": Reason.NAME_IN_USE, "message": str(error)}
-            )
+            waiting = job.status.evolve(state=State.PENDING, reason=Reason.NAME_IN_USE, message=str(error))
             await apply(Plan(status=finish_status(job, waiting, now)), self._client, TRAININGJOBS, fresh)
             return POLL_WAITING
 
@@ -231,11 +232,9 @@ class TrainingReconciler:
     async def _wait_for_tracking(
         self, job: TrainingJob, live: Object, *, patches_of: Plan, error: TrackingError, now: datetime
     ) -> float | None:
-        waiting = job.status.model_copy(
-            update={
-                "reason": error.reason,
-                "message": f"{error}; the model's files are kept in S3, and it is registered afterwards",
-            }
+        waiting = job.status.evolve(
+            reason=error.reason,
+            message=f"{error}; the model's files are kept in S3, and it is registered afterwards",
         )
         planned = replace(patches_of, status=finish_status(job, waiting, now), requeue_after=POLL_RUNNING)
         return await apply(planned, self._client, TRAININGJOBS, live)

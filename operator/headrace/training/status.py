@@ -18,10 +18,12 @@ from headrace.api.trainingjob import (
     State,
     TrainingJob,
     TrainingJobStatus,
+    TrainingJobStatusChanges,
     to_status_dict,
 )
 from headrace.kube.resources import Object
 from headrace.training.divergence import HINT, divergence
+from headrace.training.observed import Pod
 from headrace.training.states import Reason
 from headrace_common.protocol import parts
 from headrace_common.protocol.report import Live, Record
@@ -51,7 +53,7 @@ def _take(
     checkpoint: parts.CheckpointReference | None,
     resume: parts.Resume | None,
 ) -> TrainingJobStatus:
-    changes: dict[str, object] = {}
+    changes: TrainingJobStatusChanges = {}
     if progress != parts.Progress():
         changes["progress"] = Progress(
             percent=None if progress.percent is None else int(progress.percent),
@@ -81,7 +83,13 @@ def _take(
         )
     if resume is not None:
         changes["resume"] = Resume(attempt=resume.attempt, step=resume.step, exact=resume.exact, message=resume.message)
-    return status.model_copy(update=changes)
+    return status.evolve(**changes)
+
+
+def take_chief_record(status: TrainingJobStatus, pods: tuple[Pod, ...]) -> TrainingJobStatus:
+    """The status with the record of worker 0, where it has left one."""
+    record = next((pod.record for pod in pods if pod.index == 0 and pod.record is not None), None)
+    return take_record(status, record) if record is not None else status
 
 
 def numbers(status: TrainingJobStatus) -> dict[str, float]:
@@ -91,12 +99,10 @@ def numbers(status: TrainingJobStatus) -> dict[str, float]:
 
 def finish_status(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> Object:
     """The status as it is written: with conditions, columns and observedGeneration; every text cut to its bound."""
-    complete = status.model_copy(
-        update={
-            "observed_generation": job.metadata.generation,
-            "conditions": _conditions(job, status, now),
-            "columns": _columns(job, status),
-        }
+    complete = status.evolve(
+        observed_generation=job.metadata.generation,
+        conditions=_conditions(job, status, now),
+        columns=_columns(job, status),
     )
     return to_status_dict(complete)
 

@@ -7,7 +7,8 @@ import pytest
 from headrace.kube.resources import JOBS
 from headrace.training.job import AttemptContext, launcher_config
 from headrace.training.observed import Observed, Source
-from headrace.training.plan import Start, plan
+from headrace.training.plan import plan
+from headrace.training.view import Start
 from training_builders import NOW, SETTINGS, stamp, training_job
 
 NOTHING = Observed(jobs=(), pods=(), source=Source({"train.py": "print()"}, "5"))

@@ -15,8 +15,8 @@ import wire_examples
 from headrace.api.common import FailureClass
 from headrace.api.trainingjob import TrainingJobStatus
 from headrace.training.job import AttemptContext, launcher_config, render_job
-from headrace.training.plan import PREPARE_REASONS
 from headrace.training.record import parse_record, read_live
+from headrace.training.reports import PREPARE_REASONS
 from headrace.training.states import Reason, rule_for
 from headrace.training.status import take_live
 from headrace_common.protocol import reasons as told

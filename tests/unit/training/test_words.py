@@ -18,11 +18,14 @@ from headrace.tracking.errors import (
     VersionMismatch,
 )
 from headrace.tracking.records import ModelVersion, Run
-from headrace.training.finish import DigestMismatch, finish, refused
+from headrace.training.finish import finish
+from headrace.training.judging import DigestMismatch
 from headrace.training.observed import Observed, Source
-from headrace.training.plan import Problem, Start, after_refusal, plan
+from headrace.training.plan import after_refusal, plan
 from headrace.training.states import Reason
 from headrace.training.status import finish_status
+from headrace.training.verdict import refused
+from headrace.training.view import Problem, Start
 from headrace_common.protocol.parts import ExportTrial, Progress
 from headrace_common.protocol.report import Live
 from training_builders import (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headrace.api.trainingjob import EvaluationGate
 from headrace.tracking.records import Run
 from headrace.training.divergence import divergence
-from headrace.training.finish import DigestMismatch, judge, metrics_of_model, metrics_to_show, verify
+from headrace.training.judging import DigestMismatch, judge, metrics_of_model, metrics_to_show, verify
 
 DIGEST = "sha256:" + "a" * 64
 RUN = Run("r1", "3", "FINISHED", "s3://team-a/mlflow/x/r1/artifacts", tags={"headrace.digest": DIGEST})

@@ -1,0 +1,98 @@
+"""An attempt begins: it is written into status, then its objects are created (pure).
+
+In this order, so that an operator that is killed in between finds its way from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headrace.api.trainingjob import Attempt, Run, SourceStatus, State
+from headrace.kube.plan import Delete, Event, EventType, Plan
+from headrace.kube.resources import JOBS
+from headrace.training.gpus import image_of
+from headrace.training.job import attempt_name
+from headrace.training.objects import objects_of_attempt
+from headrace.training.phases.cannot_begin import problem_of, wait_to_begin
+from headrace.training.states import Reason
+from headrace.training.step import POLL_WAITING, Step
+from headrace.training.view import View
+
+
+def begin(view: View) -> Step:
+    """The first attempt, or the next one. All start with the image and the source of the first."""
+    status, spec, name = view.status, view.job.spec, view.job.metadata.name
+    number = status.attempt.number + 1 if status.attempt else 1
+    image = (status.attempt and status.attempt.image) or image_of(spec, view.settings)
+    begun = status.evolve(
+        state=State.PENDING,
+        reason=Reason.WAITING_FOR_PODS,
+        message=_creating(number),
+        attempt=Attempt(number=number, job=attempt_name(name, number), image=image, started_at=view.now),
+        start_time=status.start_time or view.now,
+        next_attempt_at=None,
+        run=_expected_run(view),
+        source=_pinned_source(view),
+    )
+    event = Event(
+        EventType.NORMAL,
+        "AttemptStarted",
+        f"attempt {number} started with {spec.strategy.workers} worker(s) and image {image}",
+    )
+    step = _create(view.with_status(begun))
+    return replace(step, plan=replace(step.plan, deletes=_older_jobs(view, number), events=(event,)))
+
+
+def begin_again(view: View) -> Step:
+    """The attempt is in status, its Job was not made: the operator died in between, or the API server refused it.
+
+    What held when the attempt began may not hold any more.
+    """
+    if problem := problem_of(view):
+        return wait_to_begin(view, problem)
+    status = view.status
+    assert status.attempt is not None
+    if status.reason in (Reason.REFUSED, Reason.NAME_IN_USE):  # which it is until an object could be created
+        return _create(view)
+    begun = status.evolve(
+        state=State.PENDING,
+        reason=Reason.WAITING_FOR_PODS,
+        message=_creating(status.attempt.number),
+        run=_expected_run(view),
+    )
+    return _create(view.with_status(begun))
+
+
+def _creating(number: int) -> str:
+    return f"attempt {number}: creating its Job and pods"
+
+
+def _create(view: View) -> Step:
+    """Creates what the attempt in status needs; what is there already is left alone."""
+    return Step(Plan(creates=objects_of_attempt(view), requeue_after=POLL_WAITING), view.status)
+
+
+def _expected_run(view: View) -> Run | None:
+    """The experiment is known before the launcher makes the run in it."""
+    known, start = view.status.run, view.start
+    if known is not None or not start.experiment_id:
+        return known
+    return Run(id="", experiment=start.run_experiment, experiment_id=start.experiment_id)
+
+
+def _pinned_source(view: View) -> SourceStatus | None:
+    pinned, found, wanted = view.status.source, view.observed.source, view.job.spec.source.config_map
+    if pinned is not None or found is None or wanted is None:
+        return pinned
+    return SourceStatus(config_map=wanted.name, resource_version=found.resource_version)
+
+
+def _older_jobs(view: View, number: int) -> tuple[Delete, ...]:
+    """Of older attempts one is kept, for its logs."""
+    metadata = view.job.metadata
+    kept = (attempt_name(metadata.name, number), attempt_name(metadata.name, number - 1))
+    return tuple(
+        Delete(JOBS, metadata.namespace, batch.name, batch.uid)
+        for batch in view.observed.jobs
+        if batch.name not in kept and batch.owner_uid == metadata.uid and not batch.deleting
+    )

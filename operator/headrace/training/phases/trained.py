@@ -1,0 +1,127 @@
+"""The last attempt has trained to its end: what becomes of its model (pure).
+
+With an output the intent to register it goes into status; `finish` does it. Without one, or where there is nothing that
+somebody has meant, the job has succeeded here.
+"""
+
+from __future__ import annotations
+
+from headrace.api.trainingjob import Failure, FailureClass, Output, State, TrainedModel, TrainingJobStatus
+from headrace.kube.plan import Event, EventType, Patch, Plan
+from headrace.tracking.ledger import model_name
+from headrace.training import attempt as attempts
+from headrace.training.failures import Cause
+from headrace.training.formats import (
+    TRIAL_CONDITION,
+    event_of,
+    formats_exported,
+    missing_of_required,
+    with_condition,
+    without_condition,
+)
+from headrace.training.observed import ended_at
+from headrace.training.phases.failed import failed
+from headrace.training.release import release
+from headrace.training.states import Reason
+from headrace.training.status import take_record
+from headrace.training.step import POLL_ENDING, Step
+from headrace.training.view import View
+from headrace_common.protocol.parts import ModelReference
+from headrace_common.protocol.report import Record
+
+AMBIGUOUS_HINT = (
+    "name the model in the script, with headrace_client.export(model), or call model.evaluate on it last, and create a "
+    "new TrainingJob"
+)
+MODEL_MISSING_HINT = (
+    "read the error of the export in the pod's log (kubectl -n NAMESPACE logs POD -c trainer); a subclassed model may "
+    "have to be built (called once) before it can be saved"
+)
+REQUIRED_FORMAT_HINT = (
+    "change the layer that the message names, or take the format out of output.requiredFormats, in a new TrainingJob; "
+    "what was exported is kept at status.model.uri"
+)
+
+
+def trained(view: View, record: Record) -> Step:
+    """What the chief's record of a success comes to."""
+    output = view.job.spec.output
+    if output is None:
+        return _succeeded(view, record)
+    if record.model is not None:
+        return _to_be_registered(view, record, record.model, output)
+    if record.reason == Reason.AMBIGUOUS_MODEL:
+        # The script has trained several models, and named none: nothing is registered that nobody meant.
+        message = f"not registered: {record.message}; {AMBIGUOUS_HINT}"
+        return _without_version(view, _ended(view, record), Reason.AMBIGUOUS_MODEL, message)
+    return failed(view, _model_missing(view, record))
+
+
+def _ended(view: View, record: Record) -> TrainingJobStatus:
+    return attempts.end_succeeded(take_record(view.status, record), ended_at(view.pods, view.now))
+
+
+def _succeeded(view: View, record: Record) -> Step:
+    status = _ended(view, record)
+    number = status.attempt.number if status.attempt else 0
+    message = f"the training finished in attempt {number}; no model is registered, because spec.output is not set"
+    done = status.evolve(state=State.SUCCEEDED, reason=Reason.TRAINED, message=message, completion_time=view.now)
+    event = Event(EventType.NORMAL, "Succeeded", message)
+    return Step(Plan(patches=_released(view), events=(event,), requeue_after=POLL_ENDING), done)
+
+
+def _to_be_registered(view: View, record: Record, reference: ModelReference, output: Output) -> Step:
+    job, status = view.job, _ended(view, record)
+    exported = formats_exported(job, record, view.now)
+    with_model = status.evolve(
+        model=TrainedModel(
+            name=model_name(job.metadata.namespace, output.model), digest=reference.digest, uri=reference.uri
+        ),
+        conditions=with_condition(without_condition(status.conditions, TRIAL_CONDITION), exported),
+    )
+    if missing := missing_of_required(job, record):
+        return _format_missing(view, with_model, missing, exported.message or "")
+    finishing = with_model.evolve(
+        state=State.FINISHING,
+        reason=Reason.JUDGING,
+        message="the training has ended; checking spec.evaluation and registering the model in MLflow"
+        if job.spec.evaluation
+        else "the training has ended; registering the model in MLflow",
+    )
+    return Step(Plan(patches=_released(view), events=event_of(exported), requeue_after=0.0), finishing)
+
+
+def _format_missing(view: View, status: TrainingJobStatus, missing: tuple[str, ...], told: str) -> Step:
+    """A format without which the model is of no use was not made: nothing is registered, and the files are kept."""
+    message = f"not registered: output.requiredFormats has {', '.join(missing)}; {told}"
+    failure = Failure(
+        class_=FailureClass.GATE,
+        reason=Reason.REQUIRED_FORMAT_MISSING,
+        message=message,
+        attempt=status.attempt.number if status.attempt else None,
+        hint=REQUIRED_FORMAT_HINT,
+    )
+    return _without_version(view, status.evolve(failure=failure), Reason.REQUIRED_FORMAT_MISSING, message)
+
+
+def _without_version(view: View, status: TrainingJobStatus, reason: str, message: str) -> Step:
+    """The job has succeeded, and its model does not become a version."""
+    done = status.evolve(state=State.SUCCEEDED, reason=reason, message=message, completion_time=view.now)
+    event = Event(EventType.WARNING, reason, message[:1000])
+    return Step(Plan(patches=_released(view), events=(event,), requeue_after=POLL_ENDING), done)
+
+
+def _model_missing(view: View, record: Record) -> Cause:
+    return Cause(
+        FailureClass.CONFIG,
+        Reason.MODEL_MISSING,
+        f"the script trained, but no model was exported: {record.message or 'the launcher does not say why'}",
+        view.now,
+        pod=view.pods[0].name,
+        exit_code=0,
+        hint=MODEL_MISSING_HINT,
+    )
+
+
+def _released(view: View) -> tuple[Patch, ...]:
+    return release(view.job.metadata.namespace, view.pods, view.now)

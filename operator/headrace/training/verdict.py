@@ -1,0 +1,111 @@
+"""What became of a model, as the status and the Event that tell it (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from headrace.api.trainingjob import Failure, FailureClass, Gate, State, TrainingJob, TrainingJobStatus
+from headrace.kube.plan import Event, EventType
+from headrace.sentences import joined
+from headrace.tracking.errors import (
+    AliasReserved,
+    ModelNameTaken,
+    TrackingError,
+    TrackingForbidden,
+    VersionMismatch,
+)
+from headrace.tracking.records import ModelVersion
+from headrace.training.divergence import HINT
+from headrace.training.judging import Judgement, advice, missed
+from headrace.training.states import Reason
+from headrace_common.tags import MODEL_REASON_TAG, MODEL_TAG
+
+# What to do where the registry holds something that a person has to look at.
+HINTS: Mapping[str, str] = {
+    Reason.DIGEST_MISMATCH: "the run or the model's files were changed after the training: find out who else writes to "
+    "this experiment and bucket, then create a new TrainingJob",
+    VersionMismatch.reason: "delete that version in MLflow, then create a new TrainingJob",
+    ModelNameTaken.reason: "use another spec.output.model in a new TrainingJob",
+    TrackingForbidden.reason: "MLflow refuses the operator's credentials: correct the Secret that the chart's "
+    "mlflow.existingSecret names (otherwise headrace-mlflow), then create a new TrainingJob",
+}
+HINT_OTHERWISE = "MLflow refused the registration: its log says more; then create a new TrainingJob"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of the model: the status without the model's own part, and the Event that tells it."""
+
+    status: TrainingJobStatus
+    event: Event
+
+
+def registered(
+    job: TrainingJob, judged: Judgement, version: ModelVersion, reserved: AliasReserved | None, now: datetime
+) -> Verdict:
+    """The model is a version, and `output.alias` points at it, unless that is `reserved`."""
+    status, output, gate, diverged = job.status, job.spec.output, judged.gate, judged.diverged
+    assert status.model is not None
+    assert output is not None
+    reason, alias = Reason.GATE_PASSED if gate else Reason.REGISTERED, output.alias
+    note = f"; the training diverged ({diverged} at its end), and no gate asks for it" if diverged else ""
+    if reserved is not None:
+        # The model is good and registered; only the alias is not to be had.
+        reason, note, alias = reserved.reason, f"{note}; {reserved}", None
+    pointed = f", alias {alias} points at it" if alias else ""
+    why = judged.run.tags.get(MODEL_REASON_TAG, "")
+    which = f", {judged.run.tags.get(MODEL_TAG)}: {why}" if why else ""
+    message = f"registered as version {version.version} of model {version.model}{pointed}{which}{note}"
+    done = status.evolve(
+        state=State.SUCCEEDED,
+        reason=reason,
+        message=message,
+        model=status.model.evolve(version=version.version, gate=gate, alias=alias),
+        metrics=judged.metrics,
+        completion_time=now,
+    )
+    return Verdict(done, Event(EventType.WARNING if note else EventType.NORMAL, "Registered", message))
+
+
+def not_met(status: TrainingJobStatus, judged: Judgement, gate: Gate, now: datetime) -> Verdict:
+    """A gate has not passed: the job has succeeded, and its model does not become a version."""
+    assert status.model is not None
+    run, diverged = judged.run, judged.diverged
+    said = f"not registered: {missed(gate, run)}" + (f"; the training diverged: {diverged}" if diverged else "")
+    hint = HINT if diverged else advice(gate, run)
+    message = joined(said, hint)
+    failure = Failure(
+        class_=FailureClass.GATE,
+        reason=Reason.GATE_FAILED,
+        message=said,
+        attempt=status.attempt.number if status.attempt else None,
+        hint=hint,
+    )
+    done = status.evolve(
+        state=State.SUCCEEDED,
+        reason=Reason.GATE_FAILED,
+        message=message,
+        model=status.model.evolve(gate=gate),
+        metrics=judged.metrics,
+        failure=failure,
+        completion_time=now,
+    )
+    return Verdict(done, Event(EventType.WARNING, Reason.GATE_FAILED, message))
+
+
+def refused(status: TrainingJobStatus, error: TrackingError, now: datetime) -> Verdict:
+    """The registry holds something that a person has to look at."""
+    failure = Failure(
+        class_=FailureClass.TRACKING,
+        reason=error.reason,
+        message=str(error),
+        attempt=status.attempt.number if status.attempt else None,
+        hint=f"{HINTS.get(error.reason, HINT_OTHERWISE)}; the run and the model's files are kept",
+    )
+    message = joined(f"not registered: {error}", failure.hint or "")
+    failed = status.evolve(
+        state=State.FAILED, reason=error.reason, message=message, failure=failure, completion_time=now
+    )
+    return Verdict(failed, Event(EventType.WARNING, error.reason, message))
