@@ -39,6 +39,42 @@ with open(sys.argv[1], "w") as file:
 """
 
 
+TUNED = """
+import json, sys
+import keras, numpy as np
+import tensorflow as tf
+from tensorflow.python.data.ops import iterator_ops
+
+tuned = []
+init = iterator_ops.OwnedIterator.__init__
+def remembered(self, dataset=None, *args, **kwargs):
+    init(self, dataset, *args, **kwargs)
+    if dataset is not None:  # else it is the same one, inside of a function
+        tuned.append(dataset.options().autotune.enabled)
+iterator_ops.OwnedIterator.__init__ = remembered
+
+x, y = np.zeros((64, 4)), np.zeros((64, 1))
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(x, y, epochs=2, verbose=0, validation_data=(x, y))
+of_arrays, tuned[:] = list(tuned), []
+model.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), verbose=0)
+with open(sys.argv[1], "w") as file:
+    json.dump([of_arrays, tuned], file)
+"""
+
+
+def test_keras_own_pipeline_of_arrays_is_not_tuned_and_one_s_own_is_as_it_was(start_keras, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(TUNED)
+    child = start_keras(script, str(tmp_path / "tuned"))
+    assert child.wait() == 0, child.stderr[-3000:]
+    of_arrays, of_pipeline = json.loads((tmp_path / "tuned").read_text())
+    assert len(of_arrays) >= 4
+    assert set(of_arrays) == {False}
+    assert set(of_pipeline) == {None}
+
+
 @pytest.mark.parametrize("replay_seconds", [0, 600])
 def test_none_outlives_its_epoch_that_would_not_by_itself(start_keras, tmp_path, replay_seconds):
     script = tmp_path / "script.py"

@@ -43,6 +43,7 @@ PYTHON_OPERATIONS = frozenset({"PyFunc", "EagerPyFunc", "PyFuncStateless", "Gene
 
 _PROGRESS_SECONDS = 0.5
 
+_array_dataset = ArrayDataAdapter.get_tf_dataset
 _init = TFEpochIterator.__init__
 _get_iterator = TFEpochIterator._get_iterator
 _enumerate_iterator = TFEpochIterator._enumerate_iterator
@@ -114,6 +115,7 @@ class DataOrder:
                     self._headrace_batches = weakref.ref(batches)  # one more reference would be its long life
                     yield begin, end, batches
 
+        ArrayDataAdapter.get_tf_dataset = _untuned_array_dataset
         TFEpochIterator.__init__ = __init__
         TFEpochIterator._get_iterator = get_iterator
         TFEpochIterator._enumerate_iterator = enumerate_iterator
@@ -152,6 +154,15 @@ class DataOrder:
         """`before` has where the generators stood when the data had not been gone through."""
         run.data_drew = may_draw_in_python(run.iterator) and keras_random.of_python() != before
         self._resume(run)
+
+
+def _untuned_array_dataset(self: Any) -> Any:
+    """Keras' own pipeline of arrays, without TensorFlow's tuner, which has nothing to tune in it: the end of an epoch
+    waits for its thread, which may sleep for seconds (docs/decisions/0033).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return _array_dataset(self).with_options(options)
 
 
 class _SeededArrays:
