@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,6 +54,7 @@ class Session:
     writer: Writer | None
     checkpoint: Checkpoint | None
     files: ScriptFiles
+    began: float = field(default_factory=time.time)  # the job's first attempt, in seconds since 1970
     fits: int = 0
     steps_of_finished_fits: int = 0
     fit_steps: int = 0

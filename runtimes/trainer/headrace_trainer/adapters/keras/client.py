@@ -20,7 +20,7 @@ class Answers:
         importlib.import_module("keras")  # its import puts the hooks in, which the next one needs whole
         from headrace_trainer.adapters.keras import models
 
-        models.name_model(self._session.models, model, format)
+        models.name_model(self._session, model, format)
 
     def keeps_own(self) -> None:
         """From here on no other checkpoints are taken."""

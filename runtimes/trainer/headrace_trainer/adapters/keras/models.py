@@ -1,5 +1,5 @@
-"""Follows what a script does to its Keras models beside training them: loading them, and giving them weights. At the
-script's end it looks for the models that could be meant.
+"""Follows what a script does to its Keras models beside training them: loading and saving them, giving them weights,
+and naming the one that is meant. At the script's end it looks for the models that could be meant.
 """
 
 from __future__ import annotations
@@ -9,44 +9,69 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import keras
+import tensorflow as tf
 
+from headrace_common.formats import ModelFormat as Format
 from headrace_trainer.adapters import choice
 from headrace_trainer.adapters.choice import Candidate, Choice
-from headrace_trainer.adapters.keras import weights
+from headrace_trainer.adapters.keras import file, weights
 from headrace_trainer.adapters.keras.fit import Fits
+from headrace_trainer.adapters.keras.kept import Kept
 from headrace_trainer.adapters.keras.parts import parts_of
 from headrace_trainer.adapters.models import Models, Trained
+from headrace_trainer.adapters.own_files import was_written_since
 from headrace_trainer.adapters.session import Session
+from headrace_trainer.adapters.streams import say
 
 _MODEL_FILES = (".keras", ".h5", ".hdf5")
 # How deep the lists and dicts of a script's module are looked into.
 _DEPTH = 3
+# What these have a file says in another way.
+_LIBRARIES = {"keras", "tensorflow", "builtins", "numpy", "headrace_client"}
 
 
-def prepare(models: Models) -> None:
-    """Lets them know what models of Keras have in common."""
+def prepare(session: Session) -> None:
+    """Lets the session's models know what models of Keras have in common."""
+    models = session.models
     models.print_of, models.kind_of, models.is_as_built = weights.print_of, weights.kind_of, weights.are_as_built
+
+    def steps() -> int:
+        return session.batch_steps + sum(int(iterations.numpy()) for iterations in session.custom_iterations)
+
+    models.steps = steps
 
 
 def install(session: Session, fits: Fits) -> None:
-    """From here on, building models, loading them and giving them weights is seen."""
-    prepare(session.models)
+    """From here on, building models, loading and saving them and giving them weights is seen."""
+    prepare(session)
     weights.follow_building()
-    _follow_functions(session, fits, "load_model", lambda found, result: (result, found.get("filepath")))
-    _follow_functions(session, fits, "load_weights", lambda found, _: (found.get("model"), found.get("filepath")))
+
+    def loaded(model: Any, path: str) -> None:
+        if not fits.is_running:
+            name, is_own = os.path.basename(path.rstrip("/")), was_written_since(path, session.began)
+            session.models.loaded(model, f"loaded from {name}", is_of_own_file=is_own)
+
+    def saved(model: Any, path: str) -> None:
+        session.models.saved(model)
+
+    _follow_function("load_model", lambda found, result: (result, found.get("filepath")), loaded)
+    _follow_function("load_weights", lambda found, _: (found.get("model"), found.get("filepath")), loaded)
+    _follow_function("save_model", lambda found, _: (found.get("model"), found.get("filepath")), saved)
+    _follow_function("save_weights", lambda found, _: (found.get("model"), found.get("filepath")), saved)
     original = keras.Model.set_weights
 
     @functools.wraps(original)
     def set_weights(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
-        _given(session, fits, self, "given weights by set_weights")
+        if not fits.is_running and tf.executing_eagerly():
+            session.models.given_weights(self, "given weights by set_weights")
         return result
 
     keras.Model.set_weights = set_weights
@@ -55,6 +80,10 @@ def install(session: Session, fits: Fits) -> None:
 def choose(session: Session, main: ModuleType) -> Choice:
     """Which model is meant, by the rule of `choice`."""
     models = session.models
+    trained_on = False
+    if models.kept is not None:
+        trained_on = weights.print_of(models.named) != models.kept.weights
+        models.kept.put_back()
     found = models.candidates()
     trained = [model for model, _ in found]
     found += [(model, f"built around {name_of(inner, main)}") for model, inner in _wrappers(trained)]
@@ -68,7 +97,15 @@ def choose(session: Session, main: ModuleType) -> Choice:
     evaluated = _evaluated(models, trained)
     untrained = models.evaluated_untrained
     name = "" if untrained is None else name_of(untrained, main)
-    chosen = choice.choose(models.named, evaluated, [*callable_ones, *parts], models.dropped, untrained=name)
+    chosen = choice.choose(
+        models.named,
+        evaluated,
+        [*callable_ones, *parts],
+        models.dropped,
+        untrained=name,
+        references=[Candidate(one, name_of(one, main), origin) for one, origin in models.evaluated_references],
+        trained_on=trained_on,
+    )
     reason = next((part.origin for part in parts if part.model is chosen.chosen), "")
     return chosen if chosen.reason else replace(chosen, reason=reason)
 
@@ -87,22 +124,64 @@ def described(models: Models, model: Any) -> Trained:
     return known
 
 
-def name_model(models: Models, model: Any, format_: str | None) -> None:
-    """headrace_client.export in a script that Keras is followed in. Raises TypeError or ValueError for what is not a
-    model, FileNotFoundError for a file that is not there.
+def name_model(session: Session, model: Any, format_: str | None) -> None:
+    """headrace_client.export in a script that Keras is followed in. One that was trained by now is meant as it is now,
+    one that is still to be trained as it will be. Raises TypeError or ValueError for what is not a model,
+    FileNotFoundError for a file that is not there. That Keras cannot make a model of a file is no reason to end a
+    script that has trained for hours: it is told at its end, in place of the model.
     """
+    models = session.models
     if format_ is not None:
         raise ValueError("in a job of framework Keras the formats are those of spec.output.formats: leave `format` out")
+    problem = ""
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         if path.suffix not in _MODEL_FILES:
             raise ValueError(f"{path}: in a job of framework Keras a model, or a .keras file, is handed over")
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
-        model = keras.models.load_model(path)
-    if not isinstance(model, keras.Model):
+        trained = [one for one, _ in models.candidates()]
+        is_own = was_written_since(path, session.began)
+        try:
+            model = file.read(path, own_objects(sys.modules["__main__"], trained), safe_mode=not is_own)
+        except file.CannotBeRead as error:
+            model, problem = None, str(error)
+            say(f"headrace: {problem}")
+    elif not isinstance(model, keras.Model):
         raise TypeError(f"a {type(model).__name__} is no Keras model, and not the path of a .keras file")
-    models.named = model
+    is_to_be_kept = not problem and _was_trained(models, model)
+    before, models.kept = models.kept, None
+    models.named, models.cannot_be_read = model, problem
+    if is_to_be_kept:
+        with_optimizer = Format.KERAS in session.settings.formats
+        of_same = before if isinstance(before, Kept) and before.is_of(model) else None
+        models.kept = Kept(model, with_optimizer=with_optimizer, before=of_same)
+    elif not problem:
+        models.named_print = weights.print_of(model)
+
+
+def _was_trained(models: Models, model: Any) -> bool:
+    """Itself, or what it has layers of; or its weights are not those with which it was named before, whoever has
+    changed them.
+    """
+    if models.was_trained(model):
+        return True
+    if models.named is model and (models.kept is not None or models.named_print != weights.print_of(model)):
+        return True
+    own = {id(variable) for variable in _trainable(model)}
+    return any(
+        own & {id(variable) for variable in _trainable(one)}
+        for one, _ in models.candidates()
+        if models.was_trained(one)
+    )
+
+
+def own_objects(main: ModuleType, models: Iterable[Any]) -> dict[str, Any]:
+    """What the script has made itself, or imported from its own modules, by the name that a file of a model has."""
+    classes = [type(layer) for model in models for layer in [model, *_layers(model)]]
+    values = [value for value in list(vars(main).values()) if isinstance(value, type | FunctionType)]
+    found = {value.__name__: value for value in [*classes, *values]}
+    return {name: value for name, value in found.items() if str(value.__module__).partition(".")[0] not in _LIBRARIES}
 
 
 def name_of(model: Any, main: ModuleType) -> str:
@@ -135,7 +214,7 @@ def owners(variables: Iterable[Any]) -> list[Any]:
     ]
 
 
-def _follow_functions(session: Session, fits: Fits, name: str, subject: Any) -> None:
+def _follow_function(name: str, subject: Any, tell: Callable[[Any, str], None]) -> None:
     """A function of Keras' stands in several of its modules; a model's own method calls it there, too."""
     original = getattr(keras.saving, name)
     signature = inspect.signature(original)
@@ -144,18 +223,13 @@ def _follow_functions(session: Session, fits: Fits, name: str, subject: Any) -> 
     def follow(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         model, path = subject(signature.bind(*args, **kwargs).arguments, result)
-        if isinstance(path, str | os.PathLike):
-            _given(session, fits, model, f"loaded from {os.path.basename(str(path))}")
+        if isinstance(path, str | os.PathLike) and isinstance(model, keras.Model):
+            tell(model, os.fspath(path))
         return result
 
     for module_name, module in list(sys.modules.items()):
         if module_name.partition(".")[0] == "keras" and vars(module).get(name) is original:
             setattr(module, name, follow)
-
-
-def _given(session: Session, fits: Fits, model: Any, origin: str) -> None:
-    if not fits.is_running and isinstance(model, keras.Model):
-        session.models.given_weights(model, origin)
 
 
 def _different(found: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
