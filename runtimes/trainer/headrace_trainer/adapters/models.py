@@ -18,6 +18,7 @@ import gc
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 Scores = dict[str, float]  # by a metric's name in the run
@@ -40,6 +41,9 @@ class Kept(Protocol):
 
     def put_back(self) -> None:
         """The model has them again."""
+
+    def write(self, folder: Path) -> None:
+        """To a file that goes with the checkpoints. Raises OSError where there is no room for it."""
 
 
 class _Known:
@@ -168,11 +172,12 @@ class Models:
 
     # --- what is known ---
 
-    def was_trained(self, model: Any) -> bool:
-        """Whether a step of training of the model itself was seen, of a fit under way, too."""
-        if self._fitted is not None and self._fitted[0] is model and self._fitted[1]() > 0:
-            return True
-        return self._of(model).was_trained
+    @property
+    def trained_by_now(self) -> list[Any]:
+        """Models of which a step of training was seen, that of a fit under way, too."""
+        alive = [known.ref() for known in self._known.values() if known.was_trained]
+        fitted = [self._fitted[0]] if self._fitted is not None and self._fitted[1]() > 0 else []
+        return [*(model for model in alive if model is not None), *fitted]
 
     @property
     def is_any_meant(self) -> bool:

@@ -111,6 +111,15 @@ class ScriptFiles:
         assert self._store is not None
         return self._store / file.copy
 
+    @property
+    def root(self) -> Path:
+        """What it is below."""
+        return self._root
+
+    def carries(self, path: str) -> bool:
+        """Whether the checkpoint that is gone on from has such a file."""
+        return any(file.path == path for file in self._carried)
+
     def go_on_from(self, source: Path, files: tuple[ScriptFile, ...]) -> None:
         """The copies in `source` are put back whenever `put_back` is called: where training goes on, and not before. A
         script that makes a folder at its start finds none there, as it did the first time.

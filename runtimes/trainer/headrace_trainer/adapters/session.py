@@ -83,6 +83,8 @@ class Session:
         """The script's files as they are now, for a checkpoint; None where there is no room for their copies."""
         self.unsaved_end = None  # there is something newer, and the copies of its files may go
         try:
+            if self.models.kept is not None:
+                self.models.kept.write(self.files.root)
             return self.files.capture(forget_older=self.writer is not None and not self.writer.is_busy)
         except OSError as error:
             self.messages.warn("checkpoint", f"none was taken: the script's files could not be copied: {error}")

@@ -29,7 +29,7 @@ for _ in range(3):
 """
 IN_A_PROCESS = """
 import multiprocessing
-multiprocessing.set_start_method("spawn")
+multiprocessing.set_start_method("spawn", force=True)
 def train():
     model = build()
     model.fit(x, y, verbose=0)
@@ -70,6 +70,21 @@ class Slow(keras.callbacks.Callback):
 later.fit(x, y, epochs=15, verbose=0, callbacks=[Slow()])
 model = keras.models.load_model("best.keras")
 model.evaluate(x, y, verbose=0)
+"""
+NAMED_IN_ITS_FIRST_EPOCH = """
+import keras, time
+model = build()
+class Best(keras.callbacks.Callback):
+    best = None
+    def on_epoch_end(self, epoch, logs=None):
+        if self.best is None:
+            self.best = logs["val_loss"]
+            headrace_client.export(self.model)
+            print("named", repr(float(self.best)), flush=True)
+            self.model.optimizer.learning_rate = 10.0
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.05)
+model.fit(x, y, epochs=12, verbose=0, validation_data=(x, y), callbacks=[Best()])
 """
 
 
@@ -124,6 +139,21 @@ def test_a_best_model_of_an_earlier_attempt_is_meant_after_a_resume(start_keras,
     assert chosen["name"] == "model (sequential)"
     assert "not chosen" in chosen["reason"]
     assert "best.keras" not in chosen["reason"]
+
+
+def test_a_model_named_at_its_best_in_an_earlier_attempt_is_exported_as_it_was_then(start_keras, tmp_path):
+    settings = {"checkpoint_dir": tmp_path / "checkpoints", "checkpoint_interval": 0.05}
+    first = run(start_keras, tmp_path, NAMED_IN_ITS_FIRST_EPOCH, **settings)
+    first.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["epoch"] >= 2 for m in messages))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = run(start_keras, tmp_path, NAMED_IN_ITS_FIRST_EPOCH, resume_dir=first.of_type("checkpoint")[-1]["dir"])
+    assert second.wait() == 0, second.stderr
+    assert "named" not in second.stdout
+    (chosen,) = second.of_type("model")
+    assert "named by headrace_client.export" in chosen["reason"]
+    best = float(first.stdout.split("named")[1].split()[0])
+    assert chosen["metrics"]["val_loss"] == best
 
 
 def test_a_model_named_at_its_best_has_its_optimizer_of_then_in_a_keras_file(start_keras, tmp_path):

@@ -80,26 +80,9 @@ def test_what_the_launcher_did_not_foresee_has_a_record_too(launch, tmp_path):
     assert "Traceback" in launched.log
 
 
-ASKS_FOR_A_MODEL = {"output": {"formats": ["TensorFlow"]}}
-
-
-def test_a_script_that_ends_its_process_before_the_export_is_told_so(launch):
-    launched = launch(TRAINS + "import os\nos._exit(0)\n", config=ASKS_FOR_A_MODEL)
-    assert launched.wait() == 2
-    assert (launched.record["class"], launched.record["reason"]) == ("UserCode", "EndedBeforeExport")
-    assert "before its model could be exported" in launched.record["message"]
-    assert "os._exit" in launched.record["hint"]
-
-
 def test_a_script_that_ends_its_process_and_has_no_model_to_export_succeeds(launch):
     launched = launch(TRAINS + "import os\nos._exit(0)\n")
     assert launched.wait() == 0
-
-
-def test_a_script_that_exits_after_its_training_is_not_cut_short(launch):
-    launched = launch(TRAINS + "import sys\nsys.exit(0)\n", config=ASKS_FOR_A_MODEL)
-    launched.wait()
-    assert launched.record["reason"] == "BadConfig"  # the stand-in exports nothing
 
 
 def test_a_model_that_is_meant_although_no_step_was_seen_is_no_failure(launch):

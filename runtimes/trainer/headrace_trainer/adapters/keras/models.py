@@ -9,6 +9,7 @@ import gc
 import inspect
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from headrace_trainer.adapters import choice
 from headrace_trainer.adapters.choice import Candidate, Choice
 from headrace_trainer.adapters.keras import file, weights
 from headrace_trainer.adapters.keras.fit import Fits
-from headrace_trainer.adapters.keras.kept import Kept
+from headrace_trainer.adapters.keras.kept import FILE, Kept, KeptBefore
 from headrace_trainer.adapters.keras.parts import parts_of
 from headrace_trainer.adapters.models import Models, Trained
 from headrace_trainer.adapters.own_files import was_written_since
@@ -80,9 +81,9 @@ def install(session: Session, fits: Fits) -> None:
 def choose(session: Session, main: ModuleType) -> Choice:
     """Which model is meant, by the rule of `choice`."""
     models = session.models
-    trained_on = False
+    _find_kept_before(session)
+    trained_on = models.kept is not None and weights.print_of(models.named) != models.kept.weights
     if models.kept is not None:
-        trained_on = weights.print_of(models.named) != models.kept.weights
         models.kept.put_back()
     found = models.candidates()
     trained = [model for model, _ in found]
@@ -151,6 +152,8 @@ def name_model(session: Session, model: Any, format_: str | None) -> None:
         raise TypeError(f"a {type(model).__name__} is no Keras model, and not the path of a .keras file")
     is_to_be_kept = not problem and _was_trained(models, model)
     before, models.kept = models.kept, None
+    if isinstance(before, Kept):
+        before.forget()
     models.named, models.cannot_be_read = model, problem
     if is_to_be_kept:
         with_optimizer = Format.KERAS in session.settings.formats
@@ -164,16 +167,32 @@ def _was_trained(models: Models, model: Any) -> bool:
     """Itself, or what it has layers of; or its weights are not those with which it was named before, whoever has
     changed them.
     """
-    if models.was_trained(model):
+    trained = models.trained_by_now
+    if any(one is model for one in trained):
         return True
     if models.named is model and (models.kept is not None or models.named_print != weights.print_of(model)):
         return True
     own = {id(variable) for variable in _trainable(model)}
-    return any(
-        own & {id(variable) for variable in _trainable(one)}
-        for one, _ in models.candidates()
-        if models.was_trained(one)
-    )
+    return any(own & {id(variable) for variable in _trainable(one)} for one in trained)
+
+
+def _find_kept_before(session: Session) -> None:
+    """What an earlier attempt has named at its best counts where this one did not come to do so again: its callbacks
+    were not called for the epochs that it passed over.
+    """
+    models, path = session.models, session.files.root / FILE
+    if models.kept is not None or models.cannot_be_read or not session.files.carries(FILE) or not path.is_file():
+        return
+    try:
+        kept = KeptBefore(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        session.messages.warn("model", f"what an earlier attempt has named cannot be read: {error}")
+        return
+    found = kept.find([models.named] if models.named is not None else alive())
+    if found is not None:
+        models.named, models.kept = found, kept
+    elif models.named is None:
+        session.messages.warn("model", "what an earlier attempt has named is no model that the script still has")
 
 
 def own_objects(main: ModuleType, models: Iterable[Any]) -> dict[str, Any]:
