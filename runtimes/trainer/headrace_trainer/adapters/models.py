@@ -83,6 +83,7 @@ class Models:
         self.steps: Callable[[], int] = lambda: 0
         self.named: Any = None
         self.named_print = ""  # its fingerprint when it was named, where it had not been trained
+        self.named_at = 0  # how often the script's files had been put back by then
         self.kept: Kept | None = None  # the named one's weights as they were when it was named
         self.cannot_be_read = ""  # why there is no model in the file that was named
         self.dropped = 0

@@ -78,6 +78,7 @@ class ScriptFiles:
         self._copied: dict[str, _Copied] = {}
         self._source: Path | None = None
         self._carried: tuple[ScriptFile, ...] = ()
+        self.times_put_back = 0
         self._put: dict[str, _Stamp] = {}
         # What it prints is in the pod's log.
         self._printed = {
@@ -132,6 +133,7 @@ class ScriptFiles:
         """Every file of the checkpoint as it was; other files stay."""
         if self._source is None:
             return
+        self.times_put_back += 1
         for file in self._carried:
             try:
                 self._put_back(self._source / file.copy, file)

@@ -43,7 +43,7 @@ def main(directory: Path, scripts: list[Path]) -> None:
     KERAS.hooks(session)["headrace_client"]()
     results = {}
     for path in scripts:
-        session.models, session.custom_iterations = Models(), []
+        session.models, session.custom_iterations, session.batch_steps = Models(), [], 0
         keras_models.prepare(session)
         keras.backend.clear_session()
         gc.collect()

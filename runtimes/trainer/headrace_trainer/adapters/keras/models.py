@@ -1,41 +1,34 @@
-"""Follows what a script does to its Keras models beside training them: loading and saving them, giving them weights,
-and naming the one that is meant. At the script's end it looks for the models that could be meant.
+"""Follows what a script does to its Keras models beside training them: loading and saving them, and giving them
+weights. At the script's end it looks for the models that could be meant.
 """
 
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import os
 import sys
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from headrace_common.formats import ModelFormat as Format
 from headrace_trainer.adapters import choice
 from headrace_trainer.adapters.choice import Candidate, Choice
-from headrace_trainer.adapters.keras import file, weights
+from headrace_trainer.adapters.keras import naming, weights
 from headrace_trainer.adapters.keras.fit import Fits
-from headrace_trainer.adapters.keras.kept import FILE, Kept, KeptBefore
+from headrace_trainer.adapters.keras.living import alive as alive
+from headrace_trainer.adapters.keras.living import layers_of, trainable_of
 from headrace_trainer.adapters.keras.parts import parts_of
 from headrace_trainer.adapters.models import Models, Trained
 from headrace_trainer.adapters.own_files import was_written_since
 from headrace_trainer.adapters.session import Session
-from headrace_trainer.adapters.streams import say
 
-_MODEL_FILES = (".keras", ".h5", ".hdf5")
 # How deep the lists and dicts of a script's module are looked into.
 _DEPTH = 3
-# What these have a file says in another way.
-_LIBRARIES = {"keras", "tensorflow", "builtins", "numpy", "headrace_client"}
 
 
 def prepare(session: Session) -> None:
@@ -81,10 +74,7 @@ def install(session: Session, fits: Fits) -> None:
 def choose(session: Session, main: ModuleType) -> Choice:
     """Which model is meant, by the rule of `choice`."""
     models = session.models
-    _find_kept_before(session)
-    trained_on = models.kept is not None and weights.print_of(models.named) != models.kept.weights
-    if models.kept is not None:
-        models.kept.put_back()
+    trained_on = naming.put_back_what_was_named(session)
     found = models.candidates()
     trained = [model for model, _ in found]
     found += [(model, f"built around {name_of(inner, main)}") for model, inner in _wrappers(trained)]
@@ -125,84 +115,6 @@ def described(models: Models, model: Any) -> Trained:
     return known
 
 
-def name_model(session: Session, model: Any, format_: str | None) -> None:
-    """headrace_client.export in a script that Keras is followed in. One that was trained by now is meant as it is now,
-    one that is still to be trained as it will be. Raises TypeError or ValueError for what is not a model,
-    FileNotFoundError for a file that is not there. That Keras cannot make a model of a file is no reason to end a
-    script that has trained for hours: it is told at its end, in place of the model.
-    """
-    models = session.models
-    if format_ is not None:
-        raise ValueError("in a job of framework Keras the formats are those of spec.output.formats: leave `format` out")
-    problem = ""
-    if isinstance(model, str | os.PathLike):
-        path = Path(model)
-        if path.suffix not in _MODEL_FILES:
-            raise ValueError(f"{path}: in a job of framework Keras a model, or a .keras file, is handed over")
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}")
-        trained = [one for one, _ in models.candidates()]
-        is_own = was_written_since(path, session.began)
-        try:
-            model = file.read(path, own_objects(sys.modules["__main__"], trained), safe_mode=not is_own)
-        except file.CannotBeRead as error:
-            model, problem = None, str(error)
-            say(f"headrace: {problem}")
-    elif not isinstance(model, keras.Model):
-        raise TypeError(f"a {type(model).__name__} is no Keras model, and not the path of a .keras file")
-    is_to_be_kept = not problem and _was_trained(models, model)
-    before, models.kept = models.kept, None
-    if isinstance(before, Kept):
-        before.forget()
-    models.named, models.cannot_be_read = model, problem
-    if is_to_be_kept:
-        with_optimizer = Format.KERAS in session.settings.formats
-        of_same = before if isinstance(before, Kept) and before.is_of(model) else None
-        models.kept = Kept(model, with_optimizer=with_optimizer, before=of_same)
-    elif not problem:
-        models.named_print = weights.print_of(model)
-
-
-def _was_trained(models: Models, model: Any) -> bool:
-    """Itself, or what it has layers of; or its weights are not those with which it was named before, whoever has
-    changed them.
-    """
-    trained = models.trained_by_now
-    if any(one is model for one in trained):
-        return True
-    if models.named is model and (models.kept is not None or models.named_print != weights.print_of(model)):
-        return True
-    own = {id(variable) for variable in _trainable(model)}
-    return any(own & {id(variable) for variable in _trainable(one)} for one in trained)
-
-
-def _find_kept_before(session: Session) -> None:
-    """What an earlier attempt has named at its best counts where this one did not come to do so again: its callbacks
-    were not called for the epochs that it passed over.
-    """
-    models, path = session.models, session.files.root / FILE
-    if models.kept is not None or models.cannot_be_read or not session.files.carries(FILE) or not path.is_file():
-        return
-    try:
-        kept = KeptBefore(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        session.messages.warn("model", f"what an earlier attempt has named cannot be read: {error}")
-        return
-    found = kept.find([models.named] if models.named is not None else alive())
-    if found is not None:
-        models.named, models.kept = found, kept
-    elif models.named is None:
-        session.messages.warn("model", "what an earlier attempt has named is no model that the script still has")
-
-
-def own_objects(main: ModuleType, models: Iterable[Any]) -> dict[str, Any]:
-    """What the script has made itself, or imported from its own modules, by the name that a file of a model has."""
-    classes = [type(layer) for model in models for layer in [model, *_layers(model)]]
-    values = [value for value in list(vars(main).values()) if isinstance(value, type | FunctionType)]
-    found = {value.__name__: value for value in [*classes, *values]}
-    return {name: value for name, value in found.items() if str(value.__module__).partition(".")[0] not in _LIBRARIES}
-
-
 def name_of(model: Any, main: ModuleType) -> str:
     """Keras' own name, and the script's variable, where it is one of the module."""
     variable = next((key for key, value in list(vars(main).items()) if value is model and key[:1] != "_"), None)
@@ -223,9 +135,9 @@ def owners(variables: Iterable[Any]) -> list[Any]:
     wanted = {id(variable) for variable in variables}
     if not wanted:
         return []
-    parts = [(model, {id(variable) for variable in _trainable(model)}) for model in alive()]
+    parts = [(model, {id(variable) for variable in trainable_of(model)}) for model in alive()]
     found = [(model, part) for model, part in parts if part & wanted]
-    inner = {id(layer) for owner, _ in found for layer in _layers(owner)}
+    inner = {id(layer) for owner, _ in found for layer in layers_of(owner)}
     return [
         owner
         for owner, part in found
@@ -276,7 +188,7 @@ def _evaluated(models: Models, trained: list[Any]) -> Any:
     evaluated = models.evaluated_last
     if evaluated is not None and parts_of(evaluated):
         return None
-    parts = {id(layer) for model in trained for layer in _layers(model)}
+    parts = {id(layer) for model in trained for layer in layers_of(model)}
     return None if id(evaluated) in parts else evaluated
 
 
@@ -287,28 +199,9 @@ def _wrappers(trained: list[Any]) -> list[tuple[Any, Any]]:
     if trained:
         for model in alive():
             if id(model) not in inner_of:
-                found += [(model, layer) for layer in _layers(model) if id(layer) in inner_of][:1]
-    inner = {id(layer) for model in (*trained, *(model for model, _ in found)) for layer in _layers(model)}
+                found += [(model, layer) for layer in layers_of(model) if id(layer) in inner_of][:1]
+    inner = {id(layer) for model in (*trained, *(model for model, _ in found)) for layer in layers_of(model)}
     return [(model, layer) for model, layer in found if id(model) not in inner]
-
-
-def alive() -> list[Any]:
-    """All models of this process."""
-    gc.collect()
-    return [thing for thing in gc.get_objects() if issubclass(type(thing), keras.Model)]
-
-
-def _layers(model: Any) -> list[Any]:
-    """A Sequential has a functional model of its own beside its layers, which nobody means."""
-    functional = getattr(model, "_functional", None)
-    return [*model._flatten_layers(include_self=False), *([] if functional is None else [functional])]
-
-
-def _trainable(model: Any) -> list[Any]:
-    try:
-        return list(model.trainable_variables)
-    except Exception:  # noqa: BLE001 - one that is half made; it cannot be exported either
-        return []
 
 
 def _takes_the_same(model: Any, other: Any) -> bool:
