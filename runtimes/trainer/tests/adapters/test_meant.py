@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from script_process import RunningChild
+
 CLIENT = Path(__file__).resolve().parents[3] / "client"
 DATA = f"""
 import sys
@@ -171,3 +173,21 @@ model.fit(x, y, epochs=3, verbose=0)
 
     loaded = keras.saving.load_model(tmp_path / "export" / "keras" / "model.keras")
     assert int(loaded.optimizer.iterations.numpy()) == 4
+
+
+def test_a_model_on_two_devices_is_named_at_its_best_too(interpreter, tmp_path):
+    script = """
+model = build()
+history = model.fit(x, y, epochs=2, verbose=0, validation_data=(x, y)).history
+headrace_client.export(model)
+print("named", repr(history["val_loss"][-1]), flush=True)
+model.fit(x, y, epochs=3, verbose=0, validation_data=(x, y))
+"""
+    (tmp_path / "script.py").write_text(DATA + script)
+    settings = {"HEADRACE_STRATEGY": "Mirrored", "HEADRACE_EXPORT_DIR": str(tmp_path / "export")}
+    settings |= {"HEADRACE_FORMATS": "TensorFlow", "HEADRACE_SEED": "5"}
+    child = RunningChild(tmp_path / "script.py", [], tmp_path / "work", settings, interpreter, "two_devices")
+    assert child.wait() == 0, child.stderr[-3000:]
+    (chosen,) = child.of_type("model")
+    assert chosen["metrics"]["val_loss"] == float(child.stdout.split("named")[1].split()[0])
+    assert child.of_type("exported")
