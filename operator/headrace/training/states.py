@@ -101,6 +101,7 @@ FAILURE_RULES: dict[FailureClass, FailureRule] = {
 REASON_RULES: dict[str, FailureRule] = {
     told.Reason.SCRIPT_INVALID: FailureRule(retryable=False, counted=False),
     told.Reason.NOTHING_TRAINED: FailureRule(retryable=False, counted=False),
+    told.Reason.ENDED_BEFORE_EXPORT: FailureRule(retryable=False, counted=False),
     Reason.STORAGE_UNAVAILABLE: FailureRule(retryable=True, counted=False),
     Reason.PACKAGE_INDEX_UNAVAILABLE: FailureRule(retryable=True, counted=False),
     told.Reason.STORAGE_FORBIDDEN: FailureRule(retryable=False, counted=False),

@@ -23,6 +23,7 @@ def export(model: Any, *, format: str | None = None) -> None:
     """Hands over the model that becomes a version when the script ends well.
 
     In a job of `framework: Keras`, `model` is a Keras model, or the path of a .keras file; spec.output has the formats.
+    A model that was trained by now is meant as it is now, whatever becomes of it later: its weights are copied.
     Elsewhere it is a path, of an ONNX file (format "ONNX") or of a SavedModel's folder ("TensorFlow"). What was handed
     over before in the same format is replaced. Files beside an ONNX file that have its weights ("external data") go
     along.

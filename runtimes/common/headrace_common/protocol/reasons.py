@@ -29,6 +29,7 @@ class Reason(StrEnum):
     SCRIPT_EXITED = "ScriptExited"
     SCRIPT_INVALID = "ScriptInvalid"
     NOTHING_TRAINED = "NothingTrained"
+    ENDED_BEFORE_EXPORT = "EndedBeforeExport"
     PACKAGE_MISSING = "PackageMissing"
     PACKAGES_NOT_INSTALLED = "PackagesNotInstalled"
     PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
@@ -56,6 +57,7 @@ RULES: Mapping[Reason, tuple[FailureClass, int]] = {
     Reason.SCRIPT_EXITED: (FailureClass.USER_CODE, 1),
     Reason.SCRIPT_INVALID: (FailureClass.USER_CODE, 2),
     Reason.NOTHING_TRAINED: (FailureClass.USER_CODE, 2),
+    Reason.ENDED_BEFORE_EXPORT: (FailureClass.USER_CODE, 2),
     Reason.PACKAGE_MISSING: (FailureClass.CONFIG, 2),
     Reason.PACKAGES_NOT_INSTALLED: (FailureClass.CONFIG, 2),
     Reason.PACKAGE_INDEX_UNAVAILABLE: (FailureClass.STORAGE, 4),

@@ -81,10 +81,13 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A snapshot as it was read, with all fits that had finished before."""
+    """A snapshot as it was read, with all fits that had finished before. `began` is when the job's first attempt did,
+    in seconds since 1970.
+    """
 
     snapshot: Snapshot
     finished: tuple[FinishedFit, ...]
+    began: float | None = None
 
     @property
     def measured(self) -> set[str]:
@@ -93,12 +96,12 @@ class Checkpoint:
         return {name for state in states for scores in state.get("measured", {}).values() for name in scores}
 
 
-def write(directory: Path, snapshot: Snapshot, finished: int) -> Path:
+def write(directory: Path, snapshot: Snapshot, finished: int, began: float | None = None) -> Path:
     """Writes a snapshot with the `finished` fits kept below `directory`; the result is complete and synced."""
     target = directory / snapshot.folder
     partial = directory / f".{snapshot.folder}{_PARTIAL}"
     with _whole(partial):
-        _write_parts(directory, partial, snapshot, finished)
+        _write_parts(directory, partial, snapshot, finished, began)
     if target.exists():
         # Only where this process's predecessor used the same directory: the same steps were trained again.
         replaced = directory / f".{snapshot.folder}{_REPLACED}"
@@ -111,7 +114,7 @@ def write(directory: Path, snapshot: Snapshot, finished: int) -> Path:
     return target
 
 
-def _write_parts(directory: Path, partial: Path, snapshot: Snapshot, finished: int) -> None:
+def _write_parts(directory: Path, partial: Path, snapshot: Snapshot, finished: int, began: float | None) -> None:
     partial.mkdir(parents=True)
     if not snapshot.between_fits:
         stored.write(partial / "arrays.npz", snapshot.arrays)
@@ -130,6 +133,7 @@ def _write_parts(directory: Path, partial: Path, snapshot: Snapshot, finished: i
         "position": asdict(snapshot.position),
         "betweenFits": snapshot.between_fits,
         "finished": finished,
+        "began": began,
         "state": snapshot.state,
         "replay": [[step, metrics] for step, metrics in snapshot.replay.items()],
         "files": [asdict(file) for file in snapshot.files],
@@ -204,6 +208,7 @@ def read(folder: Path) -> Checkpoint:
                 files=tuple(ScriptFile(**file) for file in state.get("files", ())),
             ),
             tuple(finished),
+            state.get("began"),
         )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{folder} cannot be read as a checkpoint: {type(error).__name__}: {error}") from error
@@ -213,9 +218,14 @@ class Writer:
     """Writes snapshots one after another in a thread, so that a step waits for none of it."""
 
     def __init__(
-        self, directory: Path, on_written: Callable[[Path, Position], None], on_failed: Callable[[str], None]
+        self,
+        directory: Path,
+        on_written: Callable[[Path, Position], None],
+        on_failed: Callable[[str], None],
+        began: float | None = None,
     ) -> None:
         self._directory = directory
+        self._began = began
         self._on_written = on_written
         self._on_failed = on_failed
         self._queue: queue.Queue[_Ended | _Taken] = queue.Queue()
@@ -263,7 +273,7 @@ class Writer:
             keep(self._directory, index, self._unkept[index])
             del self._unkept[index]
         if isinstance(item, _Taken):
-            self._on_written(write(self._directory, item.snapshot, item.finished), item.snapshot.position)
+            self._on_written(write(self._directory, item.snapshot, item.finished, self._began), item.snapshot.position)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -51,11 +52,17 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
         return ending.exit_code
     with contextlib.suppress(KeyboardInterrupt):  # the interpreter, too, goes on to its end then
         threads.wait_for_others()
+    session.messages.send("ended")
     session.loop.script_ends()
     session.hand_over_end()
     if session.stop.is_requested:
         session.stop.exit_now()  # it has ended itself because of that; what it had to keep it has kept
+    messages = session.messages
     has_trained = session.send_trained()
+    if not has_trained and session.models.is_any_meant:
+        # Of a process that the script has started, or by an optimizer that nobody follows.
+        has_trained = True
+        messages.send("trained", kind="unseen", steps=0)
     directory = settings.export_directory
     if has_trained and ending.exit_code == 0 and settings.is_chief and settings.formats and directory is not None:
         adapter.export(session, ending, directory)
@@ -88,6 +95,8 @@ def _scope(adapter: Adapter, session: Session) -> contextlib.AbstractContextMana
 
 def _open_session(settings: Settings) -> Session:
     messages = Messages(settings.message_descriptor)
+    before = _read_checkpoint(settings, messages)
+    began = time.time() if before is None or before.began is None else before.began
     writer: Writer | None = None
     directory = settings.checkpoint_directory
     if settings.is_chief and directory is not None:
@@ -96,7 +105,7 @@ def _open_session(settings: Settings) -> Session:
             fields = {"fit": position.fit, "epoch": position.epoch, "step": position.step, "time": milliseconds()}
             messages.send("checkpoint", dir=str(folder), **fields)
 
-        writer = Writer(directory, on_written, lambda message: messages.warn("checkpoint", message))
+        writer = Writer(directory, on_written, lambda message: messages.warn("checkpoint", message), began)
 
     def finish() -> None:
         session.hand_over_end()
@@ -105,7 +114,6 @@ def _open_session(settings: Settings) -> Session:
         messages.flush()
 
     files = _script_files(settings, messages, writer)
-    before = _read_checkpoint(settings, messages)
     if before is not None:
         assert settings.resume_directory is not None
         files.go_on_from(settings.resume_directory / checkpoint.FILES, before.snapshot.files)
@@ -114,7 +122,7 @@ def _open_session(settings: Settings) -> Session:
                 writer.keep(index, fit)
     stop = Stop(finish, seconds=settings.stop_seconds, has_peers=settings.workers > 1)
     own = settings.resume_directory is not None and checkpoint.is_of_script(settings.resume_directory)
-    session = Session(settings, messages, stop, writer, before, files, checkpoint_is_own=own)
+    session = Session(settings, messages, stop, writer, before, files, began=began, checkpoint_is_own=own)
     return session
 
 

@@ -78,6 +78,7 @@ class ScriptFiles:
         self._copied: dict[str, _Copied] = {}
         self._source: Path | None = None
         self._carried: tuple[ScriptFile, ...] = ()
+        self.times_put_back = 0
         self._put: dict[str, _Stamp] = {}
         # What it prints is in the pod's log.
         self._printed = {
@@ -111,6 +112,15 @@ class ScriptFiles:
         assert self._store is not None
         return self._store / file.copy
 
+    @property
+    def root(self) -> Path:
+        """What it is below."""
+        return self._root
+
+    def carries(self, path: str) -> bool:
+        """Whether the checkpoint that is gone on from has such a file."""
+        return any(file.path == path for file in self._carried)
+
     def go_on_from(self, source: Path, files: tuple[ScriptFile, ...]) -> None:
         """The copies in `source` are put back whenever `put_back` is called: where training goes on, and not before. A
         script that makes a folder at its start finds none there, as it did the first time.
@@ -123,6 +133,7 @@ class ScriptFiles:
         """Every file of the checkpoint as it was; other files stay."""
         if self._source is None:
             return
+        self.times_put_back += 1
         for file in self._carried:
             try:
                 self._put_back(self._source / file.copy, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,6 +54,7 @@ class Session:
     writer: Writer | None
     checkpoint: Checkpoint | None
     files: ScriptFiles
+    began: float = field(default_factory=time.time)  # the job's first attempt, in seconds since 1970
     fits: int = 0
     steps_of_finished_fits: int = 0
     fit_steps: int = 0
@@ -77,10 +79,19 @@ class Session:
         """Whether checkpoints are taken of what it trains."""
         return self.settings.checkpoint_directory is not None and not self.keeps_own and not self.has_parallel_fits
 
+    @property
+    def has_named_here(self) -> bool:
+        """Whether the script has named its model since training went on, and not only on the way there, as it did in
+        the attempt before.
+        """
+        return self.models.named_at == self.files.times_put_back
+
     def capture_files(self) -> tuple[ScriptFile, ...] | None:
         """The script's files as they are now, for a checkpoint; None where there is no room for their copies."""
         self.unsaved_end = None  # there is something newer, and the copies of its files may go
         try:
+            if self.models.kept is not None and self.has_named_here:
+                self.models.kept.write(self.files.root)
             return self.files.capture(forget_older=self.writer is not None and not self.writer.is_busy)
         except OSError as error:
             self.messages.warn("checkpoint", f"none was taken: the script's files could not be copied: {error}")

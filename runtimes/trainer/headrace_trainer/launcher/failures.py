@@ -70,8 +70,8 @@ class ChildEnd:
     """All that is known of how the script's process ended.
 
     `exit_code` is negative for a signal. `trained_steps` counts what was trained in this attempt or restored from an
-    earlier one. `nothing_trained_hint` is empty where a script may do without training. `lost_peer` is what the
-    framework's own words blame.
+    earlier one. `nothing_trained_hint` is empty where a script may do without training. `is_cut_short`: whoever follows
+    it did not come to its end, and was to export a model then. `lost_peer` is what the framework's own words blame.
     """
 
     exit_code: int
@@ -81,6 +81,7 @@ class ChildEnd:
     memory_kill: MemoryKill | None = None
     is_followed: bool = True  # by an adapter, which says what the script has raised
     nothing_trained_hint: str = ""
+    is_cut_short: bool = False
     lost_peer: LostPeer | None = None
     log_tail: str = ""
     worker: int = 0
@@ -125,9 +126,21 @@ def judge(end: ChildEnd) -> Failure | None:
         return Failure(
             Reason.NOTHING_TRAINED,
             "the script ended with exit code 0, but no training step was run",
-            end.nothing_trained_hint,
+            f"{end.nothing_trained_hint} {_END_WITHOUT}" if end.is_cut_short else end.nothing_trained_hint,
+        )
+    if end.is_cut_short:
+        return Failure(
+            Reason.ENDED_BEFORE_EXPORT,
+            "the script ended its process itself, with exit code 0, before its model could be exported",
+            _END_WITHOUT,
         )
     return None
+
+
+_END_WITHOUT = (
+    "The model is exported when the script has come to its end: os._exit, and os.exec, leave no time for that. End it "
+    "without them, in a new TrainingJob; sys.exit(0) does no harm. Threads that would hold it up can be daemons."
+)
 
 
 def _refused(refused: Refused) -> Failure:

@@ -70,6 +70,7 @@ from headrace_trainer.launcher.messages import (
     Refused,
     Replay,
     Resume,
+    ScriptEnded,
     ScriptException,
     Step,
     Trained,
@@ -105,6 +106,7 @@ class _Script:
     """What is known of the script's process, from its messages and its end."""
 
     exit_code: int | None = None
+    has_come_to_its_end: bool = False
     trained: Trained | None = None
     steps_seen: int = 0
     exception: ScriptException | None = None
@@ -269,6 +271,7 @@ class Launcher:
         script = self._script
         if script.exit_code is None:
             raise RuntimeError("the script has not ended")
+        is_export_due = self._adapter is not None and bool(self._config.formats) and self._settings.worker == 0
         trained = script.steps_seen if script.trained is None else max(script.trained.steps, script.steps_seen)
         if self._resume is not None:
             trained += self._resume.base.steps + self._resume.step
@@ -276,7 +279,9 @@ class Launcher:
             exit_code=script.exit_code,
             trained_steps=trained,
             is_followed=self._adapter is not None,
-            nothing_trained_hint=self._framework.nothing_trained_hint,
+            # It may say that a model is meant although no step was seen.
+            nothing_trained_hint=self._framework.nothing_trained_hint if script.trained is None else "",
+            is_cut_short=is_export_due and not script.has_come_to_its_end,
             exception=script.exception,
             refused=script.refused,
             memory_kill=self._memory.kill(),
@@ -473,6 +478,8 @@ class Launcher:
                 self._keep(message)
             case Resume():
                 self._went_on(message)
+            case ScriptEnded():
+                script.has_come_to_its_end = True
             case Trained():
                 script.trained = message
             case Exporting():

@@ -111,8 +111,15 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class ScriptEnded:
+    """The script has come to its end, in whatever way, and has not ended its process itself."""
+
+
+@dataclass(frozen=True)
 class Trained:
-    """Sent at the end: what was trained, and how many steps of it."""
+    """Sent at the end: what was trained, and how many steps of it; none where it was trained elsewhere, and is meant
+    all the same.
+    """
 
     kind: str
     steps: int
@@ -221,6 +228,7 @@ Message = (
     | Evaluate
     | Checkpoint
     | Resume
+    | ScriptEnded
     | Trained
     | Exporting
     | Chosen
@@ -359,6 +367,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
     "resume": lambda d: Resume(
         _integer(d, "fit"), _integer(d, "epoch"), _integer(d, "step"), _exact(d), str(d.get("message") or "")
     ),
+    "ended": lambda d: ScriptEnded(),
     "trained": lambda d: Trained(_text(d, "kind"), _integer(d, "steps")),
     "exporting": lambda d: Exporting(),
     "model": lambda d: Chosen(

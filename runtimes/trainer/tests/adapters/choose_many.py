@@ -2,7 +2,7 @@
 
 What a script expects stands at its own end: EXPECTED is the model or the list of candidates (NAME or NAMES where its
 function has returned), VAL_LOSS what was measured on the model, LAST_EPOCH the index of the epoch that its val_loss is
-of, UNMEASURED the names that nobody measured on it, DROPPED how many others there
+of, WEIGHTS those that it is to have, UNMEASURED the names that nobody measured on it, DROPPED how many others there
 were, KNOWS_DATA whether it was fed with data. Usage: choose_many.py DIRECTORY
 SCRIPT...; what came of all is in DIRECTORY/results.json.
 """
@@ -14,10 +14,13 @@ import gc
 import json
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 
 import keras
+import model_data
+import numpy as np
 
 from headrace_trainer.adapters import script
 from headrace_trainer.adapters.keras import hooks as keras_hooks
@@ -32,6 +35,7 @@ from headrace_trainer.adapters.stopping import Stop
 
 
 def main(directory: Path, scripts: list[Path]) -> None:
+    make_existing(model_data.EXISTING)
     settings = Settings.from_environment({"HEADRACE_FORMATS": "TensorFlow", "HEADRACE_SEED": "5"})
     files = ScriptFiles(directory, (), None, lambda message: None)
     session = Session(settings, Messages(None), Stop(lambda: None, seconds=15.0), None, None, files)
@@ -39,8 +43,8 @@ def main(directory: Path, scripts: list[Path]) -> None:
     KERAS.hooks(session)["headrace_client"]()
     results = {}
     for path in scripts:
-        session.models, session.custom_iterations = Models(), []
-        keras_models.prepare(session.models)
+        session.models, session.custom_iterations, session.batch_steps = Models(), [], 0
+        keras_models.prepare(session)
         keras.backend.clear_session()
         gc.collect()
         folder = directory / path.stem
@@ -48,6 +52,16 @@ def main(directory: Path, scripts: list[Path]) -> None:
         os.chdir(folder)
         results[path.stem] = run(session, path)
     (directory / "results.json").write_text(json.dumps(results))
+
+
+def make_existing(folder: Path) -> None:
+    """What another job has left."""
+    folder.mkdir()
+    model = model_data.build("production")
+    model.fit(*model_data.training, verbose=0)
+    model.save(folder / "production.keras")
+    model.save_weights(folder / "production.weights.h5")
+    time.sleep(1.1)  # a .keras file says the second
 
 
 def run(session: Session, path: Path) -> dict:
@@ -65,12 +79,15 @@ def run(session: Session, path: Path) -> dict:
             return {**result, "right": names == wanted["NAMES"]}
         right = isinstance(wanted["EXPECTED"], list) and set(map(id, models)) == set(map(id, wanted["EXPECTED"]))
         return {**result, "right": right}
+    if "WEIGHTS" in wanted:
+        pairs = zip(found.chosen.get_weights(), wanted["WEIGHTS"], strict=True)
+        result["weights"] = all(np.array_equal(*pair) for pair in pairs)
     metrics, unmeasured = session.models.metrics_of(found.chosen)
     right = found.chosen.name == wanted["NAME"] if "NAME" in wanted else found.chosen is wanted["EXPECTED"]
     result |= {"right": right, "chosen": found.chosen.name, "metrics": metrics, "unmeasured": unmeasured}
     value = wanted.get("VAL_LOSS")
     if "LAST_EPOCH" in wanted:
-        value = found.chosen.history.history["val_loss"][wanted["LAST_EPOCH"]]
+        value = wanted.get("EXPECTED", found.chosen).history.history["val_loss"][wanted["LAST_EPOCH"]]
     described = keras_models.described(session.models, found.chosen)
     return {
         **result,

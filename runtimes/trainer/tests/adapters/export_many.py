@@ -53,8 +53,8 @@ def main(directory: Path, scripts: list[Path]) -> None:
         out = directory / path.stem
         out.mkdir()
         messages.kept.clear()
-        session.models, session.custom_iterations = Models(), []
-        keras_models.prepare(session.models)
+        session.models, session.custom_iterations, session.batch_steps = Models(), [], 0
+        keras_models.prepare(session)
         session.settings = dataclasses.replace(settings, export_directory=out / "model")
         keras.backend.clear_session()
         keras.config.set_dtype_policy("float32")

@@ -29,6 +29,7 @@ def results(tmp_path_factory) -> dict[str, dict]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join([*packages, str(TESTS)]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "EXISTING_MODELS": str(directory / "existing"),
         "CUDA_VISIBLE_DEVICES": "",
     }
     command = [sys.executable, str(TESTS / "choose_many.py"), str(directory), *map(str, SCRIPTS)]
@@ -72,6 +73,26 @@ def test_a_model_that_was_evaluated_and_never_trained_is_named_as_that(results):
         "the only trained model that the script still had; 1 more had been trained; "
         "not chosen: model (third), which was evaluated last and never trained"
     )
+
+
+OF_BEFORE = "which this job did not write"
+
+
+def test_a_model_that_was_there_before_is_named_as_that(results):
+    assert results["an_existing_one_compared"]["reason"] == (
+        "the model of the last evaluate of a trained one; "
+        f"not chosen: production, loaded from production.keras, {OF_BEFORE}"
+    )
+    assert results["an_existing_one_only_evaluated"]["reason"] == (
+        f"not chosen: model (production), loaded from production.keras, {OF_BEFORE}"
+    )
+
+
+def test_a_model_is_exported_as_it_was_when_the_script_named_it(results):
+    assert results["named_at_its_best"]["weights"]
+    assert results["named_at_its_best_in_a_loop"]["weights"]
+    assert "it was trained further after that" in results["named_at_its_best"]["reason"]
+    assert results["named_before_it_is_trained"]["reason"] == ""
 
 
 def candidates(*names: str) -> list[Candidate]:

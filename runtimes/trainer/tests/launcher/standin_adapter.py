@@ -74,6 +74,8 @@ def main():
         )
         sys.stderr.write(text)
         sys.exit(1)
+    finally:
+        say("ended")
 
 
 if __name__ == "__main__":

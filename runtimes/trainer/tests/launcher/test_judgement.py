@@ -80,6 +80,22 @@ def test_what_the_launcher_did_not_foresee_has_a_record_too(launch, tmp_path):
     assert "Traceback" in launched.log
 
 
+def test_a_script_that_ends_its_process_and_has_no_model_to_export_succeeds(launch):
+    launched = launch(TRAINS + "import os\nos._exit(0)\n")
+    assert launched.wait() == 0
+
+
+def test_a_model_that_is_meant_although_no_step_was_seen_is_no_failure(launch):
+    launched = launch("from standin_adapter import *\nsay('trained', kind='unseen', steps=0)\n")
+    assert launched.wait() == 0
+
+
+def test_the_hint_of_nothing_trained_names_what_is_not_seen(launch):
+    launched = launch("print('hello')")
+    launched.wait()
+    assert all(words in launched.record["hint"] for words in ("process", "not Keras'", "headrace_client.export(model)"))
+
+
 def test_a_script_that_does_not_train_is_told_how_one_of_another_framework_runs(launch):
     launched = launch("print('hello')")
     launched.wait()

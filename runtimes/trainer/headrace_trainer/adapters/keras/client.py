@@ -16,11 +16,11 @@ class Answers:
         self._asks_whether_to_stop = False
 
     def take(self, model: object, format: str | None) -> None:
-        """Raises what models.name_model raises."""
+        """Raises what naming.name_model raises."""
         importlib.import_module("keras")  # its import puts the hooks in, which the next one needs whole
-        from headrace_trainer.adapters.keras import models
+        from headrace_trainer.adapters.keras import naming
 
-        models.name_model(self._session.models, model, format)
+        naming.name_model(self._session, model, format)
 
     def keeps_own(self) -> None:
         """From here on no other checkpoints are taken."""

@@ -41,6 +41,10 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
     """
     messages, formats = session.messages, session.settings.formats
     messages.send("exporting")
+    if problem := session.models.cannot_be_read:
+        for name in formats:
+            messages.send("exportFailed", format=name, message=problem)
+        return
     found = keras_models.choose(session, main)
     if found.chosen is not None:
         metrics, unmeasured = session.models.metrics_of(found.chosen)
@@ -55,8 +59,10 @@ def export(session: Session, main: ModuleType, directory: Path) -> None:
             messages.send("exported", dir=str(directory), formats=made.formats, remark=made.remark)
         return
     if not found.candidates:
+        none = "no model was trained that could be found in the script"
+        none += f" ({found.reason})" if found.reason else ""
         for name in formats:
-            messages.send("exportFailed", format=name, message="no model was trained that could be found in the script")
+            messages.send("exportFailed", format=name, message=none)
         return
     candidates = []
     for number, candidate in enumerate(found.candidates[:_MAX_CANDIDATES], start=1):

@@ -1,11 +1,14 @@
-"""A model as Keras keeps it, to be trained on with: the same bytes for the same model."""
+"""A model as Keras keeps it, to be trained on with: the same bytes for the same model. And one that the script has
+written, read with what the script has made itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,42 @@ from headrace_trainer.adapters.keras.servable import ExportError
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can have
 _DESCRIPTIONS = ("metadata.json", "config.json")
 _SHARED = "shared_object_id"
+_MISSING = re.compile(r"Could not locate (class|function) '([^']+)'")
+_MOST_WORDS = 200
 _ENOUGH = "_MEMORY_UPPER_BOUND"  # which share of the machine's memory the weights may have
+
+
+class CannotBeRead(ValueError):
+    """Keras makes no model of a file; the message says what the script can do."""
+
+
+def read(path: Path, own: Mapping[str, Any], *, safe_mode: bool) -> Any:
+    """`own` has the script's classes and functions by their names. The optimizer comes along where that can be; a loss
+    or a metric that cannot be found is nothing that an export needs. Raises CannotBeRead.
+    """
+    given = {"custom_objects": dict(own), "safe_mode": safe_mode}
+    try:
+        return keras.saving.load_model(path, **given)
+    except Exception:  # noqa: BLE001 - Keras, and the script's classes, raise whatever they meet
+        try:
+            return keras.saving.load_model(path, compile=False, **given)
+        except Exception as error:
+            raise CannotBeRead(_in_words(path, error)) from error
+
+
+def _in_words(path: Path, error: Exception) -> str:
+    missing = _MISSING.search(str(error))
+    if missing is None:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:_MOST_WORDS]}"
+        advice = "Hand the model itself over: headrace_client.export(model)."
+    else:
+        kind, name = missing.groups()
+        what = f"it has a {kind} {name} that is not found among the script's names"
+        advice = (
+            f"Decorate {name} with @keras.saving.register_keras_serializable(), or hand the model itself over: "
+            "headrace_client.export(model)."
+        )
+    return f"no model can be made of {path}, which headrace_client.export was given: {what}. {advice}"
 
 
 def write(model: Any, path: Path) -> None:

@@ -121,7 +121,7 @@ class Fits:
         model = arguments.arguments["self"]
         run = self._next_run(model)
         self._run = run
-        self._session.models.begin(model)
+        self._session.models.begin(model, lambda: run.steps)
         try:
             history = self._skip(run, original, arguments) if run.finished else self._train(run, original, arguments)
         except BaseException as error:  # the script may go on with what was trained

@@ -1,52 +1,71 @@
-"""Follows what a script does to its Keras models beside training them: loading them, and giving them weights. At the
-script's end it looks for the models that could be meant.
+"""Follows what a script does to its Keras models beside training them: loading and saving them, and giving them
+weights. At the script's end it looks for the models that could be meant.
 """
 
 from __future__ import annotations
 
 import functools
-import gc
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from headrace_trainer.adapters import choice
 from headrace_trainer.adapters.choice import Candidate, Choice
-from headrace_trainer.adapters.keras import weights
+from headrace_trainer.adapters.keras import naming, weights
 from headrace_trainer.adapters.keras.fit import Fits
+from headrace_trainer.adapters.keras.living import alive as alive
+from headrace_trainer.adapters.keras.living import layers_of, trainable_of
 from headrace_trainer.adapters.keras.parts import parts_of
 from headrace_trainer.adapters.models import Models, Trained
+from headrace_trainer.adapters.own_files import was_written_since
 from headrace_trainer.adapters.session import Session
 
-_MODEL_FILES = (".keras", ".h5", ".hdf5")
 # How deep the lists and dicts of a script's module are looked into.
 _DEPTH = 3
 
 
-def prepare(models: Models) -> None:
-    """Lets them know what models of Keras have in common."""
+def prepare(session: Session) -> None:
+    """Lets the session's models know what models of Keras have in common."""
+    models = session.models
     models.print_of, models.kind_of, models.is_as_built = weights.print_of, weights.kind_of, weights.are_as_built
+
+    def steps() -> int:
+        return session.batch_steps + sum(int(iterations.numpy()) for iterations in session.custom_iterations)
+
+    models.steps = steps
 
 
 def install(session: Session, fits: Fits) -> None:
-    """From here on, building models, loading them and giving them weights is seen."""
-    prepare(session.models)
+    """From here on, building models, loading and saving them and giving them weights is seen."""
+    prepare(session)
     weights.follow_building()
-    _follow_functions(session, fits, "load_model", lambda found, result: (result, found.get("filepath")))
-    _follow_functions(session, fits, "load_weights", lambda found, _: (found.get("model"), found.get("filepath")))
+
+    def loaded(model: Any, path: str) -> None:
+        if not fits.is_running:
+            name, is_own = os.path.basename(path.rstrip("/")), was_written_since(path, session.began)
+            session.models.loaded(model, f"loaded from {name}", is_of_own_file=is_own)
+
+    def saved(model: Any, path: str) -> None:
+        session.models.saved(model)
+
+    _follow_function("load_model", lambda found, result: (result, found.get("filepath")), loaded)
+    _follow_function("load_weights", lambda found, _: (found.get("model"), found.get("filepath")), loaded)
+    _follow_function("save_model", lambda found, _: (found.get("model"), found.get("filepath")), saved)
+    _follow_function("save_weights", lambda found, _: (found.get("model"), found.get("filepath")), saved)
     original = keras.Model.set_weights
 
     @functools.wraps(original)
     def set_weights(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
-        _given(session, fits, self, "given weights by set_weights")
+        if not fits.is_running and tf.executing_eagerly():
+            session.models.given_weights(self, "given weights by set_weights")
         return result
 
     keras.Model.set_weights = set_weights
@@ -55,6 +74,7 @@ def install(session: Session, fits: Fits) -> None:
 def choose(session: Session, main: ModuleType) -> Choice:
     """Which model is meant, by the rule of `choice`."""
     models = session.models
+    trained_on = naming.put_back_what_was_named(session)
     found = models.candidates()
     trained = [model for model, _ in found]
     found += [(model, f"built around {name_of(inner, main)}") for model, inner in _wrappers(trained)]
@@ -68,7 +88,15 @@ def choose(session: Session, main: ModuleType) -> Choice:
     evaluated = _evaluated(models, trained)
     untrained = models.evaluated_untrained
     name = "" if untrained is None else name_of(untrained, main)
-    chosen = choice.choose(models.named, evaluated, [*callable_ones, *parts], models.dropped, untrained=name)
+    chosen = choice.choose(
+        models.named,
+        evaluated,
+        [*callable_ones, *parts],
+        models.dropped,
+        untrained=name,
+        references=[Candidate(one, name_of(one, main), origin) for one, origin in models.evaluated_references],
+        trained_on=trained_on,
+    )
     reason = next((part.origin for part in parts if part.model is chosen.chosen), "")
     return chosen if chosen.reason else replace(chosen, reason=reason)
 
@@ -85,24 +113,6 @@ def described(models: Models, model: Any) -> Trained:
         if fed.element_spec is not None and _takes_the_same(model, other):
             return Trained(model, fed.element_spec, fed.rows)
     return known
-
-
-def name_model(models: Models, model: Any, format_: str | None) -> None:
-    """headrace_client.export in a script that Keras is followed in. Raises TypeError or ValueError for what is not a
-    model, FileNotFoundError for a file that is not there.
-    """
-    if format_ is not None:
-        raise ValueError("in a job of framework Keras the formats are those of spec.output.formats: leave `format` out")
-    if isinstance(model, str | os.PathLike):
-        path = Path(model)
-        if path.suffix not in _MODEL_FILES:
-            raise ValueError(f"{path}: in a job of framework Keras a model, or a .keras file, is handed over")
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}")
-        model = keras.models.load_model(path)
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"a {type(model).__name__} is no Keras model, and not the path of a .keras file")
-    models.named = model
 
 
 def name_of(model: Any, main: ModuleType) -> str:
@@ -125,9 +135,9 @@ def owners(variables: Iterable[Any]) -> list[Any]:
     wanted = {id(variable) for variable in variables}
     if not wanted:
         return []
-    parts = [(model, {id(variable) for variable in _trainable(model)}) for model in alive()]
+    parts = [(model, {id(variable) for variable in trainable_of(model)}) for model in alive()]
     found = [(model, part) for model, part in parts if part & wanted]
-    inner = {id(layer) for owner, _ in found for layer in _layers(owner)}
+    inner = {id(layer) for owner, _ in found for layer in layers_of(owner)}
     return [
         owner
         for owner, part in found
@@ -135,7 +145,7 @@ def owners(variables: Iterable[Any]) -> list[Any]:
     ]
 
 
-def _follow_functions(session: Session, fits: Fits, name: str, subject: Any) -> None:
+def _follow_function(name: str, subject: Any, tell: Callable[[Any, str], None]) -> None:
     """A function of Keras' stands in several of its modules; a model's own method calls it there, too."""
     original = getattr(keras.saving, name)
     signature = inspect.signature(original)
@@ -144,18 +154,13 @@ def _follow_functions(session: Session, fits: Fits, name: str, subject: Any) -> 
     def follow(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         model, path = subject(signature.bind(*args, **kwargs).arguments, result)
-        if isinstance(path, str | os.PathLike):
-            _given(session, fits, model, f"loaded from {os.path.basename(str(path))}")
+        if isinstance(path, str | os.PathLike) and isinstance(model, keras.Model):
+            tell(model, os.fspath(path))
         return result
 
     for module_name, module in list(sys.modules.items()):
         if module_name.partition(".")[0] == "keras" and vars(module).get(name) is original:
             setattr(module, name, follow)
-
-
-def _given(session: Session, fits: Fits, model: Any, origin: str) -> None:
-    if not fits.is_running and isinstance(model, keras.Model):
-        session.models.given_weights(model, origin)
 
 
 def _different(found: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
@@ -183,7 +188,7 @@ def _evaluated(models: Models, trained: list[Any]) -> Any:
     evaluated = models.evaluated_last
     if evaluated is not None and parts_of(evaluated):
         return None
-    parts = {id(layer) for model in trained for layer in _layers(model)}
+    parts = {id(layer) for model in trained for layer in layers_of(model)}
     return None if id(evaluated) in parts else evaluated
 
 
@@ -194,28 +199,9 @@ def _wrappers(trained: list[Any]) -> list[tuple[Any, Any]]:
     if trained:
         for model in alive():
             if id(model) not in inner_of:
-                found += [(model, layer) for layer in _layers(model) if id(layer) in inner_of][:1]
-    inner = {id(layer) for model in (*trained, *(model for model, _ in found)) for layer in _layers(model)}
+                found += [(model, layer) for layer in layers_of(model) if id(layer) in inner_of][:1]
+    inner = {id(layer) for model in (*trained, *(model for model, _ in found)) for layer in layers_of(model)}
     return [(model, layer) for model, layer in found if id(model) not in inner]
-
-
-def alive() -> list[Any]:
-    """All models of this process."""
-    gc.collect()
-    return [thing for thing in gc.get_objects() if issubclass(type(thing), keras.Model)]
-
-
-def _layers(model: Any) -> list[Any]:
-    """A Sequential has a functional model of its own beside its layers, which nobody means."""
-    functional = getattr(model, "_functional", None)
-    return [*model._flatten_layers(include_self=False), *([] if functional is None else [functional])]
-
-
-def _trainable(model: Any) -> list[Any]:
-    try:
-        return list(model.trainable_variables)
-    except Exception:  # noqa: BLE001 - one that is half made; it cannot be exported either
-        return []
 
 
 def _takes_the_same(model: Any, other: Any) -> bool:

@@ -17,7 +17,9 @@ KERAS = Framework(
     adapter="headrace_trainer.adapters.keras",
     nothing_trained_hint=(
         "The entrypoint has to call model.fit, or to apply an optimizer's gradients itself: check that it gets there, "
-        "for example that main() is called. A script of another framework is a job of framework: Script."
+        "for example that main() is called. Steps in a process that the script has started, and of optimizers that are "
+        "not Keras', are not seen: where these train, name the model by headrace_client.export(model). A script of "
+        "another framework is a job of framework: Script."
     ),
     how_to_hand_over="Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
     words_of_missing="cannot be made of this model: it was not exported",
