@@ -20,7 +20,7 @@ import threading
 import weakref
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
@@ -86,7 +86,7 @@ class Look:
     has what hung in each place.
     """
 
-    known: frozenset[int] = frozenset()
+    known: Container[int] = frozenset()
     began: Mapping[str, Any] = field(default_factory=dict)
     began_prints: Mapping[str, int] = field(default_factory=dict)
     take: Callable[[Any], Array] = np.array
@@ -186,7 +186,7 @@ class Back:
     """One putting back; `missing` gets what could not be."""
 
     arrays: Mapping[str, Array]
-    known: frozenset[int] = frozenset()
+    known: Container[int] = frozenset()
     with_variables: bool = True
     missing: list[str] = field(default_factory=list)
 

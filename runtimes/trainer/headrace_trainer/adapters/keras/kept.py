@@ -7,6 +7,7 @@ compared with it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class Kept:
 
     def put_back(self, state: Mapping[str, Any], arrays: Mapping[str, Array], *, with_variables: bool) -> list[str]:
         """The names of what could not be, or was not kept. Without the variables it is not yet what it will be."""
-        back = Back(arrays, self._known(), with_variables)
+        back = Back(arrays, _Known(self._model), with_variables)
         put_back(self._callbacks, state["callbacks"], back)
         if with_variables:
             self._put_back_model(state["model"], back)
@@ -112,15 +113,12 @@ class Kept:
 
     def _look(self, take: Any) -> Look:
         return Look(
-            known=self._known(),
+            known=_Known(self._model),
             began=self._began.places,
             began_prints=self._began.prints,
             take=take,
             seen={id(callback) for callback in self._callbacks},
         )
-
-    def _known(self) -> frozenset[int]:
-        return frozenset(id(keras_state.inner(variable)) for variable in keras_state.variables(self._model))
 
     def _is_unchanged(self, path: str, printed: int | None) -> bool:
         return printed is not None and self._began.opaque.get(path, printed) == printed
@@ -136,7 +134,7 @@ class Kept:
                     yield index, root, name, value
 
     def _prints_of_model(self) -> dict[tuple[int, str], int]:
-        known = self._known()
+        known = _Known(self._model)
         prints: dict[tuple[int, str], int] = {}
         for index, root, name, value in self._attributes_of_model():
             look = Look(known, take=np.asarray, seen={id(root)})
@@ -163,7 +161,7 @@ class Kept:
         owners = list(self._callbacks)
         if self._model.run_eagerly:
             owners += [root for _, root in _roots(self._model)]
-        known = kept.known | {id(keras_state.inner(variable)) for variable in kept.variables.values()}
+        known = _Known(self._model, kept.variables.values())
         for name, value in reached(owners).items():
             if id(value) in kept.seen or id(value) in kept.in_place:
                 continue
@@ -174,6 +172,21 @@ class Kept:
             else:
                 node = look.at(value, name)
             yield name, held.print_of(look, node), None not in look.opaque.values()
+
+
+class _Known:
+    """The variables of a model, and others: asked for where somebody asks, as a short fit has few that do."""
+
+    def __init__(self, model: Any, others: Iterable[Any] = ()) -> None:
+        self._model, self._others = model, others
+
+    @functools.cached_property
+    def _ids(self) -> frozenset[int]:
+        everything = [*keras_state.variables(self._model), *self._others]
+        return frozenset(id(keras_state.inner(variable)) for variable in everything)
+
+    def __contains__(self, one: object) -> bool:
+        return one in self._ids
 
 
 def sentence(names: Sequence[str]) -> str:
