@@ -252,6 +252,42 @@ kept = [Changes()]
 FIT
 found = []
 """
+PHASES = """
+class Phases(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.phase = self.first
+
+    def first(self):
+        self.phase = self.second
+
+    def second(self):
+        pass
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.phase()
+
+kept = [Phases()]
+FIT
+found = []
+"""
+SKIPPED = """
+best = []
+model.fit(x, y, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: best.append(1))])
+kept = []
+FIT
+found = []
+"""
+MOST_ARRAYS = """
+class Replays(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.buffer = collections.deque(np.zeros((1,)) for _ in range(10_001))
+
+kept = [Replays()]
+FIT
+found = []
+"""
 
 
 @pytest.mark.parametrize(
@@ -262,8 +298,20 @@ found = []
         (GLOBAL_MODEL, "teacher"),
         (FILE, "Writes.file"),
         (TRACED, "weighs.weight"),
+        (PHASES, "Phases.phase"),
+        (SKIPPED, "best"),
+        (MOST_ARRAYS, "Replays.buffer"),
     ],
-    ids=["a global dict", "a variable around it", "a global model", "a file", "a part of the compiled step"],
+    ids=[
+        "a global dict",
+        "a variable around it",
+        "a global model",
+        "a file",
+        "a part of the compiled step",
+        "a function of its own",
+        "a fit that is skipped",
+        "very many arrays",
+    ],
 )
 def test_what_cannot_be_put_back_is_named_and_nothing_is_called_exact(text, name, start_keras, tmp_path):
     verdict, _, _ = ends(start_keras, text, tmp_path)

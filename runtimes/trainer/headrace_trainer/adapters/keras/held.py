@@ -10,12 +10,14 @@ now, as somebody else may look at it, too.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
 import logging
 import pickle
 import random
 import re
+import sys
 import threading
 import weakref
 import zlib
@@ -47,6 +49,8 @@ PREFIX = "held-"
 _LARGE_BYTES = 1 << 20
 _MOST_PICKLED_BYTES = 16 << 20
 _MOST_OBJECTS = 10_000
+_MOST_ARRAYS = 10_000  # of one attribute: each is an entry of a file
+_DEEPEST = 50
 _TWO_POINTERS = 16
 
 _PLACES = (list, dict, set, deque, bytearray)
@@ -97,14 +101,24 @@ class Look:
     prints: dict[str, int] = field(default_factory=dict)  # of what has large arrays
     seen: set[int] = field(default_factory=set)
     in_place: set[int] = field(default_factory=set)
+    _depth: int = 0
 
     def at(self, value: Any, path: str) -> Node:
         """What hangs there."""
         plain = self._plain(value, path)
         if plain is not None:
             return plain
+        self._depth += 1
+        try:
+            return self._at(value, path)
+        finally:
+            self._depth -= 1
+
+    def _at(self, value: Any, path: str) -> Node:
         if isinstance(value, MethodType | partial):
-            return self._items("call", list(enumerate(_parts(value))), value, path)
+            return self._items("call", list(enumerate(_parts(value))), value, path) | {"name": _called(value)}
+        if isinstance(value, FunctionType):
+            return {"kind": "function", "name": _called(value)}
         found = _variables_of(value)
         if found is not None:
             return self._variables(found, path)
@@ -113,11 +127,12 @@ class Look:
         if id(value) in self.seen or is_fixed(value):
             return {"kind": "fixed"}
         self.seen.add(id(value))
-        if isinstance(value, dict):
+        is_bounded = self._depth < _DEEPEST and len(self.seen) < _MOST_OBJECTS
+        if isinstance(value, dict) and is_bounded:
             return self._items("dict", list(value.items()), value, path)
-        if isinstance(value, list | tuple | deque):
+        if isinstance(value, list | tuple | deque) and is_bounded:
             return self._items("list", list(enumerate(value)), value, path)
-        if is_walked(value) and len(self.seen) < _MOST_OBJECTS:
+        if is_walked(value) and is_bounded:
             return {"kind": "object", "class": type(value).__name__, "attributes": self.attributes(value, path)}
         self.opaque[path] = _pickled(value)
         return {"kind": "opaque", "class": type(value).__name__}
@@ -138,9 +153,13 @@ class Look:
         before = len(self.arrays)
         try:
             encoded = values.encode(_untracked(value), self.arrays, np.asarray)
-        except values.NotPlainData:
+        except (values.NotPlainData, RecursionError):  # the second is of one that holds itself
             self._forget(before)
             return None
+        if len(self.arrays) - before > _MOST_ARRAYS:
+            self._forget(before)
+            self.opaque[path] = None
+            return {"kind": "opaque", "class": type(value).__name__}
         new = list(itertools.islice(reversed(self.arrays), len(self.arrays) - before))
         if sum(self.arrays[name].nbytes for name in new) >= _LARGE_BYTES:
             texts = re.sub(r'"value-[0-9]+"', "", json.dumps(encoded))
@@ -213,6 +232,10 @@ class Back:
                     self.attributes(there, node["attributes"], path)
                 else:
                     self.missing.append(path)
+            case "function" if _called(there) != node["name"]:
+                self.missing.append(path)
+            case "call" if _called(there) != node["name"]:
+                self.missing.append(path)
             case "list" | "dict" | "call":
                 self._items(there, node, path)
         return there
@@ -234,8 +257,7 @@ class Back:
         elif isinstance(there, list | tuple | deque):
             found = list(enumerate(there))
         if type(there).__name__ != node["class"] or [repr(key) for key, _ in found] != node["keys"]:
-            if node["kind"] != "call":
-                self.missing.append(path)
+            self.missing.append(path)
             return
         for (key, value), inner in zip(found, node["items"], strict=True):
             new = self.at(value, inner, f"{path}[{key!r}]")
@@ -282,7 +304,7 @@ def is_fixed(value: Any) -> bool:
     """Whether it has no state that the training could change, or that matters to it."""
     if isinstance(value, _FIXED_TYPES):
         return True
-    if getattr(value, "name", None) in ("<stdout>", "<stderr>"):
+    if isinstance(value, io.TextIOBase) and value in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         return True
     if is_fixed_class(type(value)):
         return True
@@ -332,6 +354,13 @@ def _parts(call: Any) -> list[Any]:
     if isinstance(call, MethodType):
         return [call.__self__]
     return [call.func, *call.args, *call.keywords.values()] if isinstance(call, partial) else []
+
+
+def _called(value: Any) -> str:
+    """Whose function it is: a callback may have another one in each of its phases."""
+    while isinstance(value, partial):
+        value = value.func
+    return str(getattr(value, "__qualname__", ""))
 
 
 def _untracked(value: Any) -> Any:
