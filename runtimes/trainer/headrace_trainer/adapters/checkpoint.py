@@ -30,7 +30,7 @@ from headrace_trainer.adapters import arrays as stored
 from headrace_trainer.adapters.arrays import Array, StoredArrays
 from headrace_trainer.adapters.script_files import ScriptFile
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FILES = "files"
 _PARTIAL = ".partial"
 _REPLACED = ".replaced"

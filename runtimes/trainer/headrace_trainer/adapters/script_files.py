@@ -94,7 +94,8 @@ class ScriptFiles:
         """
         if self._store is None:
             return ()
-        self._store.mkdir(parents=True, exist_ok=True)
+        if not self._store.is_dir():
+            self._store.mkdir(parents=True)
         if forget_older:
             self._remove_copies()
         first = self._copies_made

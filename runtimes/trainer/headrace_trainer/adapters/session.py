@@ -62,6 +62,7 @@ class Session:
     custom_iterations: list[Any] = field(default_factory=list)
     models: Models = field(default_factory=Models)
     fits_metrics: set[str] = field(default_factory=set)  # the names that fits have given to their callbacks
+    unkept: list[str] = field(default_factory=list)  # names of what fits that are skipped had kept, and is not restored
     lost: str = ""  # what is not as it was in the attempt before: the data, or the end of a fit
     loop: Loop = field(default_factory=_NoLoop)
     last_checkpoint: float | None = None  # when it was taken, by the monotonic clock; or when training began

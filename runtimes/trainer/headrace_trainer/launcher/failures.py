@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from headrace_common.protocol.parts import LostPeer
 from headrace_common.protocol.reasons import RULES, FailureClass, Reason
@@ -72,6 +73,7 @@ class ChildEnd:
     `exit_code` is negative for a signal. `trained_steps` counts what was trained in this attempt or restored from an
     earlier one. `nothing_trained_hint` is empty where a script may do without training. `is_cut_short`: whoever follows
     it did not come to its end, and was to export a model then. `lost_peer` is what the framework's own words blame.
+    `resumed_in` is the working directory of an attempt that went on from a checkpoint.
     """
 
     exit_code: int
@@ -86,6 +88,7 @@ class ChildEnd:
     log_tail: str = ""
     worker: int = 0
     workers: int = 1
+    resumed_in: Path | None = None
 
 
 def judge(end: ChildEnd) -> Failure | None:
@@ -104,7 +107,7 @@ def judge(end: ChildEnd) -> Failure | None:
             "log. The next attempt resumes from the last checkpoint.",
         )
     if end.exception is not None and end.exit_code != 0:
-        return _raised(end.exception)
+        return _raised(end.exception, end.resumed_in)
     if end.exit_code < 0:
         known = -end.exit_code in {number.value for number in signal.Signals}
         name = signal.Signals(-end.exit_code).name if known else f"signal {-end.exit_code}"
@@ -114,7 +117,7 @@ def judge(end: ChildEnd) -> Failure | None:
             _CRASHED if -end.exit_code in _CRASHES else _SIGNALLED,
         )
     if end.exit_code == 1 and not end.is_followed and (raised := last_words(end.log_tail)) is not None:
-        return replace(_raised(raised), time=None)
+        return replace(_raised(raised, end.resumed_in), time=None)
     if end.exit_code > 0:
         return Failure(
             Reason.SCRIPT_EXITED,
@@ -216,7 +219,7 @@ def _out_of_memory(kill: MemoryKill, exit_code: int) -> Failure:
     return Failure(Reason.OUT_OF_MEMORY, f"{who} was killed for memory: {kill}", hint)
 
 
-def _raised(raised: ScriptException) -> Failure:
+def _raised(raised: ScriptException, resumed_in: Path | None) -> Failure:
     if raised.exception == "ModuleNotFoundError":
         name = raised.module or "a package"
         return Failure(
@@ -231,6 +234,7 @@ def _raised(raised: ScriptException) -> Failure:
         Reason.SCRIPT_INVALID if hints.is_no_python(raised) else Reason.SCRIPT_RAISED,
         text,
         hints.of_exception(raised)
+        or hints.of_lost_file(raised, resumed_in)
         or "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
         time=raised.time,
     )

@@ -4,8 +4,10 @@ lines of a script that ends itself. What is not known here gets the hint to read
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from headrace_trainer.launcher.messages import ScriptException
 
@@ -33,6 +35,16 @@ _UNKNOWN = (
     "Each parameter is passed as --NAME=VALUE: declare it in the script, as with parser.add_argument('--NAME'), or "
     "remove it from spec.parameters."
 )
+_LOST_FILE = (
+    "This attempt went on from a checkpoint. Only what the script writes below its working directory goes with a "
+    "checkpoint: write {} there, with a relative path, and not {}."
+)
+_NOT_FOUND = frozenset({"FileNotFoundError", "NotFoundError"})
+# Of Keras' load_model, which raises a ValueError.
+_NO_SUCH_FILE = re.compile(r"File not found: filepath=(\S+?)\.? ")
+_ABSOLUTE = re.compile(r"(?<![\w.~/])/[^\s'\",;:)]+")
+_QUOTED = re.compile(r"(?<=')[^'\n]+(?=')")
+_DATA = Path("/data")
 _SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
 _HINTED_LINES = 5
 # Where a syntax error is; a frame of a traceback goes on with ", in".
@@ -78,6 +90,22 @@ def of_exception(raised: ScriptException) -> str:
         if (not known.exceptions or raised.exception in known.exceptions) and known.words.search(text):
             return known.hint
     return ""
+
+
+def of_lost_file(raised: ScriptException, resumed_in: Path | None) -> str:
+    """Of a file that an earlier attempt has written elsewhere; `resumed_in` is the working directory of an attempt that
+    went on from a checkpoint. Empty where nothing was lost in this way.
+    """
+    keras = _NO_SUCH_FILE.search(raised.message)
+    if resumed_in is None or (raised.exception not in _NOT_FOUND and keras is None):
+        return ""
+    named = [keras[1]] if keras is not None else _ABSOLUTE.findall(raised.message) or _QUOTED.findall(raised.message)
+    kept = (resumed_in, resumed_in.resolve(), _DATA)
+    places = [(path, Path(os.path.normpath(resumed_in / path))) for path in named]
+    lost = [path for path, place in places if not any(place.is_relative_to(folder) for folder in kept)]
+    if named and not lost:
+        return ""
+    return _LOST_FILE.format(*((lost[0], f"below {Path(lost[0]).parent}") if lost else ("its files", "elsewhere")))
 
 
 def of_last_lines(log_tail: str) -> str:

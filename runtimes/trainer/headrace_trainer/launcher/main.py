@@ -288,6 +288,7 @@ class Launcher:
             log_tail=self._report.log_tail,
             worker=self._settings.worker,
             workers=self._config.workers.count,
+            resumed_in=None if self._resume is None else self._settings.paths.work,
         )
         return replace(end, lost_peer=self._framework.lost_peer(end))
 

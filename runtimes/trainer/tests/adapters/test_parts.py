@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import math
+from collections import Counter, OrderedDict, defaultdict, deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +19,20 @@ from headrace_trainer.adapters.checkpoint import Checkpoint, CheckpointError, Fi
 from headrace_trainer.adapters.replay import Replay, previous_steps
 from headrace_trainer.adapters.settings import Settings, SettingsError
 from headrace_trainer.adapters.signature import Signature, Tensor, input_names
+
+
+@dataclass
+class Plain:
+    value: Any
+
+
+class Named(NamedTuple):
+    one: int
+    other: str
+
+
+class Colour(enum.Enum):
+    RED = 1
 
 
 def snapshot(number: int = 120, **changes: object) -> Snapshot:
@@ -89,6 +109,19 @@ def test_a_pickled_array_is_never_loaded(tmp_path):
         {"a": 1, 2: (3,)},
         np.float32(0.1),
         {"$kind": "tuple"},
+        deque([1, 2], maxlen=2),
+        {1, 2},
+        frozenset({"a"}),
+        defaultdict(list, a=[1]),
+        OrderedDict(b=1, a=2),
+        Counter("aab"),
+        b"bytes",
+        datetime(2024, 1, 1),
+        timedelta(1),
+        Path("a"),
+        Plain([1]),
+        Named(1, "b"),
+        Colour.RED,
     ],
 )
 def test_plain_values_come_back_as_they_were(value):
@@ -98,14 +131,24 @@ def test_plain_values_come_back_as_they_were(value):
     assert type(back) is type(value)
 
 
-def test_what_is_more_than_data_is_left_out():
-    class Callback:
-        def __init__(self) -> None:
-            self.best, self.weights, self.compare, self.mixed = 0.5, [np.ones(2)], np.less, [1, object()]
+@pytest.mark.parametrize("value", [np.less, [1, object()], Plain(object())], ids=["function", "list", "dataclass"])
+def test_what_is_more_than_data_is_refused(value):
+    with pytest.raises(values.NotPlainData):
+        values.encode(value, {})
 
-    arrays: dict[str, np.ndarray] = {}
-    assert values.plain_attributes(Callback(), arrays).keys() == {"best", "weights"}
-    assert len(arrays) == 1
+
+def test_a_class_that_is_not_there_is_refused():
+    @dataclass
+    class Inner:
+        value: int
+
+    with pytest.raises(values.NotPlainData):
+        values.encode(Inner(1), {})
+    encoded = values.encode(Plain(1), {})
+    with pytest.raises(values.NotPlainData):
+        values.decode(encoded | {"class": "os:system"}, {})
+    with pytest.raises(values.NotPlainData):
+        values.decode(encoded | {"class": "subprocess:Popen"}, {})
 
 
 def test_a_replay_is_exact_when_all_known_steps_are_equal():

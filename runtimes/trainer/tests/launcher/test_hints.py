@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from headrace_trainer.launcher.failures import ChildEnd, judge
 from headrace_trainer.launcher.last_words import last_words
+from headrace_trainer.launcher.messages import ScriptException
 
 READ_ON = "kubectl -n NAMESPACE logs POD -c trainer"
 
@@ -92,3 +94,45 @@ def test_an_argument_that_argparse_refuses_is_told_how_parameters_arrive(tmp_pat
     failure = judge(raised_by(tmp_path, parse))
     assert failure is not None
     assert hint in failure.hint
+
+
+LOST = "Only what the script writes below its working directory goes with a checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("exception", "message", "is_lost"),
+    [
+        ("FileNotFoundError", "[Errno 2] No such file or directory: '/tmp/best.json'", True),
+        (
+            "FileNotFoundError",
+            "[Errno 2] Unable to synchronously open file (unable to open file: name = '/tmp/best.weights.h5', "
+            "errno = 2, error message = 'No such file or directory', flags = 0, o_flags = 0)",
+            True,
+        ),
+        (
+            "NotFoundError",
+            "Unsuccessful TensorSliceReader constructor: Failed to find any matching files for /tmp/a/ckpt-3",
+            True,
+        ),
+        (
+            "ValueError",
+            "File not found: filepath=/tmp/best.keras. Please ensure the file is an accessible `.keras` zip file.",
+            True,
+        ),
+        ("FileNotFoundError", "there is no such thing", True),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: '../best.json'", True),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: '/work/run/best.json'", False),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: 'best.json'", False),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: '/data/faces/train.csv'", False),
+        ("ValueError", "there is no such file: /tmp/best.json", False),
+    ],
+)
+def test_a_file_that_an_earlier_attempt_wrote_elsewhere_has_a_hint(exception, message, is_lost):
+    raised = ScriptException(0, exception, message, None, "")
+    resumed, first = (
+        judge(ChildEnd(1, 10, exception=raised, resumed_in=folder)) for folder in (Path("/work/run"), None)
+    )
+    assert resumed is not None
+    assert first is not None
+    assert (LOST in resumed.hint) is is_lost
+    assert LOST not in first.hint

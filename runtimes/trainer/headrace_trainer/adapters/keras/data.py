@@ -1,10 +1,10 @@
 """The order of the training data: another one in each epoch, the same in each run, and found again in the middle of a
 resumed fit.
 
-Three methods of Keras' TFEpochIterator are replaced; all of them do what Keras does unless the iterator belongs to a
-fit that we follow. To resume, the iterators of the epochs that are done are made again (tf.data draws the next seed
-of a shuffle at each `iter`), their batches are pulled only where somebody else would miss them, and the batches done
-of the current epoch are passed over.
+Three methods of Keras' TFEpochIterator are replaced, and one of its adapter of arrays; all of them do what Keras does
+unless the iterator belongs to a fit that we follow. To resume, the iterators of the epochs that are done are made again
+(tf.data draws the next seed of a shuffle at each `iter`), their batches are pulled only where somebody else would miss
+them, and the batches done of the current epoch are passed over.
 
 That may take as long as `replay` allows; what is not pulled by then is not missed any more: the data goes on from
 where it is, and the resume is not exact (`Session.lost`). Arrays are in memory and cost nothing to pass over.
@@ -19,6 +19,7 @@ the checkpoint.
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.generator_data_adapter import GeneratorDataAdapter
 from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 from keras.src.utils.rng_utils import get_random_seed
+from tensorflow.python.distribute import distribute_lib
 
 from headrace_trainer.adapters.checkpoint import CheckpointError
 from headrace_trainer.adapters.keras import data_state
@@ -43,8 +45,8 @@ PYTHON_OPERATIONS = frozenset({"PyFunc", "EagerPyFunc", "PyFuncStateless", "Gene
 
 _PROGRESS_SECONDS = 0.5
 
-_array_dataset = ArrayDataAdapter.get_tf_dataset
 _init = TFEpochIterator.__init__
+_get_tf_dataset = ArrayDataAdapter.get_tf_dataset
 _get_iterator = TFEpochIterator._get_iterator
 _enumerate_iterator = TFEpochIterator._enumerate_iterator
 
@@ -73,6 +75,7 @@ class DataOrder:
         self._resume = resume
         self._replay = replay
         self._watched: list[Any] | None = None
+        self._passes: dict[int, Any] = {}  # by thread
 
     @contextmanager
     def watch(self) -> Iterator[list[Any]]:
@@ -84,18 +87,36 @@ class DataOrder:
         finally:
             self._watched = None
 
+    @contextmanager
+    def _shuffling(self, run: FitRun | None) -> Iterator[Any]:
+        """Meanwhile, in this thread, Keras makes its pipeline of arrays with our order in it: the variable of the
+        result. To make it again would take longer than a short fit trains.
+        """
+        # A strategy would take a dataset that reads a variable for one that cannot be sharded.
+        if run is None or run.model.distribute_strategy is not distribute_lib._get_default_strategy():
+            yield None
+            return
+        here = threading.get_ident()
+        self._passes[here] = passes = _new_passes()
+        try:
+            yield passes
+        finally:
+            del self._passes[here]
+
     def install(self) -> None:
         """From here on each training iterator belongs to its fit."""
         order = self
 
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-            _init(self, *args, **kwargs)
+            run = order._claim()
+            with order._shuffling(run) as passes:
+                _init(self, *args, **kwargs)
             if order._watched is not None:
                 order._watched.append(self)
-            self._headrace_run = order._claim()
-            if self._headrace_run is not None:
-                self._headrace_run.iterator = self
-                self._headrace_data = _SeededArrays.of(self, order._seed, self._headrace_run)
+            self._headrace_run = run
+            if run is not None:
+                run.iterator = self
+                self._headrace_data = _SeededArrays.of(self, order._seed, run, passes)
 
         def get_iterator(self: Any) -> Any:
             run: FitRun | None = self._headrace_run
@@ -115,8 +136,12 @@ class DataOrder:
                     self._headrace_batches = weakref.ref(batches)  # one more reference would be its long life
                     yield begin, end, batches
 
-        ArrayDataAdapter.get_tf_dataset = _untuned_array_dataset
+        def get_tf_dataset(self: Any) -> Any:
+            passes = order._passes.get(threading.get_ident())
+            return _array_dataset(self) if passes is None else _shuffled(self, passes)
+
         TFEpochIterator.__init__ = __init__
+        ArrayDataAdapter.get_tf_dataset = get_tf_dataset
         TFEpochIterator._get_iterator = get_iterator
         TFEpochIterator._enumerate_iterator = enumerate_iterator
 
@@ -156,19 +181,10 @@ class DataOrder:
         self._resume(run)
 
 
-def _untuned_array_dataset(self: Any) -> Any:
-    """Keras' own pipeline of arrays, without TensorFlow's tuner, which has nothing to tune in it: the end of an epoch
-    waits for its thread, which may sleep for seconds (docs/decisions/0033).
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return _array_dataset(self).with_options(options)
-
-
 class _SeededArrays:
     """Arrays shuffled by a seed for each pass. Under a global seed, Keras' own has the same order in every epoch."""
 
-    def __init__(self, iterator: Any, seed: int, run: FitRun) -> None:
+    def __init__(self, iterator: Any, seed: int, run: FitRun, passes: Any) -> None:
         self._adapter = iterator.data_adapter
         self._strategy = iterator._distribute_strategy
         self._run = run
@@ -176,17 +192,20 @@ class _SeededArrays:
         own = get_random_seed()
         self._base = ((seed if own is None else own) % 2**31) * 1_000_003 + run.index
         self._is_distributed = self._strategy.num_replicas_in_sync > 1
-        if not self._is_distributed:
-            self._order = tf.Variable([self._base, 0], dtype=tf.int64, trainable=False)
-            self._dataset = self._shuffled(self._order)
+        self._order, self._dataset = passes, iterator._distributed_dataset
+        if passes is None and not self._is_distributed:
+            self._order = _new_passes()
+            self._dataset = _shuffled(self._adapter, self._order)
 
     @staticmethod
-    def of(iterator: Any, seed: int, run: FitRun) -> _SeededArrays | None:
-        """None for data that brings its own order."""
+    def of(iterator: Any, seed: int, run: FitRun, passes: Any) -> _SeededArrays | None:
+        """None for data that brings its own order. `passes` is what the iterator's pipeline reads its order from, where
+        that is ours.
+        """
         adapter = iterator.data_adapter
         if not isinstance(adapter, ArrayDataAdapter) or not adapter._shuffle:
             return None
-        return _SeededArrays(iterator, seed, run)
+        return _SeededArrays(iterator, seed, run, passes)
 
     def next_order(self) -> Any:
         """The data in the order of the next pass."""
@@ -194,20 +213,34 @@ class _SeededArrays:
         if self._is_distributed:
             # Each replica gets its share. A dataset that reads a variable cannot be sharded: it is built for each pass.
             order = tf.constant([self._base, self._run.iterators_made], tf.int64)
-            return self._strategy.experimental_distribute_dataset(self._shuffled(order))
+            return self._strategy.experimental_distribute_dataset(_shuffled(self._adapter, order))
         self._order.assign([self._base, self._run.iterators_made])
         return self._dataset
 
-    def _shuffled(self, order: Any) -> Any:
-        def shuffle(value: Any, seed: None = None, name: None = None) -> Any:
-            return tf.random.experimental.stateless_shuffle(value, seed=order)
 
-        keras_shuffle = tf.random.shuffle
-        tf.random.shuffle = shuffle
-        try:
-            return self._adapter.get_tf_dataset()
-        finally:
-            tf.random.shuffle = keras_shuffle
+def _array_dataset(adapter: Any) -> Any:
+    """Keras' own pipeline of arrays, without TensorFlow's tuner, which has nothing to tune in it: the end of an epoch
+    waits for its thread, which may sleep for seconds (docs/decisions/0033).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return _get_tf_dataset(adapter).with_options(options)
+
+
+def _new_passes() -> Any:
+    return tf.Variable([0, 0], dtype=tf.int64, trainable=False)
+
+
+def _shuffled(adapter: Any, order: Any) -> Any:
+    def shuffle(value: Any, seed: None = None, name: None = None) -> Any:
+        return tf.random.experimental.stateless_shuffle(value, seed=order)
+
+    keras_shuffle = tf.random.shuffle
+    tf.random.shuffle = shuffle
+    try:
+        return _array_dataset(adapter)
+    finally:
+        tf.random.shuffle = keras_shuffle
 
 
 def _is_thrown_away(iterator: Any) -> bool:

@@ -15,10 +15,12 @@ import keras
 
 from headrace_trainer.adapters import values
 from headrace_trainer.adapters.checkpoint import Arrays, FinishedFit, Position, Snapshot
+from headrace_trainer.adapters.keras import kept as keras_kept
 from headrace_trainer.adapters.keras import random as keras_random
 from headrace_trainer.adapters.keras import rows as keras_rows
 from headrace_trainer.adapters.keras import state as keras_state
 from headrace_trainer.adapters.keras import weights as keras_weights
+from headrace_trainer.adapters.keras.held import Back
 from headrace_trainer.adapters.keras.loop_state import LOOP
 from headrace_trainer.adapters.keras.recorder import Recorder
 from headrace_trainer.adapters.keras.trial import Trials
@@ -181,7 +183,7 @@ class Fits:
             arguments.arguments["callbacks"] = [*others, self._recorder]
         history = original(*arguments.args, **arguments.kwargs)
         if run.ended_by is None:
-            self._keep_end(run, others)
+            self._keep_end(run)
         else:
             self._session.lose(f"{_how_it_ended(run, run.ended_by)}, and was not when it was trained again")
         return history
@@ -200,7 +202,7 @@ class Fits:
             again = f"by {ended[_ENDED_BY]} after {ended['steps']}"
             self._session.lose(f"{_how_it_ended(run, run.ended_by)}; trained again, it was {again}, with other weights")
 
-    def _keep_end(self, run: FitRun, callbacks: list[Any]) -> None:
+    def _keep_end(self, run: FitRun) -> None:
         """Goes with all checkpoints to come. One is made of it at once where the interval is over, as a script of many
         short fits would make one after another. Until then it is saved where the script ends, or is stopped.
         """
@@ -211,10 +213,12 @@ class Fits:
         if writer is not None and self._recorder.copy.is_large:
             writer.wait(_WRITE_SECONDS)  # else the ends of short fits pile up in memory
         # On every worker, although one of them writes: reading a metric takes all.
-        arrays: Arrays = self._recorder.copy.take(keras_state.named_variables(run.model))
+        kept = self._recorder.kept.take()
+        arrays: Arrays = self._recorder.copy.take(keras_state.named_variables(run.model) | kept.variables)
+        arrays.update(kept.arrays)
         state = {
-            "callbacks": keras_state.callback_states(callbacks, arrays),
-            "history": keras_state.callback_states([run.model.history], arrays),
+            **kept.state,
+            "history": keras_kept.callback_states([run.model.history], arrays),
             "random": values.encode(keras_random.capture(), arrays),
             "numBatches": run.iterator._num_batches,
             "epochs": run.epochs_ended,
@@ -253,11 +257,12 @@ class Fits:
         run.steps, run.measured = state["steps"], dict(state.get("measured", {}))
         history = keras.callbacks.History()
         history.set_model(run.model)
-        keras_state.restore_callbacks([history], state["history"], arrays)
+        keras_kept.put_back([history], state["history"], Back(arrays))
         run.model.history = history
         for callback in callbacks:
             callback.set_model(run.model)
-        keras_state.restore_callbacks(_with_history(callbacks), state["callbacks"], arrays)
+        kept = keras_kept.Kept(run.model, _with_history(callbacks), None)
+        self._session.unkept += kept.put_back(state, arrays, with_variables=True)
         keras_random.restore(values.decode(state["random"], arrays))
         self._session.files.put_back()
         self._tell_skipped(run)
@@ -274,7 +279,9 @@ class Fits:
                 epoch=position.epoch,
                 step=position.step,
                 exact=False if self._session.lost else None,
-                message=self._session.lost or "the fit had finished: no step was trained again, nothing to compare",
+                message=self._session.lost
+                or keras_kept.sentence(self._session.unkept)
+                or "the fit had finished: no step was trained again, nothing to compare",
             )
 
 

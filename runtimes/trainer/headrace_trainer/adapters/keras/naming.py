@@ -14,8 +14,8 @@ import keras
 
 from headrace_common.formats import ModelFormat as Format
 from headrace_trainer.adapters.keras import file, weights
-from headrace_trainer.adapters.keras.kept import FILE, Kept, KeptBefore
 from headrace_trainer.adapters.keras.living import alive, layers_of, trainable_of
+from headrace_trainer.adapters.keras.named_weights import FILE, NamedBefore, NamedWeights
 from headrace_trainer.adapters.models import Models
 from headrace_trainer.adapters.own_files import was_written_since
 from headrace_trainer.adapters.session import Session
@@ -53,13 +53,13 @@ def name_model(session: Session, model: Any, format_: str | None) -> None:
         raise TypeError(f"a {type(model).__name__} is no Keras model, and not the path of a .keras file")
     is_to_be_kept = not problem and _was_trained(models, model)
     before, models.kept = models.kept, None
-    if isinstance(before, Kept):
+    if isinstance(before, NamedWeights):
         before.forget()
     models.named, models.cannot_be_read, models.named_at = model, problem, session.files.times_put_back
     if is_to_be_kept:
         with_optimizer = Format.KERAS in session.settings.formats
-        of_same = before if isinstance(before, Kept) and before.is_of(model) else None
-        models.kept = Kept(model, with_optimizer=with_optimizer, before=of_same)
+        of_same = before if isinstance(before, NamedWeights) and before.is_of(model) else None
+        models.kept = NamedWeights(model, with_optimizer=with_optimizer, before=of_same)
     elif not problem:
         models.named_print = weights.print_of(model)
 
@@ -97,7 +97,7 @@ def _find_kept_before(session: Session) -> None:
     if is_newer or not session.files.carries(FILE) or not path.is_file():
         return
     try:
-        kept = KeptBefore(path)
+        kept = NamedBefore(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         session.messages.warn("model", f"what an earlier attempt has named cannot be read: {error}")
         return

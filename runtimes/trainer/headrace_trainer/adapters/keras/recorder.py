@@ -32,6 +32,7 @@ from headrace_trainer.adapters.keras import workers as keras_workers
 from headrace_trainer.adapters.keras.data import stages
 from headrace_trainer.adapters.keras.data_state import IteratorStates
 from headrace_trainer.adapters.keras.host_copy import HostCopy
+from headrace_trainer.adapters.keras.kept import Kept, sentence
 from headrace_trainer.adapters.keras.trial import Trial
 from headrace_trainer.adapters.messages import in_json, milliseconds
 from headrace_trainer.adapters.pending import Pending
@@ -69,6 +70,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._random_before_test: dict[str, Any] | None = None
         self._begin_epoch: Callable[[], None] | None = None
         self.copy = HostCopy()
+        self.kept = Kept(run.model, others, run.resumed.state if run.resumed is not None else None)
         self._data_states = IteratorStates(session.settings.checkpoint_directory)
 
     @property
@@ -98,9 +100,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if self._run.ended_by is None:
             self._session.messages.send("fit", fit=self._run.index, epochs=epochs, stepsPerEpoch=steps)
         snapshot = self._run.resumed
+        if self._is_saved:
+            self.kept.begin()
         if snapshot is not None:
             position = snapshot.position
-            keras_state.restore_callbacks(self._others, snapshot.state["callbacks"], snapshot.arrays)
+            self.kept.put_back(snapshot.state, snapshot.arrays, with_variables=False)
             self._first_epoch = snapshot.state["firstEpoch"]
             self._run.measured = dict(snapshot.state.get("measured", {}))
             self._epoch_began_at = position.step - position.batches
@@ -141,8 +145,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.reset_metrics()
         else:
             self._last_logs = self._logs_passed_over = snapshot.state.get("logs", {})
-            # They have been told that the epoch begins, which in the checkpoint is long ago.
-            keras_state.restore_callbacks(self._others, snapshot.state["callbacks"], snapshot.arrays)
+        # They may have been told that the epoch begins, which in the checkpoint is long ago.
+        unkept = [*self._session.unkept, *self.kept.put_back(snapshot.state, snapshot.arrays, with_variables=True)]
         doubt = self._put_back_random(snapshot)
         self._session.files.put_back()
         self._batches = snapshot.position.batches
@@ -159,6 +163,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         logged = self._session.settings.previous_steps_file
         if logged is not None:
             expected = previous_steps(logged, self._run.index, snapshot.position.step) | expected
+        doubt = doubt or sentence(unkept)
         if unkept := keras_state.unkept(self.model):
             doubt = f"{', '.join(unkept)} of the model began anew"
         self._replay = Replay(snapshot.position.step, expected, doubt)
@@ -204,6 +209,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._step_seconds = now - self._step_ended_at if self._step_ended_at else 0.0
         if not self._step_ended_at and self._is_saved:
             self.copy.prepare(keras_state.named_variables(self.model))
+            self.kept.first_step_ended()
         self._step_ended_at = now
         logs_step = is_logged(before, step, self._total) and self._run.ended_by is None
         is_replayed = self._replay is not None and self._replay.expects(step)
@@ -322,11 +328,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def _snapshot(self, position: Position, overriding: Arrays, random: dict[str, Any] | None) -> Snapshot | None:
         files = self._session.capture_files()
         # On every worker, although one of them writes: reading a metric takes all.
-        arrays = self.copy.take(keras_state.named_variables(self.model))
+        kept = self.kept.take()
+        arrays = self.copy.take(keras_state.named_variables(self.model) | kept.variables)
+        arrays.update(kept.arrays)
         arrays.update(overriding)
         arrays.update(self._state_of_data())
         state = {
-            "callbacks": keras_state.callback_states(self._others, arrays),
+            **kept.state,
             "random": values.encode(random or keras_random.capture(), arrays),
             "numBatches": self._run.iterator._num_batches,
             "firstEpoch": self._first_epoch,

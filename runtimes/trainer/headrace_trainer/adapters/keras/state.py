@@ -1,6 +1,4 @@
-"""The variables of a model in training, and the attributes of its callbacks: what a checkpoint holds of them, and
-putting it back.
-"""
+"""The variables of a model in training: what a checkpoint holds of them, and putting it back."""
 
 from __future__ import annotations
 
@@ -14,13 +12,8 @@ import tensorflow as tf
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
-from headrace_trainer.adapters import values
 from headrace_trainer.adapters.arrays import Array
 from headrace_trainer.adapters.checkpoint import Arrays, CheckpointError
-
-# What a callback holds of the run that it is in; set again by Keras.
-_RUN_ATTRIBUTES = frozenset({"_model", "model", "params", "validation_data"})
-_COMPARISONS = {"less": keras.ops.less, "greater": keras.ops.greater}
 
 
 def variables(model: Any) -> list[Any]:
@@ -50,8 +43,13 @@ def variables_of(models: Iterable[Any], others: Iterable[Any] = ()) -> list[Any]
     # One of Keras' holds one of TensorFlow's: that must not be there for itself, too.
     found: dict[int, Any] = {}
     for variable in everything:
-        found.setdefault(id(variable.value if isinstance(variable, keras.Variable) else variable), variable)
+        found.setdefault(id(inner(variable)), variable)
     return list(found.values())
+
+
+def inner(variable: Any) -> Any:
+    """TensorFlow's own, of one of Keras'."""
+    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def unkept(model: Any) -> list[str]:
@@ -112,7 +110,7 @@ def load_variables(model: Any, arrays: Mapping[str, Array]) -> str:
     may make a variable at any time. Raises CheckpointError where the values are not those of this model.
     """
     targets = named(variables(model))
-    pairs = _paired(list(targets), _saved(arrays))
+    pairs = paired(list(targets), _saved(arrays))
     gone = [name for name in _saved(arrays) if name not in {saved for _, saved in pairs}]
     new = [name for name in targets if name not in {target for target, _ in pairs}]
     if gone and new:
@@ -121,15 +119,15 @@ def load_variables(model: Any, arrays: Mapping[str, Array]) -> str:
             "the script has changed since it was taken"
         )
     for target, saved in pairs:
-        _assign(targets[target], arrays[saved])  # one at a time: they lie on the disk
+        assign(targets[target], arrays[saved])  # one at a time: they lie on the disk
     if gone:
         return f"the checkpoint holds {_shown(gone)}, which has not been made so far"
     return f"{_shown(new)} had not been made when the checkpoint was taken" if new else ""
 
 
-def _paired(targets: Sequence[str], saved: Sequence[str]) -> list[tuple[str, str]]:
-    """Names have numbers in them, by how many there were before, which may be more in this attempt: of names that are
-    alike without them the order decides, if there are as many.
+def paired(targets: Sequence[str], saved: Sequence[str]) -> list[tuple[str, str]]:
+    """Which of ours is which of a checkpoint's. Names have numbers in them, by how many there were before, which may be
+    more in this attempt: of names that are alike without them the order decides, if there are as many.
     """
     alike: dict[str, tuple[list[str], list[str]]] = {}
     for side, names in enumerate((targets, saved)):
@@ -151,10 +149,11 @@ def load(targets: Sequence[Any], arrays: Mapping[str, Array]) -> None:
             "the script has changed since it was taken"
         )
     for variable, name in zip(targets, saved, strict=True):
-        _assign(variable, arrays[name])  # one at a time: they lie on the disk
+        assign(variable, arrays[name])  # one at a time: they lie on the disk
 
 
-def _assign(variable: Any, value: Array) -> None:
+def assign(variable: Any, value: Array) -> None:
+    """Raises CheckpointError where it is not one of this variable's."""
     if tuple(variable.shape) != value.shape:
         raise CheckpointError(
             f"{_path(variable)} has shape {tuple(variable.shape)} and {value.shape} in the checkpoint: "
@@ -168,13 +167,13 @@ def _put(variable: Any, value: Array) -> None:
     """A large value goes in part by part: on its way into a variable TensorFlow makes a copy of what it is given. One
     that lies on several devices (MirroredStrategy) takes it as a whole.
     """
-    inner = variable.value if isinstance(variable, keras.Variable) else variable
-    if value.nbytes <= _PART_BYTES or not value.ndim or not isinstance(inner, BaseResourceVariable):
+    held = inner(variable)
+    if value.nbytes <= _PART_BYTES or not value.ndim or not isinstance(held, BaseResourceVariable):
         variable.assign(value)
         return
     rows = max(1, _PART_BYTES * len(value) // value.nbytes)
     for begin in range(0, len(value), rows):
-        inner[begin : begin + rows].assign(value[begin : begin + rows])
+        held[begin : begin + rows].assign(value[begin : begin + rows])
 
 
 def _saved(arrays: Mapping[str, Array]) -> list[str]:
@@ -188,39 +187,6 @@ def _path(variable: Any) -> str:
 def _shown(names: Sequence[str]) -> str:
     first = [name.removeprefix(_PREFIX) for name in names[:_NAMES_SHOWN]]
     return ", ".join(first) + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
-
-
-def callback_states(callbacks: Iterable[Any], arrays: Arrays) -> list[dict[str, Any]]:
-    """The plain attributes of each callback, and the direction of those that monitor a metric."""
-    return [
-        {
-            "class": type(callback).__name__,
-            "attributes": values.plain_attributes(callback, arrays),
-            "comparison": _comparison(callback),
-        }
-        for callback in callbacks
-    ]
-
-
-def restore_callbacks(callbacks: Sequence[Any], states: Sequence[dict[str, Any]], arrays: Mapping[str, Array]) -> None:
-    """Puts attributes back; a callback of another class is left as it is."""
-    for callback, state in zip(callbacks, states, strict=False):
-        if type(callback).__name__ != state["class"]:
-            continue
-        for name, value in state["attributes"].items():
-            if name not in _RUN_ATTRIBUTES:
-                setattr(callback, name, values.decode(value, arrays))
-        if state["comparison"] is not None:
-            callback.monitor_op = _COMPARISONS[state["comparison"]]
-        if isinstance(callback, keras.callbacks.CSVLogger) and callback.keys is not None:
-            # Its file has come back with its header.
-            callback.append_header = False
-
-
-def _comparison(callback: Any) -> str | None:
-    """Keras finds the direction at the end of the first epoch, and turns the sign of min_delta with it: once only."""
-    chosen = getattr(callback, "monitor_op", None)
-    return next((name for name, function in _COMPARISONS.items() if function is chosen), None)
 
 
 _PREFIX = "variable-"

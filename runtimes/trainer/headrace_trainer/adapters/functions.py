@@ -1,0 +1,122 @@
+"""The code of the script's own that an object's methods may run, as far as names tell: its functions, and those that
+these reach by global names and closures. What is called on an object is not followed.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+# They are known, or look after themselves.
+_LIBRARIES = ("keras.", "tensorflow.", "numpy.")
+_FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_MOST_FUNCTIONS = 1000
+
+
+class TooMuchCode(RuntimeError):
+    """Not all of it was looked at."""
+
+
+def attributes_of(thing: Any) -> list[Any]:
+    """What an object and its own classes hold, its methods among them."""
+    own = [kind for kind in type(thing).__mro__ if kind is not object and not is_of_library(kind)]
+    return [*getattr(thing, "__dict__", {}).values(), *(value for kind in own for value in vars(kind).values())]
+
+
+def functions_of(
+    values: Iterable[Any], follows: Callable[[FunctionType], bool] = lambda _function: True
+) -> Iterator[FunctionType]:
+    """Those among the values, and what they reach, as far as `follows`. Raises TooMuchCode at the thousandth."""
+    pending = list(values)
+    seen: set[int] = set()
+    while pending:
+        function = function_in(pending.pop())
+        if function is None or id(function) in seen or is_of_library(function) or not follows(function):
+            continue
+        seen.add(id(function))
+        if len(seen) > _MOST_FUNCTIONS:
+            raise TooMuchCode
+        yield function
+        pending += [value for _, value in reached_by(function)]
+
+
+def reached_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function finds by global names and in its closure, with the names."""
+    names = {name for code in codes_of(function) for name in _globals(code)}
+    for name in sorted(names):
+        if name in function.__globals__:
+            yield name, function.__globals__[name]
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # it has not been set
+            continue
+
+
+def codes_of(function: FunctionType) -> Iterator[CodeType]:
+    """Its own, and that of the functions in it."""
+    pending = [function.__code__]
+    while pending:
+        code = pending.pop()
+        yield code
+        pending += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def function_in(value: Any) -> FunctionType | None:
+    """The function behind a method, a property, or a partial call."""
+    if isinstance(value, property):
+        value = value.fget
+    while isinstance(value, functools.partial):
+        value = value.func
+    value = getattr(value, "__func__", value)  # of a method, a staticmethod, a classmethod
+    return value if isinstance(value, FunctionType) else None
+
+
+def is_of_library(thing: Any) -> bool:
+    """Of one that is known."""
+    return str(getattr(thing, "__module__", "")).startswith(_LIBRARIES)
+
+
+def is_of_script(thing: FunctionType | type) -> bool:
+    """Whether a function or a class is neither Python's nor that of a package that was installed."""
+    if isinstance(thing, FunctionType):
+        path = thing.__code__.co_filename
+    else:
+        path = getattr(sys.modules.get(thing.__module__), "__file__", None) or ""
+        if not path and thing.__module__ != "__main__":
+            return thing.__module__ not in sys.builtin_module_names
+    return not path.startswith((*_FOLDERS, "<frozen")) and not any(
+        path.startswith(f"{folder}/") and _has_packages(folder) for folder in sys.path if folder
+    )
+
+
+@functools.cache
+def _has_packages(folder: str) -> bool:
+    """Whether an installer has put them there, wherever that is."""
+    return any(Path(folder).glob("*.dist-info"))
+
+
+@functools.cache
+def attributes_set_by(kind: type) -> frozenset[str]:
+    """The names that a class's own functions give to attributes of whatever object."""
+    functions = [function for value in vars(kind).values() if (function := function_in(value)) is not None]
+    return frozenset(
+        str(one.argval)
+        for function in functions
+        for code in codes_of(function)
+        for one in dis.get_instructions(code)
+        if one.opname == "STORE_ATTR"
+    )
+
+
+@functools.cache
+def _globals(code: CodeType) -> frozenset[str]:
+    """Without the names of attributes."""
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
+    return frozenset(str(one.argval) for one in dis.get_instructions(code) if one.opname in loads)

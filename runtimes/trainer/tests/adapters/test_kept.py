@@ -1,0 +1,364 @@
+"""What callbacks and the model keep beside the model's variables: put back with a checkpoint, so that a resumed run
+ends as an undisturbed one, or no resume is called exact.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+BEGIN = """
+import collections, dataclasses, random, time
+import keras, numpy as np, tensorflow as tf
+keras.utils.set_random_seed(1)
+r = np.random.RandomState(0)
+x, y = r.rand(40, 4).astype("float32"), r.rand(40, 1).astype("float32")
+
+def built():
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02)
+
+model = built()
+model.compile(keras.optimizers.Adam(0.05), "mse")
+"""
+FIT = "model.fit(x, y, batch_size=8, epochs=8, callbacks=[*kept, Slow()], verbose=0)\n"
+END = "np.savez(RESULT, **{f'found-{n}': value for n, value in enumerate(found)})\n"
+
+EMA = """
+class EMA(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.teacher = keras.models.clone_model(model)
+        self.teacher.set_weights(model.get_weights())
+        self.seen = tf.Variable(0.0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.assign_add(logs["loss"])
+        for ours, theirs in zip(self.teacher.variables, self.model.variables):
+            ours.assign(0.99 * ours + 0.01 * theirs)
+
+kept = [EMA()]
+FIT
+found = [*kept[0].teacher.get_weights(), kept[0].seen.numpy()]
+"""
+LATER_EMA = EMA.replace("def __init__(self):\n        super().__init__()", "def on_train_begin(self, logs=None):")
+TEACHERS = """
+class EMAs(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.teachers = {0.9: keras.models.clone_model(model), 0.99: keras.models.clone_model(model)}
+
+    def on_train_batch_end(self, batch, logs=None):
+        for decay, teacher in self.teachers.items():
+            for ours, theirs in zip(teacher.variables, self.model.variables):
+                ours.assign(decay * ours + (1 - decay) * theirs)
+
+kept = [EMAs()]
+FIT
+found = [weights for teacher in kept[0].teachers.values() for weights in teacher.get_weights()]
+"""
+CONTAINERS = """
+@dataclasses.dataclass
+class Best:
+    loss: float
+    epoch: int
+
+class Meter:
+    def __init__(self):
+        self.total, self.counts = 0.0, collections.Counter()
+
+    def add(self, loss):
+        self.total += loss
+        self.counts[round(loss, 1)] += 1
+
+losses = []
+
+class Smooth(keras.callbacks.Callback):
+    classes = []
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+        self.last = collections.deque(maxlen=4)
+        self.steps = collections.defaultdict(list)
+        self.epochs, self.all = set(), collections.OrderedDict()
+        self.best, self.bests = Best(9.0, -1), []
+        self.tensor = tf.constant(0.0)
+        self.meter = Meter()
+        self.random, self.numpy = random.Random(1), np.random.default_rng(1)
+        self.drawn = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps[batch % 2].append(logs["loss"])
+        self.meter.add(logs["loss"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.last.append(logs["loss"])
+        self.seen.append(logs["loss"])
+        self.classes.append(epoch)
+        self.epochs.add(epoch)
+        self.all[epoch] = np.float32(logs["loss"])
+        self.tensor = self.tensor + logs["loss"]
+        self.drawn.append((self.random.random(), self.numpy.random()))
+        if logs["loss"] < self.best.loss:
+            self.best.loss, self.best.epoch = logs["loss"], epoch
+            self.bests.append(Best(logs["loss"], epoch))
+        if len(self.last) == 4:
+            self.model.optimizer.learning_rate = float(self.model.optimizer.learning_rate) * 0.5
+            self.last.clear()
+
+smooth = Smooth(losses)
+kept = [smooth]
+FIT
+found = [
+    losses, list(smooth.last), smooth.steps[0], smooth.steps[1], sorted(smooth.epochs), list(smooth.all.values()),
+    [smooth.best.loss, smooth.best.epoch], [[one.loss, one.epoch] for one in smooth.bests], smooth.tensor.numpy(),
+    smooth.meter.total, sorted(smooth.meter.counts.items()), smooth.drawn, smooth.classes, *model.get_weights(),
+]
+"""
+ATTRIBUTE = """
+class Counts(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.n, self.losses_seen = keras.layers.Dense(8, "relu"), keras.layers.Dense(1), 0, []
+
+    def call(self, x):
+        return self.b(self.a(x))
+
+    def train_step(self, data):
+        x, y = data
+        self.n += 1
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self(x) - y) ** 2)
+        if self.n % 10:
+            self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        self.losses_seen.append(float(loss))
+        return {"loss": loss}
+
+model = Counts()
+model.compile("adam", run_eagerly=True)
+kept = []
+FIT
+found = [model.n, list(model.losses_seen), *model.get_weights()]
+"""
+
+
+def ends(start_keras: Any, text: str, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The verdict on a resume, what the resumed run has found, and what an undisturbed one finds."""
+    whole, resumed = tmp_path / "whole.py", tmp_path / "resumed.py"
+    for script in (whole, resumed):
+        result = repr(str(script.with_suffix(".npz")))
+        script.write_text(BEGIN + text.replace("FIT\n", FIT) + END.replace("RESULT", result))
+    undisturbed = start_keras(whole)
+    assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
+    checkpoints = tmp_path / "checkpoints"
+    first = start_keras(resumed, checkpoint_dir=checkpoints, checkpoint_interval=0.05)
+    first.wait_until(lambda told: any(m["type"] == "checkpoint" and m["step"] > 15 and m["step"] % 5 for m in told))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = start_keras(resumed, resume_dir=max(checkpoints.glob("ckpt-*")))
+    assert second.wait() == 0, second.stderr[-3000:]
+    found: list[dict[str, Any]] = []
+    for script in (resumed, whole):
+        with np.load(script.with_suffix(".npz")) as file:
+            found.append({name: file[name] for name in file.files})
+    return second.of_type("resume")[-1], found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [EMA, LATER_EMA, TEACHERS, CONTAINERS, ATTRIBUTE],
+    ids=["a model", "a model that is made when the fit begins", "models in a dict", "containers", "the model's own"],
+)
+def test_what_hangs_on_callbacks_and_on_the_model_is_put_back(text, start_keras, tmp_path):
+    verdict, found, expected = ends(start_keras, text, tmp_path)
+    assert verdict["exact"] is True, verdict
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=1e-6)
+
+
+GLOBAL = """
+best = {"loss": 1e9}
+
+def keep(epoch, logs):
+    if logs["loss"] < best["loss"]:
+        best.update(loss=logs["loss"], weights=model.get_weights())
+
+kept = [keras.callbacks.LambdaCallback(on_epoch_end=keep)]
+FIT
+found = []
+"""
+NONLOCAL = """
+def counting():
+    count = 0
+    def keep(epoch, logs):
+        nonlocal count
+        count += 1
+    return keep
+
+kept = [keras.callbacks.LambdaCallback(on_epoch_end=counting())]
+FIT
+found = []
+"""
+GLOBAL_MODEL = """
+teacher = keras.models.clone_model(model)
+
+class EMA(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        for ours, theirs in zip(teacher.variables, model.variables):
+            ours.assign(0.99 * ours + 0.01 * theirs)
+
+kept = [EMA()]
+FIT
+found = []
+"""
+FILE = """
+class Writes(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.file = open("losses.txt", "w")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.file.write(f"{logs['loss']}")
+
+kept = [Writes()]
+FIT
+found = []
+"""
+TRACED = """
+class Weighs(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.a, self.weight = keras.layers.Dense(1), 1.0
+
+    def call(self, x):
+        return self.a(x) * self.weight
+
+class Changes(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.weight = 1.0 + epoch * 1e-12
+
+model = Weighs()
+model.compile("sgd", "mse")
+kept = [Changes()]
+FIT
+found = []
+"""
+PHASES = """
+class Phases(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.phase = self.first
+
+    def first(self):
+        self.phase = self.second
+
+    def second(self):
+        pass
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.phase()
+
+kept = [Phases()]
+FIT
+found = []
+"""
+SKIPPED = """
+best = []
+model.fit(x, y, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: best.append(1))])
+kept = []
+FIT
+found = []
+"""
+MOST_ARRAYS = """
+class Replays(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.buffer = collections.deque(np.zeros((1,)) for _ in range(10_001))
+
+kept = [Replays()]
+FIT
+found = []
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (GLOBAL, "best"),
+        (NONLOCAL, "count"),
+        (GLOBAL_MODEL, "teacher"),
+        (FILE, "Writes.file"),
+        (TRACED, "weighs.weight"),
+        (PHASES, "Phases.phase"),
+        (SKIPPED, "best"),
+        (MOST_ARRAYS, "Replays.buffer"),
+    ],
+    ids=[
+        "a global dict",
+        "a variable around it",
+        "a global model",
+        "a file",
+        "a part of the compiled step",
+        "a function of its own",
+        "a fit that is skipped",
+        "very many arrays",
+    ],
+)
+def test_what_cannot_be_put_back_is_named_and_nothing_is_called_exact(text, name, start_keras, tmp_path):
+    verdict, _, _ = ends(start_keras, text, tmp_path)
+    assert verdict["exact"] is None, verdict
+    assert verdict["message"].endswith(f"; but what the script keeps in {name} is not restored")
+
+
+ORDINARY = """
+import logging, pathlib, tempfile, threading
+CLASSES, CONFIG = ["a", "b"], {"every": 2}
+log = logging.getLogger("mine")
+
+class Tokenizer:
+    __slots__ = ("words",)
+    def __init__(self):
+        self.words = {"a": 1}
+
+class Shows(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.validation_data = (np.zeros((600, 600), "float32"), y)
+        self.dataset = tf.data.Dataset.from_tensor_slices(x).batch(4)
+        self.logger, self.lock, self.folder = log, threading.Lock(), pathlib.Path(tempfile.gettempdir())
+        self.tokenizer, self.function = Tokenizer(), keras.losses.MeanSquaredError()
+        self.sub, self.rate = keras.Sequential(model.layers[:1]), model.optimizer.learning_rate
+        self.every = CONFIG["every"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch % self.every == 0:
+            self.sub.predict(x, verbose=0)
+            log.info("%s %s", CLASSES[0], len(model.layers))
+
+kept = [
+    Shows(),
+    keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs, CLASSES)),
+    keras.callbacks.ModelCheckpoint("best.weights.h5", save_weights_only=True, save_best_only=True, monitor="loss"),
+    keras.callbacks.CSVLogger("log.csv"), keras.callbacks.EarlyStopping("loss", restore_best_weights=True),
+    keras.callbacks.ReduceLROnPlateau("loss"), keras.callbacks.TensorBoard("logs"),
+    keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.99),
+]
+FIT
+found = model.get_weights()
+"""
+
+
+def test_ordinary_callbacks_take_nothing_away_from_exact(start_keras, tmp_path):
+    verdict, found, expected = ends(start_keras, ORDINARY, tmp_path)
+    assert verdict["exact"] is True, verdict
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=1e-6)
