@@ -35,7 +35,7 @@ def describe(thing: Any, made: Made, shapes_of: ShapesOf) -> Description:
 
 
 def find(wanted: Iterable[Description], made: Made, shapes_of: ShapesOf) -> tuple[list[Any], str]:
-    """The things, each once; else none, and which one is not there. What has no variables yet may get the right ones."""
+    """The things, each once; else none, and which one is not there. What has no variables yet may get the right."""
     found: list[Any] = []
     for one in wanted:
         thing = _find(one, made, shapes_of)
