@@ -174,7 +174,7 @@ class LoopState:
 
 def _build(optimizer: Any, places: list[list[int] | None], models: list[Any]) -> bool:
     """With the variables that it had; whether they are there."""
-    if not places or any(place is None for place in places):
+    if any(place is None for place in places):
         return False
     optimizer.build([models[place[0]].variables[place[1]] for place in places if place is not None])
     optimizer.built = True
