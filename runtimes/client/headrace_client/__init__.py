@@ -7,6 +7,8 @@
     folder = headrace.last_checkpoint()             what an earlier attempt kept, or None
     with headrace.checkpoint(step=10) as folder:    a checkpoint: complete when the block ends without an error
         ...
+    for i in headrace.steps(1000): ...              `framework: Keras`: the iterations of a loop of its own, from where
+                                                    it goes on; elsewhere a range
     start = headrace.resumed_step()                 `framework: Keras`: where a loop of its own goes on; 0 at first
     plot.savefig(headrace.outputs() / "loss.png")   a file that is kept with the run
     if headrace.should_stop(): ...                  the pod is being stopped: keep a checkpoint and end
@@ -21,6 +23,7 @@ from headrace_client._checkpoints import checkpoint, checkpoint_is_due, last_che
 from headrace_client._export import FORMATS, export
 from headrace_client._metrics import log, progress
 from headrace_client._outputs import outputs
+from headrace_client._steps import steps
 from headrace_client._stop import should_stop
 from headrace_client._wire import in_job
 
@@ -37,4 +40,5 @@ __all__ = [
     "progress",
     "resumed_step",
     "should_stop",
+    "steps",
 ]

@@ -5,6 +5,7 @@ Processes that the script starts are not followed; they talk to the launcher as 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ class Follower(Protocol):
 
     def resumed_step(self) -> int:
         """The step at which the script's own loop goes on."""
+
+    def steps(self, start: int, stop: int) -> Iterable[int]:
+        """The iterations of a loop of the script's own, from the one on that comes next."""
 
 
 follower: Follower | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +21,9 @@ class Loop(Protocol):
     def resumed_step(self) -> int:
         """The step after which the next one goes on."""
 
+    def steps(self, start: int, stop: int) -> Iterable[int]:
+        """The iterations of the next one, from where it goes on."""
+
     def fit_begins(self) -> None:
         """The one before it is over."""
 
@@ -33,6 +37,9 @@ class Loop(Protocol):
 class _NoLoop:
     def resumed_step(self) -> int:
         return 0
+
+    def steps(self, start: int, stop: int) -> Iterable[int]:
+        return range(start, stop)
 
     def fit_begins(self) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from headrace_trainer.adapters.session import Session
@@ -44,6 +45,11 @@ class Answers:
         """Of the next loop of the script's own; 0 where Keras is not followed."""
         importlib.import_module("keras")
         return self._session.loop.resumed_step()
+
+    def steps(self, start: int, stop: int) -> Iterable[int]:
+        """The iterations of a loop of the script's own, from where it goes on."""
+        importlib.import_module("keras")
+        return self._session.loop.steps(start, stop)
 
     def _leave_the_end(self) -> None:
         """What such a script wants to keep, only it can keep."""

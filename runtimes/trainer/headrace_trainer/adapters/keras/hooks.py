@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
+from keras.src.optimizers.loss_scale_optimizer import LossScaleOptimizer
 
 from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.keras import rows as keras_rows
@@ -164,14 +166,22 @@ def _spec(value: Any) -> Any:
 
 
 def _wrap_apply(session: Session, fits: Fits, hooks: LoopHooks) -> None:
-    """A training loop of the script's own is known by the optimizer that it uses, also inside of a tf.function."""
-    original = BaseOptimizer.apply
+    """A training loop of the script's own is known by the optimizer that it uses, also inside of a tf.function. Of one
+    that uses another one (to scale the loss) it is the outer.
+    """
+    within = threading.local()
+    for kind in (BaseOptimizer, LossScaleOptimizer):
+        _wrap_apply_of(kind, within, session, fits, hooks)
+
+
+def _wrap_apply_of(kind: Any, within: threading.local, session: Session, fits: Fits, hooks: LoopHooks) -> None:
+    original = kind.apply
 
     @functools.wraps(original)
     def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
         if trainable_variables is not None:
             trainable_variables = list(trainable_variables)  # it may be there to be read once
-        if fits.is_followed:
+        if fits.is_followed or getattr(within, "is_so", False):
             return original(self, grads, trainable_variables)
         session.models.trained_again()
         if not any(self.iterations is known for known in session.custom_iterations):
@@ -179,11 +189,15 @@ def _wrap_apply(session: Session, fits: Fits, hooks: LoopHooks) -> None:
             for model in keras_models.owners(trainable_variables or self._trainable_variables):
                 session.models.trained_by_hand(model, "a loop of the script's own")
         hooks.applies(self, lambda: _owned(trainable_variables or self._trainable_variables))
-        result = original(self, grads, trainable_variables)
+        within.is_so = True
+        try:
+            result = original(self, grads, trainable_variables)
+        finally:
+            within.is_so = False
         hooks.applied(self)
         return result
 
-    BaseOptimizer.apply = apply
+    kind.apply = apply
 
 
 def _owned(variables: list[Any]) -> tuple[list[Any], list[Any]]:

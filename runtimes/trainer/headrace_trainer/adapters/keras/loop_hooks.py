@@ -17,6 +17,7 @@ import tensorflow as tf
 from tensorflow.python.eager.context import executing_eagerly  # `tf` itself is slow to look into
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 
+from headrace_trainer.adapters.keras import made
 from headrace_trainer.adapters.keras.fit import Fits
 from headrace_trainer.adapters.keras.loops import Loops
 
@@ -62,7 +63,8 @@ class LoopHooks:
         self._owned = weakref.WeakKeyDictionary()
 
     def install(self) -> None:
-        """From here on calls of functions and gradients are seen."""
+        """From here on calls of functions and gradients are seen, and what is made."""
+        made.follow()
         self._wrap_functions()
         self._wrap_gradients()
 
