@@ -22,6 +22,7 @@ from headrace_common.protocol import claims
 from headrace_common.tags import DIGEST_TAG, MODEL_METRICS_TAG, MODEL_TAG
 
 _MAX_LISTED = 20
+_LOG = "headrace_client.log, mlflow.log_metric"
 _REST = "*"
 
 
@@ -118,10 +119,16 @@ def verify(run: Run | None, uri: str, digest: str) -> Run:
 def advice(gate: Gate, run: Run) -> str:
     """What to do where a gate has not passed."""
     if unknown := [check.metric for check in gate.checks if check.value is None and check.metric not in run.metrics]:
-        logged = ", ".join(sorted(run.metrics)[:_MAX_LISTED]) or "none"
-        return f"name a metric that the run has in place of {', '.join(unknown)}, in a new TrainingJob: {logged}"
+        log_it = f"log it in the script ({_LOG}), in a new TrainingJob"
+        if not run.metrics:
+            return f"the run has no metrics: {log_it}"
+        logged = ", ".join(sorted(run.metrics)[:_MAX_LISTED])
+        return f"name a metric that the run has in place of {', '.join(unknown)} ({logged}), or {log_it}"
     if any(check.value is None for check in gate.checks if not check.passed):
-        return "call model.evaluate on the model last, and put the gate on eval_…, in a new TrainingJob"
+        return (
+            "call model.evaluate on this model last and put the gate on eval_…, or log a value of your own under "
+            f"another name ({_LOG}), in a new TrainingJob"
+        )
     return "train longer or with better data, or change the gates in spec.evaluation, in a new TrainingJob"
 
 
@@ -133,10 +140,7 @@ def missed(gate: Gate, run: Run) -> str:
 def _sentence(check: GateCheck, run: Run) -> str:
     if check.value is None and check.metric in run.metrics:
         model = run.tags.get(MODEL_TAG) or "the model"
-        return (
-            f"{check.metric} was not measured on {model} with the weights to be registered: evaluate it last, and put "
-            "the gate on eval_…"
-        )
+        return f"{check.metric} was not measured on {model} with the weights to be registered"
     if check.value is None:
         return f"{check.metric} was never logged"
     bounds = [f"at least {format_decimal(check.min)}"] if check.min is not None else []

@@ -146,6 +146,7 @@ class FitRun:
     resumed: Snapshot | None
     finished: FinishedFit | None
     ended_by: dict[str, Any] | None = None
+    initial_epoch: int = 0  # as the script calls `fit`
     iterator: Any = None
     iterators_made: int = 0
     data_drew: bool = False  # random numbers in Python, while it was gone through again

@@ -30,12 +30,13 @@ class BadMessage(ValueError):
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit began (the first is 0)."""
+    """A fit began (the first is 0). `epochs` is where it ends, `first_epoch` where its script has told it to begin."""
 
     fit: int
     epochs: int
     steps_per_epoch: int | None
     steps: int | None = None  # of all epochs, where that is no multiple
+    first_epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -352,6 +353,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
         _integer(d, "epochs"),
         _optional_integer(d, "stepsPerEpoch"),
         _optional_integer(d, "steps"),
+        _optional_integer(d, "firstEpoch") or 0,
     ),
     "replay": lambda d: Replay(_integer(d, "fit"), _integer(d, "epoch"), _integer(d, "step")),
     "step": lambda d: _step(d, is_logged=True),

@@ -45,6 +45,7 @@ class MetricLog:
         self.latest: dict[str, float] = {}
         self.keys = Keys()
         self._bases: dict[int, Base] = {}
+        self._first_epochs: dict[int, int] = {}
         self._fit = 0
         self._done = Base()  # of the fit under way
         self._evaluations = 0
@@ -68,11 +69,12 @@ class MetricLog:
     def begin(self, message: Fit) -> None:
         """A fit begins."""
         self._bases.setdefault(message.fit, self.base_of(message.fit))
+        self._first_epochs[message.fit] = message.first_epoch
         self._fit, self._done = message.fit, Base()
 
     def step(self, message: Step) -> list[Metric]:
         """What a step reports; nothing to log where it only shows how far training is."""
-        self._advance(message.fit, message.step, message.epoch)
+        self._advance(message.fit, message.step, self._ended(message, 0))
         self._keep(message.metrics)
         if not message.is_logged:
             return []
@@ -90,9 +92,10 @@ class MetricLog:
 
     def epoch(self, message: Epoch) -> list[Metric]:
         """What an epoch ended with."""
-        self._advance(message.fit, message.step, message.epoch + 1)
+        ended = self._ended(message, 1)
+        self._advance(message.fit, message.step, ended)
         self._keep(message.metrics)
-        step = self.base.epochs + message.epoch + 1
+        step = self.base.epochs + ended
         return [
             Metric(self.keys.of(name, "" if name.startswith("val_") else "epoch/"), value, message.time, step)
             for name, value in message.metrics.items()
@@ -104,6 +107,10 @@ class MetricLog:
         metrics = {f"eval_{name}": value for name, value in message.metrics.items()}
         self._keep(metrics)
         return [Metric(self.keys.of(name), value, time, self._evaluations) for name, value in metrics.items()]
+
+    def _ended(self, message: Step | Epoch, more: int) -> int:
+        """How many epochs this fit has trained: a script may have it begin at a later number than 0."""
+        return max(0, message.epoch + more - self._first_epochs.get(message.fit, 0))
 
     def _advance(self, fit: int, steps: int, epochs: int) -> None:
         if fit != self._fit:  # a loop of the user's own announces no fit

@@ -57,6 +57,7 @@ class Progress:
     fit: int | None = None
     epoch: int | None = None
     epochs: int | None = None
+    first_epoch: int = 0
     step: int | None = None
     steps_per_epoch: int | None = None
     all_steps: int | None = None
@@ -66,18 +67,18 @@ class Progress:
     def begin(self, message: Fit) -> None:
         """A fit begins."""
         self.fit, self.epochs, self.steps_per_epoch = message.fit, message.epochs, message.steps_per_epoch
-        self.all_steps = message.steps
-        self.epoch, self.step, self.rate = 1, 0, StepRate()
+        self.all_steps, self.first_epoch = message.steps, message.first_epoch
+        self.epoch, self.step, self.rate = message.first_epoch + 1, 0, StepRate()
 
     def advance(self, message: Step | Epoch) -> None:
         """A step or an epoch ended."""
         if message.fit != self.fit:  # a loop of the user's own
             self.fit, self.epochs, self.steps_per_epoch, self.rate = message.fit, None, None, StepRate()
-            self.all_steps = None
+            self.all_steps, self.first_epoch = None, 0
         self.epoch, self.step = message.epoch + 1, message.step
         self.rate.add(message.step, message.time)
         if isinstance(message, Epoch) and self.steps_per_epoch is None and self.epochs is not None:
-            self.steps_per_epoch = message.step // self.epoch
+            self.steps_per_epoch = message.step // max(1, self.epoch - self.first_epoch)
 
     def pass_over(self, message: Replay) -> None:
         """Data is gone through again: that says nothing about the speed of the training."""
@@ -90,7 +91,7 @@ class Progress:
             return self.all_steps
         if self.epochs is None or not self.steps_per_epoch:
             return self.told_steps
-        return self.epochs * self.steps_per_epoch
+        return (self.epochs - self.first_epoch) * self.steps_per_epoch
 
     def now(self) -> parts.Progress:
         """What is known."""

@@ -50,6 +50,15 @@ def test_a_second_fit_goes_on_counting():
     assert places(train(log, 1, 2)) == [("loss", 3), ("loss", 4), ("epoch/loss", 2), ("val_loss", 2)]
 
 
+def test_a_fit_that_begins_at_a_later_epoch_goes_on_counting():
+    log = MetricLog()
+    train(log, 0, 2)
+    log.begin(Fit(fit=1, epochs=9, steps_per_epoch=2, first_epoch=7))
+    message = Epoch(fit=1, epoch=7, step=2, time=2, metrics={"val_loss": 0.7})
+    assert places(log.epoch(message)) == [("val_loss", 2)]
+    assert log.base_of(2) == Base(steps=4, epochs=2)
+
+
 def test_an_attempt_that_goes_on_in_the_second_fit_counts_like_the_one_before():
     log = MetricLog()
     log.go_on_from(1, Base(steps=2, epochs=1), after=Base(steps=3, epochs=2))

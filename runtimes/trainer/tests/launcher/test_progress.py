@@ -56,6 +56,16 @@ def test_without_a_known_length_there_is_no_percent_and_no_time_left_until_an_ep
     assert progress.now().with_times()["percent"] == 25.0
 
 
+@pytest.mark.parametrize("steps_per_epoch", [10, None])
+def test_a_fit_that_begins_at_a_later_epoch_has_fewer_steps(steps_per_epoch):
+    progress = Progress()
+    progress.begin(Fit(fit=0, epochs=5, steps_per_epoch=steps_per_epoch, first_epoch=3))
+    assert progress.now().epoch == 4
+    progress.advance(Epoch(fit=0, epoch=3, step=10, time=1000, metrics={}))
+    shown = progress.now()
+    assert (shown.steps, shown.percent, shown.epochs) == (20, 50.0, 5)
+
+
 def test_a_second_fit_begins_at_nought():
     progress = Progress()
     progress.begin(Fit(fit=0, epochs=1, steps_per_epoch=10))

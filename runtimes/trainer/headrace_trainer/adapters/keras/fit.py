@@ -173,6 +173,7 @@ class Fits:
 
     def _train(self, run: FitRun, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         given = arguments.arguments.get("callbacks")
+        run.initial_epoch = int(arguments.arguments.get("initial_epoch") or 0)
         if isinstance(given, keras.callbacks.CallbackList):
             others = list(given.callbacks)
             self._recorder = Recorder(self._session, run, others, self._trials.of(run))

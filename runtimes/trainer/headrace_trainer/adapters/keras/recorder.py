@@ -96,9 +96,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:
         epochs, steps = self.params["epochs"], self.params["steps"]
-        self._total = epochs * steps if steps else None
+        first = self._run.initial_epoch
+        self._total = (epochs - first) * steps if steps and epochs > first else None
         if self._run.ended_by is None:
-            self._session.messages.send("fit", fit=self._run.index, epochs=epochs, stepsPerEpoch=steps)
+            begins = {"firstEpoch": first} if first else {}
+            self._session.messages.send("fit", fit=self._run.index, epochs=epochs, stepsPerEpoch=steps, **begins)
         snapshot = self._run.resumed
         if self._is_saved:
             self.kept.begin()
