@@ -211,7 +211,9 @@ class SourceStatus(Model):
 class Columns(Model):
     """What `kubectl get` prints, as text."""
 
-    progress: Annotated[Cell, Schema("PROGRESS: share of the steps done.")] = "-"
+    progress: Annotated[
+        Cell, Schema("PROGRESS: share of the steps done, or the step where their number is not known.")
+    ] = "-"
     eta: Annotated[Cell, Schema("ETA: time until the last step.")] = "-"
     metric: Annotated[Cell, Schema("METRIC: one metric and its value.")] = "-"
     try_: Annotated[Cell, Schema("TRY: attempts that count, of those allowed.")] = "-"

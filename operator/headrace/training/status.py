@@ -211,7 +211,11 @@ def _short(seconds: int) -> str:
 
 
 def _percent(progress: Progress | None) -> str:
-    """Of the whole script while it has called `fit` once; from then on it says of which fit."""
-    if progress is None or progress.percent is None:
+    """Of the whole script while it has called `fit` once; from then on it says of which fit. A loop of the script's own
+    may have no end that is known.
+    """
+    if progress is None:
         return "-"
+    if progress.percent is None:
+        return f"step {progress.step}" if progress.step else "-"
     return f"{progress.percent}% of fit {progress.fit}" if progress.fit and progress.fit > 1 else f"{progress.percent}%"

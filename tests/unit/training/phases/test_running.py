@@ -56,6 +56,15 @@ def test_a_training_that_never_diverged_has_no_such_condition():
     assert "Diverged" not in [c["type"] for c in trains_with(under_way(), loss=0.5).status["conditions"]]
 
 
+@pytest.mark.parametrize(("step", "shown"), [(4600, "step 4600"), (0, "-")])
+def test_of_a_loop_without_a_known_end_the_step_is_shown(step, shown):
+    live = Live("Training", Progress(None, None, 1, None, step, None, fit=0), {}, None, None, None, {})
+
+    status = look(training_job(under_way()), Observed((batch_job(),), (pod(0), pod(1)), None, live)).status
+
+    assert status["columns"]["progress"] == shown
+
+
 @pytest.mark.parametrize(("fit", "shown"), [(0, "100%"), (12, "100% of fit 13")])
 def test_progress_is_said_for_the_fit_that_it_is_of(fit, shown):
     live = Live("Training", Progress(100.0, 0, 1, 1, 8, 8, fit=fit), {}, None, None, None, {})
