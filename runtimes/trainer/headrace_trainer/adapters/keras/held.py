@@ -21,7 +21,7 @@ import sys
 import threading
 import weakref
 import zlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -368,7 +368,8 @@ def _untracked(value: Any) -> Any:
     if not isinstance(value, list | dict | set) or not type(value).__module__.startswith("keras."):
         return value
     if isinstance(value, dict):
-        return {key: _untracked(held) for key, held in value.items()}
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        return kind((key, _untracked(held)) for key, held in value.items())
     return [_untracked(held) for held in value] if isinstance(value, list) else set(value)
 
 

@@ -208,7 +208,14 @@ def put_back(callbacks: Sequence[Any], states: Sequence[Mapping[str, Any]], back
     for index, (callback, state) in enumerate(zip(callbacks, states, strict=False)):
         if type(callback).__name__ != state["class"]:
             continue
-        back.attributes(callback, state["attributes"], _path(index, callback))
+        library = _set_by_library(type(callback))
+        nodes = {
+            name: node
+            for name, node in state["attributes"].items()
+            # Which functions Keras' own callbacks use they choose again.
+            if name not in library or node["kind"] not in ("function", "call")
+        }
+        back.attributes(callback, nodes, _path(index, callback))
         if state["comparison"] is not None:
             callback.monitor_op = _COMPARISONS[state["comparison"]]
         if isinstance(callback, keras.callbacks.CSVLogger) and callback.keys is not None:
