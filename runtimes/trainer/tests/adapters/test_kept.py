@@ -288,11 +288,32 @@ kept = [Replays()]
 FIT
 found = []
 """
+LATE = """
+class Slots:
+    __slots__ = ("words",)
+    def __init__(self):
+        self.words = {"a": 1}
+
+class Late(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.made = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            self.made = MADE
+
+kept = [Late()]
+FIT
+found = []
+"""
 
 
 @pytest.mark.parametrize(
     ("text", "name"),
     [
+        (LATE.replace("MADE", "Slots()"), "Late.made"),
+        (LATE.replace("MADE", "tf.data.Dataset.range(3)"), "Late.made"),
         (GLOBAL, "best"),
         (NONLOCAL, "count"),
         (GLOBAL_MODEL, "teacher"),
@@ -303,6 +324,8 @@ found = []
         (MOST_ARRAYS, "Replays.buffer"),
     ],
     ids=[
+        "an object that was made late",
+        "a dataset that was made late",
         "a global dict",
         "a variable around it",
         "a global model",

@@ -21,7 +21,7 @@ import sys
 import threading
 import weakref
 import zlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,6 +51,7 @@ _MOST_PICKLED_BYTES = 16 << 20
 _MOST_OBJECTS = 10_000
 _MOST_ARRAYS = 10_000  # of one attribute: each is an entry of a file
 _DEEPEST = 50
+_MOST_SAMPLED = 1 << 24
 _TWO_POINTERS = 16
 
 _PLACES = (list, dict, set, deque, bytearray)
@@ -77,6 +78,7 @@ _FIXED_TYPES: tuple[Any, ...] = (
     tf.types.experimental.ConcreteFunction,
     tf.TypeSpec,
 )
+_SHOW = (logging.Logger, logging.Handler, logging.LoggerAdapter, tf.summary.SummaryWriter, io.TextIOBase)
 # They show and log.
 _FIXED_MODULES = frozenset(
     {"matplotlib", "mpl_toolkits", "seaborn", "tqdm", "rich", "mlflow", "wandb", "tensorboard", "tensorboardX"}
@@ -121,11 +123,11 @@ class Look:
             return {"kind": "function", "name": _called(value)}
         found = _variables_of(value)
         if found is not None:
-            return self._variables(found, path)
+            return self._variables(value, found, path)
         if isinstance(value, _GENERATORS):
             return self._random(value)
         if id(value) in self.seen or is_fixed(value):
-            return {"kind": "fixed"}
+            return _fixed(value)
         self.seen.add(id(value))
         is_bounded = self._depth < _DEEPEST and len(self.seen) < _MOST_OBJECTS
         if isinstance(value, dict) and is_bounded:
@@ -190,11 +192,11 @@ class Look:
             "items": held,
         }
 
-    def _variables(self, found: list[Any], path: str) -> Node:
+    def _variables(self, owner: Any, found: list[Any], path: str) -> Node:
         own = [one for one in found if id(keras_state.inner(one)) not in self.known]
         named = {f"{PREFIX}{path}/{name}": one for name, one in keras_state.named(own).items()}
         self.variables |= named
-        return {"kind": "variables", "names": list(named)} if named else {"kind": "fixed"}
+        return {"kind": "variables", "names": list(named)} if named else _fixed(owner)
 
     def _random(self, value: Any) -> Node:
         return {"kind": "random", "state": values.encode(_state_of(value), self.arrays, self.take)}
@@ -232,6 +234,8 @@ class Back:
                     self.attributes(there, node["attributes"], path)
                 else:
                     self.missing.append(path)
+            case "fixed" if there is None and "class" in node:
+                self.missing.append(path)
             case "function" if _called(there) != node["name"]:
                 self.missing.append(path)
             case "call" if _called(there) != node["name"]:
@@ -312,6 +316,12 @@ def is_fixed(value: Any) -> bool:
     return of_keras and not isinstance(value, keras.callbacks.Callback | dict | list | set)
 
 
+def _fixed(value: Any) -> Node:
+    """With its class, where the training may miss it if it is not there at all."""
+    is_shown = is_fixed_class(type(value)) or isinstance(value, _SHOW)
+    return {"kind": "fixed"} | ({} if is_shown else {"class": type(value).__name__})
+
+
 def is_fixed_class(kind: type) -> bool:
     """Whether it is of a package that shows and logs."""
     return kind.__module__.partition(".")[0] in _FIXED_MODULES
@@ -368,7 +378,8 @@ def _untracked(value: Any) -> Any:
     if not isinstance(value, list | dict | set) or not type(value).__module__.startswith("keras."):
         return value
     if isinstance(value, dict):
-        return {key: _untracked(held) for key, held in value.items()}
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        return kind((key, _untracked(held)) for key, held in value.items())
     return [_untracked(held) for held in value] if isinstance(value, list) else set(value)
 
 
@@ -421,7 +432,9 @@ def _state_of(generator: Any) -> Any:
 def _digest(node: Any, arrays: Mapping[str, Array]) -> int:
     digest = zlib.crc32(json.dumps(node, sort_keys=True).encode())
     for array in arrays.values():
-        digest = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, digest)
+        flat = np.ascontiguousarray(array).reshape(-1)
+        sampled = flat[:: max(1, array.size // _MOST_SAMPLED)]  # a row of a table is still seen
+        digest = zlib.crc32(np.ascontiguousarray(sampled).view(np.uint8).data, digest)
     return digest
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from headrace_trainer.adapters.arrays import Array
 from headrace_trainer.adapters.functions import (
+    TooMuchCode,
     attributes_of,
     attributes_set_by,
     codes_of,
@@ -31,6 +32,7 @@ from headrace_trainer.adapters.outside import reached
 
 _COMPARISONS = {"less": keras.ops.less, "greater": keras.ops.greater}
 _NAMED = 5
+_BEFORE = ("__init__", "build", "get_config")  # a step
 # Of a layer, whose attributes TensorFlow follows.
 _OF_TENSORFLOW = "_self_"
 
@@ -108,8 +110,7 @@ class Kept:
             back.attributes(root, kept["attributes"], path)
             if not self._model.run_eagerly:
                 # The step will be traced with the values of now, where it was with those of the beginning.
-                names = {name for function in functions_of(attributes_of(root)) for name in _attributes_in(function)}
-                back.missing += [f"{path}.{name}" for name in kept["attributes"] if name in names]
+                back.missing += [f"{path}.{name}" for name in kept["attributes"] if _may_read(root, name)]
 
     def _look(self, take: Any) -> Look:
         return Look(
@@ -121,7 +122,7 @@ class Kept:
         )
 
     def _is_unchanged(self, path: str, printed: int | None) -> bool:
-        return printed is not None and self._began.opaque.get(path, printed) == printed
+        return printed is not None and self._began.opaque.get(path) == printed
 
     def _miss(self, paths: Iterable[str]) -> None:
         self._unkept += [name for name in _names(paths) if name not in self._unkept]
@@ -292,7 +293,14 @@ def _set_by_library(kind: type) -> frozenset[str]:
     return frozenset().union(*(attributes_set_by(one) for one in kind.__mro__ if is_of_library(one)))
 
 
-def _attributes_in(function: Any) -> Iterable[str]:
-    if function.__name__ in ("__init__", "build", "get_config"):
-        return ()
-    return [name for code in codes_of(function) for name in code.co_names]
+def _may_read(root: Any, attribute: str) -> bool:
+    """Whether what runs in a compiled step may."""
+    try:
+        return any(
+            attribute in code.co_names
+            for function in functions_of(attributes_of(root), is_of_script)
+            if function.__name__ not in _BEFORE
+            for code in codes_of(function)
+        )
+    except TooMuchCode:
+        return True
