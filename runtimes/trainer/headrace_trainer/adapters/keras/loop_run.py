@@ -197,6 +197,8 @@ class LoopRun:
         if self._copy.is_large:
             writer.wait(_WRITE_SECONDS)  # else the ends of short loops pile up in memory
         state, arrays = self._captured()
+        if self.counted is None:
+            state["whyNot"] = self.rounds.why_not_at_end() or self._steps.why_not(self.step)
         if self.state.has_lost_models:
             state["whyNot"] = state["whyNot"] or "the script had let go of a model that it trained"
         writer.keep(self._session.fits, FinishedFit(state | more, arrays))
