@@ -64,7 +64,8 @@ class Rounds:
 
     def why_not_at_end(self) -> str:
         """The same when no other round will come: the last one is whole, or it is none."""
-        self._close(self.current)
+        if self.current:
+            self._close(self.current)
         return self._why_not
 
     def _close(self, ended: list[weakref.ref[Any]]) -> None:
