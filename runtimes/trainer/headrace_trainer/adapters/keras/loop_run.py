@@ -147,8 +147,10 @@ class LoopRun:
             self.pending.take(self._snapshot, self._session.fits)
 
     def save(self) -> None:
-        """At once, and without the steps after it."""
-        if not self.pending.is_there and self._session.writer is not None and self._session.is_saved:
+        """At once, and without the steps after it, in place of what waits for them."""
+        session = self._session
+        if session.writer is not None and session.is_saved and session.writer.wait(session.stop.patience):
+            self.pending.drop()
             self._take()
         self.pending.hand_over()
 
