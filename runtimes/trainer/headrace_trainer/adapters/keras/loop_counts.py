@@ -62,9 +62,15 @@ class Rounds:
             return "it is not known yet what an iteration is"
         return self._why_not
 
+    def why_not_at_end(self) -> str:
+        """The same when no other round will come: the last one is whole, or it is none."""
+        if self.current:
+            self._close(self.current)
+        return self._why_not
+
     def _close(self, ended: list[weakref.ref[Any]]) -> None:
         first = self._first
-        if first is not None and [one() for one in ended] != [one() for one in first]:
+        if first is not None and [id(one()) for one in ended] != [id(one()) for one in first]:
             self._why_not = self._why_not or "its optimizers are not used by turns, each once"
         self._first = ended
 

@@ -65,7 +65,9 @@ def _prints(model: Any, seen: dict[int, Print], but: Iterable[int]) -> dict[int,
             continue
         if id(value) not in seen:
             with tf.init_scope():  # a loop may begin where a function is traced
-                seen[id(value)] = zlib.crc32(np.ascontiguousarray(value.numpy()).tobytes())
+                array = np.asarray(value.numpy())
+            # The bytes of strings are where they lie.
+            seen[id(value)] = zlib.crc32(repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
         found[place] = seen[id(value)]
     return found
 

@@ -147,8 +147,10 @@ class LoopRun:
             self.pending.take(self._snapshot, self._session.fits)
 
     def save(self) -> None:
-        """At once, and without the steps after it."""
-        if not self.pending.is_there and self._session.writer is not None and self._session.is_saved:
+        """At once, and without the steps after it, in place of what waits for them."""
+        session = self._session
+        if session.writer is not None and session.is_saved and session.writer.wait(session.stop.patience):
+            self.pending.drop()
             self._take()
         self.pending.hand_over()
 
@@ -197,6 +199,8 @@ class LoopRun:
         if self._copy.is_large:
             writer.wait(_WRITE_SECONDS)  # else the ends of short loops pile up in memory
         state, arrays = self._captured()
+        if self.counted is None:
+            state["whyNot"] = self.rounds.why_not_at_end() or self._steps.why_not(self.step)
         if self.state.has_lost_models:
             state["whyNot"] = state["whyNot"] or "the script had let go of a model that it trained"
         writer.keep(self._session.fits, FinishedFit(state | more, arrays))

@@ -245,8 +245,8 @@ class Loops:
 
     def _break_off(self, counted: Counted | None) -> None:
         """The script has left its loop: where it was told to stop, to go on with it later."""
-        if counted is None or counted is not self._run.counted:
-            return
+        if counted is None or counted is not self._run.counted or not self._run.is_active:
+            return  # or it is Python that ends
         if not (self._run.is_told_to_stop and self._session.stop.is_requested):
             self._end({})  # whether that is an exception which ends the script is not known: it is not saved by itself
             return
