@@ -157,6 +157,7 @@ def _refuse(messages: Messages, name: str, error: Exception) -> NoReturn:
 def _hook_mlflow(session: Session) -> None:
     run_id, tracking_uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI")
     if run_id and tracking_uri:
-        from headrace_trainer.adapters import mlflow_run
+        from headrace_trainer.adapters import mlflow_registry, mlflow_run
 
         mlflow_run.install(run_id, tracking_uri, streams.say, session.logs)
+        mlflow_registry.install(tracking_uri, streams.say)
