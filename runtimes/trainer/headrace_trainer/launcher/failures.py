@@ -73,7 +73,8 @@ class ChildEnd:
     `exit_code` is negative for a signal. `trained_steps` counts what was trained in this attempt or restored from an
     earlier one. `nothing_trained_hint` is empty where a script may do without training. `is_cut_short`: whoever follows
     it did not come to its end, and was to export a model then. `lost_peer` is what the framework's own words blame.
-    `resumed_in` is the working directory of an attempt that went on from a checkpoint.
+    `resumed_in` is the working directory of an attempt that went on from a checkpoint. `log_tail` is the end of stdout
+    and stderr, `errors` that of stderr alone, or empty.
     """
 
     exit_code: int
@@ -86,9 +87,20 @@ class ChildEnd:
     is_cut_short: bool = False
     lost_peer: LostPeer | None = None
     log_tail: str = ""
+    errors: str = ""
     worker: int = 0
     workers: int = 1
     resumed_in: Path | None = None
+
+    @property
+    def last_words(self) -> str:
+        """The end of stderr, or of all where stderr says nothing: lines of two streams have no certain order."""
+        return self.errors or self.log_tail
+
+    @property
+    def in_log(self) -> ScriptException | None:
+        """The exception that the log ends with."""
+        return (last_words(self.errors) if self.errors else None) or last_words(self.log_tail)
 
 
 def judge(end: ChildEnd) -> Failure | None:
@@ -116,13 +128,13 @@ def judge(end: ChildEnd) -> Failure | None:
             f"the script's process ended by {name}",
             _CRASHED if -end.exit_code in _CRASHES else _SIGNALLED,
         )
-    if end.exit_code == 1 and not end.is_followed and (raised := last_words(end.log_tail)) is not None:
+    if end.exit_code == 1 and not end.is_followed and (raised := end.in_log) is not None:
         return replace(_raised(raised, end.resumed_in), time=None)
     if end.exit_code > 0:
         return Failure(
             Reason.SCRIPT_EXITED,
-            f"the script ended with exit code {end.exit_code}{_last_line(end.log_tail)}",
-            hints.of_last_lines(end.log_tail)
+            f"the script ended with exit code {end.exit_code}{_last_line(end.last_words)}",
+            hints.of_last_lines(end.last_words)
             or "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
         )
     if end.trained_steps == 0 and end.nothing_trained_hint:
@@ -242,7 +254,7 @@ def _raised(raised: ScriptException, resumed_in: Path | None) -> Failure:
 
 def _peer_lost(end: ChildEnd, lost: LostPeer) -> Failure:
     name = "another worker" if lost.index is None else f"worker {lost.index}"
-    raised = end.exception if end.is_followed else last_words(end.log_tail)
+    raised = end.exception if end.is_followed else end.in_log
     detail = "" if raised is None else f": {raised.exception}: {raised.message}"
     return Failure(
         Reason.PEER_LOST,

@@ -1,0 +1,34 @@
+"""What a failure says of a script that has written to both of its streams."""
+
+from __future__ import annotations
+
+import pytest
+
+BOTH = {
+    "a question": ("input('name? ')", "EOFError: EOF when reading a line"),
+    "a bar": (
+        "import sys\nfor i in range(9):\n    sys.stdout.write(f'\\r{i}/9')\nraise TypeError('no')",
+        "TypeError: no",
+    ),
+    "a bar on stderr": ("import sys\nsys.stderr.write('\\r8/9')\nprint('so far')\nlen(3)", "TypeError: object of type"),
+    "words before": (
+        "import sys\nprint('ERROR: corpus not found', file=sys.stderr)\nprint('starting training')\nsys.exit(3)",
+        "the script ended with exit code 3: ERROR: corpus not found",
+    ),
+    "stdout alone": ("import sys\nprint('corpus not found')\nsys.exit(3)", "exit code 3: corpus not found"),
+    "a traceback on stdout": (
+        "import sys, traceback\nprint('warned', file=sys.stderr)\n"
+        "try:\n    len(3)\nexcept TypeError:\n    traceback.print_exc(file=sys.stdout)\n    sys.exit(1)",
+        "TypeError: object of type",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BOTH)
+def test_the_cause_is_what_stderr_ends_with(program, case):
+    script, message = BOTH[case]
+    launched = program(script)
+    assert launched.wait() == 1, launched.log
+    told = launched.record["message"]
+    assert message in told
+    assert not any(words in told for words in ("name?", "/9", "starting", "so far", "warned"))
