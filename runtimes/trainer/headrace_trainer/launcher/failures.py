@@ -74,7 +74,7 @@ class ChildEnd:
     earlier one. `nothing_trained_hint` is empty where a script may do without training. `is_cut_short`: whoever follows
     it did not come to its end, and was to export a model then. `lost_peer` is what the framework's own words blame.
     `resumed_in` is the working directory of an attempt that went on from a checkpoint. `log_tail` is the end of stdout
-    and stderr, `errors` that of stderr alone, or empty.
+    and stderr, whose lines have no certain order; `log_by_stream` has that of each, first of that which says the cause.
     """
 
     exit_code: int
@@ -87,20 +87,21 @@ class ChildEnd:
     is_cut_short: bool = False
     lost_peer: LostPeer | None = None
     log_tail: str = ""
-    errors: str = ""
+    log_by_stream: tuple[str, ...] = ()
     worker: int = 0
     workers: int = 1
     resumed_in: Path | None = None
 
     @property
     def last_words(self) -> str:
-        """The end of stderr, or of all where stderr says nothing: lines of two streams have no certain order."""
-        return self.errors or self.log_tail
+        """Of the stream that says the cause."""
+        return self.log_by_stream[0] if self.log_by_stream else self.log_tail
 
     @property
     def in_log(self) -> ScriptException | None:
-        """The exception that the log ends with."""
-        return (last_words(self.errors) if self.errors else None) or last_words(self.log_tail)
+        """The exception that a stream ends with."""
+        found = (last_words(text) for text in self.log_by_stream or (self.log_tail,))
+        return next((raised for raised in found if raised is not None), None)
 
 
 def judge(end: ChildEnd) -> Failure | None:

@@ -1,7 +1,8 @@
 """The last lines of what the script printed, whole and readable, for the record.
 
 A thread reads each of the script's two streams, so the order of two lines that came close together on different ones
-is not known. That is why the cause of a failure is looked for in stderr alone, where Python and most programs say it.
+is not known. That is why the cause of a failure is looked for in one of them: in stderr, where Python and most programs
+say it, and else in stdout.
 """
 
 from __future__ import annotations
@@ -73,11 +74,13 @@ class LogTail:
         with self._lock:
             return _joined(self._lines)
 
-    def errors(self) -> str:
-        """The last lines of stderr; empty where it was silent long before the end."""
+    def by_stream(self) -> tuple[str, ...]:
+        """The last lines of each stream that says something: stderr's first, if it was not silent long before the end."""
         with self._lock:
-            errors, others = self._streams[STDERR], self._streams[STDOUT]
-            return "" if errors.heard < others.heard - _STALE_SECONDS else errors.text()
+            errors, output = self._streams[STDERR], self._streams[STDOUT]
+            is_stale = errors.heard < output.heard - _STALE_SECONDS
+            texts = [stream.text() for stream in ((output, errors) if is_stale else (errors, output))]
+        return tuple(text for text in texts if text)
 
 
 def _joined(lines: deque[_Line]) -> str:

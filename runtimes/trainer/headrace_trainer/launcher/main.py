@@ -235,7 +235,7 @@ class Launcher:
             child.close()
         self._handle_waiting()
         self._report.log_tail = child.log_tail
-        end = self._end_of_script(child.errors)
+        end = self._end_of_script(child.log_by_stream)
         failure = nccl.advised(judge(end), end)
         # A script may end with 0 because it was told to stop: it has then not trained to its end.
         if self._stop_at is not None and (failure is not None or not self._script.had_ended):
@@ -267,7 +267,7 @@ class Launcher:
             self._report.log_tail = child.log_tail
             self._publish()
 
-    def _end_of_script(self, errors: str) -> ChildEnd:
+    def _end_of_script(self, log_by_stream: tuple[str, ...]) -> ChildEnd:
         script = self._script
         if script.exit_code is None:
             raise RuntimeError("the script has not ended")
@@ -286,7 +286,7 @@ class Launcher:
             refused=script.refused,
             memory_kill=self._memory.kill(),
             log_tail=self._report.log_tail,
-            errors=errors,
+            log_by_stream=log_by_stream,
             worker=self._settings.worker,
             workers=self._config.workers.count,
             resumed_in=None if self._resume is None else self._settings.paths.work,

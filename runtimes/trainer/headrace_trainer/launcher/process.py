@@ -99,9 +99,9 @@ class Child:
         return self._tail.text()
 
     @property
-    def errors(self) -> str:
-        """The end of stderr, where it may have the cause."""
-        return self._tail.errors()
+    def log_by_stream(self) -> tuple[str, ...]:
+        """The end of each stream, first of that which says the cause."""
+        return self._tail.by_stream()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the script's process, not to what it started. Not by Popen, which would reap it here."""

@@ -274,7 +274,7 @@ def test_the_log_s_end_is_readable():
     tail.feed("stderr", b"10%\r50%\r100%\n\x1b[31mred\x1b[0m\xff\n")
     tail.feed("stdout", b"o\nunfinished")
     assert tail.text() == "one\ntwo\n100%\nred\ufffd\nunfinished"
-    assert tail.errors() == "100%\nred\ufffd"
+    assert tail.by_stream() == ("100%\nred\ufffd", "one\ntwo\nunfinished")
 
 
 def test_a_line_that_comes_in_pieces_stands_where_it_began():
@@ -298,7 +298,7 @@ def test_what_was_said_on_stderr_long_before_the_end_is_not_about_it(monkeypatch
     tail.feed("stderr", b"FutureWarning: an old one\n")
     monkeypatch.setattr(time, "monotonic", lambda: now + 60)
     tail.feed("stdout", b"ERROR: corpus not found\n")
-    assert tail.errors() == ""
+    assert tail.by_stream() == ("ERROR: corpus not found", "FutureWarning: an old one")
 
 
 def test_the_launcher_imports_neither_tensorflow_nor_without_need_boto3():
