@@ -23,7 +23,8 @@ from headrace_trainer.launcher.oom import MemoryKill
 class Failure:
     """One cause: what happened (`message`), and what to do about it (`hint`). `lost_peer` is a worker's index; `time`,
     in milliseconds since 1970, is set where it happened before it was seen: between an exception and the end of its
-    process some frameworks take a second.
+    process some frameworks take a second. `script_code` is the script's own exit code, where it ended with one;
+    `exit_code` is the launcher's.
     """
 
     reason: Reason
@@ -31,6 +32,7 @@ class Failure:
     hint: str = ""
     lost_peer: int | None = None
     time: int | None = None
+    script_code: int | None = None
 
     @property
     def failure_class(self) -> FailureClass:
@@ -74,7 +76,7 @@ class ChildEnd:
     earlier one. `nothing_trained_hint` is empty where a script may do without training. `is_cut_short`: whoever follows
     it did not come to its end, and was to export a model then. `lost_peer` is what the framework's own words blame.
     `resumed_in` is the working directory of an attempt that went on from a checkpoint. `log_tail` is the end of stdout
-    and stderr, whose lines have no certain order; `log_by_stream` has that of each, first of that which says the cause.
+    and stderr, whose lines have no certain order; `log_by_stream` has where to look for the cause first.
     """
 
     exit_code: int
@@ -106,6 +108,11 @@ class ChildEnd:
 
 def judge(end: ChildEnd) -> Failure | None:
     """The cause of the end, or None where the script did what it is for."""
+    failure = _cause(end)
+    return failure if failure is None or end.exit_code <= 0 else replace(failure, script_code=end.exit_code)
+
+
+def _cause(end: ChildEnd) -> Failure | None:
     if end.memory_kill is not None:
         return _out_of_memory(end.memory_kill, end.exit_code)
     if end.refused is not None:

@@ -75,11 +75,13 @@ class LogTail:
             return _joined(self._lines)
 
     def by_stream(self) -> tuple[str, ...]:
-        """The last lines of each stream that says something: stderr's first, if it was not silent long before the end."""
+        """Where to look for the cause, in this order: in what stderr ends with and in what stdout does. Where stderr
+        was silent long before, its last words count only if they are among the last of both.
+        """
         with self._lock:
             errors, output = self._streams[STDERR], self._streams[STDOUT]
             is_stale = errors.heard < output.heard - _STALE_SECONDS
-            texts = [stream.text() for stream in ((output, errors) if is_stale else (errors, output))]
+            texts = (output.text(), _joined(self._lines)) if is_stale else (errors.text(), output.text())
         return tuple(text for text in texts if text)
 
 

@@ -345,7 +345,7 @@ class Launcher:
             if failure.lost_peer is None:
                 peer = self._wait_for(self._find_silent_peer, when_stopped=0.0)
                 if peer is not None:
-                    failure = Failure(failure.reason, failure.message, failure.hint, peer)
+                    failure = replace(failure, lost_peer=peer)
                     self._report.failure = failure
                     self._publish(force=True)
             self._handle_next()

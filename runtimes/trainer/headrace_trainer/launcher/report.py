@@ -99,7 +99,7 @@ class Report:
                 record,
                 failure_class=failure.failure_class,
                 reason=failure.reason,
-                exit_code=failure.exit_code,
+                exit_code=failure.exit_code if failure.script_code is None else failure.script_code,
                 message=failure.message,
                 hint=failure.hint,
                 lost_peer=LostPeer(failure.lost_peer) if failure.reason is Reason.PEER_LOST else None,

@@ -298,7 +298,7 @@ def test_what_was_said_on_stderr_long_before_the_end_is_not_about_it(monkeypatch
     tail.feed("stderr", b"FutureWarning: an old one\n")
     monkeypatch.setattr(time, "monotonic", lambda: now + 60)
     tail.feed("stdout", b"ERROR: corpus not found\n")
-    assert tail.by_stream() == ("ERROR: corpus not found", "FutureWarning: an old one")
+    assert tail.by_stream() == ("ERROR: corpus not found", "FutureWarning: an old one\nERROR: corpus not found")
 
 
 def test_the_launcher_imports_neither_tensorflow_nor_without_need_boto3():
