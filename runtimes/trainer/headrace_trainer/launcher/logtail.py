@@ -7,17 +7,17 @@ say it, and else in stdout.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 
+from headrace_trainer.launcher.texts import plain
+
 STDOUT, STDERR = "stdout", "stderr"
 _LINES = 40
 _LINES_OF_A_STREAM = 400  # a traceback through libraries is long
 _WIDTH = 400
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 # What was said so long before the last words on the other stream is not about the end.
 _STALE_SECONDS = 5.0
 
@@ -98,4 +98,4 @@ def _shown(line: bytes) -> bytes:
 
 
 def _readable(line: bytes) -> str:
-    return _CONTROL.sub("", line.decode("utf-8", errors="replace"))[:_WIDTH]
+    return plain(line.rstrip(b"\r").decode("utf-8", errors="replace"))[:_WIDTH]

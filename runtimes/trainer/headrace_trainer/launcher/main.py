@@ -88,6 +88,7 @@ from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
 from headrace_trainer.launcher.system import gpu
 from headrace_trainer.launcher.system.sampler import Sampler
+from headrace_trainer.launcher.texts import one_line
 from headrace_trainer.launcher.tracking import Tracker
 from headrace_trainer.launcher.uv import Ended
 
@@ -327,7 +328,7 @@ class Launcher:
         held_until = time.monotonic() + self._settings.peer_hold
         self._report.conclude(Outcome.FAILED, failure)
         self._publish(force=True)
-        log(f"{failure.failure_class}/{failure.reason}: {failure.message}")
+        log(f"{failure.failure_class}/{failure.reason}: {one_line(failure.message)}")
         try:
             upload = max(_UPLOAD_AFTER_FAILURE, self._settings.grace)
             self._wait_for(lambda: self._save("FAILED", upload, _FLUSH_AFTER_FAILURE), when_stopped=None)

@@ -32,3 +32,20 @@ def test_the_cause_is_what_stderr_ends_with(program, case):
     told = launched.record["message"]
     assert message in told
     assert not any(words in told for words in ("name?", "/9", "starting", "so far", "warned"))
+
+
+KERAS = (
+    "Exception encountered when calling Sequential.call().\n\n\x1b[1mInvalid input shape for input "
+    "Tensor(\x1b[38;5;9m3\x1b[0m).\x1b[0m\n\nArguments received:\n  \u2022 mask=None\x07"
+)
+
+
+@pytest.mark.parametrize("start", ["program", "launch"])
+def test_a_message_is_one_line_without_what_steers_a_terminal(request, start):
+    launched = request.getfixturevalue(start)(f"raise ValueError({KERAS!r})")
+    assert launched.wait() == 1, launched.log
+    assert launched.record["message"].startswith(
+        "ValueError: Exception encountered when calling Sequential.call(). Invalid input shape for input Tensor(3). "
+        "Arguments received: \u2022 mask=None"
+    )
+    assert "\x1b" not in launched.record["logTail"]
