@@ -83,6 +83,7 @@ def _tell(session: Session, error: BaseException) -> None:
         message=streams.message_of(error),
         module=name if isinstance(name, str) else None,
         traceback=script.last_lines(error),
+        frames=script.frames_of(error),
     )
     session.messages.flush()
 

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from headrace_trainer.launcher.place import without_kubelet
 from headrace_trainer.launcher.texts import plain
 
 STDOUT, STDERR = "stdout", "stderr"
@@ -98,4 +99,4 @@ def _shown(line: bytes) -> bytes:
 
 
 def _readable(line: bytes) -> str:
-    return plain(line.rstrip(b"\r").decode("utf-8", errors="replace"))[:_WIDTH]
+    return without_kubelet(plain(line.rstrip(b"\r").decode("utf-8", errors="replace")))[:_WIDTH]

@@ -290,6 +290,7 @@ class Launcher:
             log_by_stream=log_by_stream,
             worker=self._settings.worker,
             workers=self._config.workers.count,
+            source=self._config.source,
             resumed_in=None if self._resume is None else self._settings.paths.work,
         )
         return replace(end, lost_peer=self._framework.lost_peer(end))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from headrace_trainer.launcher.logtail import LogTail
+from headrace_trainer.launcher.place import place_in
 
 BOTH = {
     "a question": ("input('name? ')", "EOFError: EOF when reading a line"),
@@ -49,3 +54,54 @@ def test_a_message_is_one_line_without_what_steers_a_terminal(request, start):
         "Arguments received: \u2022 mask=None"
     )
     assert "\x1b" not in launched.record["logTail"]
+
+
+PLACES = {
+    "in the script": ({}, "import json\n\n\njson.loads('{')", "(train.py, line 4)"),
+    "in a module of its own": (
+        {"parts/data.py": "def read():\n    open('/no/such')"},
+        "from parts import data\ndata.read()",
+        "(parts/data.py, line 2)",
+    ),
+    "far below": (
+        {},
+        "import copy\nvalue = iter(i for i in ())\nfor _ in range(60):\n    value = [value]\ncopy.deepcopy(value)",
+        "(train.py, line 5)",
+    ),
+    "a package that is missing": ({}, "\nimport no_such_package", "(train.py, line 2)"),
+}
+
+
+@pytest.mark.parametrize("framework", ["Keras", "Script"])
+@pytest.mark.parametrize("case", PLACES)
+def test_the_message_says_where_in_the_source_it_was_raised(launch, framework, case):
+    files, script, place = PLACES[case]
+    launched = launch(script, files=files, config={"framework": framework}, adapter="headrace_trainer.adapters.keras")
+    assert launched.wait() in (1, 2), launched.log
+    assert launched.record["message"].endswith(place), launched.record["message"]
+
+
+def test_a_syntax_error_says_its_place_once(program):
+    launched = program("import broken", files={"broken.py": "x = (1,\n"})
+    assert launched.wait() == 2, launched.log
+    assert launched.record["message"].endswith("(broken.py, line 1)")
+
+
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        ("/headrace/source/train.py", "train.py, line 5"),
+        ("/headrace/source/..2026_11_30_02_10_11.1234567/train.py", "train.py, line 5"),
+        ("/headrace/source/..data/helpers.py", "helpers.py, line 5"),
+        ("/usr/lib/python3.11/json/decoder.py", ""),
+        ("/headrace/source/.venv/lib/python3.11/site-packages/x.py", ""),
+    ],
+)
+def test_a_place_is_relative_to_the_source(file, place):
+    assert place_in(Path("/headrace/source"), [(file, 5), ("/usr/lib/python3.11/codecs.py", 1)]) == place
+
+
+def test_the_end_of_the_log_names_the_source_s_own_files():
+    tail = LogTail()
+    tail.feed("stderr", b'  File "/headrace/source/..2026_11_30_02_10_11.1234567/train.py", line 5\n')
+    assert tail.text() == '  File "/headrace/source/train.py", line 5'
