@@ -7,6 +7,7 @@ say it, and else in stdout.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -19,6 +20,14 @@ STDOUT, STDERR = "stdout", "stderr"
 _LINES = 40
 _LINES_OF_A_STREAM = 400  # a traceback through libraries is long
 _WIDTH = 400
+# What TensorFlow says whenever it starts, which is not what a script ended with: information of these files of its own,
+# and libraries that two parts of it register.
+_AT_START = re.compile(
+    r"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
+    r"|[\d:. -]*I(?:\d{4})? .*(?<!\w)(?:port|cpu_feature_guard|gpu_device|cuda\w+|service|device_compiler)\.\w+:\d+\]"
+    r"|[\d:. -]*[EWI](?:\d{4})? .*\.cc:\d+\] (?:Unable to register cu\w+ |Could not find cuda drivers|computation placer already registered)"
+    r"|To enable the following instructions: .*rebuild TensorFlow"
+)
 # What was said so long before the last words on the other stream is not about the end.
 _STALE_SECONDS = 5.0
 
@@ -87,7 +96,7 @@ class LogTail:
 
 
 def _joined(lines: deque[_Line]) -> str:
-    return "\n".join(line.text for line in lines if line.text)
+    return "\n".join(line.text for line in lines if line.text and not _AT_START.match(line.text))
 
 
 def _shown(line: bytes) -> bytes:

@@ -105,3 +105,35 @@ def test_the_end_of_the_log_names_the_source_s_own_files():
     tail = LogTail()
     tail.feed("stderr", b'  File "/headrace/source/..2026_11_30_02_10_11.1234567/train.py", line 5\n')
     assert tail.text() == '  File "/headrace/source/train.py", line 5'
+
+
+AT_START = """\
+2026-11-30 02:00:00.123456: I tensorflow/core/util/port.cc:153] oneDNN custom operations are on. You may see slightly
+2026-11-30 02:00:00.123456: I external/local_xla/xla/tsl/cuda/cudart_stub.cc:32] Could not find cuda drivers on your
+2026-11-30 02:00:00.123456: E external/local_xla/xla/cuda_dnn.cc:8310] Unable to register cuDNN factory: Attempting
+WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1796004636.603363    9942 port.cc:153] oneDNN custom operations are on. You may see slightly different
+2026-11-30 02:00:00.1: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is optimized to use
+To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow with the appropriate flags.
+"""
+MEANT = """\
+2026-11-30 02:00:00.1: W tensorflow/core/framework/op_kernel.cc:1855] OP_REQUIRES failed at conv_ops.cc: INVALID
+I0000 00:00:1796004636.603363    9942 coordination_service_agent.cc:369] the service went away
+ValueError: cuda_dnn.cc is not here"""
+
+
+def test_what_tensorflow_says_at_each_start_is_not_in_the_end_of_the_log():
+    tail = LogTail()
+    tail.feed("stderr", (AT_START + MEANT).encode())
+    assert tail.text() == MEANT
+    assert tail.by_stream() == (MEANT,)
+
+
+def test_the_tensorflow_that_is_installed_says_nothing_else_at_its_start(launch):
+    script = "import keras, numpy as np\nmodel = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])\n"
+    script += "model(np.zeros((1, 4)))\nraise ValueError('no')"
+    env = {"TF_CPP_MIN_LOG_LEVEL": "0", "CUDA_VISIBLE_DEVICES": ""}
+    launched = launch(script, adapter="headrace_trainer.adapters.keras", env=env)
+    assert launched.wait(200) == 1, launched.log
+    assert "oneDNN" in launched.log
+    assert launched.record["logTail"].startswith("Traceback (most recent call last)")
