@@ -25,7 +25,7 @@ _WIDTH = 400
 _AT_START = re.compile(
     r"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
     r"|[\d:. -]*I(?:\d{4})? .*(?<!\w)(?:port|cpu_feature_guard|gpu_device|cuda\w+|service|device_compiler)\.\w+:\d+\]"
-    r"|[\d:. -]*[EWI](?:\d{4})? .*\.cc:\d+\] (?:Unable to register cu\w+ |Could not find cuda drivers|computation placer already registered)"
+    r"|[\d:. -]*[EWI](?:\d{4})? .*\.cc:\d+\] (?:Unable to register cu|Could not find cuda|computation placer already)"
     r"|To enable the following instructions: .*rebuild TensorFlow"
 )
 # What was said so long before the last words on the other stream is not about the end.

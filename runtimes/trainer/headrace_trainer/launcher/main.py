@@ -25,7 +25,7 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Outcome, State
 from headrace_common.record import TerminationLog
 from headrace_common.tags import EXPORT_TRIAL_TAG
-from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl
+from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl, resumed
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.delivery import Delivery
 from headrace_trainer.launcher.failures import (
@@ -235,6 +235,7 @@ class Launcher:
         finally:
             child.close()
         self._handle_waiting()
+        self._compares_no_more()
         self._report.log_tail = child.log_tail
         end = self._end_of_script(child.log_by_stream)
         failure = nccl.advised(judge(end), end)
@@ -556,9 +557,13 @@ class Launcher:
             return
         self._report.resume = (self._resume.attempt, resume)
         if self._tracker is not None:
-            how = {True: "exact", False: "not exact", None: "not compared yet"}[resume.exact]
-            place = f"step {resume.step} of fit {resume.fit} of attempt {self._resume.attempt}"
-            text = f"{how}: from {place}. {resume.message}".strip()
+            text = resumed.sentence(self._resume.attempt, resume)
+            self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
+
+    def _compares_no_more(self) -> None:
+        """The tag stays for good: of an attempt that has ended it does not say that something is still to come."""
+        if self._report.resume is not None and self._tracker is not None:
+            text = resumed.sentence(*self._report.resume, has_ended=True)
             self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
 
     def _tell_trial(self, trial: ExportTrial) -> None:
