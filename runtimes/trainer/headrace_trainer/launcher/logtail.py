@@ -28,8 +28,8 @@ _AT_START = re.compile(
     r"|[\d:. -]*[EWI](?:\d{4})? .*\.cc:\d+\] (?:Unable to register cu|Could not find cuda|computation placer already)"
     r"|To enable the following instructions: .*rebuild TensorFlow"
 )
-# What was said so long before the last words on the other stream is not about the end.
-_STALE_SECONDS = 5.0
+# With so much time between them, the order of two lines on different streams is certain.
+_CERTAIN_SECONDS = 1.0
 
 
 @dataclass
@@ -85,12 +85,12 @@ class LogTail:
             return _joined(self._lines)
 
     def by_stream(self) -> tuple[str, ...]:
-        """Where to look for the cause, in this order: in what stderr ends with and in what stdout does. Where stderr
-        was silent long before, its last words count only if they are among the last of both.
+        """Where to look for the cause, in this order: in what stderr ends with and in what stdout does. Where stdout
+        went on, stderr's words count only if they are among the last of both.
         """
         with self._lock:
             errors, output = self._streams[STDERR], self._streams[STDOUT]
-            is_stale = errors.heard < output.heard - _STALE_SECONDS
+            is_stale = errors.heard < output.heard - _CERTAIN_SECONDS
             texts = (output.text(), _joined(self._lines)) if is_stale else (errors.text(), output.text())
         return tuple(text for text in texts if text)
 

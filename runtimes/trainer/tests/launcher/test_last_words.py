@@ -16,6 +16,7 @@ BOTH = {
         "TypeError: no",
     ),
     "a bar on stderr": ("import sys\nsys.stderr.write('\\r8/9')\nprint('so far')\nlen(3)", "TypeError: object of type"),
+    "a burst": ("for i in range(20000):\n    print(f'{i}/9')\nlen(3)", "TypeError: object of type"),
     "words before": (
         "import sys\nprint('ERROR: corpus not found', file=sys.stderr)\nprint('starting training')\nsys.exit(3)",
         "the script ended with exit code 3: ERROR: corpus not found",
