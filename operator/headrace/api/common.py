@@ -108,7 +108,12 @@ class Failure(Model):
     class_: Annotated[FailureClass, Schema("Which kind of failure it was.")]
     reason: Annotated[Word, Schema("The cause as one CamelCase word, more exact than the class.")]
     exit_code: Annotated[
-        int | None, Schema("Exit code of the container that failed first.", minimum=-255, maximum=255)
+        int | None,
+        Schema(
+            "Exit code of the script, if it ended with one; otherwise that of the container that failed first.",
+            minimum=-255,
+            maximum=255,
+        ),
     ] = None
     pod: Annotated[Name | None, Schema("The pod that failed first.")] = None
     container: Annotated[Name | None, Schema("The container that failed first.")] = None

@@ -68,6 +68,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         source.mkdir(parents=True)
         work.mkdir()
         for name, content in {entrypoint: script, **(files or {})}.items():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         port = port or free_port()
         whole = {

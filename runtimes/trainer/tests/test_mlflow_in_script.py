@@ -273,3 +273,40 @@ def test_a_metric_that_the_launcher_logs_is_there_once(launch, mlflow, config, b
     assert [step for step, _ in history("eval_loss")] == [1]
     assert history("f1") == [(9, 0.9)]
     assert launched.log.count("mlflow metric loss is left out") == 1
+
+
+REGISTERS = """
+import mlflow, numpy
+from mlflow import MlflowClient
+class Twice(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input
+with mlflow.start_run() as run:
+    info = mlflow.pyfunc.log_model(name="twice", python_model=Twice(), registered_model_name="tutorial")
+    version = mlflow.register_model(f"runs:/{run.info.run_id}/twice", "tutorial")
+    client = MlflowClient()
+    client.create_registered_model("by-client")
+    made = client.create_model_version("by-client", info.model_uri, run.info.run_id)
+    client.set_registered_model_alias("by-client", "champion", made.version)
+    client.transition_model_version_stage(name="tutorial", version=version.version, stage="Production")
+assert client.get_model_version("tutorial", version.version).status == "READY"
+mlflow.pyfunc.load_model(info.model_uri)
+print("GOES ON", version.name, int(version.version), int(made.version), int(info.registered_model_version))
+mlflow.set_registry_uri("sqlite:///own.db")
+print("ITS OWN", mlflow.register_model(info.model_uri, "own").version)
+"""
+
+
+@pytest.mark.parametrize("framework", ["Keras", "Script"])
+def test_a_model_that_a_script_registers_is_logged_and_left_out_of_the_registry(launch, mlflow, config, framework):
+    config = {**config, "framework": framework}
+    if framework == "Keras":
+        launched = launch(TRAINS + FIT + REGISTERS, config=config, adapter=ADAPTER, env=QUIET)
+    else:
+        launched = launch(REGISTERS, config=config, env={**QUIET, "PYTHONPATH": f"{TRAINER}:{CLIENT}"})
+    assert launched.wait(300) == 0, launched.log
+    assert "GOES ON tutorial 0 0 0" in launched.log
+    assert "ITS OWN 1" in launched.log
+    assert mlflow.call("GET", "registered-models/search").get("registered_models", []) == []
+    assert launched.log.count("is left out: the job registers its own") == 2  # of each name once
+    assert "spec.output.model" in launched.log

@@ -83,6 +83,7 @@ def _tell(session: Session, error: BaseException) -> None:
         message=streams.message_of(error),
         module=name if isinstance(name, str) else None,
         traceback=script.last_lines(error),
+        frames=script.frames_of(error),
     )
     session.messages.flush()
 
@@ -157,6 +158,7 @@ def _refuse(messages: Messages, name: str, error: Exception) -> NoReturn:
 def _hook_mlflow(session: Session) -> None:
     run_id, tracking_uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI")
     if run_id and tracking_uri:
-        from headrace_trainer.adapters import mlflow_run
+        from headrace_trainer.adapters import mlflow_registry, mlflow_run
 
         mlflow_run.install(run_id, tracking_uri, streams.say, session.logs)
+        mlflow_registry.install(tracking_uri, streams.say)

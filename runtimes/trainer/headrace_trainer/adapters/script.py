@@ -21,6 +21,7 @@ from headrace_trainer.adapters.streams import message_of, say
 _OURS = str(Path(__file__).resolve().parent)
 _INTERNAL = ("<frozen importlib", "<frozen runpy>")
 _TRACEBACK_LINES = 30
+_MOST_FRAMES = 100
 _BEYOND_LONG = 2**63
 
 
@@ -66,6 +67,15 @@ def run(
 def last_lines(error: BaseException) -> str:
     """The end of the traceback as the user sees it."""
     return "\n".join(_traceback_of(error).rstrip().splitlines()[-_TRACEBACK_LINES:])
+
+
+def frames_of(error: BaseException) -> list[tuple[str, int]]:
+    """Files and lines of the traceback, the outermost first; of a very long one the ends."""
+    frames, found = _below_ours(error.__traceback__), []
+    while frames is not None:
+        found.append((frames.tb_frame.f_code.co_filename, frames.tb_lineno))
+        frames = frames.tb_next
+    return found if len(found) <= _MOST_FRAMES else found[: _MOST_FRAMES // 2] + found[-_MOST_FRAMES // 2 :]
 
 
 def _exit_code(end: SystemExit) -> int:

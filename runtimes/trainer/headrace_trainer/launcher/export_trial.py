@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from headrace_common.protocol import parts
 from headrace_trainer.launcher.messages import ExportTrial
+from headrace_trainer.launcher.texts import one_line
 
 _MAX_SENTENCE = 1000
 _OTHER_MODEL = "if another model is meant, name it with headrace_client.export"
@@ -19,7 +20,7 @@ def sentence(trial: ExportTrial) -> str:
     problems = "; ".join(f"{name} cannot be made: {problem}" for name, problem in sorted(trial.problems.items()))
     told = f"export of model {trial.model} ({how}): {problems}"
     rest = f"; the training goes on; {_OTHER_MODEL}"
-    return " ".join(told.split())[: _MAX_SENTENCE - len(rest)] + rest
+    return one_line(told)[: _MAX_SENTENCE - len(rest)] + rest
 
 
 def told(trial: ExportTrial) -> parts.ExportTrial:

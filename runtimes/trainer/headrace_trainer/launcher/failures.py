@@ -17,13 +17,16 @@ from headrace_trainer.launcher import hints
 from headrace_trainer.launcher.last_words import last_words
 from headrace_trainer.launcher.messages import Refused, ScriptException
 from headrace_trainer.launcher.oom import MemoryKill
+from headrace_trainer.launcher.place import place_in, with_place
+from headrace_trainer.launcher.texts import one_line
 
 
 @dataclass(frozen=True)
 class Failure:
     """One cause: what happened (`message`), and what to do about it (`hint`). `lost_peer` is a worker's index; `time`,
     in milliseconds since 1970, is set where it happened before it was seen: between an exception and the end of its
-    process some frameworks take a second.
+    process some frameworks take a second. `script_code` is the script's own exit code, where it ended with one;
+    `exit_code` is the launcher's.
     """
 
     reason: Reason
@@ -31,6 +34,7 @@ class Failure:
     hint: str = ""
     lost_peer: int | None = None
     time: int | None = None
+    script_code: int | None = None
 
     @property
     def failure_class(self) -> FailureClass:
@@ -73,7 +77,9 @@ class ChildEnd:
     `exit_code` is negative for a signal. `trained_steps` counts what was trained in this attempt or restored from an
     earlier one. `nothing_trained_hint` is empty where a script may do without training. `is_cut_short`: whoever follows
     it did not come to its end, and was to export a model then. `lost_peer` is what the framework's own words blame.
-    `resumed_in` is the working directory of an attempt that went on from a checkpoint.
+    `resumed_in` is the working directory of an attempt that went on from a checkpoint. `log_tail` is the end of stdout
+    and stderr, whose lines have no certain order; `log_by_stream` has where to look for the cause first.
+    `source` is the folder of the user's own files.
     """
 
     exit_code: int
@@ -86,13 +92,31 @@ class ChildEnd:
     is_cut_short: bool = False
     lost_peer: LostPeer | None = None
     log_tail: str = ""
+    log_by_stream: tuple[str, ...] = ()
     worker: int = 0
     workers: int = 1
     resumed_in: Path | None = None
+    source: Path | None = None
+
+    @property
+    def last_words(self) -> str:
+        """Of the stream that says the cause."""
+        return self.log_by_stream[0] if self.log_by_stream else self.log_tail
+
+    @property
+    def in_log(self) -> ScriptException | None:
+        """The exception that a stream ends with."""
+        found = (last_words(text) for text in self.log_by_stream or (self.log_tail,))
+        return next((raised for raised in found if raised is not None), None)
 
 
 def judge(end: ChildEnd) -> Failure | None:
     """The cause of the end, or None where the script did what it is for."""
+    failure = _cause(end)
+    return failure if failure is None or end.exit_code <= 0 else replace(failure, script_code=end.exit_code)
+
+
+def _cause(end: ChildEnd) -> Failure | None:
     if end.memory_kill is not None:
         return _out_of_memory(end.memory_kill, end.exit_code)
     if end.refused is not None:
@@ -107,7 +131,7 @@ def judge(end: ChildEnd) -> Failure | None:
             "log. The next attempt resumes from the last checkpoint.",
         )
     if end.exception is not None and end.exit_code != 0:
-        return _raised(end.exception, end.resumed_in)
+        return _raised(end.exception, end)
     if end.exit_code < 0:
         known = -end.exit_code in {number.value for number in signal.Signals}
         name = signal.Signals(-end.exit_code).name if known else f"signal {-end.exit_code}"
@@ -116,13 +140,13 @@ def judge(end: ChildEnd) -> Failure | None:
             f"the script's process ended by {name}",
             _CRASHED if -end.exit_code in _CRASHES else _SIGNALLED,
         )
-    if end.exit_code == 1 and not end.is_followed and (raised := last_words(end.log_tail)) is not None:
-        return replace(_raised(raised, end.resumed_in), time=None)
+    if end.exit_code == 1 and not end.is_followed and (raised := end.in_log) is not None:
+        return replace(_raised(raised, end), time=None)
     if end.exit_code > 0:
         return Failure(
             Reason.SCRIPT_EXITED,
-            f"the script ended with exit code {end.exit_code}{_last_line(end.log_tail)}",
-            hints.of_last_lines(end.log_tail)
+            f"the script ended with exit code {end.exit_code}{_last_line(end.last_words)}",
+            hints.of_last_lines(end.last_words)
             or "Read the end of the script's log: kubectl -n NAMESPACE logs POD -c trainer.",
         )
     if end.trained_steps == 0 and end.nothing_trained_hint:
@@ -168,6 +192,7 @@ _SIGNALLED = (
     "end of the log may say more: kubectl -n NAMESPACE logs POD -c trainer."
 )
 _MAX_LAST_LINE = 200
+_MAX_EXCEPTION = 500  # so that there is place for the end of the log
 
 
 def _last_line(log_tail: str) -> str:
@@ -219,31 +244,39 @@ def _out_of_memory(kill: MemoryKill, exit_code: int) -> Failure:
     return Failure(Reason.OUT_OF_MEMORY, f"{who} was killed for memory: {kill}", hint)
 
 
-def _raised(raised: ScriptException, resumed_in: Path | None) -> Failure:
+def _raised(raised: ScriptException, end: ChildEnd) -> Failure:
+    place = "" if end.source is None else place_in(end.source, raised.frames)
+    text = with_place(_told(raised), place)
     if raised.exception == "ModuleNotFoundError":
         name = raised.module or "a package"
         return Failure(
             Reason.PACKAGE_MISSING,
-            f"{raised.exception}: {raised.message}",
+            text,
             f"{name} is neither in the image nor in spec.source: name the package that has it in a file "
             "requirements.txt beside the script, or set spec.image to an image that has it.",
             time=raised.time,
         )
-    text = f"{raised.exception}: {raised.message}" if raised.message else raised.exception
     return Failure(
         Reason.SCRIPT_INVALID if hints.is_no_python(raised) else Reason.SCRIPT_RAISED,
         text,
         hints.of_exception(raised)
-        or hints.of_lost_file(raised, resumed_in)
+        or hints.of_lost_file(raised, end.resumed_in)
         or "Read the traceback in status.failure.logTail, or in the log: kubectl -n NAMESPACE logs POD -c trainer.",
         time=raised.time,
     )
 
 
+def _told(raised: ScriptException) -> str:
+    message = one_line(raised.message)
+    if len(message) > _MAX_EXCEPTION:
+        message = f"{message[:_MAX_EXCEPTION]} [...]"
+    return f"{raised.exception}: {message}" if message else raised.exception
+
+
 def _peer_lost(end: ChildEnd, lost: LostPeer) -> Failure:
     name = "another worker" if lost.index is None else f"worker {lost.index}"
-    raised = end.exception if end.is_followed else last_words(end.log_tail)
-    detail = "" if raised is None else f": {raised.exception}: {raised.message}"
+    raised = end.exception if end.is_followed else end.in_log
+    detail = "" if raised is None else f": {_told(raised)}"
     return Failure(
         Reason.PEER_LOST,
         f"the connection to {name} was lost during the training{detail}",

@@ -4,6 +4,7 @@ lines of a script that ends itself. What is not known here gets the hint to read
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ _QUOTED = re.compile(r"(?<=')[^'\n]+(?=')")
 _DATA = Path("/data")
 _SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
 _HINTED_LINES = 5
+_OPTION = re.compile(r"(?<![\w=-])--[A-Za-z][\w-]*")
 # Where a syntax error is; a frame of a traceback goes on with ", in".
 _PLACE = re.compile(r'^  File "[^"]+\.py", line \d+$', re.MULTILINE)
 
@@ -111,7 +113,17 @@ def of_lost_file(raised: ScriptException, resumed_in: Path | None) -> str:
 def of_last_lines(log_tail: str) -> str:
     """Of a script that ended with an exit code; empty where nothing is known."""
     last = "\n".join(log_tail.splitlines()[-_HINTED_LINES:])
-    return next((hint for words, hint in _LAST_LINES if words.search(last)), "")
+    hint = next((hint for words, hint in _LAST_LINES if words.search(last)), "")
+    return f"{_meant(log_tail)}{hint}" if hint == _UNKNOWN else hint
+
+
+def _meant(log_tail: str) -> str:
+    """Of arguments that argparse does not know: the similar ones among those that its usage names."""
+    usage, _, refused = log_tail[log_tail.rfind("usage:") + 1 :].partition("error: unrecognized arguments:")
+    declared = sorted(set(_OPTION.findall(usage)))
+    pairs = ((name, difflib.get_close_matches(name, declared, 1)) for name in _OPTION.findall(refused))
+    meant = [f"{close[0]} in place of {name}" for name, close in pairs if close]
+    return f"Did you mean {', '.join(meant)}? " if meant else ""
 
 
 def is_no_python(raised: ScriptException) -> bool:

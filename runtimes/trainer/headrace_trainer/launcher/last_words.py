@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from headrace_trainer.launcher.messages import ScriptException
+from headrace_trainer.launcher.place import frames_in
 
 # With what stands before it in each line: "[rank0]: " of torch, "    | " in an exception group.
 _HEADER = re.compile(r"(.*)Traceback \(most recent call last\):\s*")
@@ -41,4 +42,5 @@ def last_words(log_tail: str) -> ScriptException | None:
         return None
     module = _MODULE.search(words)
     message = "\n".join([match[2] or "", *after]).strip()
-    return ScriptException(0, match[1], message, module[1] if module else None, "\n".join(lines))
+    text = "\n".join(lines)
+    return ScriptException(0, match[1], message, module[1] if module else None, text, frames_in(text))

@@ -25,7 +25,7 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Outcome, State
 from headrace_common.record import TerminationLog
 from headrace_common.tags import EXPORT_TRIAL_TAG
-from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl
+from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl, resumed
 from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.delivery import Delivery
 from headrace_trainer.launcher.failures import (
@@ -88,6 +88,7 @@ from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
 from headrace_trainer.launcher.system import gpu
 from headrace_trainer.launcher.system.sampler import Sampler
+from headrace_trainer.launcher.texts import one_line
 from headrace_trainer.launcher.tracking import Tracker
 from headrace_trainer.launcher.uv import Ended
 
@@ -234,8 +235,9 @@ class Launcher:
         finally:
             child.close()
         self._handle_waiting()
+        self._compares_no_more()
         self._report.log_tail = child.log_tail
-        end = self._end_of_script()
+        end = self._end_of_script(child.log_by_stream)
         failure = nccl.advised(judge(end), end)
         # A script may end with 0 because it was told to stop: it has then not trained to its end.
         if self._stop_at is not None and (failure is not None or not self._script.had_ended):
@@ -267,7 +269,7 @@ class Launcher:
             self._report.log_tail = child.log_tail
             self._publish()
 
-    def _end_of_script(self) -> ChildEnd:
+    def _end_of_script(self, log_by_stream: tuple[str, ...]) -> ChildEnd:
         script = self._script
         if script.exit_code is None:
             raise RuntimeError("the script has not ended")
@@ -286,8 +288,10 @@ class Launcher:
             refused=script.refused,
             memory_kill=self._memory.kill(),
             log_tail=self._report.log_tail,
+            log_by_stream=log_by_stream,
             worker=self._settings.worker,
             workers=self._config.workers.count,
+            source=self._config.source,
             resumed_in=None if self._resume is None else self._settings.paths.work,
         )
         return replace(end, lost_peer=self._framework.lost_peer(end))
@@ -326,7 +330,7 @@ class Launcher:
         held_until = time.monotonic() + self._settings.peer_hold
         self._report.conclude(Outcome.FAILED, failure)
         self._publish(force=True)
-        log(f"{failure.failure_class}/{failure.reason}: {failure.message}")
+        log(f"{failure.failure_class}/{failure.reason}: {one_line(failure.message)}")
         try:
             upload = max(_UPLOAD_AFTER_FAILURE, self._settings.grace)
             self._wait_for(lambda: self._save("FAILED", upload, _FLUSH_AFTER_FAILURE), when_stopped=None)
@@ -344,7 +348,7 @@ class Launcher:
             if failure.lost_peer is None:
                 peer = self._wait_for(self._find_silent_peer, when_stopped=0.0)
                 if peer is not None:
-                    failure = Failure(failure.reason, failure.message, failure.hint, peer)
+                    failure = replace(failure, lost_peer=peer)
                     self._report.failure = failure
                     self._publish(force=True)
             self._handle_next()
@@ -553,9 +557,13 @@ class Launcher:
             return
         self._report.resume = (self._resume.attempt, resume)
         if self._tracker is not None:
-            how = {True: "exact", False: "not exact", None: "not compared yet"}[resume.exact]
-            place = f"step {resume.step} of fit {resume.fit} of attempt {self._resume.attempt}"
-            text = f"{how}: from {place}. {resume.message}".strip()
+            text = resumed.sentence(self._resume.attempt, resume)
+            self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
+
+    def _compares_no_more(self) -> None:
+        """The tag stays for good: of an attempt that has ended it does not say that something is still to come."""
+        if self._report.resume is not None and self._tracker is not None:
+            text = resumed.sentence(*self._report.resume, has_ended=True)
             self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
 
     def _tell_trial(self, trial: ExportTrial) -> None:

@@ -191,7 +191,9 @@ class ExportTrial:
 
 @dataclass(frozen=True)
 class ScriptException:
-    """The script raised, at `time` in milliseconds since 1970. `module` is the one that was not found."""
+    """The script raised, at `time` in milliseconds since 1970. `module` is the one that was not found.
+    `frames` are files and lines of the traceback, the outermost first.
+    """
 
     time: int
 
@@ -199,6 +201,7 @@ class ScriptException:
     message: str
     module: str | None
     traceback: str
+    frames: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -280,6 +283,14 @@ def _text(data: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise BadMessage(f"{name} is not a text")
     return value
+
+
+def _frames(data: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    frames = data.get("frames")
+    pairs = [tuple(frame) for frame in frames if isinstance(frame, list)] if isinstance(frames, list) else []
+    return tuple(
+        (pair[0], pair[1]) for pair in pairs if len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int)
+    )
 
 
 def _subject(data: dict[str, Any]) -> str:
@@ -385,6 +396,7 @@ _BUILDERS: dict[str, Callable[[dict[str, Any]], Message]] = {
         str(d.get("message") or ""),
         d["module"] if isinstance(d.get("module"), str) else None,
         str(d.get("traceback") or ""),
+        _frames(d),
     ),
     "refused": lambda d: Refused(_text(d, "message"), str(d.get("hint") or ""), str(d.get("reason") or "")),
     "warning": lambda d: Warned(_subject(d), _text(d, "message")),

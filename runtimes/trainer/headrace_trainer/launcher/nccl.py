@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.failures import ChildEnd, Failure
-from headrace_trainer.launcher.last_words import last_words
 
 _REASONS = (Reason.SCRIPT_RAISED, Reason.SCRIPT_EXITED, Reason.PEER_LOST)
 _NCCL = re.compile(r"\bNCCL\b|\bnccl[A-Z]\w+")
@@ -28,5 +27,5 @@ def advised(failure: Failure | None, end: ChildEnd) -> Failure | None:
 
 
 def _said(end: ChildEnd) -> str:
-    raised = end.exception or last_words(end.log_tail)
+    raised = end.exception or end.in_log
     return raised.message if raised is not None else "\n".join(end.log_tail.splitlines()[-_LAST_LINES:])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from headrace_trainer.launcher.log import log, unforeseen
-from headrace_trainer.launcher.logtail import LogTail
+from headrace_trainer.launcher.logtail import STDERR, STDOUT, LogTail
 from headrace_trainer.launcher.messages import MAX_LINE, BadMessage, Message, parse_message
 
 
@@ -84,8 +84,8 @@ class Child:
             raise RuntimeError("the child has no output pipes")
         tail = LogTail()
         readers = [
-            threading.Thread(target=_pass_on, args=("stdout", process.stdout, sys.stdout.buffer, tail), daemon=True),
-            threading.Thread(target=_pass_on, args=("stderr", process.stderr, sys.stderr.buffer, tail), daemon=True),
+            threading.Thread(target=_pass_on, args=(STDOUT, process.stdout, sys.stdout.buffer, tail), daemon=True),
+            threading.Thread(target=_pass_on, args=(STDERR, process.stderr, sys.stderr.buffer, tail), daemon=True),
             threading.Thread(target=_read_messages, args=(receive, post), daemon=True),
             threading.Thread(target=named.read, args=(post,), daemon=True),
         ]
@@ -97,6 +97,11 @@ class Child:
     @property
     def log_tail(self) -> str:
         return self._tail.text()
+
+    @property
+    def log_by_stream(self) -> tuple[str, ...]:
+        """The end of each stream, first of that which says the cause."""
+        return self._tail.by_stream()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the script's process, not to what it started. Not by Popen, which would reap it here."""

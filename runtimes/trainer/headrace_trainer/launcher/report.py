@@ -21,6 +21,7 @@ from headrace_trainer.launcher.metrics import MetricLog
 from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.model import Model
 from headrace_trainer.launcher.progress import Progress
+from headrace_trainer.launcher.texts import one_line
 
 _SIGNIFICANT_DIGITS = 9
 _MAX_MESSAGE = 300
@@ -90,7 +91,7 @@ class Report:
             model=None
             if self.model is None
             else ModelReference(self.model.uri, self.model.digest, tuple(self.model.formats)),
-            model_note="" if self.model is None else self.model_note,
+            model_note="" if self.model is None else one_line(self.model_note),
             checkpoint=self._checkpoint(),
             resume=self._resume(),
         )
@@ -99,13 +100,13 @@ class Report:
                 record,
                 failure_class=failure.failure_class,
                 reason=failure.reason,
-                exit_code=failure.exit_code,
-                message=failure.message,
-                hint=failure.hint,
+                exit_code=failure.exit_code if failure.script_code is None else failure.script_code,
+                message=one_line(failure.message),
+                hint=one_line(failure.hint),
                 lost_peer=LostPeer(failure.lost_peer) if failure.reason is Reason.PEER_LOST else None,
             )
         if self.ambiguity and succeeded:
-            record = replace(record, reason=AMBIGUOUS_MODEL, message=self.ambiguity)
+            record = replace(record, reason=AMBIGUOUS_MODEL, message=one_line(self.ambiguity))
         return record.as_json()
 
     def _metrics(self) -> dict[str, float]:
@@ -124,7 +125,7 @@ class Report:
         if self.resume is None:
             return None
         attempt, resume = self.resume
-        message = resume.message[:_MAX_MESSAGE]
+        message = one_line(resume.message)[:_MAX_MESSAGE]
         return parts.Resume(attempt, resume.fit, resume.epoch + 1, resume.step, resume.exact, message)
 
 

@@ -64,7 +64,7 @@ def test_an_end_before_any_training_is_told_by_the_absence_of_trained(start_chil
     settings = {"export_dir": tmp_path / "model", "formats": "TensorFlow", "checkpoint_dir": tmp_path / "checkpoints"}
     child = start_child(write_script("import sys; sys.exit(0)"), **settings)
     assert child.wait() == 0
-    assert child.messages == []
+    assert child.messages == [{"type": "ended"}]
 
 
 TEE = "class Tee:\n    def write(self, text): sys.__stdout__.write(text)\n"

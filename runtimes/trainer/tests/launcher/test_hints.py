@@ -96,6 +96,27 @@ def test_an_argument_that_argparse_refuses_is_told_how_parameters_arrive(tmp_pat
     assert hint in failure.hint
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--dropuot=0.3"], "Did you mean --dropout in place of --dropuot? "),
+        (
+            ["--dropuot=0.3", "--learnin_rate=1", "--zzz=--dropout"],
+            "Did you mean --dropout in place of --dropuot, --learning-rate in place of --learnin_rate? ",
+        ),
+        (["--zzz=1"], ""),
+    ],
+)
+def test_an_unknown_argument_is_told_the_similar_one_that_is_declared(tmp_path, given, meant):
+    declared = "".join(f"p.add_argument('--{name}')\n" for name in ("epochs", "batch", "dropout", "learning-rate"))
+    script = f"import argparse\np = argparse.ArgumentParser()\n{declared}p.parse_args({given})"
+    failure = judge(raised_by(tmp_path, script))
+    assert failure is not None
+    assert failure.hint == f"{meant}Each parameter is passed as --NAME=VALUE: " + (
+        "declare it in the script, as with parser.add_argument('--NAME'), or remove it from spec.parameters."
+    )
+
+
 LOST = "Only what the script writes below its working directory goes with a checkpoint"
 
 

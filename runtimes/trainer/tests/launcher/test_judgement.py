@@ -62,9 +62,26 @@ def test_the_end_of_the_script_is_judged(launch, case):
     assert launched.wait() == exit_code, launched.log
     record = launched.record
     assert record["outcome"] == ("Succeeded" if exit_code == 0 else "Failed")
-    assert (record.get("class"), record.get("reason"), record.get("exitCode", 0)) == (failure_class, reason, exit_code)
+    assert (record.get("class"), record.get("reason")) == (failure_class, reason)
     assert message in record.get("message", "")
     assert bool(record.get("hint")) is (exit_code != 0)
+
+
+OWN_CODES = {
+    "its own": ("import sys; sys.exit(3)", 3, 1),
+    "an exception": ("raise ValueError('no')", 1, 1),
+    "never tried again": ("import no_such_package", 1, 2),
+    "a signal": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 1, 1),
+    "nothing trained": ("print('hello')", 2, 2),
+}
+
+
+@pytest.mark.parametrize("case", OWN_CODES)
+def test_the_record_has_the_script_s_exit_code_and_the_container_the_launcher_s(launch, case):
+    script, own, launcher_s = OWN_CODES[case]
+    launched = launch(script)
+    assert launched.wait() == launcher_s, launched.log
+    assert launched.record["exitCode"] == own
 
 
 def test_what_the_launcher_did_not_foresee_has_a_record_too(launch, tmp_path):

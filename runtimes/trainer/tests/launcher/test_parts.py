@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -272,7 +273,32 @@ def test_the_log_s_end_is_readable():
     tail.feed("stdout", b"one\ntw")
     tail.feed("stderr", b"10%\r50%\r100%\n\x1b[31mred\x1b[0m\xff\n")
     tail.feed("stdout", b"o\nunfinished")
-    assert tail.text() == "one\n100%\nred\ufffd\ntwo\nunfinished"
+    assert tail.text() == "one\ntwo\n100%\nred\ufffd\nunfinished"
+    assert tail.by_stream() == ("100%\nred\ufffd", "one\ntwo\nunfinished")
+
+
+def test_a_line_that_comes_in_pieces_stands_where_it_began():
+    tail = LogTail()
+    tail.feed("stdout", b"name? ")
+    tail.feed("stderr", b"EOFError: EOF when ")
+    tail.feed("stderr", b"reading a line\n")
+    assert tail.text() == "name? \nEOFError: EOF when reading a line"
+
+
+def test_of_a_long_line_the_beginning_is_kept():
+    tail = LogTail()
+    for piece in (b"9%\r", b"10%\rValueError: ", b"x" * 3000, b"y" * 3000, b"\n"):
+        tail.feed("stderr", piece)
+    assert tail.text() == ("ValueError: " + "x" * 400)[:400]
+
+
+def test_what_was_said_on_stderr_long_before_the_end_is_not_about_it(monkeypatch):
+    tail = LogTail()
+    now = time.monotonic()
+    tail.feed("stderr", b"FutureWarning: an old one\n")
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+    tail.feed("stdout", b"ERROR: corpus not found\n")
+    assert tail.by_stream() == ("ERROR: corpus not found", "FutureWarning: an old one\nERROR: corpus not found")
 
 
 def test_the_launcher_imports_neither_tensorflow_nor_without_need_boto3():

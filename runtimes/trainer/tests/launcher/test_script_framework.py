@@ -228,15 +228,15 @@ def test_a_checkpoint_that_was_killed_half_written_is_none(program, s3, outside)
         ("def f(n):\n    f(n - 1) if n else g()\ndef g():\n    raise OSError('deep')\nf(30)", RAISED, "OSError: deep"),
         ("import os; os.kill(os.getpid(), 40)", ("UserCode", "ScriptExited"), "signal 40"),
         (
-            "import traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\n"
-            "for step in range(11):\n    print(step)\nexit(1)",
+            "import time, traceback\ntry:\n    1 / 0\nexcept Exception:\n    traceback.print_exc()\n"
+            "time.sleep(1.5)\nfor step in range(11):\n    print(step)\nexit(1)",
             ("UserCode", "ScriptExited"),
             "exit code 1",
         ),
         ("import os\n%matplotlib inline", ("UserCode", "ScriptInvalid"), "SyntaxError: invalid syntax"),
         ("import xgboost_of_nobody", ("Config", "PackageMissing"), "xgboost_of_nobody"),
         ("raise ValueError('a bad\u2013value')", RAISED, "ValueError: a bad\u2013value"),
-        ("raise ValueError('first line\\nsecond: line')", RAISED, "ValueError: first line\nsecond: line"),
+        ("raise ValueError('first line\\nsecond: line')", RAISED, "ValueError: first line second: line"),
         (
             "import atexit, sys\natexit.register(print, 'cleaning up', file=sys.stderr)\nraise ValueError('the cause')",
             RAISED,

@@ -13,7 +13,6 @@ import signal
 from headrace_common.protocol.parts import LostPeer
 from headrace_trainer.launcher.failures import ChildEnd
 from headrace_trainer.launcher.frameworks.tensorflow_peers import COORDINATION
-from headrace_trainer.launcher.last_words import last_words
 
 _EXCEPTIONS = {
     "ConnectionResetError",
@@ -40,7 +39,7 @@ def lost_peer(end: ChildEnd) -> LostPeer | None:
     """Some worker, where the program's last words are of a connection; None where they are not."""
     if end.exit_code in (0, -signal.SIGKILL):
         return None
-    raised = last_words(end.log_tail)
+    raised = end.in_log
     if raised is None or raised.exception in _OF_A_PARENT:
         lines = end.log_tail.splitlines()
         found = _WORDS.search("\n".join(lines if raised is not None else lines[-_LAST_LINES:])) is not None

@@ -1,5 +1,6 @@
 """Run by each Python that a program of `framework: Script` starts, before anything of its own: the launcher puts this
-folder first on PYTHONPATH. When mlflow has been imported, what is logged goes into the job's run (mlflow_run.py).
+folder first on PYTHONPATH. When mlflow has been imported, what is logged goes into the job's run (mlflow_run.py),
+and what is registered is left out (mlflow_registry.py).
 
 Until then it costs a comparison an import. The Python may be another one than the launcher's (3.8 or later), with
 nothing of Headrace installed: what is needed is loaded from its file. Whatever goes wrong here is told and ignored.
@@ -40,7 +41,9 @@ class _BeforeMlflow:
 def _follow() -> None:
     run_id, tracking_uri = os.environ.get("MLFLOW_RUN_ID"), os.environ.get("MLFLOW_TRACKING_URI")
     if run_id and tracking_uri:
-        _load("mlflow_run").install(run_id, tracking_uri, _load("streams").say)
+        say = _load("streams").say
+        _load("mlflow_run").install(run_id, tracking_uri, say)
+        _load("mlflow_registry").install(tracking_uri, say)
 
 
 def _tell(name: str, error: Exception) -> None:
