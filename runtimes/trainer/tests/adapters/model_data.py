@@ -9,7 +9,8 @@ import numpy as np
 random = np.random.default_rng(0)
 x = random.normal(size=(96, 4)).astype("float32")
 y = (x.sum(axis=1, keepdims=True) > 0).astype("float32")
-EXISTING = Path(os.environ["EXISTING_MODELS"])  # files that were there before the job
+# Files that were there before the job, for the scripts that read such.
+EXISTING = Path(os.environ.get("EXISTING_MODELS", "/nowhere"))
 training, validation = (x[:64], y[:64]), (x[64:], y[64:])
 
 
