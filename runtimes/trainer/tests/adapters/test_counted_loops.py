@@ -38,8 +38,8 @@ def iterations(child: Any) -> list[list[int]]:
     return [[int(i) for i in re.findall(r"^i (\d+)$", part, re.M)] for part in child.stdout.split("loop\n")[1:]]
 
 
-def assert_ends_as_if_undisturbed(start_keras: Any, folder: Path, kind: str) -> None:
-    whole = start_keras("counted_loop.py", f"--kind={kind}", f"--result={folder / 'whole.npz'}")
+def assert_ends_as_if_undisturbed(start_keras: Any, folder: Path, kind: str, *more: str) -> None:
+    whole = start_keras("counted_loop.py", f"--kind={kind}", *more, f"--result={folder / 'whole.npz'}")
     assert whole.wait() == 0, whole.stderr[-3000:]
     with np.load(folder / "whole.npz") as one, np.load(folder / "again.npz") as other:
         assert one.files == other.files
@@ -88,7 +88,7 @@ def test_a_loop_that_asks_has_all_that_it_changes(kind, start_keras, tmp_path):
     [went] = iterations(second)
     assert went[0] == checkpoint["step"]
     assert second.of_type("resume")[-1]["exact"] is True, second.of_type("resume")
-    assert_ends_as_if_undisturbed(start_keras, tmp_path, kind)
+    assert_ends_as_if_undisturbed(start_keras, tmp_path, kind, "--ask")
 
 
 LAST = """

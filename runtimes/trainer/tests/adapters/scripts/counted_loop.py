@@ -121,9 +121,12 @@ def dqn():
     target.set_weights(model.get_weights())
     optimizer = keras.optimizers.Adam(0.01)
     for i in begun(50):
+        # A loop that is not counted has its checkpoints after the optimizer's use, before what an iteration does then.
+        if i % 5 == 0 and arguments.ask:
+            target.set_weights(model.get_weights())
         x = normal(8, 4)
         fit_by_hand(model, optimizer, x, x[:, :2] + 0.9 * target(x))
-        if i % 5 == 0:
+        if i % 5 == 0 and not arguments.ask:
             target.set_weights(model.get_weights())
     kept.extend([model, target])
 
