@@ -82,6 +82,11 @@ def asking(url: str) -> Iterator[Counter[str]]:
         thread.join()
 
 
+def says_where_mlflow_is(status: Object) -> bool:
+    """Not only that its answer is waited for, which a service says at first."""
+    return bool(status.get("conditions")) and "MLflow at http" in condition(status, "ModelResolved")["message"]
+
+
 def epoch(status: Object) -> int:
     return int(status.get("progress", {}).get("epoch", 0))
 
@@ -142,7 +147,7 @@ def mlflow_away(tenant: Tenant, service: str) -> Seen:
         with away(tenant.platform, "mlflow"):
             seen["job"] = tenant.look("trainingjob", "out-trains", lambda s: s["reason"] == "TrackingUnavailable", 10)
             tenant.serve("out-late", candidate("out"))
-            seen["late"] = tenant.look("modelservice", "out-late", lambda s: bool(s.get("reason")), 10)
+            seen["late"] = tenant.look("modelservice", "out-late", says_where_mlflow_is, 10)
             later = epoch(seen["job"]) + 2
             seen["job later"] = tenant.look("trainingjob", "out-trains", lambda s: epoch(s) >= later, 30)
             seen["serving"] = tenant.look("modelservice", "out-serving", lambda s: s["reason"] != "Serving", 20)

@@ -136,3 +136,11 @@ def _recent_failures(status: TrainingJobStatus) -> int:
             break
         count += 1
     return count
+
+
+def failure_of_model(
+    status: TrainingJobStatus, failure_class: FailureClass, reason: str, message: str, hint: str
+) -> Failure:
+    """Why the model of an attempt that ended well does not become a version."""
+    number = status.attempt.number if status.attempt else None
+    return Failure(class_=failure_class, reason=reason, message=message, attempt=number, hint=hint)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from headrace.api.trainingjob import Failure, FailureClass, Gate, State, TrainingJob, TrainingJobStatus
+from headrace.api.trainingjob import FailureClass, Gate, State, TrainingJob, TrainingJobStatus
 from headrace.kube.plan import Event, EventType
 from headrace.sentences import joined
 from headrace.tracking.errors import (
@@ -17,6 +17,7 @@ from headrace.tracking.errors import (
     VersionMismatch,
 )
 from headrace.tracking.records import ModelVersion
+from headrace.training.attempt import failure_of_model
 from headrace.training.divergence import HINT
 from headrace.training.judging import Judgement, advice, missed
 from headrace.training.states import Reason
@@ -76,13 +77,7 @@ def not_met(status: TrainingJobStatus, judged: Judgement, gate: Gate, now: datet
     said = f"not registered: {missed(gate, run)}" + (f"; the training diverged: {diverged}" if diverged else "")
     hint = HINT if diverged else advice(gate, run)
     message = joined(said, hint)
-    failure = Failure(
-        class_=FailureClass.GATE,
-        reason=Reason.GATE_FAILED,
-        message=said,
-        attempt=status.attempt.number if status.attempt else None,
-        hint=hint,
-    )
+    failure = failure_of_model(status, FailureClass.GATE, Reason.GATE_FAILED, said, hint)
     done = status.evolve(
         state=State.SUCCEEDED,
         reason=Reason.GATE_FAILED,
@@ -97,14 +92,9 @@ def not_met(status: TrainingJobStatus, judged: Judgement, gate: Gate, now: datet
 
 def refused(status: TrainingJobStatus, error: TrackingError, now: datetime) -> Verdict:
     """The registry holds something that a person has to look at."""
-    failure = Failure(
-        class_=FailureClass.TRACKING,
-        reason=error.reason,
-        message=str(error),
-        attempt=status.attempt.number if status.attempt else None,
-        hint=f"{HINTS.get(error.reason, HINT_OTHERWISE)}; the run and the model's files are kept",
-    )
-    message = joined(f"not registered: {error}", failure.hint or "")
+    hint = f"{HINTS.get(error.reason, HINT_OTHERWISE)}; the run and the model's files are kept"
+    failure = failure_of_model(status, FailureClass.TRACKING, error.reason, str(error), hint)
+    message = joined(f"not registered: {error}", hint)
     failed = status.evolve(
         state=State.FAILED, reason=error.reason, message=message, failure=failure, completion_time=now
     )

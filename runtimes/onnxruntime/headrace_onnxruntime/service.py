@@ -145,7 +145,7 @@ class Service:
             metrics.model_rejections += isinstance(error, Rejected)
             metrics.count_request(error.status)
             raise
-        except Exception:
+        except Exception:  # counted here, logged and answered by who called
             metrics.count_request(500)
             raise
         metrics.count_request(200)

@@ -75,7 +75,7 @@ class RpcService:
             is_late = remaining is not None and remaining < _DEADLINE_MARGIN_SECONDS
             self._metrics.count(Code.DEADLINE_EXCEEDED if is_late else Code.CANCELLED)
             raise
-        except Exception:
+        except Exception:  # counted here, logged and answered by who called
             self._metrics.count(Code.INTERNAL)
             raise
         self._metrics.count(Code.OK)

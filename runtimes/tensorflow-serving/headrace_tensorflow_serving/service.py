@@ -66,7 +66,7 @@ class Service:
         except RequestError as error:
             self._metrics.count(code_of(error))
             raise
-        except Exception:
+        except Exception:  # counted here, logged and answered by who called
             self._metrics.count(Code.INTERNAL)
             raise
         self._metrics.count(Code.OK)

@@ -6,7 +6,7 @@ somebody has meant, the job has succeeded here.
 
 from __future__ import annotations
 
-from headrace.api.trainingjob import Failure, FailureClass, Output, State, TrainedModel, TrainingJobStatus
+from headrace.api.trainingjob import FailureClass, Output, State, TrainedModel, TrainingJobStatus
 from headrace.kube.plan import Event, EventType, Patch, Plan
 from headrace.tracking.ledger import model_name
 from headrace.training import attempt as attempts
@@ -94,14 +94,9 @@ def _to_be_registered(view: View, record: Record, reference: ModelReference, out
 def _format_missing(view: View, status: TrainingJobStatus, missing: tuple[str, ...], told: str) -> Step:
     """A format without which the model is of no use was not made: nothing is registered, and the files are kept."""
     message = f"not registered: output.requiredFormats has {', '.join(missing)}; {told}"
-    failure = Failure(
-        class_=FailureClass.GATE,
-        reason=Reason.REQUIRED_FORMAT_MISSING,
-        message=message,
-        attempt=status.attempt.number if status.attempt else None,
-        hint=REQUIRED_FORMAT_HINT,
-    )
-    return _without_version(view, status.evolve(failure=failure), Reason.REQUIRED_FORMAT_MISSING, message)
+    reason = Reason.REQUIRED_FORMAT_MISSING
+    failure = attempts.failure_of_model(status, FailureClass.GATE, reason, message, REQUIRED_FORMAT_HINT)
+    return _without_version(view, status.evolve(failure=failure), reason, message)
 
 
 def _without_version(view: View, status: TrainingJobStatus, reason: str, message: str) -> Step:

@@ -57,12 +57,7 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
     session.hand_over_end()
     if session.stop.is_requested:
         session.stop.exit_now()  # it has ended itself because of that; what it had to keep it has kept
-    messages = session.messages
     has_trained = session.send_trained()
-    if not has_trained and session.models.is_any_meant:
-        # Of a process that the script has started, or by an optimizer that nobody follows.
-        has_trained = True
-        messages.send("trained", kind="unseen", steps=0)
     directory = settings.export_directory
     if has_trained and ending.exit_code == 0 and settings.is_chief and settings.formats and directory is not None:
         adapter.export(session, ending, directory)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from headrace_trainer.adapters.checkpoint import Checkpoint, FinishedFit, Snapshot, Writer
+from headrace_trainer.adapters.checkpoint import Checkpoint, FinishedFit, Position, Snapshot, Writer
 from headrace_trainer.adapters.messages import Messages
 from headrace_trainer.adapters.models import Models, Scores
 from headrace_trainer.adapters.script_files import ScriptFile, ScriptFiles
@@ -111,6 +111,17 @@ class Session:
             self.last_checkpoint = now
         return now - self.last_checkpoint >= self.settings.checkpoint_interval_seconds
 
+    def mark_end(self, position: Position) -> bool:
+        """A fit, or a loop, has ended here, and its end is kept: that makes a checkpoint, which `hand_over_end` saves.
+        False where there is no room for the script's files.
+        """
+        files = self.capture_files()
+        if files is None:
+            return False
+        number = self.steps_of_finished_fits + position.step + position.fit + 1
+        self.unsaved_end = Snapshot(number, position, True, {}, {}, files=files), position.fit + 1
+        return True
+
     def hand_over_end(self) -> None:
         """Where nothing is trained any more, the end of the last fit is saved before its time. In any thread."""
         end, self.unsaved_end = self.unsaved_end, None
@@ -125,12 +136,16 @@ class Session:
         return metric.removeprefix("epoch/") in self.fits_metrics | before
 
     def send_trained(self) -> bool:
-        """Tells the launcher what was trained; False, and no message, when nothing was."""
+        """Tells the launcher what was trained; False, and no message, when nothing was, and nothing else is meant."""
         custom_steps = sum(int(iterations.numpy()) for iterations in self.custom_iterations)
         for kind, steps in (("fit", self.fit_steps), ("train_on_batch", self.batch_steps), ("custom", custom_steps)):
             if steps:
                 self.messages.send("trained", kind=kind, steps=steps)
                 return True
+        if self.models.is_any_meant:
+            # Of a process that the script has started, or by an optimizer that nobody follows.
+            self.messages.send("trained", kind="unseen", steps=0)
+            return True
         return False
 
 

@@ -235,7 +235,7 @@ class Launcher:
         finally:
             child.close()
         self._handle_waiting()
-        self._compares_no_more()
+        self._tag_resume(has_ended=True)
         self._report.log_tail = child.log_tail
         end = self._end_of_script(child.log_by_stream)
         failure = nccl.advised(judge(end), end)
@@ -556,14 +556,12 @@ class Launcher:
         if self._resume is None:
             return
         self._report.resume = (self._resume.attempt, resume)
-        if self._tracker is not None:
-            text = resumed.sentence(self._resume.attempt, resume)
-            self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
+        self._tag_resume()
 
-    def _compares_no_more(self) -> None:
+    def _tag_resume(self, *, has_ended: bool = False) -> None:
         """The tag stays for good: of an attempt that has ended it does not say that something is still to come."""
         if self._report.resume is not None and self._tracker is not None:
-            text = resumed.sentence(*self._report.resume, has_ended=True)
+            text = resumed.sentence(*self._report.resume, has_ended=has_ended)
             self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
 
     def _tell_trial(self, trial: ExportTrial) -> None:

@@ -25,6 +25,7 @@ from headrace_trainer.adapters import input_example
 from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.keras.inputs import NoInputs
 from headrace_trainer.adapters.keras.servable import Array, ExportError, Servable, servable
+from headrace_trainer.adapters.keras.state import inner
 from headrace_trainer.adapters.messages import in_json
 from headrace_trainer.adapters.models import Trained
 from headrace_trainer.adapters.session import Session
@@ -174,7 +175,7 @@ def _as_tensorflow_has_them(archive: Any) -> None:
     tracked = archive._tf_trackable
     for name in ("variables", "trainable_variables", "non_trainable_variables"):
         variables = getattr(tracked, name)
-        setattr(tracked, name, [one.value if isinstance(one, keras.Variable) else one for one in variables])
+        setattr(tracked, name, [inner(one) for one in variables])
 
 
 def _write_onnx(made: Servable, target: Path) -> None:

@@ -28,9 +28,6 @@ from headrace_trainer.adapters.session import FitRun, Session
 
 _ENDED_BY = "endedBy"  # of a fit's end, where it is an exception
 
-# How long the end of a fit waits until the checkpoint before is written.
-_WRITE_SECONDS = 60.0
-
 
 class Fits:
     """All fits of the script, one after another. One that begins in another thread while one is under way is not
@@ -122,6 +119,7 @@ class Fits:
         self._session.loop.fit_begins()
         model = arguments.arguments["self"]
         run = self._next_run(model)
+        run.initial_epoch = int(arguments.arguments.get("initial_epoch") or 0)
         self._run = run
         self._session.models.begin(model, lambda: run.steps)
         try:
@@ -173,7 +171,6 @@ class Fits:
 
     def _train(self, run: FitRun, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         given = arguments.arguments.get("callbacks")
-        run.initial_epoch = int(arguments.arguments.get("initial_epoch") or 0)
         if isinstance(given, keras.callbacks.CallbackList):
             others = list(given.callbacks)
             self._recorder = Recorder(self._session, run, others, self._trials.of(run))
@@ -211,8 +208,8 @@ class Fits:
         if not self._session.is_saved:
             return
         assert self._recorder is not None
-        if writer is not None and self._recorder.copy.is_large:
-            writer.wait(_WRITE_SECONDS)  # else the ends of short fits pile up in memory
+        if writer is not None:
+            self._recorder.copy.wait_for(writer)
         # On every worker, although one of them writes: reading a metric takes all.
         kept = self._recorder.kept.take()
         arrays: Arrays = self._recorder.copy.take(keras_state.named_variables(run.model) | kept.variables)
@@ -229,12 +226,8 @@ class Fits:
         if writer is None:
             return
         writer.keep(run.index, FinishedFit(state, arrays))
-        files = self._session.capture_files()
-        if files is None:
+        if not self._session.mark_end(Position(run.index, max(0, run.epochs_ended - 1), 0, run.steps)):
             return
-        position = Position(run.index, max(0, run.epochs_ended - 1), 0, run.steps)
-        number = self._session.steps_of_finished_fits + run.steps + run.index + 1
-        self._session.unsaved_end = Snapshot(number, position, True, {}, {}, files=files), run.index + 1
         now = time.monotonic()
         if self._session.is_checkpoint_due(now):
             self._session.last_checkpoint = now
@@ -248,7 +241,7 @@ class Fits:
         callbacks = (
             given.callbacks if isinstance(given, keras.callbacks.CallbackList) else keras.tree.flatten(given or [])
         )
-        first = arguments.arguments.get("initial_epoch", 0)
+        first = run.initial_epoch
         one_epoch = {"callbacks": None, "verbose": 0, "epochs": first + 1, "validation_freq": first + 2}
         if state["epochs"]:
             arguments.arguments.update(one_epoch)

@@ -13,13 +13,14 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from headrace_trainer.adapters.checkpoint import Arrays
+from headrace_trainer.adapters.checkpoint import Arrays, Writer
+from headrace_trainer.adapters.keras.state import inner
 
 _WORTH_PREPARING = 64 << 20
+_WRITE_SECONDS = 60.0
 
 
 class _Lent(dict[str, np.ndarray[Any, Any]]):
@@ -56,6 +57,11 @@ class HostCopy:
         """Whether a second copy is worth waiting for, until the first one is written."""
         return sum(array.nbytes for array in self._memory.values()) >= _WORTH_PREPARING
 
+    def wait_for(self, writer: Writer) -> None:
+        """Until what was taken of a large one is written: else the ends of short fits pile up in memory."""
+        if self.is_large:
+            writer.wait(_WRITE_SECONDS)
+
     def take(self, variables: Mapping[str, Any]) -> Arrays:
         """The values of the variables now, by name."""
         if self._preparing is not None:
@@ -79,7 +85,7 @@ class HostCopy:
 def _value(variable: Any) -> np.ndarray[Any, Any]:
     """Where it lies in TensorFlow's memory: TensorFlow changes no value that somebody still reads."""
     with tf.device("CPU:0"):
-        value = (variable.value if isinstance(variable, keras.Variable) else variable).read_value()
+        value = inner(variable).read_value()
     try:
         return np.asarray(memoryview(value))
     except ValueError:  # a type that has no buffers, such as bfloat16

@@ -20,8 +20,18 @@ def layers_of(model: Any) -> list[Any]:
     return [*model._flatten_layers(include_self=False), *([] if functional is None else [functional])]
 
 
+def variables_in(model: Any) -> list[Any]:
+    """None of one that is half made: it is neither trained nor exported."""
+    return _of(model, "variables")
+
+
 def trainable_of(model: Any) -> list[Any]:
+    """The same of those that are trained."""
+    return _of(model, "trainable_variables")
+
+
+def _of(model: Any, name: str) -> list[Any]:
     try:
-        return list(model.trainable_variables)
-    except Exception:  # noqa: BLE001 - one that is half made; it cannot be exported either
+        return list(getattr(model, name))
+    except Exception:  # noqa: BLE001 - what a class of the script's raises that is not built yet
         return []

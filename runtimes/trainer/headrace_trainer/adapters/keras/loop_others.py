@@ -10,11 +10,12 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from headrace_trainer.adapters.keras.living import variables_in
 from headrace_trainer.adapters.keras.made import models as made
+from headrace_trainer.adapters.keras.state import inner
 
 Print = int
 
@@ -31,7 +32,7 @@ class Others:
 
     def changed(self, known: Iterable[Any]) -> tuple[list[Any], str]:
         """Which of them have changed since, beside the `known` variables; and why that is not all that may matter."""
-        covered = {id(_value(variable)) for variable in known}
+        covered = {id(inner(variable)) for variable in known}
         seen: dict[int, Print] = {}
         found: list[Any] = []
         for model in made.alive():
@@ -41,7 +42,7 @@ class Others:
             now = _prints(model, seen, covered)
             if any(before.get(place) != value for place, value in now.items()):
                 found.append(model)
-                covered |= {id(_value(variable)) for variable in _variables(model)}
+                covered |= {id(inner(variable)) for variable in variables_in(model)}
         return found, self._doubt(covered)
 
     def _doubt(self, covered: set[int]) -> str:
@@ -53,14 +54,14 @@ class Others:
 
     def _made_since(self, covered: set[int]) -> list[Any]:
         new = [model for model in made.alive() if made.number(model) >= self._first_new]
-        return [model for model in new if any(id(_value(variable)) not in covered for variable in _variables(model))]
+        return [model for model in new if any(id(inner(variable)) not in covered for variable in variables_in(model))]
 
 
 def _prints(model: Any, seen: dict[int, Print], but: Iterable[int]) -> dict[int, Print]:
     """Of all that it has in it; each variable is read once."""
     found: dict[int, Print] = {}
-    for place, variable in enumerate(_variables(model)):
-        value = _value(variable)
+    for place, variable in enumerate(variables_in(model)):
+        value = inner(variable)
         if id(value) in but:
             continue
         if id(value) not in seen:
@@ -70,15 +71,3 @@ def _prints(model: Any, seen: dict[int, Print], but: Iterable[int]) -> dict[int,
             seen[id(value)] = zlib.crc32(repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
         found[place] = seen[id(value)]
     return found
-
-
-def _variables(model: Any) -> list[Any]:
-    try:
-        return list(model.variables)
-    except Exception:  # noqa: BLE001 - one that is half made: it is not trained either
-        return []
-
-
-def _value(variable: Any) -> Any:
-    """One of Keras' holds one of TensorFlow's."""
-    return variable.value if isinstance(variable, keras.Variable) else variable

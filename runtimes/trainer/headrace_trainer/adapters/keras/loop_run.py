@@ -21,9 +21,6 @@ from headrace_trainer.adapters.messages import in_json, milliseconds
 from headrace_trainer.adapters.pending import Pending
 from headrace_trainer.adapters.session import Session
 
-# How long the end of a loop waits until the checkpoint before is written.
-_WRITE_SECONDS = 60.0
-
 
 class How(Enum):
     """In what way a loop asks where to begin."""
@@ -196,8 +193,7 @@ class LoopRun:
         writer = self._session.writer
         if writer is None or not self._session.is_saved or self._session.settings.workers > 1:
             return
-        if self._copy.is_large:
-            writer.wait(_WRITE_SECONDS)  # else the ends of short loops pile up in memory
+        self._copy.wait_for(writer)
         state, arrays = self._captured()
         if self.counted is None:
             state["whyNot"] = self.rounds.why_not_at_end() or self._steps.why_not(self.step)
@@ -210,12 +206,8 @@ class LoopRun:
         session = self._session
         if session.writer is None or not session.is_saved or session.settings.workers > 1:
             return
-        files = session.capture_files()
-        if files is None:
+        if not session.mark_end(Position(session.fits, 0, 0, self.step)):
             return
-        position = Position(session.fits, 0, 0, self.step)
-        number = session.steps_of_finished_fits + self.step + session.fits + 1
-        session.unsaved_end = Snapshot(number, position, True, {}, {}, files=files), session.fits + 1
         if time.monotonic() - self._last_snapshot >= session.settings.checkpoint_interval_seconds:
             session.hand_over_end()
 

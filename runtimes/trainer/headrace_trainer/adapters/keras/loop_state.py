@@ -13,15 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from headrace_trainer.adapters.checkpoint import Checkpoint
 from headrace_trainer.adapters.keras import loop_match, made
 from headrace_trainer.adapters.keras import state as keras_state
+from headrace_trainer.adapters.keras.living import variables_in
 
-_PREFIX = "variable-"  # as keras_state has it
-_METRIC = f"{_PREFIX}metric-"
+_METRIC = f"{keras_state.PREFIX}metric-"
 
 LOOP = "loop"  # of a snapshot's, or a finished fit's state, where it is a loop
 
@@ -101,9 +100,9 @@ class LoopState:
         for model in models:
             if not any(known is model for known in self.trained):
                 self._models.append(weakref.ref(model))
-        owned = {id(_value(variable)) for model in self.models for variable in model.variables}
-        owned |= {id(_value(variable)) for variable in self._loose}
-        self._loose += [variable for variable in variables if id(_value(variable)) not in owned]
+        owned = {id(keras_state.inner(variable)) for model in self.models for variable in model.variables}
+        owned |= {id(keras_state.inner(variable)) for variable in self._loose}
+        self._loose += [variable for variable in variables if id(keras_state.inner(variable)) not in owned]
 
     def add_changed(self, models: Iterable[Any]) -> None:
         """Models that it changes without an optimizer."""
@@ -117,7 +116,7 @@ class LoopState:
         """As JSON: what `put_back` finds it by."""
         models = self.models
         owned = {
-            id(_value(variable)): [number, place]
+            id(keras_state.inner(variable)): [number, place]
             for number, model in reversed(list(enumerate(models)))
             for place, variable in enumerate(model.variables)
         }
@@ -126,7 +125,7 @@ class LoopState:
             "optimizers": [
                 {
                     **loop_match.describe(one, made.optimizers, _no_shapes),
-                    "variables": [owned.get(id(_value(variable))) for variable in one._trainable_variables],
+                    "variables": [owned.get(id(keras_state.inner(variable))) for variable in one._trainable_variables],
                 }
                 for one in self._all_optimizers()
             ],
@@ -188,20 +187,20 @@ def _named(models: Iterable[Any], optimizers: Iterable[Any], loose: Iterable[Any
 
     def add(kind: str, variables: Iterable[Any]) -> None:
         for place, variable in enumerate(variables):
-            if id(_value(variable)) not in seen:
-                seen.add(id(_value(variable)))
+            if id(keras_state.inner(variable)) not in seen:
+                seen.add(id(keras_state.inner(variable)))
                 found[f"{kind}/{place}"] = variable
 
     for number, optimizer in enumerate(optimizers):
-        add(f"{_PREFIX}optimizer-{number}", optimizer.variables)
+        add(f"{keras_state.PREFIX}optimizer-{number}", optimizer.variables)
     for number, model in enumerate(models):
         add(f"{_METRIC}{number}", model.metrics_variables)
-        add(f"{_PREFIX}model-{number}", model.variables)
+        add(f"{keras_state.PREFIX}model-{number}", model.variables)
     for number, model in enumerate(models):
         metrics = {id(variable) for variable in model.metrics_variables}  # not all of them may be there yet
         beside = [variable for variable in keras_state.variables_of([model]) if id(variable) not in metrics]
-        add(f"{_PREFIX}beside-{number}", beside)
-    add(f"{_PREFIX}loose", loose)
+        add(f"{keras_state.PREFIX}beside-{number}", beside)
+    add(f"{keras_state.PREFIX}loose", loose)
     return found
 
 
@@ -210,10 +209,7 @@ def _shapes(variables: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def _shapes_of(model: Any) -> list[list[int]]:
-    try:
-        return [list(variable.shape) for variable in model.variables]
-    except Exception:  # noqa: BLE001 - one that is half made
-        return []
+    return [list(variable.shape) for variable in variables_in(model)]
 
 
 def _no_shapes(_: BaseOptimizer) -> list[list[int]]:
@@ -227,8 +223,3 @@ def _references(things: Iterable[Any]) -> list[weakref.ref[Any]]:
 
 def _alive(references: Iterable[weakref.ref[Any]]) -> list[Any]:
     return [thing for reference in references if (thing := reference()) is not None]
-
-
-def _value(variable: Any) -> Any:
-    """One of Keras' holds one of TensorFlow's."""
-    return variable.value if isinstance(variable, keras.Variable) else variable

@@ -20,8 +20,7 @@ from headrace_trainer.adapters import choice
 from headrace_trainer.adapters.choice import Candidate, Choice
 from headrace_trainer.adapters.keras import naming, weights
 from headrace_trainer.adapters.keras.fit import Fits
-from headrace_trainer.adapters.keras.living import alive as alive
-from headrace_trainer.adapters.keras.living import layers_of, trainable_of
+from headrace_trainer.adapters.keras.living import alive, layers_of, trainable_of
 from headrace_trainer.adapters.keras.parts import parts_of
 from headrace_trainer.adapters.models import Models, Trained
 from headrace_trainer.adapters.own_files import was_written_since

@@ -166,8 +166,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if logged is not None:
             expected = previous_steps(logged, self._run.index, snapshot.position.step) | expected
         doubt = doubt or sentence(unkept)
-        if unkept := keras_state.unkept(self.model):
-            doubt = f"{', '.join(unkept)} of the model began anew"
+        if tables := keras_state.unkept(self.model):
+            doubt = f"{', '.join(tables)} of the model began anew"
         self._replay = Replay(snapshot.position.step, expected, doubt)
         self._send_resume(snapshot.position, self._replay.verdict_so_far())
 

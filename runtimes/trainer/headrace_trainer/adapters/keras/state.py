@@ -15,6 +15,8 @@ from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 from headrace_trainer.adapters.arrays import Array
 from headrace_trainer.adapters.checkpoint import Arrays, CheckpointError
 
+PREFIX = "variable-"  # of the names that values of variables have in a checkpoint
+
 
 def variables(model: Any) -> list[Any]:
     """All variables that training changes, each once: weights, seed generators, metrics, the optimizer's, what the
@@ -88,7 +90,7 @@ def named(targets: Iterable[Any]) -> dict[str, Any]:
     """Those variables, by the same names: a second one of a name has a number after it."""
     found: dict[str, Any] = {}
     for variable in targets:
-        name = path = f"{_PREFIX}{_path(variable)}"
+        name = path = f"{PREFIX}{_path(variable)}"
         count = 1
         while name in found:
             count += 1
@@ -177,7 +179,7 @@ def _put(variable: Any, value: Array) -> None:
 
 
 def _saved(arrays: Mapping[str, Array]) -> list[str]:
-    return [name for name in arrays if name.startswith(_PREFIX)]
+    return [name for name in arrays if name.startswith(PREFIX)]
 
 
 def _path(variable: Any) -> str:
@@ -185,11 +187,10 @@ def _path(variable: Any) -> str:
 
 
 def _shown(names: Sequence[str]) -> str:
-    first = [name.removeprefix(_PREFIX) for name in names[:_NAMES_SHOWN]]
+    first = [name.removeprefix(PREFIX) for name in names[:_NAMES_SHOWN]]
     return ", ".join(first) + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
 
 
-_PREFIX = "variable-"
 _PART_BYTES = 8 << 20
 _NUMBERS = re.compile(r"_\d+(?=[/#:]|$)|#\d+$")
 _NAMES_SHOWN = 5
