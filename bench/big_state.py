@@ -32,7 +32,7 @@ options = dict(argument.removeprefix("--").split("=") for argument in sys.argv[1
 width, layers, seconds = int(options["width"]), int(options["layers"]), float(options["seconds"])
 taken, cpu, steps = [], [], []
 try:
-    from headrace_trainer.adapters.keras.recorder import Recorder
+    from headrace_trainer.adapters.keras.fits.recorder import Recorder
 except ImportError:
     pass  # plain Python
 else:

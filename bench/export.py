@@ -52,8 +52,9 @@ def measure(name: str, mib: int) -> dict[str, Any]:
     import tensorflow as tf
 
     from headrace_common.formats import ModelFormat
-    from headrace_trainer.adapters.keras import export, weights
-    from headrace_trainer.adapters.keras.servable import servable
+    from headrace_trainer.adapters.keras.export import formats
+    from headrace_trainer.adapters.keras.export.servable import servable
+    from headrace_trainer.adapters.keras.models import weights
     from headrace_trainer.adapters.models import Trained
 
     rows = np.arange(80).reshape(8, 10)
@@ -64,7 +65,7 @@ def measure(name: str, mib: int) -> dict[str, Any]:
         size = weights.bytes_of(model)
         began = time.perf_counter()
         made = servable(Trained(model, tf.TensorSpec((None, 10), tf.int64), lambda: rows))
-        export.write(made, ModelFormat(name), Path(folder) / "model")
+        formats.write(made, ModelFormat(name), Path(folder) / "model")
         seconds = time.perf_counter() - began
         written = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     return {

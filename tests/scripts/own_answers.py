@@ -33,17 +33,17 @@ def answers(session: Session, ending: Ending, folder: Path) -> dict[str, Any]:
     import keras
     import numpy as np
 
-    from headrace_trainer.adapters.keras import models
-    from headrace_trainer.adapters.keras.inputs import NoInputs, inputs_of
-    from headrace_trainer.adapters.keras.servable import servable
+    from headrace_trainer.adapters.keras.export.inputs import NoInputs, inputs_of
+    from headrace_trainer.adapters.keras.export.servable import servable
+    from headrace_trainer.adapters.keras.models.choose import choose, described, name_of
 
-    found = models.choose(session, ending.main)
+    found = choose(session, ending.main)
     meant = [found.chosen] if found.chosen is not None else [each.model for each in found.candidates]
     np.savez(folder / "weights.npz", *(array for model in meant for array in model.get_weights()))
     if found.chosen is None:
         return {"candidates": [candidate.name for candidate in found.candidates]}
-    named = {"model": models.name_of(found.chosen, ending.main), "reason": found.reason}
-    trained = models.described(session.models, found.chosen)
+    named = {"model": name_of(found.chosen, ending.main), "reason": found.reason}
+    trained = described(session.models, found.chosen)
     try:
         inputs = inputs_of(trained.model, trained.element_spec, trained.rows() if trained.rows else None)
         rows = inputs.rows or servable(trained).references[0].inputs

@@ -6,8 +6,8 @@ import time
 
 from headrace_common.protocol.reasons import Reason
 from headrace_common.s3 import Place
-from headrace_trainer.launcher.failures import Failed, Failure
-from headrace_trainer.launcher.s3 import NotFound, Patience, Store
+from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
 
 _LOOK_SECONDS = 1.0
 

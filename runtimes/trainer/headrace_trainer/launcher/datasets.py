@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_common.s3 import Place
-from headrace_trainer.launcher.failures import Failed, Failure
-from headrace_trainer.launcher.s3 import NotFound, Patience, Store
+from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
 
 
 def download(dataset: Dataset, store: Store, outage_seconds: float) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace_common.protocol.report import State
-from headrace_trainer.launcher.checkpoints import Stored
 from headrace_trainer.launcher.messages import Warned
 from headrace_trainer.launcher.process import ChildExited, ChildMessage
+from headrace_trainer.launcher.store.checkpoints import Stored
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace_common.protocol.config import Config, parse_config
 from headrace_common.protocol.fields import CannotBeDone, NotUnderstood, OtherProtocol
-from headrace_trainer.launcher.failures import Failed, bad_config
+from headrace_trainer.launcher.failures.judge import Failed, bad_config
 
 _HINTS: tuple[tuple[type[NotUnderstood], str], ...] = (
     (OtherProtocol, "Use the trainer image that belongs to the operator's release."),

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from headrace_trainer.launcher.place import without_kubelet
+from headrace_trainer.launcher.failures.place import without_kubelet
 from headrace_trainer.launcher.texts import plain
 
 STDOUT, STDERR = "stdout", "stderr"

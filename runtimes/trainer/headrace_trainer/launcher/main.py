@@ -25,10 +25,9 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Outcome, State
 from headrace_common.record import TerminationLog
 from headrace_common.tags import EXPORT_TRIAL_TAG
-from headrace_trainer.launcher import chosen, environment, export_trial, model, nccl, resumed
-from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored, Upload, Uploader
-from headrace_trainer.launcher.delivery import Delivery
-from headrace_trainer.launcher.failures import (
+from headrace_trainer.launcher import environment
+from headrace_trainer.launcher.failures import nccl
+from headrace_trainer.launcher.failures.judge import (
     ChildEnd,
     Failed,
     Failure,
@@ -40,6 +39,7 @@ from headrace_trainer.launcher.failures import (
     none_handed_over,
     terminated,
 )
+from headrace_trainer.launcher.failures.oom import MemoryWatch
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.inbox import (
     CheckpointStored,
@@ -76,21 +76,25 @@ from headrace_trainer.launcher.messages import (
     Trained,
     Warned,
 )
-from headrace_trainer.launcher.mlflow import MLflow, Run
-from headrace_trainer.launcher.oom import MemoryWatch
-from headrace_trainer.launcher.packages import Packages
+from headrace_trainer.launcher.model import chosen, export_trial
+from headrace_trainer.launcher.model import upload as model
+from headrace_trainer.launcher.model.delivery import Delivery
+from headrace_trainer.launcher.packages.install import Packages
+from headrace_trainer.launcher.packages.uv import Ended
 from headrace_trainer.launcher.peers import find_silent
 from headrace_trainer.launcher.prepare import Ready, prepare
 from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
 from headrace_trainer.launcher.progress import ProgressServer
 from headrace_trainer.launcher.report import Report, milliseconds
-from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
+from headrace_trainer.launcher.store.checkpoints import CheckpointStore, Stored, Upload, Uploader
+from headrace_trainer.launcher.store.s3 import Patience, Store
 from headrace_trainer.launcher.system import gpu
 from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.texts import one_line
-from headrace_trainer.launcher.tracking import Tracker
-from headrace_trainer.launcher.uv import Ended
+from headrace_trainer.launcher.tracking import resumed
+from headrace_trainer.launcher.tracking.mlflow import MLflow, Run
+from headrace_trainer.launcher.tracking.run import Tracker
 
 T = TypeVar("T")
 _TICK = 1.0

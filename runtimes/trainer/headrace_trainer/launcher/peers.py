@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from headrace_common.protocol.reasons import Reason
-from headrace_trainer.launcher.failures import Failed, Failure
+from headrace_trainer.launcher.failures.judge import Failed, Failure
 
 _PAUSE = 0.5
 _PROBE_TIMEOUT = 2.0

@@ -15,15 +15,15 @@ from headrace_common.protocol.config import Config
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
 from headrace_trainer.launcher import datasets, fontcache
-from headrace_trainer.launcher.checkpoints import CheckpointStore, Stored
-from headrace_trainer.launcher.digests import digest
-from headrace_trainer.launcher.failures import Failed, Failure
-from headrace_trainer.launcher.mlflow import UsedDataset
-from headrace_trainer.launcher.packages import Packages
+from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.packages.install import Packages
 from headrace_trainer.launcher.peers import wait_for_names
-from headrace_trainer.launcher.s3 import Patience, Store
 from headrace_trainer.launcher.settings import Settings
-from headrace_trainer.launcher.tracking import Tracker
+from headrace_trainer.launcher.store.checkpoints import CheckpointStore, Stored
+from headrace_trainer.launcher.store.digests import digest
+from headrace_trainer.launcher.store.s3 import Patience, Store
+from headrace_trainer.launcher.tracking.mlflow import UsedDataset
+from headrace_trainer.launcher.tracking.run import Tracker
 
 _REPLAYED_METRIC = "loss"
 PREVIOUS_STEPS = "steps.jsonl"

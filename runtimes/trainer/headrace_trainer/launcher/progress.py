@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any
 
 from headrace_common.protocol import parts
-from headrace_trainer.launcher.failures import Failed, bad_config
+from headrace_trainer.launcher.failures.judge import Failed, bad_config
 from headrace_trainer.launcher.messages import Epoch, Fit, Replay, Step
 
 _WINDOW_MS = 10 * 60 * 1000

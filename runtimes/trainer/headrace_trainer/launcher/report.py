@@ -13,15 +13,15 @@ from headrace_common.protocol import parts
 from headrace_common.protocol.parts import CheckpointReference, LostPeer, ModelReference, RunReference
 from headrace_common.protocol.reasons import AMBIGUOUS_MODEL, Reason
 from headrace_common.protocol.report import Condition, Live, Outcome, Record, State
-from headrace_trainer.launcher import export_trial
-from headrace_trainer.launcher.checkpoints import Stored
-from headrace_trainer.launcher.failures import Failure
+from headrace_trainer.launcher.failures.judge import Failure
 from headrace_trainer.launcher.messages import ExportTrial, Resume
-from headrace_trainer.launcher.metrics import MetricLog
-from headrace_trainer.launcher.mlflow import Run
-from headrace_trainer.launcher.model import Model
+from headrace_trainer.launcher.model import export_trial
+from headrace_trainer.launcher.model.upload import Model
 from headrace_trainer.launcher.progress import Progress
+from headrace_trainer.launcher.store.checkpoints import Stored
 from headrace_trainer.launcher.texts import one_line
+from headrace_trainer.launcher.tracking.metrics import MetricLog
+from headrace_trainer.launcher.tracking.mlflow import Run
 
 _SIGNIFICANT_DIGITS = 9
 _MAX_MESSAGE = 300

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace_common.cgroup import MEMBERSHIP, ROOT
-from headrace_trainer.launcher.failures import Failed, bad_config
+from headrace_trainer.launcher.failures.judge import Failed, bad_config
 
 _LEAST_INTERVAL = 0.1
 _SCRIPT_SHARE = 0.6  # of the grace

@@ -24,8 +24,9 @@ import numpy as np
 
 from headrace_trainer.adapters import script
 from headrace_trainer.adapters.keras import hooks as keras_hooks
-from headrace_trainer.adapters.keras import models as keras_models
 from headrace_trainer.adapters.keras.adapter import KERAS
+from headrace_trainer.adapters.keras.models import follow
+from headrace_trainer.adapters.keras.models.choose import choose, described
 from headrace_trainer.adapters.messages import Messages
 from headrace_trainer.adapters.models import Models
 from headrace_trainer.adapters.script_files import ScriptFiles
@@ -44,7 +45,7 @@ def main(directory: Path, scripts: list[Path]) -> None:
     results = {}
     for path in scripts:
         session.models, session.custom_iterations, session.batch_steps = Models(), [], 0
-        keras_models.prepare(session)
+        follow.prepare(session)
         keras.backend.clear_session()
         gc.collect()
         folder = directory / path.stem
@@ -68,7 +69,7 @@ def run(session: Session, path: Path) -> dict:
     ending = script.run(str(path), [], contextlib.nullcontext())
     if ending.exception is not None:
         return {"raised": "".join(traceback.format_exception(ending.exception))}
-    found = keras_models.choose(session, ending.main)
+    found = choose(session, ending.main)
     wanted = vars(ending.main)
     result = {"reason": found.reason, "dropped": session.models.dropped, "wantedDropped": wanted.get("DROPPED", 0)}
     if found.chosen is None:
@@ -88,13 +89,13 @@ def run(session: Session, path: Path) -> dict:
     value = wanted.get("VAL_LOSS")
     if "LAST_EPOCH" in wanted:
         value = wanted.get("EXPECTED", found.chosen).history.history["val_loss"][wanted["LAST_EPOCH"]]
-    described = keras_models.described(session.models, found.chosen)
+    known = described(session.models, found.chosen)
     return {
         **result,
         "valLoss": value,
         "wantedUnmeasured": wanted.get("UNMEASURED", []),
         "wantedData": wanted.get("KNOWS_DATA", True),
-        "knowsData": described.element_spec is not None and described.rows is not None and described.rows() is not None,
+        "knowsData": known.element_spec is not None and known.rows is not None and known.rows() is not None,
     }
 
 

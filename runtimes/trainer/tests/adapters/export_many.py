@@ -21,9 +21,9 @@ from headrace_onnxruntime import warmup as onnx_warmup
 from headrace_tensorflow_serving import engine as tensorflow_engine
 from headrace_tensorflow_serving import warmup as tensorflow_warmup
 from headrace_trainer.adapters import script
-from headrace_trainer.adapters.keras import export as keras_export
 from headrace_trainer.adapters.keras import hooks as keras_hooks
-from headrace_trainer.adapters.keras import models as keras_models
+from headrace_trainer.adapters.keras.export import export as keras_export
+from headrace_trainer.adapters.keras.models import follow
 from headrace_trainer.adapters.messages import Messages
 from headrace_trainer.adapters.models import Models
 from headrace_trainer.adapters.script_files import ScriptFiles
@@ -54,7 +54,7 @@ def main(directory: Path, scripts: list[Path]) -> None:
         out.mkdir()
         messages.kept.clear()
         session.models, session.custom_iterations, session.batch_steps = Models(), [], 0
-        keras_models.prepare(session)
+        follow.prepare(session)
         session.settings = dataclasses.replace(settings, export_directory=out / "model")
         keras.backend.clear_session()
         keras.config.set_dtype_policy("float32")

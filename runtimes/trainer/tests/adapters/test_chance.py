@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from headrace_trainer.adapters.keras.servable import ExportError, Servable, servable
+from headrace_trainer.adapters.keras.export.servable import ExportError, Servable, servable
 from headrace_trainer.adapters.models import Trained
 
 X = np.arange(12, dtype="float32").reshape(4, 3)

@@ -4,7 +4,7 @@ sees none is real, that it sees some is not tried.
 
 from __future__ import annotations
 
-from headrace_trainer.adapters.keras import gpus
+from headrace_trainer.adapters.keras.devices import gpus
 
 TRAINS = """
 import keras

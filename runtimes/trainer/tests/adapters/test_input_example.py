@@ -11,7 +11,7 @@ import pytest
 from mlflow.models import Model
 
 from headrace_trainer.adapters import input_example
-from headrace_trainer.launcher import mlmodel
+from headrace_trainer.launcher.model import mlmodel
 
 SCRIPT = """
 import sys

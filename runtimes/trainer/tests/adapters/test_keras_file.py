@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from keras.src.saving import saving_lib
 
-from headrace_trainer.adapters.keras import file as keras_file
-from headrace_trainer.adapters.keras.servable import ExportError
+from headrace_trainer.adapters.keras.export import file as keras_file
+from headrace_trainer.adapters.keras.export.servable import ExportError
 
 TRAINER = Path(__file__).resolve().parents[2]
 
@@ -71,7 +71,7 @@ MAKES = """
 import sys
 from pathlib import Path
 import keras
-from headrace_trainer.adapters.keras import file
+from headrace_trainer.adapters.keras.export import file
 
 keras.utils.set_random_seed(1)
 junk = [object() for _ in range(int(sys.argv[1]))]

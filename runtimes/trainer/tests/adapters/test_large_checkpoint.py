@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from headrace_trainer.adapters import arrays as stored
 from headrace_trainer.adapters.arrays import StoredArrays
-from headrace_trainer.adapters.keras.host_copy import HostCopy
+from headrace_trainer.adapters.keras.state.host_copy import HostCopy
 
 STATE_BYTES = 2 * 4 * 5000 * 5000
 

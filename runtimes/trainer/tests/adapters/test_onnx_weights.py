@@ -16,9 +16,9 @@ import tensorflow as tf
 from trainer_support import Server, answers, free_port
 
 from headrace_onnxruntime import engine as onnx_engine
-from headrace_trainer.adapters.keras import onnx as keras_onnx
-from headrace_trainer.adapters.keras import onnx_weights
-from headrace_trainer.adapters.keras.servable import ExportError, Servable, servable
+from headrace_trainer.adapters.keras.export import onnx as keras_onnx
+from headrace_trainer.adapters.keras.export import onnx_weights
+from headrace_trainer.adapters.keras.export.servable import ExportError, Servable, servable
 from headrace_trainer.adapters.models import Trained
 
 layers = keras.layers

@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import keras, numpy as np, time
-from headrace_trainer.adapters.keras import state
+from headrace_trainer.adapters.keras.state import variables as state
 
 # What is planted here a fault of ours, or a state in a place that nobody looks at, would do.
 LOST = {lost!r}

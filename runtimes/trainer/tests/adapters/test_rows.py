@@ -11,8 +11,8 @@ from keras.src.trainers.data_adapters.generator_data_adapter import GeneratorDat
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 
-from headrace_trainer.adapters.keras import rows as keras_rows
-from headrace_trainer.adapters.keras.servable import ExportError, servable
+from headrace_trainer.adapters.keras.export.servable import ExportError, servable
+from headrace_trainer.adapters.keras.fits import rows as keras_rows
 from headrace_trainer.adapters.models import Trained
 
 X = np.arange(60, dtype="float32").reshape(20, 3)

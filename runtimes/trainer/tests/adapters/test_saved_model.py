@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from headrace_common.formats import ModelFormat
-from headrace_trainer.adapters.keras import export
-from headrace_trainer.adapters.keras.servable import servable
+from headrace_trainer.adapters.keras.export import formats
+from headrace_trainer.adapters.keras.export.servable import servable
 from headrace_trainer.adapters.models import Trained
 
 
@@ -18,7 +18,7 @@ def test_each_weight_is_in_it_once(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(2048), keras.layers.Dense(1)])
     made = servable(Trained(model, tf.TensorSpec((None, 64)), lambda: np.ones((2, 64), "float32")))
 
-    export.write(made, ModelFormat.TENSORFLOW, tmp_path / "tensorflow")
+    formats.write(made, ModelFormat.TENSORFLOW, tmp_path / "tensorflow")
 
     weights = sum(weight.value.numpy().nbytes for weight in model.weights)
     written = sum(path.stat().st_size for path in (tmp_path / "tensorflow" / "variables").iterdir())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headrace_trainer.adapters.checkpoint import CheckpointError
-from headrace_trainer.adapters.keras import state
+from headrace_trainer.adapters.keras.state import variables as state
 
 
 def built(units: int = 3, name: str = "dense") -> Any:

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 from trainer_support import wait_until
 
-from headrace_trainer.launcher import artifacts, delivery
-from headrace_trainer.launcher.s3 import Patience
+from headrace_trainer.launcher.model import delivery
 from headrace_trainer.launcher.settings import Paths
+from headrace_trainer.launcher.store.s3 import Patience
+from headrace_trainer.launcher.tracking import artifacts
 
 LEAVES = """
 from standin_adapter import *

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace_trainer.launcher.curves.pictures import pictures
-from headrace_trainer.launcher.curves.svg import MOST_POINTS, Series, draw, ticks
+from headrace_trainer.launcher.tracking.curves.pictures import pictures
+from headrace_trainer.launcher.tracking.curves.svg import MOST_POINTS, Series, draw, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAN, INFINITY = float("nan"), float("inf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace_trainer.launcher.failures import ChildEnd, judge
+from headrace_trainer.launcher.failures.judge import ChildEnd, judge
 
 TRAINS = "from standin_adapter import *\ntrain(3)\n"
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from trainer_support import wait_until
 
-from headrace_trainer.launcher.digests import digest
+from headrace_trainer.launcher.store.digests import digest
 
 TRAINS = "from standin_adapter import *\ntrain(2)"
 

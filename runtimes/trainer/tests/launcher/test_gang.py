@@ -16,7 +16,7 @@ from trainer_support import Launched, free_port, wait_until
 from headrace_common.protocol.config import Workers
 from headrace_common.protocol.parts import LostPeer
 from headrace_common.protocol.reasons import Reason
-from headrace_trainer.launcher.failures import ChildEnd, judge
+from headrace_trainer.launcher.failures.judge import ChildEnd, judge
 from headrace_trainer.launcher.frameworks.script import SCRIPT
 
 SUMS = (Path(__file__).parent / "gangs" / "sums.py").read_text()

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from headrace_trainer.launcher import model
 from headrace_trainer.launcher.frameworks.script import SCRIPT
-from headrace_trainer.launcher.handed_over import fault
 from headrace_trainer.launcher.messages import Exported
+from headrace_trainer.launcher.model import upload as model
+from headrace_trainer.launcher.model.handed_over import fault
 
 OVERRUN = b"\x08\x08\x3a\x02\x0a\x7f"  # a node that is longer than its graph, and than the file
 NO_MODEL = "onnx/model.onnx is no ONNX model"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace_trainer.launcher.failures import ChildEnd, judge
-from headrace_trainer.launcher.last_words import last_words
+from headrace_trainer.launcher.failures.judge import ChildEnd, judge
+from headrace_trainer.launcher.failures.last_words import last_words
 from headrace_trainer.launcher.messages import ScriptException
 
 READ_ON = "kubectl -n NAMESPACE logs POD -c trainer"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headrace_trainer.launcher.failures import Failed
+from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.instructions import read_instructions
 
 

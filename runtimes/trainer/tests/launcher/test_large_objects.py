@@ -14,10 +14,10 @@ from headrace_common.protocol.config import Checkpoints
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import Place
-from headrace_trainer.launcher.checkpoints import CheckpointStore
-from headrace_trainer.launcher.failures import Failed
-from headrace_trainer.launcher.parts import PART_BYTES
-from headrace_trainer.launcher.s3 import Patience, Store
+from headrace_trainer.launcher.failures.judge import Failed
+from headrace_trainer.launcher.store.checkpoints import CheckpointStore
+from headrace_trainer.launcher.store.parts import PART_BYTES
+from headrace_trainer.launcher.store.s3 import Patience, Store
 
 SOON = Patience(20.0)
 SIZE = 3 * PART_BYTES + 5
@@ -147,7 +147,7 @@ import resource, sys
 from pathlib import Path
 from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import Place
-from headrace_trainer.launcher.s3 import Patience, Store
+from headrace_trainer.launcher.store.s3 import Patience, Store
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

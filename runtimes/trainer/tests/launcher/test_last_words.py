@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace_trainer.launcher.failures.place import place_in
 from headrace_trainer.launcher.logtail import LogTail
-from headrace_trainer.launcher.place import place_in
 
 BOTH = {
     "a question": ("input('name? ')", "EOFError: EOF when reading a line"),

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from headrace_common.tags import MODEL_METRICS_TAG
 from headrace_trainer.adapters.messages import in_json
-from headrace_trainer.launcher import chosen
 from headrace_trainer.launcher.messages import Chosen, Epoch, Evaluate, Fit, Step, parse_message
-from headrace_trainer.launcher.metric_keys import Keys
-from headrace_trainer.launcher.metrics import Base, Metric, MetricLog
+from headrace_trainer.launcher.model import chosen
 from headrace_trainer.launcher.report import Report
-from headrace_trainer.launcher.spool import Spool
+from headrace_trainer.launcher.tracking.metric_keys import Keys
+from headrace_trainer.launcher.tracking.metrics import Base, Metric, MetricLog
+from headrace_trainer.launcher.tracking.spool import Spool
 
 GATE_METRIC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.: -]*(/[A-Za-z0-9_][A-Za-z0-9_.: -]*)*")
 """METRIC_PATTERN of operator/headrace/api/scalars.py, which the tests there hold to the same names."""

@@ -10,8 +10,8 @@ import json
 import pytest
 import yaml
 
-from headrace_trainer.launcher import mlmodel
-from headrace_trainer.launcher.installed import Pin, installed
+from headrace_trainer.launcher.model import mlmodel
+from headrace_trainer.launcher.packages.installed import Pin, installed
 
 SIGNATURE = {
     "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],

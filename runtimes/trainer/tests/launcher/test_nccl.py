@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headrace_trainer.launcher.failures import ChildEnd, judge
+from headrace_trainer.launcher.failures.judge import ChildEnd, judge
+from headrace_trainer.launcher.failures.nccl import advised
 from headrace_trainer.launcher.messages import ScriptException
-from headrace_trainer.launcher.nccl import advised
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n'
 UNHANDLED = "RuntimeError: NCCL error in: ProcessGroupNCCL.cpp:1333, unhandled system error, NCCL version 2.21.5"

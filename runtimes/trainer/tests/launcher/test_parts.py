@@ -16,14 +16,12 @@ from headrace_common.protocol.config import Workers
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Outcome
 from headrace_common.tags import MODEL_METRICS_TAG, REST
-from headrace_trainer.launcher import chosen, model
-from headrace_trainer.launcher.checkpoints import Upload, Uploader
-from headrace_trainer.launcher.contents import make_folders
-from headrace_trainer.launcher.failures import ChildEnd, bad_config, judge
+from headrace_trainer.launcher.failures.judge import ChildEnd, bad_config, judge
+from headrace_trainer.launcher.failures.last_words import last_words
+from headrace_trainer.launcher.failures.oom import MemoryWatch
 from headrace_trainer.launcher.frameworks.keras import KERAS
 from headrace_trainer.launcher.frameworks.tensorflow_peers import lost_peer
 from headrace_trainer.launcher.frameworks.tf_config import tf_config
-from headrace_trainer.launcher.last_words import last_words
 from headrace_trainer.launcher.logtail import LogTail
 from headrace_trainer.launcher.messages import (
     BadMessage,
@@ -35,10 +33,13 @@ from headrace_trainer.launcher.messages import (
     Warned,
     parse_message,
 )
-from headrace_trainer.launcher.metric_keys import Keys
-from headrace_trainer.launcher.metrics import Base
-from headrace_trainer.launcher.oom import MemoryWatch
+from headrace_trainer.launcher.model import chosen
+from headrace_trainer.launcher.model import upload as model
 from headrace_trainer.launcher.report import Report
+from headrace_trainer.launcher.store.checkpoints import Upload, Uploader
+from headrace_trainer.launcher.store.contents import make_folders
+from headrace_trainer.launcher.tracking.metric_keys import Keys
+from headrace_trainer.launcher.tracking.metrics import Base
 
 
 def write(root, files):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from headrace_trainer.launcher.requirements import added, entries, options_of
-from headrace_trainer.launcher.uv import redacted
+from headrace_trainer.launcher.packages.requirements import added, entries, options_of
+from headrace_trainer.launcher.packages.uv import redacted
 
 
 def test_options_are_found_wherever_they_stand_and_requirements_are_left_to_uv(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace_trainer.launcher.messages import Resume
-from headrace_trainer.launcher.resumed import sentence
+from headrace_trainer.launcher.tracking.resumed import sentence
 
 PLACE = "from step 20 of fit 2 of attempt 3."
 

@@ -8,11 +8,11 @@ import stat
 import pytest
 from trainer_support import wait_until
 
-from headrace_trainer.launcher.metrics import Metric
-from headrace_trainer.launcher.spool import Spool
 from headrace_trainer.launcher.system import gpu
 from headrace_trainer.launcher.system.points import mean, samples_a_point
 from headrace_trainer.launcher.system.reading import Disk, Network, Reading, metrics_between
+from headrace_trainer.launcher.tracking.metrics import Metric
+from headrace_trainer.launcher.tracking.spool import Spool
 
 TRAINS = "from standin_adapter import *\ntrain(40, pause=0.05)"
 # Those of mlflow.system_metrics.metrics, each with MLflow's prefix.

@@ -7,9 +7,9 @@ import signal
 import pytest
 from trainer_support import wait_until
 
-from headrace_trainer.launcher import unsent
-from headrace_trainer.launcher.metrics import Metric
-from headrace_trainer.launcher.spool import Spool
+from headrace_trainer.launcher.tracking import unsent
+from headrace_trainer.launcher.tracking.metrics import Metric
+from headrace_trainer.launcher.tracking.spool import Spool
 
 TRAINS_PAST_A_CHECKPOINT = """
 from standin_adapter import *

@@ -13,15 +13,15 @@ import wire_examples
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Condition, Outcome, State
 from headrace_common.record import encode
-from headrace_trainer.launcher.checkpoints import Stored
 from headrace_trainer.launcher.environment import command
-from headrace_trainer.launcher.failures import Failed, Failure, bad_config
+from headrace_trainer.launcher.failures.judge import Failed, Failure, bad_config
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.instructions import read_instructions
 from headrace_trainer.launcher.messages import ExportTrial, Fit, Resume, Step
-from headrace_trainer.launcher.mlflow import Run
-from headrace_trainer.launcher.model import Model
+from headrace_trainer.launcher.model.upload import Model
 from headrace_trainer.launcher.report import Report
+from headrace_trainer.launcher.store.checkpoints import Stored
+from headrace_trainer.launcher.tracking.mlflow import Run
 
 RUN = Run("abc", "3", "s3://team-a/artifacts", 1764000000000, {}, {}, "RUNNING", False)
 CHECKPOINT = Stored("s3://team-a/headrace/checkpoints/6f1c/attempt-2/ckpt-000120", 2, 0, 2, 120, 1764000000123)

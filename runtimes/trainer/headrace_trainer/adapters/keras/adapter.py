@@ -31,7 +31,9 @@ def _follow(session: Session) -> None:
     if backend != "tensorflow":
         unfollowed.install_backend(session, keras, backend)
         return
-    from headrace_trainer.adapters.keras import gpus, hooks, metric_names
+    from headrace_trainer.adapters.keras import hooks
+    from headrace_trainer.adapters.keras.devices import gpus
+    from headrace_trainer.adapters.keras.fits import metric_names
 
     gpus.check(session)
     hooks.install(session)
@@ -47,7 +49,7 @@ def _answer_client(session: Session) -> None:
 def _gang(session: Session) -> contextlib.AbstractContextManager[object]:
     # Keras first: its import puts the hooks in, which need this module whole.
     importlib.import_module("keras")
-    from headrace_trainer.adapters.keras import workers
+    from headrace_trainer.adapters.keras.devices import workers
 
     try:
         scope = workers.scope()
@@ -60,13 +62,13 @@ def _gang(session: Session) -> contextlib.AbstractContextManager[object]:
 
 def _mirror(session: Session) -> contextlib.AbstractContextManager[object]:
     importlib.import_module("keras")
-    from headrace_trainer.adapters.keras import mirrored
+    from headrace_trainer.adapters.keras.devices import mirrored
 
     return mirrored.scope()
 
 
 def _export(session: Session, ending: Ending, directory: Path) -> None:
-    from headrace_trainer.adapters.keras import export
+    from headrace_trainer.adapters.keras.export import export
 
     export.export(session, ending.main, directory)
 

@@ -19,7 +19,7 @@ class Answers:
     def take(self, model: object, format: str | None) -> None:
         """Raises what naming.name_model raises."""
         importlib.import_module("keras")  # its import puts the hooks in, which the next one needs whole
-        from headrace_trainer.adapters.keras import naming
+        from headrace_trainer.adapters.keras.models import naming
 
         naming.name_model(self._session, model, format)
 

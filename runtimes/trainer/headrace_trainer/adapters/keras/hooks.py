@@ -16,14 +16,15 @@ from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.optimizers.loss_scale_optimizer import LossScaleOptimizer
 
-from headrace_trainer.adapters.keras import models as keras_models
-from headrace_trainer.adapters.keras import rows as keras_rows
-from headrace_trainer.adapters.keras import workers as keras_workers
-from headrace_trainer.adapters.keras.data import DataOrder, ReplayLimit
-from headrace_trainer.adapters.keras.fit import Fits
-from headrace_trainer.adapters.keras.loop_hooks import LoopHooks
-from headrace_trainer.adapters.keras.loops import Loops
-from headrace_trainer.adapters.keras.recorder import follow_callbacks
+from headrace_trainer.adapters.keras.devices import workers as keras_workers
+from headrace_trainer.adapters.keras.fits import rows as keras_rows
+from headrace_trainer.adapters.keras.fits.data import DataOrder, ReplayLimit
+from headrace_trainer.adapters.keras.fits.fit import Fits
+from headrace_trainer.adapters.keras.fits.recorder import follow_callbacks
+from headrace_trainer.adapters.keras.loops.hooks import LoopHooks
+from headrace_trainer.adapters.keras.loops.loops import Loops
+from headrace_trainer.adapters.keras.models import follow
+from headrace_trainer.adapters.keras.models.living import owners
 from headrace_trainer.adapters.messages import in_json
 from headrace_trainer.adapters.session import FitRun, Session
 
@@ -52,7 +53,7 @@ def install(session: Session) -> None:
     hooks.install()
     _wrap_train_on_batch(session, fits, hooks)
     _wrap_apply(session, fits, hooks)
-    keras_models.install(session, fits)
+    follow.install(session, fits)
 
 
 def _bind(signature: inspect.Signature, *args: Any, **kwargs: Any) -> inspect.BoundArguments:
@@ -186,7 +187,7 @@ def _wrap_apply_of(kind: Any, within: threading.local, session: Session, fits: F
         session.models.trained_again()
         if not any(self.iterations is known for known in session.custom_iterations):
             session.custom_iterations.append(self.iterations)
-            for model in keras_models.owners(trainable_variables or self._trainable_variables):
+            for model in owners(trainable_variables or self._trainable_variables):
                 session.models.trained_by_hand(model, "a loop of the script's own")
         hooks.applies(self, lambda: _owned(trainable_variables or self._trainable_variables))
         within.is_so = True
@@ -201,4 +202,4 @@ def _wrap_apply_of(kind: Any, within: threading.local, session: Session, fits: F
 
 
 def _owned(variables: list[Any]) -> tuple[list[Any], list[Any]]:
-    return keras_models.owners(variables), list(variables)
+    return owners(variables), list(variables)

@@ -5,7 +5,7 @@ the script's own process.
 from __future__ import annotations
 
 from headrace_common.protocol.config import Config
-from headrace_trainer.launcher.failures import Failed, bad_config
+from headrace_trainer.launcher.failures.judge import Failed, bad_config
 from headrace_trainer.launcher.frameworks.keras import KERAS
 from headrace_trainer.launcher.frameworks.kind import Framework
 from headrace_trainer.launcher.frameworks.script import SCRIPT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headrace_common.protocol.config import Workers
 from headrace_common.protocol.parts import LostPeer
-from headrace_trainer.launcher.failures import ChildEnd
+from headrace_trainer.launcher.failures.judge import ChildEnd
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headrace_trainer.launcher.frameworks.kind import Framework
 from headrace_trainer.launcher.frameworks.rendezvous import rendezvous
 from headrace_trainer.launcher.frameworks.script_peers import lost_peer
-from headrace_trainer.launcher.handed_over import fault
+from headrace_trainer.launcher.model.handed_over import fault
 
 _HOW = (
     'The script has to hand it over, in a new TrainingJob: headrace_client.export("FILE", format="ONNX"), or '

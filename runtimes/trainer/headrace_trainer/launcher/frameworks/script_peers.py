@@ -11,7 +11,7 @@ import re
 import signal
 
 from headrace_common.protocol.parts import LostPeer
-from headrace_trainer.launcher.failures import ChildEnd
+from headrace_trainer.launcher.failures.judge import ChildEnd
 from headrace_trainer.launcher.frameworks.tensorflow_peers import COORDINATION
 
 _EXCEPTIONS = {

@@ -6,7 +6,7 @@ import re
 import signal
 
 from headrace_common.protocol.parts import LostPeer
-from headrace_trainer.launcher.failures import ChildEnd
+from headrace_trainer.launcher.failures.judge import ChildEnd
 
 # What its collectives say when the other side is gone; none of these comes from a script's own mistake.
 _EXCEPTIONS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError", "InternalError"}

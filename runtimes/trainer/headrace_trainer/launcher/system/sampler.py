@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 
 from headrace_common.cgroup import Cgroup
 from headrace_common.tags import SYSTEM_METRICS
-from headrace_trainer.launcher.metrics import Metric
-from headrace_trainer.launcher.mlflow import Run
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.system.gpu import Gpus
 from headrace_trainer.launcher.system.points import mean, samples_a_point
 from headrace_trainer.launcher.system.reading import metrics_between, read
+from headrace_trainer.launcher.tracking.metrics import Metric
+from headrace_trainer.launcher.tracking.mlflow import Run
 
 
 class Sampler:

@@ -60,7 +60,7 @@ if kind in ("one-part", "two-parts"):
     if kind == "two-parts":
         model.decoder = keras.Sequential([keras.Input((1,)), keras.layers.Dense(8)])
 if kind == "large":
-    from headrace_trainer.adapters.keras import trial
+    from headrace_trainer.adapters.keras.export import trial
 
     trial.MAX_BYTES = 4 * (8 + 1) - 1
 if kind == "twice":

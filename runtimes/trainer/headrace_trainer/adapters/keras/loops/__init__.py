@@ -1,0 +1,1 @@
+"""Loops of the script's own, which train without `fit`."""

@@ -1,0 +1,1 @@
+"""How an attempt ended: one failure, with its cause and what to do, or none."""

@@ -1,0 +1,1 @@
+"""The model at an attempt's end: looked at, described, uploaded."""

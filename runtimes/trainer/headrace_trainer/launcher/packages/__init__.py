@@ -1,0 +1,1 @@
+"""The packages that a script needs beyond the image's."""

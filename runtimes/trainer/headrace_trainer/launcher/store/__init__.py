@@ -1,0 +1,1 @@
+"""What goes to the object store and comes from there: checkpoints, large objects in parts, names."""

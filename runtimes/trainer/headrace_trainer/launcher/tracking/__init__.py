@@ -1,0 +1,1 @@
+"""The job's run in MLflow."""
