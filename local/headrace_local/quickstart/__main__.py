@@ -163,7 +163,7 @@ def _make_cluster(instance: Instance, report: Report, *, install_prerequisites: 
         f"This makes a one-node Kubernetes called {instance.name} on this machine, with a network, a containerd and a\n"
         "kubelet of its own, reached through loopback ports only, builds Headrace's images into it, and trains and\n"
         f"serves there in namespace {platform.TENANT}. The first time everything is compiled, which takes many\n"
-        f"minutes on two cores, and 20 GB of disk in {paths.cache()}.\n"
+        f"minutes on two cores, and takes 30 GB of disk, most of it in {paths.cache()}.\n"
         "Ctrl-C leaves it as it is then; scripts/quickstart --down deletes it."
     )
     with report.phase("cluster: a one-node Kubernetes on this machine"):

@@ -381,7 +381,8 @@ class TrainingJobSpec(Model):
         dict[str, Parameter],
         Schema(
             "Parameters of the script: strings, numbers, true or false. Each is given to the script as --NAME=VALUE "
-            "and logged to MLflow. YAML reads 010 as 8 and yes as true: put into quotes what shall stay a string.",
+            "and logged to MLflow. YAML reads 010 as 8 and yes as true: put into quotes what shall stay a string. They "
+            "stay as they were created.",
             maxProperties=64,
         ),
     ] = Field(default_factory=dict)

@@ -39,7 +39,7 @@ class State(StrEnum):
 
 
 class AttemptOutcome(StrEnum):
-    """How an attempt ended."""
+    """How an attempt ended. Interrupted: by no fault of its own (class Disrupted)."""
 
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"

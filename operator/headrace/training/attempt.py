@@ -57,7 +57,8 @@ def end_failed(
         retryable=retryable,
         hint=hint or None,
     )
-    closed = _closed(status, ended, AttemptOutcome.FAILED, cause.failure_class, cause.reason, rule.counted)
+    outcome = AttemptOutcome.INTERRUPTED if cause.failure_class is FailureClass.DISRUPTED else AttemptOutcome.FAILED
+    closed = _closed(status, ended, outcome, cause.failure_class, cause.reason, rule.counted)
     closed = closed.evolve(failure=failure, attempts_counted=counted)
     if retryable:
         wait = back_off(_recent_failures(status) + 1)
@@ -132,7 +133,7 @@ def _seconds_between(begin: datetime | None, end: datetime) -> int:
 def _recent_failures(status: TrainingJobStatus) -> int:
     count = 0
     for entry in reversed(status.history):
-        if entry.outcome is not AttemptOutcome.FAILED:
+        if entry.outcome not in (AttemptOutcome.FAILED, AttemptOutcome.INTERRUPTED):
             break
         count += 1
     return count

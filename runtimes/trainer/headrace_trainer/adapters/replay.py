@@ -51,7 +51,7 @@ class Replay:
                 self.expected.clear()
                 return Verdict(
                     exact=False,
-                    message=f"resumed at step {self.resumed_at + 1}, not exact: {name} at step {step} was "
+                    message=f"not exact: resumed at step {self.resumed_at + 1}, and {name} at step {step} was "
                     f"{before[name]:.9g} and is {metrics[name]:.9g} now (the order of the data is another one, or an "
                     "operation gives another result each time, as some do on a GPU)",
                 )

@@ -150,7 +150,7 @@ def test_a_script_with_entropy_of_its_own_resumes_and_says_that_it_is_not_exact(
     assert second.wait() == 0, second.stderr[-3000:]
     verdict = second.of_type("resume")[-1]
     assert verdict["exact"] is False
-    assert verdict["message"].startswith(f"resumed at step {verdict['step'] + 1}, not exact")
+    assert verdict["message"].startswith(f"not exact: resumed at step {verdict['step'] + 1}, and ")
     assert second.of_type("step")[0]["step"] == verdict["step"] + 1
     assert second.of_type("step")[-1]["step"] == 80
 

@@ -164,7 +164,7 @@ def test_a_replay_is_not_exact_as_soon_as_one_step_differs():
     verdict = replay.compare(11, {"loss": 0.50001})
     assert verdict is not None
     assert verdict.exact is False
-    assert verdict.message.startswith("resumed at step 11, not exact: loss at step 11 was 0.5 and is 0.50001 now")
+    assert verdict.message.startswith("not exact: resumed at step 11, and loss at step 11 was 0.5 and is 0.50001 now")
     assert not replay.expects(12)
 
 

@@ -43,6 +43,7 @@ from standin_adapter import *
 if os.environ.get("HEADRACE_RESUME_DIR"):
     say("resume", fit=0, epoch=0, step=3, exact=None, message="")
     train(5)
+    say("warning", subject="words", message="a word\\n\\x1b[31mand another one")
 else:
     train(3)
     checkpoint(3)
@@ -55,3 +56,4 @@ else:
     [run] = mlflow.runs(config["tracking"]["experimentId"])
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     assert tags["headrace.resume.2"] == "not compared: from step 3 of fit 1 of attempt 1. there was nothing to compare"
+    assert tags["headrace.warning.words"] == "a word and another one"

@@ -30,6 +30,7 @@ from headrace_common.tags import ATTEMPT_TAG, NAME_TAG, NAMESPACE_TAG, UID_TAG
 from headrace_trainer.launcher.failures.judge import Failed, Failure, terminated
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.settings import Paths
+from headrace_trainer.launcher.texts import one_line
 from headrace_trainer.launcher.tracking import unsent
 from headrace_trainer.launcher.tracking.fence import Fence, RunDeleted, Superseded
 from headrace_trainer.launcher.tracking.logged import Logged
@@ -143,9 +144,9 @@ class Tracker:
         self.log(unsent.read(checkpoint))
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """Have the run tagged in the end."""
+        """Have the run tagged in the end, in one line each: a page shows tags in a table."""
         with self._changed:
-            self._tags.update(tags)
+            self._tags.update({name: one_line(text) for name, text in tags.items()})
             self._changed.notify_all()
 
     def log_dataset(self, dataset: UsedDataset) -> None:
