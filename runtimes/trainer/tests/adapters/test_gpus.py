@@ -37,7 +37,9 @@ def test_a_script_that_asked_for_none_trains(start_keras, tmp_path):
 
 
 def test_the_hint_is_of_the_likeliest_cause():
-    assert "trainer-gpu" in gpus.hint(is_cuda_build=False, environment={"CUDA_VISIBLE_DEVICES": ""})
+    for_cpus = gpus.hint(is_cuda_build=False, environment={"CUDA_VISIBLE_DEVICES": ""})
+    assert "trainer-gpu" in for_cpus
+    assert "requirements.txt" in for_cpus
     hidden = gpus.hint(is_cuda_build=True, environment={"CUDA_VISIBLE_DEVICES": "-1"})
     assert hidden.startswith("CUDA_VISIBLE_DEVICES is set to '-1'")
     assert "runtimeClassName: nvidia" in gpus.hint(is_cuda_build=True, environment={})

@@ -1,13 +1,18 @@
 """requirements.txt beside the script: real uv against an index on loopback, and what the script then imports."""
 
 import io
+import os
+import sys
 import tarfile
+import venv
+import zipfile
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from package_index import PASSWORD, USER, PackageIndex, variables
-from trainer_support import free_port, wait_until
+from trainer_support import TRAINER, free_port, wait_until
 
 from headrace_local.certificates import Authority, Subject
 from wheels import wheel
@@ -38,6 +43,19 @@ def start(launch, index):
         )
 
     return start
+
+
+@pytest.fixture
+def image_for_gpus(tmp_path) -> dict[str, object]:
+    """What `start` needs so that the launcher runs where `tensorflow` is, and `tensorflow-cpu` is not."""
+    folder = tmp_path / "venv"
+    venv.create(folder, symlinks=True, with_pip=False)
+    [packages] = folder.glob("lib/python*/site-packages")
+    (packages / "headrace.pth").write_text(str(TRAINER.parent / "common"))
+    _, data = wheel("tensorflow", "2.0", code="IS_FOR = 'GPUs'")
+    zipfile.ZipFile(io.BytesIO(data)).extractall(packages)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # for uv
+    return {"before": ("sh", "-c", 'shift; exec "$0" "$@"', str(folder / "bin/python")), "env": {"PATH": path}}
 
 
 def storage(s3, bucket, tracking=None):
@@ -117,6 +135,33 @@ def test_who_asks_for_another_tensorflow_gets_that_one(start, index):
 
     assert launched.wait() == 0
     assert "tensorflow 99.0" in launched.log
+
+
+def test_who_asks_for_tensorflow_cpu_keeps_the_image_s_for_gpus(start, index, image_for_gpus):
+    for version in ("2.0", "99.0"):
+        index.add("tensorflow_cpu", version)
+    index.add("tiny", "1.0", "tensorflow-cpu>=2")
+
+    launched = start(
+        "tensorflow-cpu\ntiny\n", f"{SAYS_VERSION}; import tensorflow; print(tensorflow.IS_FOR)", **image_for_gpus
+    )
+
+    assert launched.wait() == 0
+    assert "the script has tiny 1.0" in launched.log
+    assert "GPUs" in launched.log
+    assert not (launched.work / ".headrace/packages/tensorflow_cpu.py").exists()
+
+
+def test_who_asks_for_another_tensorflow_cpu_gets_that_one(start, index, image_for_gpus):
+    for version in ("2.0", "99.0"):
+        index.add("tensorflow_cpu", version)
+
+    launched = start(
+        "tensorflow-cpu==99.0\n", "import tensorflow_cpu as t; print('for CPUs', t.VERSION)", **image_for_gpus
+    )
+
+    assert launched.wait() == 0
+    assert "for CPUs 99.0" in launched.log
 
 
 def test_another_version_than_the_images_is_what_the_script_gets_and_the_launcher_does_not(start, index):

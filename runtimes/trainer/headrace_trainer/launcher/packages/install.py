@@ -27,8 +27,9 @@ from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.store.s3 import Patience, Store
 
 REQUIREMENTS = "requirements.txt"
-# The same modules under another name: who asks for tensorflow has it.
-_STANDS_FOR = {"tensorflow": "tensorflow-cpu"}
+# The same modules under another name: who asks for the one has the other. A tensorflow-cpu in front of an image's
+# tensorflow would hide the GPUs.
+_STANDS_FOR = {"tensorflow": "tensorflow-cpu", "tensorflow-cpu": "tensorflow"}
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
@@ -106,9 +107,11 @@ class Packages:
 
     def _resolve(self, work: Path, options: Options) -> str:
         """What the image lacks, pinned and with hashes; empty where it lacks nothing, for which no index is asked."""
-        there = {name: pin.version for name, pin in installed().items()}
-        there |= {name: there[real] for name, real in _STANDS_FOR.items() if real in there and name not in there}
-        needed = self._needed(work, options, there)
+        has = {name: pin.version for name, pin in installed().items()}
+        there = has | {name: has[real] for name, real in _STANDS_FOR.items() if real in has and name not in has}
+        # tensorflow is kept by whatever name it is there: the newest tensorflow-text wants the newest of it.
+        kept = (there.keys() - has.keys()) | (there.keys() & {"tensorflow"})
+        needed = self._needed(work, options, {name: there[name] for name in sorted(kept)})
         lacking = {name: version for name, version in needed.items() if version == "" or there.get(name) != version}
         if not lacking:
             return ""
@@ -120,14 +123,14 @@ class Packages:
         self._run([*pin, "--output-file", str(resolved), "--excludes", str(excluded)], work, options)
         return resolved.read_text(encoding="utf-8")
 
-    def _needed(self, work: Path, options: Options, there: dict[str, str]) -> dict[str, str]:
+    def _needed(self, work: Path, options: Options, kept: Mapping[str, str]) -> dict[str, str]:
         """What uv would install beside the image's packages, of which it does not know that one stands for another:
-        with the version that stands there it is tried first.
+        with the versions in `kept` it is tried first.
         """
         ask = ["pip", "install", "--dry-run", "--requirements", self._file.name]
-        if stand_ins := {name: there[name] for name in _STANDS_FOR if name in there}:
+        if kept:
             constraints = work / "constraints.txt"
-            constraints.write_text(_pins(stand_ins))
+            constraints.write_text(_pins(kept))
             try:
                 return added(self._run([*ask, "--constraints", str(constraints)], work, options))
             except Failed as error:

@@ -38,8 +38,9 @@ def hint(is_cuda_build: bool, environment: Mapping[str, str]) -> str:
     """What to do, by the likeliest cause."""
     if not is_cuda_build:
         return (
-            "The TensorFlow of this image is for CPUs. Set spec.image to an image with tensorflow[and-cuda], such as "
-            "the release's trainer-gpu, which the chart's trainer.gpuImage makes the default for jobs with GPUs."
+            "This TensorFlow is for CPUs. Set spec.image to an image with tensorflow[and-cuda], such as the release's "
+            "trainer-gpu, which the chart's trainer.gpuImage makes the default for jobs with GPUs, and leave "
+            "tensorflow-cpu out of requirements.txt."
         )
     if _HIDING in environment:
         return f"{_HIDING} is set to {environment[_HIDING]!r}: leave it out, each pod sees its own GPUs only."
