@@ -15,7 +15,7 @@ from headrace_common.protocol.config import VARIABLE, Config, Scalar
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.log import log
-from headrace_trainer.launcher.prepare import PREVIOUS_STEPS, Ready
+from headrace_trainer.launcher.ready import PREVIOUS_STEPS, Ready
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.tracking.mlflow import Run
 
