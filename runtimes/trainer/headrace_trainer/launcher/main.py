@@ -94,6 +94,7 @@ from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.texts import one_line
 from headrace_trainer.launcher.tracking import resumed
 from headrace_trainer.launcher.tracking.files import RunFiles
+from headrace_trainer.launcher.tracking.identity import run_of
 from headrace_trainer.launcher.tracking.mlflow import MLflow, Run
 from headrace_trainer.launcher.tracking.run import Tracker
 
@@ -153,7 +154,8 @@ class Launcher:
                 os.environ.get("MLFLOW_TRACKING_USERNAME", ""),
                 os.environ.get("MLFLOW_TRACKING_PASSWORD", ""),
             )
-            self._tracker = Tracker(config.tracking, config.job, config.parameters, client, settings.paths)
+            identity, attempt = run_of(config.job, config.stage), config.job.attempt
+            self._tracker = Tracker(config.tracking, identity, attempt, config.parameters, client, settings.paths)
             self._sampler = Sampler(cgroup, settings, lambda: self._run, self._tracker.log_system)
         self._files = RunFiles(config, settings, self._store, client, self._tracker, lambda: self._stop_at)
         self._stage = stage_of(Surroundings(config, settings, self._store, self._tracker, self._report, self._files))

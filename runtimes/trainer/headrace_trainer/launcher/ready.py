@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headrace_common.protocol.config import Config
+from headrace_common.protocol.config import Config, Dataset
+from headrace_common.protocol.config import Stage as ConfigStage
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
 from headrace_trainer.launcher import fontcache
@@ -29,6 +30,7 @@ from headrace_trainer.launcher.tracking.mlflow import UsedDataset
 from headrace_trainer.launcher.tracking.run import Tracker
 
 _REPLAYED_METRIC = "loss"
+_CONTEXTS = {ConfigStage.TRAIN: "training", ConfigStage.PREPARE: "preparation"}  # MLflow's word for an input's use
 PREVIOUS_STEPS = "steps.jsonl"
 
 
@@ -54,10 +56,11 @@ def get_ready(
 ) -> Ready:
     """Raises Failed with the first thing that is not as it has to be. `enter` is told what is being done."""
     check_entrypoint(config)
-    for folder in (settings.paths.checkpoints, settings.paths.export, settings.paths.trace):
+    paths = settings.paths
+    for folder in (paths.checkpoints, paths.export, paths.trace, *([paths.prepared] if config.prepare else [])):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    settings.paths.outputs.mkdir(exist_ok=True)
+    paths.outputs.mkdir(exist_ok=True)
     fontcache.lay_out(os.environ)
     wait_for_names(config.workers.addresses, config.workers.name_deadline)
     if tracker is not None:
@@ -72,13 +75,25 @@ def get_ready(
         enter(State.INSTALLING)
         packages.install()
         enter(State.PREPARING)
-    for dataset in config.datasets:
-        if store is None:
-            raise RuntimeError("a configuration with datasets has a storage")
-        download.download(dataset, store, settings.outage)
-        if tracker is not None:
-            tracker.log_dataset(UsedDataset(dataset.name, digest(dataset.path), dataset.uri))
+    stage.begin([_fetch(dataset, config, settings, store, tracker) for dataset in config.datasets])
     return Ready(stored)
+
+
+def _fetch(
+    dataset: Dataset, config: Config, settings: Settings, store: Store | None, tracker: Tracker | None
+) -> UsedDataset:
+    """The dataset, as it is to be. Its digest takes a second or two a GiB, and is empty where nobody wants it: without
+    a run, of a worker that is not the chief.
+    """
+    if store is None:
+        raise RuntimeError("a configuration with datasets has a storage")
+    download.download(dataset, store, settings.outage)
+    is_wanted = dataset.digest or config.prepare is not None or tracker is not None
+    used = UsedDataset(dataset.name, digest(dataset.path) if is_wanted else "", dataset.uri, _CONTEXTS[config.stage])
+    download.check(dataset, used.digest)
+    if tracker is not None:
+        tracker.log_dataset(used)
+    return used
 
 
 def _resume(settings: Settings, checkpoints: CheckpointStore) -> Stored | None:

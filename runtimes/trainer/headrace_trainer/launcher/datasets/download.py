@@ -1,71 +1,47 @@
-"""Datasets: downloaded before the script starts, so that its log begins with training. Read-only afterwards."""
+"""Datasets are downloaded before the script starts, so that its log begins with what it does. Read-only afterwards."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
-from headrace_common.s3 import Place
+from headrace_trainer.launcher.datasets.objects import in_terms_of_data, not_found, objects_of
 from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.store.digests import PREFIX
 from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
 
 
 def download(dataset: Dataset, store: Store, outage_seconds: float) -> None:
     """One object becomes the file `dataset.path`, a prefix the folder. Raises Failed (Data…, StorageUnavailable)."""
-    place = Place.parse(dataset.uri)
-    dataset.path.parent.mkdir(parents=True, exist_ok=True)
+    found = objects_of(dataset, store, outage_seconds)
     try:
-        if place.key and not place.key.endswith("/") and store.exists(place, Patience(outage_seconds)):
-            store.download(place, dataset.path, Patience(outage_seconds))
-            dataset.path.chmod(0o444)
-            return
-        _download_folder(dataset, Place(place.bucket, place.key.rstrip("/")), store, outage_seconds)
+        for one in found:
+            target = dataset.path / one.path if one.path else dataset.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            store.download(one.place, target, Patience(outage_seconds))
     except NotFound as error:
-        raise Failed(_not_found(dataset, "it went away while it was downloaded")) from error
+        raise Failed(not_found(dataset, "it went away while it was downloaded")) from error
     except Failed as error:
-        raise Failed(_in_terms_of_data(dataset, error.failure)) from error
-
-
-def _download_folder(dataset: Dataset, root: Place, store: Store, outage_seconds: float) -> None:
-    prefix = Place(root.bucket, f"{root.key}/" if root.key else "")
-    found = [item for item in store.list(prefix, Patience(outage_seconds)) if not item.key.endswith("/")]
-    if not found:
-        raise Failed(_not_found(dataset, "there is no such object, and nothing below it"))
-    for item in found:
-        relative = PurePosixPath(item.key[len(prefix.key) :])
-        if relative.is_absolute() or ".." in relative.parts:
-            raise Failed(
-                Failure(
-                    Reason.DATASET_FORBIDDEN,
-                    f"dataset {dataset.name}: the key {item.key} would be written outside of {dataset.path}",
-                    "Rename the object in S3, so that its key has no `..` in it.",
-                )
-            )
-        target = dataset.path / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        store.download(Place(root.bucket, item.key), target, Patience(outage_seconds))
+        raise Failed(in_terms_of_data(dataset, error.failure)) from error
     _make_read_only(dataset.path)
 
 
-def _make_read_only(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    folder.chmod(0o555)
+def check(dataset: Dataset, sha256: str) -> None:
+    """Raises Failed (DatasetChanged) where what was downloaded is not what it is to be."""
+    if dataset.digest and dataset.digest != PREFIX + sha256:
+        raise Failed(
+            Failure(
+                Reason.DATASET_CHANGED,
+                f"dataset {dataset.name}: {dataset.uri} has the digest {PREFIX}{sha256}, and is to have "
+                f"{dataset.digest}: somebody has changed it since",
+                "What a job has prepared is not to be written to. Take its manifest away "
+                f"({dataset.uri.rstrip('/')}.json): a new TrainingJob then prepares it anew.",
+            )
+        )
 
 
-def _not_found(dataset: Dataset, why: str) -> Failure:
-    return Failure(
-        Reason.DATASET_NOT_FOUND,
-        f"dataset {dataset.name}: {dataset.uri}: {why}",
-        "Correct spec.datasets in a new TrainingJob, or upload the data to this address.",
-    )
-
-
-def _in_terms_of_data(dataset: Dataset, failure: Failure) -> Failure:
-    """A store that refuses a dataset is a matter of the dataset; one that is away is not."""
-    if failure.reason is Reason.BUCKET_NOT_FOUND:
-        return _not_found(dataset, "there is no such bucket")
-    if failure.reason is Reason.STORAGE_FORBIDDEN:
-        return Failure(Reason.DATASET_FORBIDDEN, f"dataset {dataset.name}: {failure.message}", failure.hint)
-    return failure
+def _make_read_only(path: Path) -> None:
+    for below in path.rglob("*"):
+        below.chmod(0o555 if below.is_dir() else 0o444)
+    path.chmod(0o555 if path.is_dir() else 0o444)
