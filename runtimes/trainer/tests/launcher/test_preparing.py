@@ -7,11 +7,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import textwrap
+from pathlib import Path
 
 import pytest
-from trainer_support import SECRET_KEY, wait_until
+from trainer_support import ACCESS_KEY, SECRET_KEY, wait_until
+
+import wire_examples
+from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.storage import Storage
+from headrace_trainer.launcher.failures.judge import Failed
+from headrace_trainer.launcher.instructions import read_instructions
+from headrace_trainer.launcher.report import Report
+from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.stages.choose import stage_of
+from headrace_trainer.launcher.stages.kind import Surroundings
+from headrace_trainer.launcher.store.s3 import Store
+from headrace_trainer.launcher.tracking.files import RunFiles
 
 PREPARES = """
 import os
@@ -343,3 +357,64 @@ def test_each_job_has_the_same_seed(prepare):
     for launched in (first, second):
         assert launched.wait() == 0, launched.log
     assert first.record["dataset"]["digest"] == second.record["dataset"]["digest"]
+
+
+def test_what_was_prepared_is_what_the_job_trains_on_and_its_run_says_so(
+    prepare, program, s3, mlflow, bucket, tmp_path
+):
+    prepared = prepare()
+    assert prepared.wait() == 0, prepared.log
+    made = prepared.record["dataset"]
+    corpus = {"name": "corpus", "uri": made["uri"], "path": str(tmp_path / "corpus"), "digest": made["digest"]}
+    tracking = {"url": mlflow.url, "experiment": "", "experimentId": prepare.experiment}
+    storage = {"endpoint": s3.endpoint, "region": "us-east-1"}
+    script = f"print(open({str(tmp_path)!r} + '/corpus/words/all.txt').read())"
+
+    training = program(script, config={"datasets": [corpus], "tracking": tracking, "storage": storage}, attempt=2)
+    assert training.wait() == 0, training.log
+
+    assert "TO BE OR NOT TO BE" in training.log
+    runs = {tags_of(run)["headrace.uid"]: run for run in mlflow.runs(prepare.experiment)}
+    assert runs.keys() == {"uid-1", "uid-1/prepare"}  # the training has the run that the preparation lies below
+    whole = runs["uid-1"]
+    assert (whole["info"]["status"], tags_of(whole)["headrace.attempt"]) == ("FINISHED", "2")
+    [used] = whole["inputs"]["dataset_inputs"]
+    assert (used["dataset"]["name"], used["dataset"]["digest"]) == ("corpus", HEX[:32])
+    assert (json.loads(used["dataset"]["source"])["uri"], used["tags"][0]["value"]) == (made["uri"], "training")
+
+
+def test_a_large_dataset_takes_little_memory(prepare):
+    launched = prepare(LARGE.replace("64 <<", "128 <<"))
+    status, peak = Path(f"/proc/{launched.process.pid}/status"), [0]
+
+    def has_ended():
+        if launched.process.poll() is None and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+            peak[0] = int(found[1]) << 10
+        return launched.process.poll() is not None
+
+    wait_until(has_ended, 120, "it ends")
+    assert launched.wait() == 0, launched.log
+    assert launched.record["dataset"]["bytes"] == 384 << 20
+    assert 0 < peak[0] < 200 << 20
+
+
+def test_an_input_that_changes_while_it_is_read_is_read_again_by_another_attempt(s3, bucket, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    whole = json.loads(wire_examples.text("config-prepare"))
+    whole["datasets"] = [{"name": "raw", "uri": f"s3://{bucket}/raw.txt", "path": str(tmp_path / "raw")}]
+    whole["prepare"]["uri"] = f"s3://{bucket}/headrace/datasets/corpus"
+    whole["source"]["path"] = str(tmp_path)
+    config, store = read_instructions(json.dumps(whole)), Store(Storage(s3.endpoint, "us-east-1"))
+    around = Surroundings(
+        config, Settings(), store, None, Report(0), RunFiles(config, Settings(), store, None, None, None)
+    )
+    stage = stage_of(around)
+    assert not stage.is_made_already()
+    stage.begin([])  # as it was
+
+    s3.put(bucket, "raw.txt", b"other bytes")
+
+    with pytest.raises(Failed) as raised:
+        stage.begin([])
+    assert raised.value.failure.reason is Reason.STORAGE_UNAVAILABLE

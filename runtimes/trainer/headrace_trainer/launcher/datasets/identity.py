@@ -23,15 +23,15 @@ _PROTOCOL = 1  # another one where the same would have to be done anew
 
 @dataclass(frozen=True)
 class Preparation:
-    """`source` is the sha256 of each file by its path. An input is its name, and the digest of what it has, or which
-    objects there are: that is known before anything is downloaded.
+    """`source` is the sha256 of each file by its path. An input is its name, and what it has: its digest where that is
+    known beforehand, else which objects there are, for which nothing has to be downloaded.
     """
 
     source: Mapping[str, str]
     entrypoint: str
     parameters: Mapping[str, Scalar]
     image: str
-    inputs: Sequence[tuple[str, str | Sequence[tuple[str, int, str]]]]
+    inputs: Sequence[tuple[str, str]]
 
     @property
     def key(self) -> str:
@@ -60,16 +60,24 @@ def preparation(config: Config, store: Store, outage_seconds: float) -> Preparat
         entrypoint=config.entrypoint,
         parameters=config.parameters,
         image="" if config.prepare is None else config.prepare.image,
-        inputs=[(one.name, one.digest or _versions(objects_of(one, store, outage_seconds))) for one in config.datasets],
+        inputs=inputs_of(config, store, outage_seconds),
     )
+
+
+def inputs_of(config: Config, store: Store, outage_seconds: float) -> Sequence[tuple[str, str]]:
+    """Those of a Preparation, as they are now. Raises Failed (Data…)."""
+    return [(one.name, one.digest or _versions(objects_of(one, store, outage_seconds))) for one in config.datasets]
 
 
 def _source(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in source_files(folder)}
 
 
-def _versions(objects: Sequence[Object]) -> list[tuple[str, int, str]]:
-    return [(one.path, one.size, one.version) for one in objects]
+def _versions(objects: Sequence[Object]) -> str:
+    whole = hashlib.sha256()
+    for one in objects:  # there may be a million
+        whole.update(json.dumps((one.path, one.size, one.version)).encode() + b"\n")
+    return f"objects:{whole.hexdigest()}"
 
 
 def _sha256(value: Any) -> str:

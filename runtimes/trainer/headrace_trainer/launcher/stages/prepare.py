@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from headrace_common.protocol.reasons import Reason
 from headrace_common.tags import DATASET_DIGEST_TAG, DATASET_MADE_BY_TAG, DATASET_TAG
 from headrace_trainer.launcher.datasets import contents
-from headrace_trainer.launcher.datasets.identity import Preparation, preparation
+from headrace_trainer.launcher.datasets.identity import Preparation, inputs_of, preparation
 from headrace_trainer.launcher.datasets.prepared import Prepared, PreparedDatasets
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.log import log
@@ -35,7 +35,7 @@ class Preparing:
         self._found: Prepared | None = None
 
     def is_made_already(self) -> bool:
-        self._what = self._look()
+        self._what = preparation(self._around.config, self._store, self._around.settings.outage)
         self._found = self._datasets.find(self._what.key)
         if self._found is not None:
             log(f"dataset {self._name}: {self._found.made_by} has prepared the same: {self._found.uri} is used again")
@@ -44,7 +44,7 @@ class Preparing:
     def begin(self, inputs: Sequence[UsedDataset]) -> None:
         """Raises Failed (StorageUnavailable) where the inputs are others by now: what was read then is not known."""
         self._inputs = inputs
-        if self._look() != self._what:
+        if inputs_of(self._around.config, self._store, self._around.settings.outage) != self._asked().inputs:
             raise Failed(
                 Failure(
                     Reason.STORAGE_UNAVAILABLE,
@@ -66,9 +66,7 @@ class Preparing:
             around.files.draw_curves(CURVES_SECONDS)
 
     def _keep(self) -> Prepared:
-        what, config, folder = self._what, self._around.config, self._around.settings.paths.prepared
-        if what is None:
-            raise RuntimeError("nobody has asked whether it is made already")
+        what, config, folder = self._asked(), self._around.config, self._around.settings.paths.prepared
         found = contents.read(folder, self._datasets.room)
         about = {
             "source": what.source_digest,
@@ -79,8 +77,10 @@ class Preparing:
         }
         return self._datasets.keep(folder, found, what.key, about)
 
-    def _look(self) -> Preparation:
-        return preparation(self._around.config, self._store, self._around.settings.outage)
+    def _asked(self) -> Preparation:
+        if self._what is None:
+            raise RuntimeError("nobody has asked whether it is made already")
+        return self._what
 
 
 def _tags(prepared: Prepared) -> dict[str, str]:
