@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headrace_common.protocol.config import Config, Dataset
-from headrace_common.protocol.config import Stage as ConfigStage
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
 from headrace_trainer.launcher import fontcache
@@ -30,7 +29,6 @@ from headrace_trainer.launcher.tracking.mlflow import UsedDataset
 from headrace_trainer.launcher.tracking.run import Tracker
 
 _REPLAYED_METRIC = "loss"
-_CONTEXTS = {ConfigStage.TRAIN: "training", ConfigStage.PREPARE: "preparation"}  # MLflow's word for an input's use
 PREVIOUS_STEPS = "steps.jsonl"
 
 
@@ -75,12 +73,12 @@ def get_ready(
         enter(State.INSTALLING)
         packages.install()
         enter(State.PREPARING)
-    stage.begin([_fetch(dataset, config, settings, store, tracker) for dataset in config.datasets])
+    stage.begin([_fetch(dataset, stage, settings, store, tracker) for dataset in config.datasets])
     return Ready(stored)
 
 
 def _fetch(
-    dataset: Dataset, config: Config, settings: Settings, store: Store | None, tracker: Tracker | None
+    dataset: Dataset, stage: Stage, settings: Settings, store: Store | None, tracker: Tracker | None
 ) -> UsedDataset:
     """The dataset, as it is to be. Its digest takes a second or two a GiB, and is empty where nobody wants it: without
     a run, of a worker that is not the chief.
@@ -88,8 +86,8 @@ def _fetch(
     if store is None:
         raise RuntimeError("a configuration with datasets has a storage")
     download.download(dataset, store, settings.outage)
-    is_wanted = dataset.digest or config.prepare is not None or tracker is not None
-    used = UsedDataset(dataset.name, digest(dataset.path) if is_wanted else "", dataset.uri, _CONTEXTS[config.stage])
+    is_wanted = dataset.digest or stage.lists_inputs or tracker is not None
+    used = UsedDataset(dataset.name, digest(dataset.path) if is_wanted else "", dataset.uri, stage.use_of_inputs)
     download.check(dataset, used.digest)
     if tracker is not None:
         tracker.log_dataset(used)

@@ -167,15 +167,37 @@ def test_what_is_not_the_same_is_prepared_anew(prepare, s3, bucket, change):
     assert second.record["dataset"]["madeBy"] == "team-a/job"
 
 
-def test_two_that_prepare_the_same_at_once_both_end_well(prepare, s3, bucket):
-    both = [prepare(name=f"job-{number}", uid=f"uid-{number}") for number in (1, 2)]
+MEETS = """
+import time
+marks = Path(os.environ["MARKS"])
+(marks / str(os.getpid())).touch()
+while len(list(marks.iterdir())) < 2:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("makes", ["the same", "something else"])
+def test_two_that_prepare_the_same_at_once_both_end_well(prepare, s3, bucket, tmp_path, makes):
+    (tmp_path / "marks").mkdir()
+    script = PREPARES + MEETS
+    if makes == "something else":
+        script += "(folder / 'chance').write_bytes(os.urandom(8))\n"
+    env = {"MARKS": str(tmp_path / "marks")}
+    both = [prepare(script, name=f"job-{number}", uid=f"uid-{number}", env=env) for number in (1, 2)]
     for launched in both:
         assert launched.wait(120) == 0, launched.log
-    assert {launched.record["dataset"]["digest"] for launched in both} == {f"sha256:{HEX}"}
-    third = prepare(uid="uid-3")
+        assert launched.record["dataset"]["madeBy"].startswith("team-a/job-")
+        assert launched.record["dataset"]["reused"] is False
+    made = [launched.record["dataset"]["digest"].removeprefix("sha256:") for launched in both]
+    assert len(set(made)) == {"the same": 1, "something else": 2}[makes]
+    for digest in made:
+        files = {file["path"] for file in manifest_of(s3, bucket, digest)["files"]}
+        assert {f"{digest}/{name}" for name in files} <= below(s3, bucket)
+
+    third = prepare(script, uid="uid-3")
     assert third.wait() == 0, third.log
     assert third.record["dataset"]["reused"] is True
-    assert {f"{HEX}/{name}" for name in FILES} | {f"{HEX}.json"} <= below(s3, bucket)
+    assert third.record["dataset"]["digest"].removeprefix("sha256:") in made
 
 
 LARGE = """

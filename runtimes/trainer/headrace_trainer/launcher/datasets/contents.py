@@ -61,7 +61,7 @@ def read(folder: Path, place: Place) -> Contents:
         stamps = {path: _stamp(folder / path) for path in found}
         files = tuple(File(path, sha256_of(folder / path), stamps[path][0]) for path in found)
     except OSError as error:
-        raise Failed(no_dataset(f"what the script left cannot be read: {error}")) from error
+        raise Failed(cannot_be_read(error)) from error
     digest = digest_of({os.fsencode(file.path): file.sha256 for file in files})
     return Contents(files, PREFIX + digest, stamps)
 
@@ -80,6 +80,11 @@ def check_unchanged(folder: Path, contents: Contents) -> None:
                     "A process that the script has started goes on writing: let the script wait for its end.",
                 )
             )
+
+
+def cannot_be_read(error: OSError) -> Failure:
+    """The folder, or a file in it."""
+    return no_dataset(f"what the script left cannot be read: {error}")
 
 
 def no_dataset(message: str, hint: str = _HOW) -> Failure:

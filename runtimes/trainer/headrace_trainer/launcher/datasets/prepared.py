@@ -23,6 +23,7 @@ from headrace_common.protocol.config import Job, Prepare
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.datasets import contents
 from headrace_trainer.launcher.datasets.contents import Contents
+from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.store.digests import PREFIX
 from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
@@ -75,11 +76,12 @@ class PreparedDatasets:
         about = {**about, "madeBy": made_by, "time": time.time_ns() // 1_000_000}
         if not self._is_whole(found.digest):
             place = self._place_of(found.digest)
-            for file in found.files:
-                try:
+            try:
+                for file in found.files:
                     self._store.upload(folder / file.path, place.below(file.path), self._patience)
-                except OSError:  # it was taken away meanwhile
-                    break
+            except OSError as error:
+                contents.check_unchanged(folder, found)  # it may have been taken away meanwhile
+                raise Failed(contents.cannot_be_read(error)) from error
             contents.check_unchanged(folder, found)
             text = manifest.encode(found.files, {"name": self._name, "digest": found.digest, **about})
             self._store.write(self._manifest_of(found.digest), text, self._patience)

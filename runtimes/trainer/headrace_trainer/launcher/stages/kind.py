@@ -31,7 +31,14 @@ class Surroundings:
 
 
 class Stage(Protocol):
-    """What differs by stage. Every method may wait for the network, in a thread of its own, and raise Failed."""
+    """What differs by stage. Every method may wait for the network, in a thread of its own, and raise Failed.
+
+    use_of_inputs   what the run's list of inputs says that they are for
+    lists_inputs    whether what is made says of what it was made: their digests are then needed without a run, too
+    """
+
+    use_of_inputs: str
+    lists_inputs: bool
 
     def is_made_already(self) -> bool:
         """Whether what the script is to make is there: then nothing is fetched, installed or run. Asked once, when the

@@ -21,6 +21,9 @@ from headrace_trainer.launcher.tracking.mlflow import UsedDataset
 class Preparing:
     """One attempt's."""
 
+    use_of_inputs = "preparation"
+    lists_inputs = True
+
     def __init__(self, around: Surroundings) -> None:
         if around.config.prepare is None or around.store is None:
             raise RuntimeError("a configuration of this stage says what to prepare, and has a storage")

@@ -17,6 +17,9 @@ from headrace_trainer.launcher.tracking.mlflow import UsedDataset
 class Training:
     """One attempt's. Each attempt trains."""
 
+    use_of_inputs = "training"
+    lists_inputs = False
+
     def __init__(self, around: Surroundings) -> None:
         self._config = around.config
         self._settings = around.settings
