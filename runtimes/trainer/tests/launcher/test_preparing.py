@@ -229,17 +229,25 @@ def test_one_that_is_killed_while_it_is_kept_leaves_no_dataset_and_the_next_atte
     assert third.record["dataset"]["reused"] is True
 
 
-@pytest.mark.parametrize("lost", ["file", "manifest"])
-def test_one_that_is_not_whole_any_more_is_made_anew(prepare, s3, bucket, lost):
+@pytest.mark.parametrize("change", ["no file", "no manifest", "one more file", "a cut manifest", "a cut pointer"])
+def test_one_that_is_not_whole_any_more_is_made_anew(prepare, s3, bucket, change):
     first = prepare()
     assert first.wait() == 0, first.log
-    key = {"file": f"{HEX}/words/all.txt", "manifest": f"{HEX}.json"}[lost]
-    s3.delete(bucket, f"headrace/datasets/corpus/{key}")
+    [pointer] = [key for key in below(s3, bucket) if key.startswith("prepared/")]
+    keys = {"no file": "words/all.txt", "one more file": "words/more.txt"}
+    names = {"no manifest": f"{HEX}.json", "a cut manifest": f"{HEX}.json", "a cut pointer": pointer}
+    key = "headrace/datasets/corpus/" + (names.get(change) or f"{HEX}/{keys[change]}")
+    if change.startswith("no "):
+        s3.delete(bucket, key)
+    else:
+        s3.put(bucket, key, b"{")
 
     second = prepare(uid="uid-2")
     assert second.wait() == 0, second.log
 
     assert RAN in second.log
+    assert second.record["dataset"]["reused"] is False
+    assert below(s3, bucket) == {pointer, f"{HEX}.json", *(f"{HEX}/{name}" for name in FILES)}
     assert s3.get(bucket, f"headrace/datasets/corpus/{HEX}/words/all.txt") == FILES["words/all.txt"]
     assert manifest_of(s3, bucket)["digest"] == f"sha256:{HEX}"
 

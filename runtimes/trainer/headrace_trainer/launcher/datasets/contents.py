@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +62,12 @@ def read(folder: Path, place: Place) -> Contents:
         files = tuple(File(path, sha256_of(folder / path), stamps[path][0]) for path in found)
     except OSError as error:
         raise Failed(cannot_be_read(error)) from error
-    digest = digest_of({os.fsencode(file.path): file.sha256 for file in files})
-    return Contents(files, PREFIX + digest, stamps)
+    return Contents(files, digest_of_files(files), stamps)
+
+
+def digest_of_files(files: Iterable[File]) -> str:
+    """That of a dataset with these files, `sha256:…`."""
+    return PREFIX + digest_of({os.fsencode(file.path): file.sha256 for file in files})
 
 
 def check_unchanged(folder: Path, contents: Contents) -> None:

@@ -35,8 +35,8 @@ def check(dataset: Dataset, sha256: str) -> None:
                 Reason.DATASET_CHANGED,
                 f"dataset {dataset.name}: {dataset.uri} has the digest {PREFIX}{sha256}, and is to have "
                 f"{dataset.digest}: somebody has changed it since",
-                "What a job has prepared is not to be written to. Take its manifest away "
-                f"({dataset.uri.rstrip('/')}.json): a new TrainingJob then prepares it anew.",
+                "What a job has prepared is not to be written to. Delete its manifest, "
+                f"{dataset.uri.rstrip('/')}.json: a new TrainingJob then prepares it anew.",
             )
         )
 

@@ -5,7 +5,7 @@
                               files are there: without it there is no dataset
     URI/prepared/KEY.json     which dataset came of this preparation (identity.py), and who ran it. Last of all
 
-Nothing is ever changed here. Two jobs that make the same at once write the same bytes to the same places.
+A dataset is never changed. Two jobs that make the same at once write the same bytes to the same places.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class PreparedDatasets:
                 contents.check_unchanged(folder, found)  # it may have been taken away meanwhile
                 raise Failed(contents.cannot_be_read(error)) from error
             contents.check_unchanged(folder, found)
+            for stranger in self._there(found.digest).keys() - {file.path for file in found.files}:
+                self._store.delete(place.below(stranger), self._patience)
             text = manifest.encode(found.files, {"name": self._name, "digest": found.digest, **about})
             self._store.write(self._manifest_of(found.digest), text, self._patience)
         pointer = {"protocol": _PROTOCOL, "digest": found.digest, **about}
@@ -110,13 +112,19 @@ class PreparedDatasets:
         not. What is in them is for who reads them to check.
         """
         files, fields = manifest.decode(self._store.read(self._manifest_of(digest), self._patience))
-        if fields.get("digest") != digest:
+        if digest != fields.get("digest") or digest != contents.digest_of_files(files):
             raise ValueError(f"the manifest {self._manifest_of(digest)} is another dataset's")
-        prefix = self._place_of(digest).below("")
-        there = {item.key[len(prefix.key) :]: item.size for item in self._store.list(prefix, self._patience)}
-        if missing := [file.path for file in files if there.get(file.path) != file.size]:
-            raise ValueError(f"{prefix}{missing[0]} is not there any more, or of another size")
+        there, wanted = self._there(digest), {file.path: file.size for file in files}
+        if there != wanted:
+            other = min(path for path in there.keys() | wanted.keys() if there.get(path) != wanted.get(path))
+            raise ValueError(f"{self._uri_of(digest)}: {other} is missing, of another size, or was not made with it")
         return files
+
+    def _there(self, digest: str) -> dict[str, int]:
+        """The sizes of all files below a dataset's address."""
+        prefix = self._place_of(digest).below("")
+        found = self._store.list(prefix, self._patience)
+        return {item.key[len(prefix.key) :]: item.size for item in found if not item.key.endswith("/")}
 
     def _place_of(self, digest: str) -> Place:
         return self._root.below(digest.removeprefix(PREFIX))
