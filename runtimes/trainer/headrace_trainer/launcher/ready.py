@@ -1,6 +1,6 @@
 """What has to be there before the script starts, in this order: the entrypoint, the gang's names, the run, the
-checkpoint to go on from, the packages, the datasets. Runs in a thread of its own, so that the launcher answers and can
-be stopped meanwhile.
+checkpoint to go on from, the packages, the datasets. Where the run is there and so is what the script is to make, that
+is all. Runs in a thread of its own, so that the launcher answers and can be stopped meanwhile.
 """
 
 from __future__ import annotations

@@ -448,3 +448,12 @@ def test_an_input_that_changes_while_it_is_read_is_read_again_by_another_attempt
     with pytest.raises(Failed) as raised:
         stage.begin([])
     assert raised.value.failure.reason is Reason.STORAGE_UNAVAILABLE
+
+
+def test_neither_tracking_nor_checkpoints_are_needed(prepare, s3, bucket):
+    launched = prepare(config={"tracking": None, "checkpoint": None})
+    assert launched.wait() == 0, launched.log
+    assert launched.record["dataset"]["digest"] == f"sha256:{HEX}"
+    assert "run" not in launched.record
+    [raw] = manifest_of(s3, bucket)["inputs"]
+    assert raw["digest"] == hashlib.sha256(b"to be or not to be").hexdigest()
