@@ -18,6 +18,14 @@ REST = "*"  # a name in it, null: of names that are not in it nothing is told, n
 # Of a run: what came of a format, by its name, and of an early trial of the export.
 EXPORT_TAG_PREFIX = "headrace.export."
 EXPORT_TRIAL_TAG = f"{EXPORT_TAG_PREFIX}trial"
+# Of a run that is a stage's, a child of the job's: which stage; of a preparation's the dataset that it made, or that
+# another job (NAMESPACE/NAME) had made. The launcher's.
+STAGE_TAG = "headrace.stage"
+DATASET_TAG = "headrace.dataset"
+DATASET_DIGEST_TAG = "headrace.dataset.digest"
+DATASET_MADE_BY_TAG = "headrace.dataset.madeBy"
+# MLflow's own, of a run below another one.
+PARENT_TAG = "mlflow.parentRunId"
 # Of a run: how the job ended. The operator's.
 OUTCOME_TAG = "headrace.outcome"
 

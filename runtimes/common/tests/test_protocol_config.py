@@ -17,6 +17,8 @@ from headrace_common.protocol.config import (
     Config,
     Dataset,
     Job,
+    Prepare,
+    Stage,
     Tracking,
     Workers,
     parse_config,
@@ -28,6 +30,7 @@ TEXT, WORD = st.text(max_size=20), st.text(min_size=1, max_size=20)
 SECONDS = st.integers(0, 10**6) | st.floats(0, 1e6)
 PATHS = st.from_regex(r"/[a-z]{1,8}(/[a-z.]{1,8}x)?", fullmatch=True).map(Path)
 URIS = st.from_regex(r"s3://[a-z]{3,8}(/[a-z0-9.-]{1,8}){0,3}", fullmatch=True)
+DIGESTS = st.sampled_from(["", "sha256:" + "0" * 64])
 URLS = st.from_regex(r"https?://[a-z.]{1,12}(:[0-9]{2,4})?", fullmatch=True)
 
 
@@ -44,6 +47,7 @@ def configs(draw):
     tracking = draw(st.none() | st.builds(Tracking, URLS, TEXT, WORD))
     formats = draw(st.lists(st.sampled_from([str(name) for name in ModelFormat]), unique=True))
     has_output = bool(storage and tracking and formats)
+    prepare = draw(st.none() | st.builds(Prepare, WORD, URIS, TEXT)) if storage else None
     return Config(
         job=draw(st.builds(Job, WORD, WORD, WORD, st.integers(1))),
         framework=draw(TEXT),
@@ -55,7 +59,7 @@ def configs(draw):
         parameters=draw(
             st.dictionaries(TEXT, st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT, max_size=5)
         ),
-        datasets=tuple(draw(st.lists(st.builds(Dataset, WORD, URIS, PATHS), max_size=3))) if storage else (),
+        datasets=tuple(draw(st.lists(st.builds(Dataset, WORD, URIS, PATHS, DIGESTS), max_size=3))) if storage else (),
         storage=storage,
         tracking=tracking,
         checkpoints=draw(st.none() | st.builds(Checkpoints, URIS, SECONDS, st.integers(1, 99), SECONDS))
@@ -65,6 +69,8 @@ def configs(draw):
         progress_port=draw(st.integers(0, 65535)),
         keeps_rows=draw(st.booleans()) if has_output else True,
         optional_formats=tuple(formats[:1]) if has_output else (),
+        stage=Stage.TRAIN if prepare is None else Stage.PREPARE,
+        prepare=prepare,
     )
 
 
@@ -106,7 +112,7 @@ def test_what_an_earlier_operator_did_not_know_has_a_value():
     )
 
 
-@pytest.mark.parametrize("name", ["workers", "storage", "tracking", "checkpoint", "output"])
+@pytest.mark.parametrize("name", ["workers", "storage", "tracking", "checkpoint", "output", "stage", "prepare"])
 def test_null_is_as_good_as_absent(name):
     told = json.loads(wire_examples.text("config-alone"))
     told.pop(name, None)
@@ -131,6 +137,12 @@ def test_null_is_as_good_as_absent(name):
         ),
         ("datasets.1.uri", 1, "HEADRACE_CONFIG.datasets[1].uri must be a text that is not empty; it is 1"),
         ("datasets", {}, "HEADRACE_CONFIG.datasets must be a list; it is {}"),
+        (
+            "datasets.1.digest",
+            "md5:00",
+            'HEADRACE_CONFIG.datasets: digest of images must be sha256: and 64 hex digits; it is "md5:00"',
+        ),
+        ("prepare", "corpus", 'HEADRACE_CONFIG.prepare must be an object; it is "corpus"'),
         ("parameters.epochs", [1], "HEADRACE_CONFIG.parameters.epochs must be a text, number or boolean; it is [1]"),
         (
             "tracking.url",
@@ -180,8 +192,16 @@ def test_another_protocol_is_told_by_both_numbers():
         ({"storage": None}, "dataset corpus, dataset images, checkpoint, output: there is no storage to read from or"),
         ({"tracking": None}, "output: a model is kept with its run, and there is no tracking"),
         ({"datasets": [{"name": "x", "uri": "gs://b/x", "path": "/data/x"}]}, "gs://b/x: this launcher reads and"),
+        ({"stage": "evaluate"}, "stage evaluate: this launcher knows prepare and train only"),
+        ({"stage": "prepare"}, "prepare: a stage of preparation has it, and no other stage"),
+        ({"prepare": {"name": "x", "uri": "s3://b/x"}}, "prepare: a stage of preparation has it, and no other stage"),
+        ({"stage": "prepare", "prepare": {"name": "x", "uri": "gs://b/x"}}, "gs://b/x: this launcher reads and"),
+        (
+            {"stage": "prepare", "prepare": {"name": "x", "uri": "s3://b/x"}, "storage": None},
+            "dataset corpus, dataset images, checkpoint, output, prepare: there is no storage to read from or",
+        ),
     ],
-    ids=["storage", "tracking", "scheme"],
+    ids=["storage", "tracking", "scheme", "stage", "no prepare", "prepare", "scheme of prepare", "no storage"],
 )
 def test_what_cannot_be_done_together_is_told(change, sentence):
     with pytest.raises(CannotBeDone) as caught:

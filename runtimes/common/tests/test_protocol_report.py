@@ -15,6 +15,7 @@ import wire_examples
 from headrace_common.protocol.claims import MAX_TEXT
 from headrace_common.protocol.parts import (
     CheckpointReference,
+    DatasetReference,
     ExportTrial,
     LostPeer,
     ModelReference,
@@ -37,6 +38,16 @@ MODELS = st.none() | st.builds(
     st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
     st.lists(WORD, max_size=3).map(tuple),
 )
+DATASETS = st.none() | st.builds(
+    DatasetReference,
+    WORD,
+    WORD,
+    st.just("sha256:" + "0" * 64),
+    COUNT,
+    COUNT,
+    TEXT,
+    st.booleans(),
+)
 PLACES = {name: st.none() | COUNT for name in ("epoch", "epochs", "step", "steps", "fit")}
 PERCENT = st.none() | st.floats(0, 100)
 RECORDS = st.builds(
@@ -58,6 +69,7 @@ RECORDS = st.builds(
     model_note=TEXT,
     checkpoint=CHECKPOINTS,
     resume=RESUMES,
+    dataset=DATASETS,
 )
 LIVES = st.builds(
     Live,
@@ -76,6 +88,7 @@ LIVES = st.builds(
     resume=RESUMES,
     conditions=st.dictionaries(WORD, st.sampled_from([str(one) for one in Condition]), max_size=3),
     export_trial=st.none() | st.builds(ExportTrial, st.lists(WORD, max_size=3).map(tuple), WORD),
+    dataset=DATASETS,
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

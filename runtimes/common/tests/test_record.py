@@ -28,6 +28,7 @@ RECORDS = st.fixed_dictionaries(
         "resume": st.fixed_dictionaries({"message": st.text(max_size=300)}),
         "checkpoint": st.fixed_dictionaries({"uri": st.text(max_size=1500)}),
         "model": st.fixed_dictionaries({"uri": st.text(max_size=1500)}),
+        "dataset": st.fixed_dictionaries({"uri": st.text(max_size=1500)}),
         "modelNote": st.text(max_size=600),
     },
 )

@@ -5,10 +5,12 @@ believed because it parsed, and nothing raises. What does not fit is as good as 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from headrace_common.json_numbers import from_json
 
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MAX_TEXT = 1024
 _MAX_NAMES = 8
 _MAX_NAME = 32

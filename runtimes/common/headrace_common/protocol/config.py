@@ -8,17 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from headrace_common import s3
 from headrace_common.formats import ModelFormat
 from headrace_common.protocol import PROTOCOL
+from headrace_common.protocol.claims import DIGEST
 from headrace_common.protocol.fields import CannotBeDone, Fields, OtherProtocol, decode, wrong
 from headrace_common.protocol.storage import Storage
 
 VARIABLE = "HEADRACE_CONFIG"
 Scalar = bool | int | float | str
+
+
+class Stage(StrEnum):
+    """What the pods of an attempt are for. A job without stages has this one alone: TRAIN."""
+
+    PREPARE = "prepare"
+    TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,30 @@ class Workers:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Objects to be downloaded before the script starts: `uri` is one object or a prefix."""
+    """Objects to be downloaded before the script starts: `uri` is one object or a prefix. With a `digest`, a
+    `sha256:...`, only what has this one is the dataset.
+    """
 
     name: str
     uri: str
     path: Path
+    digest: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """As a part of a message."""
+        found = {"name": self.name, "uri": self.uri, "path": str(self.path)}
+        return found | ({"digest": self.digest} if self.digest else {})
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """The dataset that a stage of preparation makes, by its name: what lies below `uri` is all that was ever made under
+    this name, a folder a digest. `image` is the one that the pod runs, a part of what makes two preparations the same.
+    """
+
+    name: str
+    uri: str
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +105,7 @@ class Checkpoints:
 class Config:
     """One pod's instructions. `gpus` is how many it has asked for; what is None is switched off. Without `keeps_rows`
     no row of the training data leaves the pod with the model. Of `formats` those that are optional are delivered where
-    they come, and not missed where they do not.
+    they come, and not missed where they do not. `prepare` is there in a stage of preparation, and only there.
     """
 
     job: Job
@@ -96,6 +124,8 @@ class Config:
     progress_port: int
     keeps_rows: bool = True
     optional_formats: tuple[str, ...] = ()
+    stage: Stage = Stage.TRAIN
+    prepare: Prepare | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object as docs/reference/launcher-protocol.md has it."""
@@ -110,6 +140,7 @@ class Config:
             "source": {"path": str(self.source), "entrypoint": self.entrypoint},
             "parameters": dict(self.parameters),
             "progressPort": self.progress_port,
+            **self._stage(),
             **self._outside_world(),
         }
 
@@ -117,11 +148,15 @@ class Config:
         """The variable's value: the same for the same instructions."""
         return json.dumps(self.as_json(), sort_keys=True)
 
+    def _stage(self) -> dict[str, Any]:
+        found: dict[str, Any] = {} if self.stage is Stage.TRAIN else {"stage": str(self.stage)}
+        if (prepare := self.prepare) is not None:
+            found["prepare"] = {"name": prepare.name, "uri": prepare.uri, "image": prepare.image}
+        return found
+
     def _outside_world(self) -> dict[str, Any]:
         """What lies outside the pod: datasets, the object store, MLflow, where checkpoints go, what is to come out."""
-        found: dict[str, Any] = {
-            "datasets": [{"name": one.name, "uri": one.uri, "path": str(one.path)} for one in self.datasets]
-        }
+        found: dict[str, Any] = {"datasets": [one.as_json() for one in self.datasets]}
         if self.storage is not None:
             found["storage"] = self.storage.as_json()
         if (tracking := self.tracking) is not None:
@@ -162,9 +197,7 @@ def parse_config(text: str) -> Config:
         source=Path(source.text("path")),
         entrypoint=source.text("entrypoint"),
         parameters=_parameters(root.mapping("parameters")),
-        datasets=tuple(
-            Dataset(one.text("name"), one.text("uri"), Path(one.text("path"))) for one in root.objects("datasets")
-        ),
+        datasets=tuple(_dataset(one) for one in root.objects("datasets")),
         storage=_storage(root.optional("storage")),
         tracking=_tracking(root.optional("tracking")),
         checkpoints=_checkpoints(root.optional("checkpoint")),
@@ -172,6 +205,8 @@ def parse_config(text: str) -> Config:
         progress_port=root.integer("progressPort", least=0, default=9400),
         keeps_rows=_keeps_rows(root.optional("output")),
         optional_formats=_formats(root.optional("output"), "optional"),
+        stage=_stage(root.text("stage", Stage.TRAIN)),
+        prepare=_prepare(root.optional("prepare")),
     )
     _check(config)
     return config
@@ -206,6 +241,26 @@ def _parameters(data: dict[str, Any]) -> dict[str, Scalar]:
         if not isinstance(value, bool | int | float | str):
             raise wrong(f"{VARIABLE}.parameters.{name}", "a text, number or boolean", value)
     return data
+
+
+def _dataset(fields: Fields) -> Dataset:
+    digest = fields.text("digest", "")
+    if digest and not DIGEST.fullmatch(digest):
+        raise wrong(f"{VARIABLE}.datasets: digest of {fields.text('name')}", "sha256: and 64 hex digits", digest)
+    return Dataset(fields.text("name"), fields.text("uri"), Path(fields.text("path")), digest)
+
+
+def _stage(name: str) -> Stage:
+    try:
+        return Stage(name)
+    except ValueError:
+        raise CannotBeDone(f"stage {name}: this launcher knows {' and '.join(Stage)} only") from None
+
+
+def _prepare(fields: Fields | None) -> Prepare | None:
+    if fields is None:
+        return None
+    return Prepare(fields.text("name"), fields.text("uri").rstrip("/"), fields.text("image", ""))
 
 
 def _storage(fields: Fields | None) -> Storage | None:
@@ -252,10 +307,14 @@ def _check(config: Config) -> None:
     wants_storage = [f"dataset {one.name}" for one in config.datasets]
     wants_storage += ["checkpoint"] if config.checkpoints else []
     wants_storage += ["output"] if config.formats else []
+    wants_storage += ["prepare"] if config.prepare else []
     if wants_storage and config.storage is None:
         raise CannotBeDone(f"{', '.join(wants_storage)}: there is no storage to read from or write to")
     if config.formats and config.tracking is None:
         raise CannotBeDone("output: a model is kept with its run, and there is no tracking")
-    for uri in [one.uri for one in config.datasets] + ([config.checkpoints.uri] if config.checkpoints else []):
+    if (config.stage is Stage.PREPARE) != (config.prepare is not None):
+        raise CannotBeDone("prepare: a stage of preparation has it, and no other stage")
+    places = [*config.datasets, *(place for place in (config.checkpoints, config.prepare) if place is not None)]
+    for uri in [place.uri for place in places]:
         if not s3.is_uri(uri):
             raise CannotBeDone(f"{uri}: this launcher reads and writes s3://BUCKET/KEY only")

@@ -4,15 +4,13 @@ as the operator reads it from JSON of unknown origin (None, or an empty one, for
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from headrace_common.json_numbers import to_json
-from headrace_common.protocol.claims import count, metric, names, number, text
+from headrace_common.protocol.claims import DIGEST, count, metric, names, number, text
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_ID = 64
 
 
@@ -49,9 +47,39 @@ class ModelReference:
         if not isinstance(data, dict):
             return None
         uri, digest = text(data.get("uri")), text(data.get("digest"))
-        if not uri or not _DIGEST.fullmatch(digest):
+        if not uri or not DIGEST.fullmatch(digest):
             return None
         return ModelReference(uri, digest, names(data.get("formats")))
+
+
+@dataclass(frozen=True)
+class DatasetReference:
+    """A dataset that a stage has prepared: where its files lie, the digest over their names and contents, how many
+    there are and their size. `made_by` is the job that made it, as NAMESPACE/NAME; `reused`: an earlier one did, and
+    nothing was run now.
+    """
+
+    name: str
+    uri: str
+    digest: str
+    files: int
+    bytes: int
+    made_by: str
+    reused: bool
+
+    def as_json(self) -> dict[str, Any]:
+        place = {"name": self.name, "uri": self.uri, "digest": self.digest}
+        return {**place, "files": self.files, "bytes": self.bytes, "madeBy": self.made_by, "reused": self.reused}
+
+    @staticmethod
+    def parse(data: Any) -> DatasetReference | None:
+        if not isinstance(data, dict):
+            return None
+        name, uri, digest = (text(data.get(field)) for field in ("name", "uri", "digest"))
+        if not name or not uri or not DIGEST.fullmatch(digest):
+            return None
+        files, size = (count(data.get(field)) or 0 for field in ("files", "bytes"))
+        return DatasetReference(name, uri, digest, files, size, text(data.get("madeBy")), data.get("reused") is True)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class Reason(StrEnum):
     LAUNCHER_FAILED = "LauncherFailed"
     DATASET_NOT_FOUND = "DatasetNotFound"
     DATASET_FORBIDDEN = "DatasetForbidden"
+    DATASET_CHANGED = "DatasetChanged"
+    NO_DATASET = "NoDataset"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     STORAGE_FORBIDDEN = "StorageForbidden"
     BUCKET_NOT_FOUND = "BucketNotFound"
@@ -69,6 +71,8 @@ RULES: Mapping[Reason, tuple[FailureClass, int]] = {
     Reason.LAUNCHER_FAILED: (FailureClass.KILLED, 3),
     Reason.DATASET_NOT_FOUND: (FailureClass.DATA, 2),
     Reason.DATASET_FORBIDDEN: (FailureClass.DATA, 2),
+    Reason.DATASET_CHANGED: (FailureClass.DATA, 2),
+    Reason.NO_DATASET: (FailureClass.CONFIG, 2),
     Reason.STORAGE_UNAVAILABLE: (FailureClass.STORAGE, 4),
     Reason.STORAGE_FORBIDDEN: (FailureClass.STORAGE, 4),
     Reason.BUCKET_NOT_FOUND: (FailureClass.STORAGE, 4),

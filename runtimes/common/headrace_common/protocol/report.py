@@ -19,6 +19,7 @@ from headrace_common.protocol import PROTOCOL
 from headrace_common.protocol.claims import count, integer, tail, text
 from headrace_common.protocol.parts import (
     CheckpointReference,
+    DatasetReference,
     ExportTrial,
     LostPeer,
     ModelReference,
@@ -85,6 +86,7 @@ class Record:
     model_note: str = ""
     checkpoint: CheckpointReference | None = None
     resume: Resume | None = None
+    dataset: DatasetReference | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The termination message, before it is cut to size: what is known."""
@@ -122,6 +124,7 @@ class Live:
     resume: Resume | None
     conditions: Mapping[str, str]
     export_trial: ExportTrial | None = None
+    dataset: DatasetReference | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The document: what is known."""
@@ -171,6 +174,7 @@ def parse_record(message: str) -> Record | None:
         model_note=text(data.get("modelNote")),
         checkpoint=CheckpointReference.parse(data.get("checkpoint")),
         resume=Resume.parse(data.get("resume")),
+        dataset=DatasetReference.parse(data.get("dataset")),
     )
 
 
@@ -190,6 +194,7 @@ def parse_live(data: Any) -> Live | None:
         if isinstance(conditions, dict)
         else {},
         export_trial=ExportTrial.parse(data.get("exportTrial")),
+        dataset=DatasetReference.parse(data.get("dataset")),
     )
 
 
@@ -200,6 +205,7 @@ def _results(told: Record | Live) -> dict[str, Any]:
         "run": None if told.run is None else told.run.as_json(),
         "checkpoint": None if told.checkpoint is None else told.checkpoint.as_json(),
         "resume": None if told.resume is None else told.resume.as_json(),
+        "dataset": None if told.dataset is None else told.dataset.as_json(),
     }
     return _without_none(results)
 

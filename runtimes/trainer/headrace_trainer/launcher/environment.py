@@ -15,7 +15,7 @@ from headrace_common.protocol.config import VARIABLE, Config, Scalar
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.log import log
-from headrace_trainer.launcher.prepare import PREVIOUS_STEPS, Ready
+from headrace_trainer.launcher.ready import PREVIOUS_STEPS, Ready
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.tracking.mlflow import Run
 
@@ -58,6 +58,8 @@ def environment(
     if paths.packages.is_dir():
         env["PYTHONPATH"] = _before(paths.packages, inherited.get("PYTHONPATH"))
         env["PATH"] = _before(paths.packages / "bin", inherited.get("PATH"))
+    if config.prepare is not None:
+        env["HEADRACE_DATASET_DIR"] = str(paths.prepared)
     if config.formats:
         env["HEADRACE_EXPORT_DIR"] = str(paths.export)
         env["HEADRACE_INPUT_EXAMPLE"] = "Rows" if config.keeps_rows else "None"
@@ -130,8 +132,11 @@ def _text(value: Scalar) -> str:
 
 
 def _seed(config: Config) -> int:
-    """The same in every attempt and on every worker of a job: without it no resume could be exact."""
+    """The same in every attempt and on every worker of a job: without it no resume could be exact. Of a preparation the
+    same in every job: another one's dataset may be used in its place.
+    """
     wanted = config.parameters.get("seed")
     if isinstance(wanted, int) and not isinstance(wanted, bool):
         return wanted
-    return int.from_bytes(hashlib.sha256(config.job.uid.encode()).digest()[:4], "big") >> 1
+    of = config.job.uid if config.prepare is None else config.prepare.name
+    return int.from_bytes(hashlib.sha256(of.encode()).digest()[:4], "big") >> 1

@@ -1,4 +1,4 @@
-"""PID 1: the order of things. Prepare, run the script, judge its end, deliver the model, leave the record.
+"""PID 1: the order of things. Get ready, run the script, judge its end, deliver what it has made, leave the record.
 
 Everything that waits for the network does so in a thread of its own and posts to one inbox; the main thread alone
 changes what is reported, so it can always be stopped. Stopping is SIGTERM: the script's process saves a checkpoint
@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from headrace_common.cgroup import Cgroup
@@ -33,10 +33,8 @@ from headrace_trainer.launcher.failures.judge import (
     Failure,
     bad_config,
     cannot_be_run,
-    export_failed,
     judge,
     launcher_failed,
-    none_handed_over,
     terminated,
 )
 from headrace_trainer.launcher.failures.oom import MemoryWatch
@@ -78,21 +76,25 @@ from headrace_trainer.launcher.messages import (
 )
 from headrace_trainer.launcher.model import chosen, export_trial
 from headrace_trainer.launcher.model import upload as model
-from headrace_trainer.launcher.model.delivery import Delivery
 from headrace_trainer.launcher.packages.install import Packages
 from headrace_trainer.launcher.packages.uv import Ended
 from headrace_trainer.launcher.peers import find_silent
-from headrace_trainer.launcher.prepare import Ready, prepare
 from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
 from headrace_trainer.launcher.progress import ProgressServer
+from headrace_trainer.launcher.ready import Ready, get_ready
 from headrace_trainer.launcher.report import Report, milliseconds
+from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
+from headrace_trainer.launcher.stages.choose import stage_of
+from headrace_trainer.launcher.stages.kind import Surroundings
 from headrace_trainer.launcher.store.checkpoints import CheckpointStore, Stored, Upload, Uploader
 from headrace_trainer.launcher.store.s3 import Patience, Store
 from headrace_trainer.launcher.system import gpu
 from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.texts import one_line
 from headrace_trainer.launcher.tracking import resumed
+from headrace_trainer.launcher.tracking.files import RunFiles
+from headrace_trainer.launcher.tracking.identity import run_of
 from headrace_trainer.launcher.tracking.mlflow import MLflow, Run
 from headrace_trainer.launcher.tracking.run import Tracker
 
@@ -104,23 +106,6 @@ _UPLOAD_AFTER_FAILURE = 30.0
 
 class Stopped(Exception):
     """SIGTERM came, and what was under way is not to be waited for."""
-
-
-@dataclass
-class _Script:
-    """What is known of the script's process, from its messages and its end."""
-
-    exit_code: int | None = None
-    has_come_to_its_end: bool = False
-    trained: Trained | None = None
-    steps_seen: int = 0
-    exception: ScriptException | None = None
-    refused: Refused | None = None
-    had_ended: bool = False  # before it was told to stop: what remains is to export
-    chosen: Chosen | None = None
-    ambiguous: Ambiguous | None = None
-    exported: Exported | None = None
-    export_problems: dict[str, str] = field(default_factory=dict)  # by format
 
 
 class Launcher:
@@ -138,7 +123,7 @@ class Launcher:
         self._log_file = log_file
         self._report = Report(settings.worker)
         self._server = ProgressServer(settings.bind, config.progress_port)
-        self._script = _Script()
+        self._script = Script()
         self._stop_at: float | None = None
         self._stopping_since = 0.0
         self._written_at = 0.0
@@ -169,11 +154,11 @@ class Launcher:
                 os.environ.get("MLFLOW_TRACKING_USERNAME", ""),
                 os.environ.get("MLFLOW_TRACKING_PASSWORD", ""),
             )
-            self._tracker = Tracker(config.tracking, config.job, config.parameters, client, settings.paths)
+            identity, attempt = run_of(config.job, config.stage), config.job.attempt
+            self._tracker = Tracker(config.tracking, identity, attempt, config.parameters, client, settings.paths)
             self._sampler = Sampler(cgroup, settings, lambda: self._run, self._tracker.log_system)
-        self._delivery = Delivery(
-            config, settings, self._store, client, self._tracker, self._report, lambda: self._stop_at
-        )
+        self._files = RunFiles(config, settings, self._store, client, self._tracker, lambda: self._stop_at)
+        self._stage = stage_of(Surroundings(config, settings, self._store, self._tracker, self._report, self._files))
 
     def run(self) -> int:
         """The whole attempt; the exit code of PID 1."""
@@ -182,8 +167,9 @@ class Launcher:
         if self._sampler is not None:
             self._sampler.start()
         try:
-            ready = self._wait_for(self._prepare, when_stopped=0.0)
-            self._run_script(ready)
+            ready = self._wait_for(self._get_ready, when_stopped=0.0)
+            if ready.script_is_due:
+                self._run_script(ready)
             self._deliver()
         except Failed as error:
             return self._fail(error.failure)
@@ -203,10 +189,11 @@ class Launcher:
 
     # --- the steps ---
 
-    def _prepare(self) -> Ready:
-        return prepare(
+    def _get_ready(self) -> Ready:
+        return get_ready(
             self._config,
             self._settings,
+            self._stage,
             self._store,
             self._checkpoints,
             self._tracker,
@@ -301,31 +288,11 @@ class Launcher:
         return replace(end, lost_peer=self._framework.lost_peer(end))
 
     def _deliver(self) -> None:
-        """The chief's: the model to S3 and the run closed. Raises Failed, or Stopped where the grace does not
-        suffice.
-        """
+        """The chief's. Raises Failed, or Stopped where the grace does not suffice."""
         if self._settings.worker > 0:
             return
-        script = self._script
-        if (ambiguous := script.ambiguous) is not None:
-            self._report.state = State.UPLOADING
-            self._wait_for(lambda: self._delivery.of_candidates(ambiguous), when_stopped=None)
-            return
-        export = model.judge_export(
-            self._config.formats,
-            script.exported,
-            script.export_problems,
-            self._settings.paths.export,
-            self._framework,
-            self._config.optional_formats,
-        )
-        if self._config.formats and not export.made:
-            if not export.failed or (script.exported is None and not script.export_problems):
-                raise Failed(none_handed_over(tuple(export.failed), self._framework.how_to_hand_over))
-            raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
         self._report.state = State.UPLOADING
-        about = {} if script.chosen is None else chosen.tags(script.chosen, self._report.metrics.keys)
-        self._wait_for(lambda: self._delivery.of_model(script.exported, export, about), when_stopped=None)
+        self._wait_for(lambda: self._stage.deliver(self._script), when_stopped=None)
 
     def _fail(self, failure: Failure) -> int:
         """Leave the record at once, then save what can be saved; after the loss of a peer hold, so that the pod whose
@@ -387,8 +354,8 @@ class Launcher:
             except Failed as error:
                 log(f"the last metrics did not get through: {error}")
         deadline = time.monotonic() + flush_seconds
-        self._delivery.keep_artifacts(Patience(flush_seconds, lambda: time.monotonic() < deadline))
-        self._delivery.draw_curves(deadline - time.monotonic())
+        self._files.keep_artifacts(Patience(flush_seconds, lambda: time.monotonic() < deadline))
+        self._files.draw_curves(deadline - time.monotonic())
 
     # --- the inbox ---
 

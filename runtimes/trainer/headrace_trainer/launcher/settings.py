@@ -54,6 +54,11 @@ class Paths:
         return self.work / "outputs"
 
     @property
+    def prepared(self) -> Path:
+        """What the script of a preparation leaves here becomes the dataset."""
+        return self.work / "prepared"
+
+    @property
     def messages(self) -> Path:
         """The pipe with a name."""
         return self.scratch / "messages"

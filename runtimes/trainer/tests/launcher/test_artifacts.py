@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import pytest
 from trainer_support import wait_until
 
-from headrace_trainer.launcher.model import delivery
 from headrace_trainer.launcher.settings import Paths
 from headrace_trainer.launcher.store.s3 import Patience
-from headrace_trainer.launcher.tracking import artifacts
+from headrace_trainer.launcher.tracking import artifacts, files
 
 LEAVES = """
 from standin_adapter import *
@@ -116,11 +115,11 @@ def test_what_nobody_foresaw_of_them_ends_nothing(monkeypatch, tmp_path, capsys)
         raise ValueError("of a kind that nobody knows")
 
     monkeypatch.setattr(artifacts, "keep", fail)
-    monkeypatch.setattr(delivery.curves, "keep", fail)
+    monkeypatch.setattr(files.curves, "keep", fail)
     tags = {}
     tracker = SimpleNamespace(run=SimpleNamespace(artifact_uri="s3://b/run"), tag=tags.update)
     config, settings = SimpleNamespace(source=Path(tmp_path)), SimpleNamespace(paths=Paths(tmp_path))
-    one = delivery.Delivery(config, settings, object(), object(), tracker, None, lambda: None)
+    one = files.RunFiles(config, settings, object(), object(), tracker, lambda: None)
 
     one.keep_artifacts(Patience(0.0))
     one.draw_curves(1.0)

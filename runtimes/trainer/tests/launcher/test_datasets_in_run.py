@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from trainer_support import wait_until
 
-from headrace_trainer.launcher.store.digests import digest
+from headrace_trainer.launcher.store.digests import digest, shortened
 
 TRAINS = "from standin_adapter import *\ntrain(2)"
 
@@ -59,7 +59,13 @@ def test_a_run_lists_its_datasets_once_over_all_attempts(launch, mlflow, config,
 
     sha256 = hashlib.sha256(b"to be or not to be").hexdigest()
     assert corpus == ("corpus", sha256[:32], "s3", f"s3://{bucket}/corpus.txt", "training")
-    assert images == ("images", digest(tmp_path / "data" / "images"), "s3", f"s3://{bucket}/images/", "training")
+    assert images == (
+        "images",
+        shortened(digest(tmp_path / "data" / "images")),
+        "s3",
+        f"s3://{bucket}/images/",
+        "training",
+    )
 
 
 def test_an_mlflow_that_is_away_gets_them_later(launch, mlflow, config):
@@ -87,7 +93,7 @@ def folder(tmp_path):
 def test_a_person_gets_the_same_digest_with_sha256sum(folder):
     command = "find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-32"
     printed = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=True).stdout
-    assert digest(folder) == printed.strip()
+    assert shortened(digest(folder)) == printed.strip()
 
 
 @pytest.mark.parametrize("change", ["content", "name", "one more"])

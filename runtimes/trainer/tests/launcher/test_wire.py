@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ import wire_examples
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Condition, Outcome, State
 from headrace_common.record import encode
+from headrace_trainer.launcher.datasets.prepared import Prepared
 from headrace_trainer.launcher.environment import command
 from headrace_trainer.launcher.failures.judge import Failed, Failure, bad_config
 from headrace_trainer.launcher.frameworks import framework_of
@@ -27,6 +29,11 @@ RUN = Run("abc", "3", "s3://team-a/artifacts", 1764000000000, {}, {}, "RUNNING",
 CHECKPOINT = Stored("s3://team-a/headrace/checkpoints/6f1c/attempt-2/ckpt-000120", 2, 0, 2, 120, 1764000000123)
 RESUME = (1, Resume(0, 1, 35, True, "exact"))
 MODEL = Model("s3://team-a/3/abc/artifacts/model/attempt-1", "sha256:" + "a" * 64, ("TensorFlow",))
+DIGEST = "9c1e" + "0" * 60
+PREPARED = Prepared(
+    "corpus", f"s3://team-a/headrace/datasets/corpus/{DIGEST}/", f"sha256:{DIGEST}", 3, 1048576, "team-a/text", False
+)
+CHILD = replace(RUN, id="def")
 
 
 def trained(worker: int = 0, **known) -> Report:
@@ -57,6 +64,7 @@ PROGRESS = {
         tracking=Condition.BUFFERING,
         storage_is_buffering=True,
     ),
+    "progress-prepared": lambda: Report(0, state=State.FINISHED, run=CHILD, dataset=PREPARED),
 }
 RECORDS = {
     "record-running": lambda: trained(run=RUN),
@@ -66,6 +74,10 @@ RECORDS = {
     ),
     "record-ambiguous": lambda: ended(
         Report(0, ambiguity="2 models could be meant: 1. encoder, 2. decoder"), Outcome.SUCCEEDED
+    ),
+    "record-prepared": lambda: ended(Report(0, run=CHILD, dataset=PREPARED), Outcome.SUCCEEDED),
+    "record-reused": lambda: ended(
+        Report(0, run=CHILD, dataset=replace(PREPARED, made_by="team-a/earlier", reused=True)), Outcome.SUCCEEDED
     ),
     "record-raised": lambda: ended(trained(resume=RESUME, log_tail="Traceback\n"), Outcome.FAILED, FAILED),
     "record-peer-lost": lambda: ended(trained(worker=1), Outcome.FAILED, LOST),
@@ -103,6 +115,8 @@ def test_the_answer_of_progress_is_what_operators_of_earlier_releases_read(name)
             ],
         ),
         ("config-program", ["/headrace/source/train.sh"]),
+        ("config-prepare", ["/headrace/source/prepare.py", "--vocabulary=10000"]),
+        ("config-prepared", ["/headrace/source/train.py", "--epochs=10"]),
     ],
 )
 def test_what_operators_of_earlier_releases_wrote_starts_the_script(name, started):

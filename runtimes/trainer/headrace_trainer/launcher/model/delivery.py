@@ -1,13 +1,11 @@
-"""The chief's, at the end of an attempt: the model to S3, what else the run keeps, the run closed, its curves drawn.
+"""The chief's, at the end of a training: the model to S3, what else the run keeps, the run closed, its curves drawn.
 
-All of it waits for the network, so the main thread has it done in another one. Without tracking there is no run, and
-nothing to keep things with.
+Without tracking there is no run, and nothing to keep a model with.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from headrace_common.protocol.config import Config
@@ -15,19 +13,15 @@ from headrace_common.protocol.reasons import AMBIGUOUS_MODEL
 from headrace_common.s3 import SCHEME, Place
 from headrace_common.tags import DIGEST_TAG, MODEL_REASON_TAG
 from headrace_trainer.launcher.failures.judge import Failed, Failure, bad_config
-from headrace_trainer.launcher.log import log, unforeseen
+from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import Ambiguous, Exported
 from headrace_trainer.launcher.model import chosen
 from headrace_trainer.launcher.model import upload as model
 from headrace_trainer.launcher.report import Report
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.store.s3 import Patience, Store
-from headrace_trainer.launcher.tracking import artifacts
-from headrace_trainer.launcher.tracking.curves import keep as curves
-from headrace_trainer.launcher.tracking.mlflow import MLflow, Run
+from headrace_trainer.launcher.tracking.files import CURVES_SECONDS, RunFiles
 from headrace_trainer.launcher.tracking.run import Tracker
-
-_CURVES_SECONDS = 30.0
 
 
 class Delivery:
@@ -38,19 +32,16 @@ class Delivery:
         config: Config,
         settings: Settings,
         store: Store | None,
-        client: MLflow | None,
         tracker: Tracker | None,
         report: Report,
-        stop_at: Callable[[], float | None],
+        files: RunFiles,
     ) -> None:
-        """`stop_at` is when the grace is over; None before a SIGTERM."""
         self._config = config
         self._settings = settings
         self._store = store
-        self._client = client
         self._tracker = tracker
         self._report = report
-        self._stop_at = stop_at
+        self._files = files
 
     def of_model(self, exported: Exported | None, export: model.Export, about: Mapping[str, str]) -> None:
         """What was exported, with the tags `about` it; then all the rest. Raises Failed."""
@@ -62,13 +53,13 @@ class Delivery:
             )
             self._report.model_note = export.note
             tracker.tag({DIGEST_TAG: self._report.model.digest, **about, **export.tags})
-        self.keep_artifacts(Patience(outage))
+        self._files.keep_artifacts(Patience(outage))
         if tracker is not None:
             try:
                 tracker.close("FINISHED", outage)
             except Failed as error:
                 raise Failed(self._with_place_of_model(error.failure)) from error
-        self.draw_curves(_CURVES_SECONDS)
+        self._files.draw_curves(CURVES_SECONDS)
 
     def of_candidates(self, ambiguous: Ambiguous) -> None:
         """None is registered that nobody has named, and none is lost: each candidate is one of the run's artifacts.
@@ -85,45 +76,11 @@ class Delivery:
                     kept[index] = True
         self._report.ambiguity = chosen.ambiguity(ambiguous.candidates, kept, ambiguous.more, place)
         log(f"{AMBIGUOUS_MODEL}: {self._report.ambiguity}")
-        self.keep_artifacts(Patience(outage))
+        self._files.keep_artifacts(Patience(outage))
         if tracker is not None:
             tracker.tag({MODEL_REASON_TAG: self._report.ambiguity})
             tracker.close("FINISHED", outage)
-        self.draw_curves(_CURVES_SECONDS)
-
-    def keep_artifacts(self, patience: Patience) -> None:
-        """Source, packages and outputs, where there is a run to keep them with."""
-        run, paths = self._run, self._settings.paths
-        if self._store is None or self._tracker is None or run is None or not run.artifact_uri.startswith(SCHEME):
-            return
-        place = Place.parse(run.artifact_uri)
-        try:
-            problem = artifacts.keep(self._config.source, paths.outputs, paths.packages, place, self._store, patience)
-        except Exception as error:  # noqa: BLE001 - they are worth no failure, and no model
-            problem = unforeseen(error)
-        if problem:
-            log(f"artifacts: {problem}")
-            self._tracker.tag({"headrace.warning.artifacts": problem})
-
-    def draw_curves(self, seconds: float) -> None:
-        """From what MLflow has, so once all was sent; nothing waits for it longer than that. A SIGTERM ends it: all
-        else is delivered, and an attempt that has succeeded is not to be interrupted here.
-        """
-        run = self._run
-        if self._store is None or self._client is None or run is None or not run.artifact_uri.startswith(SCHEME):
-            return
-        deadline, stop_at = time.monotonic() + seconds, self._stop_at()
-        patience = Patience(seconds, lambda: time.monotonic() < deadline and self._stop_at() == stop_at)
-        try:
-            problem = curves.keep(self._client, run, self._store, patience)
-        except Exception as error:  # noqa: BLE001 - the model is delivered
-            problem = unforeseen(error)
-        if problem:
-            log(f"curves: {problem}")
-
-    @property
-    def _run(self) -> Run | None:
-        return None if self._tracker is None else self._tracker.run
+        self._files.draw_curves(CURVES_SECONDS)
 
     def _artifacts(self, tracker: Tracker) -> Place:
         """Where the run's artifacts lie. A gang that was cut off may still be writing: each attempt has a place of its

@@ -36,10 +36,13 @@ class GivenUp(Exception):
 
 @dataclass(frozen=True)
 class Listed:
-    """One object of a listing; `size` in bytes."""
+    """One object; `size` in bytes. `version` is another one whenever other bytes were written: its ETag, or the time
+    where the store has none.
+    """
 
     key: str
     size: int
+    version: str
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,12 @@ class Store:
         self.away = False
         self.outages = 0
 
-    def exists(self, place: Place, patience: Patience) -> bool:
-        """Whether there is an object of exactly this key."""
-        try:
-            self._call(place, patience, lambda s3: s3.head_object(Bucket=place.bucket, Key=place.key))
-        except NotFound:
-            return False
-        return True
+    def look(self, place: Place, patience: Patience) -> Listed:
+        """The object of exactly this key."""
+        found: dict[str, Any] = self._call(
+            place, patience, lambda s3: s3.head_object(Bucket=place.bucket, Key=place.key)
+        )
+        return Listed(place.key, found["ContentLength"], _version(found))
 
     def read(self, place: Place, patience: Patience) -> bytes:
         """The bytes of a small object."""
@@ -86,7 +88,7 @@ class Store:
         more: dict[str, str] | None = {}
         while more is not None:
             page = self._list_page(prefix, more, patience)
-            yield from (Listed(item["Key"], item["Size"]) for item in page.get("Contents", ()))
+            yield from (Listed(item["Key"], item["Size"], _version(item)) for item in page.get("Contents", ()))
             more = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else None
 
     def upload(self, path: Path, place: Place, patience: Patience) -> None:
@@ -209,6 +211,10 @@ class Store:
             if read_seconds not in self._made:
                 self._made[read_seconds] = client(self._storage.endpoint, self._storage.region, read_seconds)
             return self._made[read_seconds]
+
+
+def _version(found: dict[str, Any]) -> str:
+    return str(found.get("ETag") or found["LastModified"].isoformat())
 
 
 def _abort(place: dict[str, str], s3: Any) -> None:

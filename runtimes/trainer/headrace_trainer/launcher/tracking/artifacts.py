@@ -20,6 +20,7 @@ from pathlib import Path
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.packages.installed import installed
+from headrace_trainer.launcher.source import source_files
 from headrace_trainer.launcher.store.names import MAX_KEY_BYTES, can_be_key, shown
 from headrace_trainer.launcher.store.s3 import GivenUp, NotFound, Patience, Store
 
@@ -63,7 +64,7 @@ def keep(source: Path, outputs: Path, packages: Path, place: Place, store: Store
     """Upload all of it to `place`; what was not kept and why, or "". Gives up, in the same way, when `patience` says
     that nobody wants it any more. `packages` is the folder of what requirements.txt names.
     """
-    from_source, without_source = _bounded(_source_files(source), _Room(source, "source", place), _OF_SOURCE)
+    from_source, without_source = _bounded(source_files(source), _Room(source, "source", place), _OF_SOURCE)
     from_outputs, without_outputs = _bounded(_own_files(outputs), _Room(outputs, "outputs", place), _OF_OUTPUTS)
     problems = [*without_source, *without_outputs]
     try:
@@ -114,14 +115,6 @@ def _own_files(folder: Path) -> Iterator[Path]:
     """No links: a name of the script's is not to bring other files of the pod into the run."""
     for parent, _, names in os.walk(folder, followlinks=False):
         yield from (path for name in names if not (path := Path(parent, name)).is_symlink() and path.is_file())
-
-
-def _source_files(folder: Path) -> Iterator[Path]:
-    """A ConfigMap's files are links to those of a hidden folder beside them."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(("..", ".git", "__pycache__")) for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file():
-            yield path
 
 
 def _write_environment(packages: Path, place: Place, store: Store, patience: Patience) -> None:

@@ -45,7 +45,8 @@ class Fence:
         if found.deleted:
             raise RunDeleted(f"run {found.id} was deleted in MLflow, by itself or with its experiment")
         # An earlier try may have set the tag, although its answer was lost: that there was another is remembered.
-        self._follows_another |= there != str(self._attempt)
+        # A run without the tag was only made, by a stage before this one.
+        self._follows_another |= there not in ("", str(self._attempt))
 
     def take(self) -> None:
         """The tag has just been made this attempt's."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace_common.json_numbers import to_json
+from headrace_trainer.launcher.store.digests import shortened
 from headrace_trainer.launcher.tracking.metrics import Metric
 
 METRICS_PER_BATCH = 1000
@@ -59,11 +60,14 @@ class Run:
 
 @dataclass(frozen=True)
 class UsedDataset:
-    """What a run was trained with: its name, the digest of its content (at most 36 characters), its s3:// address."""
+    """What a run was given: its name, the digest of its content (of which MLflow takes 36 characters), its s3://
+    address, and what it is used for.
+    """
 
     name: str
     digest: str
     uri: str
+    context: str = "training"
 
 
 class MLflow:
@@ -130,10 +134,10 @@ class MLflow:
         """A run has each (name, digest) once, however often it is logged."""
         inputs = [
             {
-                "tags": [{"key": "mlflow.data.context", "value": "training"}],
+                "tags": [{"key": "mlflow.data.context", "value": used.context}],
                 "dataset": {
                     "name": used.name,
-                    "digest": used.digest,
+                    "digest": shortened(used.digest),
                     "source_type": "s3",
                     "source": json.dumps({"uri": used.uri}),
                 },

@@ -1,5 +1,5 @@
-"""The job's run in MLflow, over all attempts: found by the tag `headrace.uid` or made, written by the chief's
-launcher alone.
+"""The job's run in MLflow, or a stage's below it, over all attempts: found by the tag `headrace.uid` or made, written
+by the chief's launcher alone.
 
 Metrics wait in a spool on disk and go in batches from one thread, with the times at which they were measured; MLflow
 may be away for as long as it takes. No (key, step) is logged twice: what the run has already is read once, when it is
@@ -23,16 +23,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_common.protocol.config import Job, Scalar, Tracking
+from headrace_common.protocol.config import Scalar, Tracking
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Condition
-from headrace_common.tags import ATTEMPT_TAG, NAME_TAG, NAMESPACE_TAG, UID_TAG
+from headrace_common.tags import ATTEMPT_TAG, PARENT_TAG, UID_TAG
 from headrace_trainer.launcher.failures.judge import Failed, Failure, terminated
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.settings import Paths
 from headrace_trainer.launcher.texts import one_line
 from headrace_trainer.launcher.tracking import unsent
 from headrace_trainer.launcher.tracking.fence import Fence, RunDeleted, Superseded
+from headrace_trainer.launcher.tracking.identity import RunIdentity
 from headrace_trainer.launcher.tracking.logged import Logged
 from headrace_trainer.launcher.tracking.metrics import Metric
 from headrace_trainer.launcher.tracking.mlflow import (
@@ -71,13 +72,20 @@ class Tracker:
     """Make it, `start` it, `log` to it, `close` it. Only `start` and `close` wait."""
 
     def __init__(
-        self, tracking: Tracking, job: Job, parameters: Mapping[str, Scalar], client: MLflow, paths: Paths
+        self,
+        tracking: Tracking,
+        identity: RunIdentity,
+        attempt: int,
+        parameters: Mapping[str, Scalar],
+        client: MLflow,
+        paths: Paths,
     ) -> None:
         self._tracking = tracking
-        self._job = job
+        self._identity = identity
+        self._attempt = attempt
         self._parameters = {name: v if isinstance(v, str) else json.dumps(v) for name, v in parameters.items()}
         self._client = client
-        self._fence = Fence(client, job.attempt)
+        self._fence = Fence(client, attempt)
         self._spool = Spool(paths.spool)
         self._system_spool = Spool(paths.system_spool, _MOST_SYSTEM_BYTES)
         self._leaves_system_out = False
@@ -190,16 +198,13 @@ class Tracker:
 
     def _open(self) -> None:
         """Searched for again before each try to create: the answer to the last one may have been lost."""
-        run = self._client.find_run(self._tracking.experiment_id, UID_TAG, self._job.uid)
-        tags = {
-            NAMESPACE_TAG: self._job.namespace,
-            NAME_TAG: self._job.name,
-            UID_TAG: self._job.uid,
-            ATTEMPT_TAG: str(self._job.attempt),
-        }
+        identity = self._identity
+        tags = {**identity.tags, ATTEMPT_TAG: str(self._attempt)}
+        if identity.parent is not None:
+            tags[PARENT_TAG] = self._find_or_make(identity.parent).id
+        run = self._client.find_run(self._tracking.experiment_id, UID_TAG, identity.uid)
         if run is None:
-            now = time.time_ns() // 1_000_000
-            run = self._create(now, tags)
+            run = self._create(identity.name, tags)
         else:
             self._fence.check(run)
             self._client.update_run(run.id, "RUNNING", None)
@@ -218,9 +223,16 @@ class Tracker:
     def _is_deleted(self) -> bool:
         return isinstance(self._problem, RunDeleted)
 
-    def _create(self, now: int, tags: Mapping[str, str]) -> Run:
+    def _find_or_make(self, parent: RunIdentity) -> Run:
+        """The run above this one: it is there and open, and nothing is written to it. No attempt has it yet."""
+        run = self._client.find_run(self._tracking.experiment_id, UID_TAG, parent.uid)
+        if run is not None and run.deleted:
+            raise RunDeleted(f"run {run.id}, the job's, was deleted in MLflow, by itself or with its experiment")
+        return run or self._create(parent.name, parent.tags)
+
+    def _create(self, name: str, tags: Mapping[str, str]) -> Run:
         try:
-            return self._client.create_run(self._tracking.experiment_id, self._job.name, now, tags)
+            return self._client.create_run(self._tracking.experiment_id, name, time.time_ns() // 1_000_000, tags)
         except Rejected as error:
             if self._client.is_experiment_deleted(self._tracking.experiment_id):
                 raise RunDeleted("the experiment was deleted in MLflow, and takes no run") from error

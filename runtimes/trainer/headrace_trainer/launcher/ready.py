@@ -1,6 +1,6 @@
 """What has to be there before the script starts, in this order: the entrypoint, the gang's names, the run, the
-checkpoint to go on from, the packages, the datasets. Runs in a thread of its own, so that the launcher answers and can
-be stopped meanwhile.
+checkpoint to go on from, the packages, the datasets. Where the run is there and so is what the script is to make, that
+is all. Runs in a thread of its own, so that the launcher answers and can be stopped meanwhile.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headrace_common.protocol.config import Config
+from headrace_common.protocol.config import Config, Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
-from headrace_trainer.launcher import datasets, fontcache
+from headrace_trainer.launcher import fontcache
+from headrace_trainer.launcher.datasets import download
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.packages.install import Packages
 from headrace_trainer.launcher.peers import wait_for_names
 from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.source import check_entrypoint
+from headrace_trainer.launcher.stages.kind import Stage
 from headrace_trainer.launcher.store.checkpoints import CheckpointStore, Stored
 from headrace_trainer.launcher.store.digests import digest
 from headrace_trainer.launcher.store.s3 import Patience, Store
@@ -31,14 +34,18 @@ PREVIOUS_STEPS = "steps.jsonl"
 
 @dataclass(frozen=True)
 class Ready:
-    """From which checkpoint to go on, if there is one (it lies in the folder `Paths.resume`)."""
+    """From which checkpoint to go on, if there is one (it lies in the folder `Paths.resume`). No script is due where
+    what it makes is there already.
+    """
 
     resume: Stored | None = None
+    script_is_due: bool = True
 
 
-def prepare(
+def get_ready(
     config: Config,
     settings: Settings,
+    stage: Stage,
     store: Store | None,
     checkpoints: CheckpointStore | None,
     tracker: Tracker | None,
@@ -46,15 +53,18 @@ def prepare(
     enter: Callable[[State], None],
 ) -> Ready:
     """Raises Failed with the first thing that is not as it has to be. `enter` is told what is being done."""
-    _check_entrypoint(config)
-    for folder in (settings.paths.checkpoints, settings.paths.export, settings.paths.trace):
+    check_entrypoint(config)
+    paths = settings.paths
+    for folder in (paths.checkpoints, paths.export, paths.trace, *([paths.prepared] if config.prepare else [])):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    settings.paths.outputs.mkdir(exist_ok=True)
+    paths.outputs.mkdir(exist_ok=True)
     fontcache.lay_out(os.environ)
     wait_for_names(config.workers.addresses, config.workers.name_deadline)
     if tracker is not None:
         tracker.start()
+    if stage.is_made_already():
+        return Ready(script_is_due=False)
     stored = None if checkpoints is None else _resume(settings, checkpoints)
     if stored is not None and tracker is not None:
         tracker.take_unsent(settings.paths.resume)
@@ -63,33 +73,25 @@ def prepare(
         enter(State.INSTALLING)
         packages.install()
         enter(State.PREPARING)
-    for dataset in config.datasets:
-        if store is None:
-            raise RuntimeError("a configuration with datasets has a storage")
-        datasets.download(dataset, store, settings.outage)
-        if tracker is not None:
-            tracker.log_dataset(UsedDataset(dataset.name, digest(dataset.path), dataset.uri))
+    stage.begin([_fetch(dataset, stage, settings, store, tracker) for dataset in config.datasets])
     return Ready(stored)
 
 
-def _check_entrypoint(config: Config) -> None:
-    path = config.source / config.entrypoint
-    inside = path.resolve().is_relative_to(config.source.resolve()) or ".." not in path.parts
-    if inside and path.is_file():
-        return
-    files = (
-        sorted(p.name for p in config.source.iterdir() if not p.name.startswith("."))[:20]
-        if config.source.is_dir()
-        else []
-    )
-    has = f"it has {', '.join(files)}" if files else "it has no files"
-    raise Failed(
-        Failure(
-            Reason.ENTRYPOINT_NOT_FOUND,
-            f"{config.entrypoint} is not in the source: {has}",
-            "Correct spec.entrypoint, or the keys of the ConfigMap in spec.source.",
-        )
-    )
+def _fetch(
+    dataset: Dataset, stage: Stage, settings: Settings, store: Store | None, tracker: Tracker | None
+) -> UsedDataset:
+    """The dataset, as it is to be. Its digest takes a second or two a GiB, and is empty where nobody wants it: without
+    a run, of a worker that is not the chief.
+    """
+    if store is None:
+        raise RuntimeError("a configuration with datasets has a storage")
+    download.download(dataset, store, settings.outage)
+    is_wanted = dataset.digest or stage.lists_inputs or tracker is not None
+    used = UsedDataset(dataset.name, digest(dataset.path) if is_wanted else "", dataset.uri, stage.use_of_inputs)
+    download.check(dataset, used.digest)
+    if tracker is not None:
+        tracker.log_dataset(used)
+    return used
 
 
 def _resume(settings: Settings, checkpoints: CheckpointStore) -> Stored | None:

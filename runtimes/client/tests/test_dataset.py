@@ -1,0 +1,31 @@
+"""Where a script of a preparation leaves its files."""
+
+from pathlib import Path
+
+import pytest
+
+import headrace_client
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("HEADRACE_MESSAGES", "HEADRACE_DATASET_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_outside_of_a_pod_it_is_a_folder_of_the_working_directory(tmp_path):
+    assert headrace_client.dataset_folder() == Path("prepared")
+    assert (tmp_path / "prepared").is_dir()
+
+
+def test_in_a_stage_of_preparation_it_is_the_one_that_becomes_the_dataset(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEADRACE_MESSAGES", str(tmp_path / "messages"))
+    monkeypatch.setenv("HEADRACE_DATASET_DIR", str(tmp_path / "work" / "dataset"))
+    assert headrace_client.dataset_folder() == tmp_path / "work" / "dataset"
+
+
+def test_in_another_stage_nothing_can_be_left_where_it_would_be_lost(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEADRACE_MESSAGES", str(tmp_path / "messages"))
+    with pytest.raises(RuntimeError, match="HEADRACE_DATASET_DIR"):
+        headrace_client.dataset_folder()

@@ -1,0 +1,84 @@
+"""What makes two preparations the same: the same code, parameters, image and inputs. Then the second one need not run.
+
+Not part of it: the pod's environment (podTemplate), and what the versions in requirements.txt leave open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace_common.manifest import sha256_of
+from headrace_common.protocol.config import Config, Scalar
+from headrace_trainer.launcher.datasets.objects import Object, objects_of
+from headrace_trainer.launcher.source import source_files
+from headrace_trainer.launcher.store.s3 import Store
+
+_PROTOCOL = 1  # another one where the same would have to be done anew
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """`source` is the sha256 of each file by its path. An input is its name, and what it has: its digest where that is
+    known beforehand, else which objects there are, for which nothing has to be downloaded.
+    """
+
+    source: Mapping[str, str]
+    entrypoint: str
+    parameters: Mapping[str, Scalar]
+    image: str
+    inputs: Sequence[tuple[str, str]]
+
+    @property
+    def key(self) -> str:
+        """64 digits."""
+        return _sha256(
+            {
+                "protocol": _PROTOCOL,
+                "source": self.source,
+                "entrypoint": self.entrypoint,
+                "parameters": self.parameters,
+                "image": self.image,
+                "inputs": self.inputs,
+            }
+        )
+
+    @property
+    def source_digest(self) -> str:
+        """Of the code alone, `sha256:…`."""
+        return f"sha256:{_sha256(self.source)}"
+
+
+def preparation(config: Config, store: Store, outage_seconds: float) -> Preparation:
+    """The one that the configuration asks for, with its inputs as they are now. Raises Failed (Data…)."""
+    return Preparation(
+        source=_source(config.source),
+        entrypoint=config.entrypoint,
+        parameters=config.parameters,
+        image="" if config.prepare is None else config.prepare.image,
+        inputs=inputs_of(config, store, outage_seconds),
+    )
+
+
+def inputs_of(config: Config, store: Store, outage_seconds: float) -> Sequence[tuple[str, str]]:
+    """Those of a Preparation, as they are now. Raises Failed (Data…)."""
+    return [(one.name, one.digest or _versions(objects_of(one, store, outage_seconds))) for one in config.datasets]
+
+
+def _source(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in source_files(folder)}
+
+
+def _versions(objects: Sequence[Object]) -> str:
+    whole = hashlib.sha256()
+    for one in objects:  # there may be a million
+        whole.update(json.dumps((one.path, one.size, one.version)).encode() + b"\n")
+    return f"objects:{whole.hexdigest()}"
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

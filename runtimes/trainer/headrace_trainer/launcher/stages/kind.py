@@ -1,0 +1,57 @@
+"""A stage as the order of things sees it, and what each of them is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from headrace_common.protocol.config import Config
+from headrace_trainer.launcher.report import Report
+from headrace_trainer.launcher.script import Script
+from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.store.s3 import Store
+from headrace_trainer.launcher.tracking.files import RunFiles
+from headrace_trainer.launcher.tracking.mlflow import UsedDataset
+from headrace_trainer.launcher.tracking.run import Tracker
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a stage has to work with; what it has made is told in `report`. Without storage or tracking there is
+    neither store nor tracker.
+    """
+
+    config: Config
+    settings: Settings
+    store: Store | None
+    tracker: Tracker | None
+    report: Report
+    files: RunFiles
+
+
+class Stage(Protocol):
+    """What differs by stage. Every method may wait for the network, in a thread of its own, and raise Failed.
+
+    use_of_inputs   what the run's list of inputs says that they are for
+    lists_inputs    whether what is made says of what it was made: their digests are then needed without a run, too
+    """
+
+    use_of_inputs: str
+    lists_inputs: bool
+
+    def is_made_already(self) -> bool:
+        """Whether what the script is to make is there: then nothing is fetched, installed or run. Asked once, when the
+        run is there.
+        """
+        ...
+
+    def begin(self, inputs: Sequence[UsedDataset]) -> None:
+        """The datasets are there, and the script is about to start. Called where it is not made already."""
+        ...
+
+    def deliver(self, script: Script) -> None:
+        """The chief's, after a script that ended well, or none: what was made goes to the store, and the run is
+        closed.
+        """
+        ...

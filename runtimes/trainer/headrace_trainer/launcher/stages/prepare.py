@@ -1,0 +1,91 @@
+"""A preparation: what its success has made is a dataset. What was prepared of the same before is not prepared again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace_common.protocol.reasons import Reason
+from headrace_common.tags import DATASET_DIGEST_TAG, DATASET_MADE_BY_TAG, DATASET_TAG
+from headrace_trainer.launcher.datasets import contents
+from headrace_trainer.launcher.datasets.identity import Preparation, inputs_of, preparation
+from headrace_trainer.launcher.datasets.prepared import Prepared, PreparedDatasets
+from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.script import Script
+from headrace_trainer.launcher.stages.kind import Surroundings
+from headrace_trainer.launcher.store.s3 import Patience
+from headrace_trainer.launcher.tracking.files import CURVES_SECONDS
+from headrace_trainer.launcher.tracking.mlflow import UsedDataset
+
+
+class Preparing:
+    """One attempt's."""
+
+    use_of_inputs = "preparation"
+    lists_inputs = True
+
+    def __init__(self, around: Surroundings) -> None:
+        if around.config.prepare is None or around.store is None:
+            raise RuntimeError("a configuration of this stage says what to prepare, and has a storage")
+        self._around = around
+        self._store = around.store
+        self._name = around.config.prepare.name
+        self._datasets = PreparedDatasets(
+            around.config.prepare, around.config.job, around.store, around.settings.outage
+        )
+        self._what: Preparation | None = None
+        self._inputs: Sequence[UsedDataset] = ()
+        self._found: Prepared | None = None
+
+    def is_made_already(self) -> bool:
+        self._what = preparation(self._around.config, self._store, self._around.settings.outage)
+        self._found = self._datasets.find(self._what.key)
+        if self._found is not None:
+            log(f"dataset {self._name}: {self._found.made_by} has prepared the same: {self._found.uri} is used again")
+        return self._found is not None
+
+    def begin(self, inputs: Sequence[UsedDataset]) -> None:
+        """Raises Failed (StorageUnavailable) where the inputs are others by now: what was read then is not known."""
+        self._inputs = inputs
+        if inputs_of(self._around.config, self._store, self._around.settings.outage) != self._asked().inputs:
+            raise Failed(
+                Failure(
+                    Reason.STORAGE_UNAVAILABLE,
+                    "a dataset was written anew while it was read",
+                    "The next attempt reads it again. Keep what is prepared from under a name that is written once.",
+                )
+            )
+
+    def deliver(self, script: Script) -> None:
+        around = self._around
+        prepared = self._keep() if self._found is None else self._found
+        around.report.dataset = prepared
+        if self._found is None:
+            around.files.keep_artifacts(Patience(around.settings.outage))
+        if around.tracker is not None:
+            around.tracker.tag(_tags(prepared))
+            around.tracker.close("FINISHED", around.settings.outage)
+        if self._found is None:
+            around.files.draw_curves(CURVES_SECONDS)
+
+    def _keep(self) -> Prepared:
+        what, config, folder = self._asked(), self._around.config, self._around.settings.paths.prepared
+        found = contents.read(folder, self._datasets.room)
+        about = {
+            "source": what.source_digest,
+            "entrypoint": config.entrypoint,
+            "parameters": dict(config.parameters),
+            "image": what.image,
+            "inputs": [{"name": one.name, "uri": one.uri, "digest": one.digest} for one in self._inputs],
+        }
+        return self._datasets.keep(folder, found, what.key, about)
+
+    def _asked(self) -> Preparation:
+        if self._what is None:
+            raise RuntimeError("nobody has asked whether it is made already")
+        return self._what
+
+
+def _tags(prepared: Prepared) -> dict[str, str]:
+    tags = {DATASET_TAG: prepared.uri, DATASET_DIGEST_TAG: prepared.digest}
+    return tags | ({DATASET_MADE_BY_TAG: prepared.made_by} if prepared.reused else {})

@@ -1,0 +1,56 @@
+"""A training: what its success has made is a model, or several of which one has to be named, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace_trainer.launcher.failures.judge import Failed, export_failed, none_handed_over
+from headrace_trainer.launcher.frameworks import framework_of
+from headrace_trainer.launcher.model import chosen
+from headrace_trainer.launcher.model import upload as model
+from headrace_trainer.launcher.model.delivery import Delivery
+from headrace_trainer.launcher.script import Script
+from headrace_trainer.launcher.stages.kind import Surroundings
+from headrace_trainer.launcher.tracking.mlflow import UsedDataset
+
+
+class Training:
+    """One attempt's. Each attempt trains."""
+
+    use_of_inputs = "training"
+    lists_inputs = False
+
+    def __init__(self, around: Surroundings) -> None:
+        self._config = around.config
+        self._settings = around.settings
+        self._report = around.report
+        self._framework = framework_of(around.config)
+        self._delivery = Delivery(
+            around.config, around.settings, around.store, around.tracker, around.report, around.files
+        )
+
+    def is_made_already(self) -> bool:
+        return False
+
+    def begin(self, inputs: Sequence[UsedDataset]) -> None:
+        pass  # nothing is left to be done
+
+    def deliver(self, script: Script) -> None:
+        """Raises Failed where no model came that was asked for, too."""
+        if script.ambiguous is not None:
+            self._delivery.of_candidates(script.ambiguous)
+            return
+        export = model.judge_export(
+            self._config.formats,
+            script.exported,
+            script.export_problems,
+            self._settings.paths.export,
+            self._framework,
+            self._config.optional_formats,
+        )
+        if self._config.formats and not export.made:
+            if not export.failed or (script.exported is None and not script.export_problems):
+                raise Failed(none_handed_over(tuple(export.failed), self._framework.how_to_hand_over))
+            raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
+        about = {} if script.chosen is None else chosen.tags(script.chosen, self._report.metrics.keys)
+        self._delivery.of_model(script.exported, export, about)
