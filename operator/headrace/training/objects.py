@@ -17,18 +17,18 @@ from headrace.training.view import View
 
 def objects_of_attempt(view: View) -> tuple[tuple[Resource, Object], ...]:
     """Of the attempt in status: what its pods need comes before its Job."""
-    job, settings, attempt = view.job, view.settings, view.status.attempt
+    job, part, settings, attempt = view.job, view.part, view.settings, view.status.attempt
     assert attempt is not None
     context = AttemptContext(
         number=attempt.number,
-        image=attempt.image or image_of(job.spec, settings),
+        image=attempt.image or image_of(part, settings),
         experiment_id=view.start.experiment_id,
         bucket=view.start.bucket,
         remaining_seconds=remaining_seconds(job),
     )
-    objects = [(SERVICES, render_service(job, context.number)), (JOBS, render_job(job, context, settings))]
-    if job.spec.source.config_map is not None and view.observed.source is not None:
-        objects.insert(0, (CONFIGMAPS, render_source(job, view.observed.source)))
+    objects = [(SERVICES, render_service(part, context.number)), (JOBS, render_job(part, context, settings))]
+    if part.source.config_map is not None and view.observed.source is not None:
+        objects.insert(0, (CONFIGMAPS, render_source(part, view.observed.source)))
     if settings.network_policies:
         objects.insert(0, (NETWORKPOLICIES, render_network_policy(job, settings)))
     return tuple(objects)

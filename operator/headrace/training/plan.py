@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from headrace.api.trainingjob import State, TrainingJob, TrainingJobStatus
+from headrace.api.trainingjob import Run, State, TrainingJob, TrainingJobStatus
 from headrace.kube.errors import Refused
 from headrace.kube.plan import Event, EventType, Plan
 from headrace.settings import Settings
@@ -67,8 +67,11 @@ def _diverged(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Even
 
 
 def _with_run_url(status: TrainingJobStatus, settings: Settings) -> TrainingJobStatus:
-    run = status.run
+    stages = tuple(stage.evolve(run=_with_url(stage.run, settings)) for stage in status.stages)
+    return status.evolve(run=_with_url(status.run, settings), stages=stages)
+
+
+def _with_url(run: Run | None, settings: Settings) -> Run | None:
     if run is None or not run.id or run.url is not None or settings.tracking is None:
-        return status
-    url = f"{settings.tracking.public_url}/#/experiments/{run.experiment_id}/runs/{run.id}"
-    return status.evolve(run=run.evolve(url=url))
+        return run
+    return run.evolve(url=f"{settings.tracking.public_url}/#/experiments/{run.experiment_id}/runs/{run.id}")
