@@ -52,6 +52,8 @@ HINTS: Mapping[str, str] = {
     Reason.TRACKING_NOT_CONFIGURED: "install the chart with mlflow.enabled or mlflow.url, or leave spec.tracking out",
     Reason.TRACKING_UNAVAILABLE: "check that the MLflow server is running, and read its log",
     Reason.SOURCE_NOT_FOUND: "create it: kubectl -n NAMESPACE create configmap CONFIGMAP --from-file=SCRIPT",
+    Reason.NO_DATASET: "let the script write its files below the folder that HEADRACE_DATASET_DIR names "
+    "(headrace_client.dataset_folder()), and create a new TrainingJob",
     Reason.ENTRYPOINT_NOT_FOUND: "set entrypoint to one of the files in the ConfigMap",
 }
 

@@ -19,7 +19,7 @@ from headrace.api.trainingjob import (
     TrainingJobStatus,
     TrainingJobStatusChanges,
 )
-from headrace.training.stages import has_stages, stage_of, stages_of
+from headrace.training.stages import has_stages, part_of, stage_of, stages_of
 from headrace_common.protocol import parts
 
 # Stages whose launcher writes a run of its own, below the job's; that of the others is the job's.
@@ -62,7 +62,7 @@ def end_stage(
     entry = _entry(complete, current).evolve(
         state=StageState.SUCCEEDED, finished_at=ended, message=message, reused=reused
     )
-    return _with_entry(complete, entry).evolve(
+    following = _with_entry(complete, entry).evolve(
         stage=stages[stages.index(current) + 1],
         attempts_counted=0,
         progress=None,
@@ -70,6 +70,8 @@ def end_stage(
         checkpoint=None,
         resume=None,
     )
+    runs_on = part_of(job.with_status(complete)).source_copy == part_of(job.with_status(following)).source_copy
+    return following if runs_on else following.evolve(source=None)
 
 
 def run_under_way(status: TrainingJobStatus) -> Run | None:

@@ -11,7 +11,7 @@ from headrace.training.observed import Observed, Source
 from headrace.training.record import read_live
 from headrace.training.view import Start
 from training_builders import HEX, MADE, NOW, PREPARE, UID, batch_job, pod, record, stamp, training_job
-from training_looks import FAILED, RAISED, SECOND, created, kinds, look
+from training_looks import FAILED, RAISED, SECOND, created, kinds, look, under_way
 
 BOTH = Source({"train.py": "print()", "prepare.py": "print()"}, "5")
 NOTHING = Observed((), (), BOTH)
@@ -143,10 +143,9 @@ def test_a_preparation_that_fails_for_good_ends_the_job_and_names_the_stage():
 
 def test_a_failed_training_of_a_job_without_stages_names_none():
     raised = pod(0, "Failed", exit_code=1, message=record("Failed", NOW, **RAISED))
-    status = running(look(staged(prepare=None), NOTHING, START).status)
     seen = Observed((batch_job(conditions=FAILED),), (raised,), BOTH)
 
-    assert look(training_job(status), seen).status["failure"]["message"] == "ValueError: x"
+    assert look(training_job(under_way()), seen).status["failure"]["message"] == "ValueError: x"
 
 
 def test_a_job_suspended_in_its_preparation_goes_on_with_it():

@@ -9,10 +9,17 @@ from training_looks import look, under_way
 COMPLETE = (("Complete", ""),)
 
 
+def in_prepare(**more):
+    """The status while the stage's attempt is under way."""
+    status = under_way(stage="Prepare", **more)
+    status["attempt"]["stage"] = "Prepare"
+    return status
+
+
 def ended(status=None, message=None, **fields):
     """A look at the stage whose pod has ended well."""
     said = message or record("Succeeded", NOW, **fields)
-    job = training_job(status or under_way(stage="Prepare"), workers=2, prepare=PREPARE, tracking={"experiment": "x"})
+    job = training_job(status or in_prepare(), workers=2, prepare=PREPARE, tracking={"experiment": "x"})
     done = pod(0, "Succeeded", exit_code=0, message=said)
     return look(job, Observed((batch_job(conditions=COMPLETE),), (done,), None))
 
@@ -27,17 +34,15 @@ def test_the_dataset_comes_into_status_and_the_training_is_the_stage_under_way()
     assert (prepare["name"], prepare["state"], prepare["attempts"]) == ("Prepare", "Succeeded", 1)
     assert "reused" not in prepare
     assert train == {"name": "Train", "state": "Pending", "attempts": 0}
-    assert [(entry["stage"], entry["outcome"]) for entry in status["history"]] == [("Prepare", "Succeeded")] or (
-        status["history"][0]["reason"] == "Prepared"
-    )
+    [entry] = status["history"]
+    assert (entry["stage"], entry["outcome"], entry["reason"]) == ("Prepare", "Succeeded", "Prepared")
     assert [event.reason for event in planned.events] == ["Prepared"]
     assert len(planned.patches) == 1
     assert planned.requeue_after == 0.0
 
 
 def test_the_training_begins_from_nothing_that_the_preparation_told():
-    before = under_way(
-        stage="Prepare",
+    before = in_prepare(
         attemptsCounted=2,
         metrics={"rows": "7"},
         progress={"percent": 100},
@@ -60,7 +65,7 @@ def test_a_dataset_of_an_earlier_job_says_so():
 
 
 def test_its_run_is_its_own_and_not_the_jobs():
-    before = under_way(stage="Prepare", run={"id": "", "experiment": "team-a/x", "experimentID": "3"})
+    before = in_prepare(run={"id": "", "experiment": "team-a/x", "experimentID": "3"})
 
     status = ended(before, dataset=MADE, run={"id": "child", "experimentId": "3"}).status
 
