@@ -503,6 +503,36 @@ def test_a_preparation_in_a_namespace_that_is_no_tenant_waits_for_it(drive):
     drive(scenario)
 
 
+class Remembering(Fickle):
+    """A registry that tells whose runs it has ended."""
+
+    def __init__(self) -> None:
+        self.killed: list[str] = []
+
+    async def kill_run(self, experiment_id: str, uid: str, ended: datetime, tags: dict[str, str]) -> None:
+        self.killed.append(uid)
+
+
+def test_a_job_deleted_in_its_preparation_has_the_runs_of_both_ended(drive):
+    async def scenario(bench: Bench) -> None:
+        bench.ledger = Remembering()
+        await make_tenant(bench)
+        made = await bench.create(prepare=PREPARE, tracking={"experiment": "x"})
+        await bench.settle(has_job)
+        uid = made["metadata"]["uid"]
+        await bench.client.delete(TRAININGJOBS, bench.namespace, "text", uid=uid)
+
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not bench.ledger.killed:
+                with suppress(KubeError):
+                    await bench.operator().reconcile(bench.key)
+                await asyncio.sleep(0.2)
+
+        assert bench.ledger.killed == [uid, f"{uid}/prepare"]
+
+    drive(scenario)
+
+
 def test_an_operator_killed_after_any_write_of_either_stage_changes_nothing_of_what_becomes(drive):
     async def scenario(bench: Bench) -> None:
         await make_tenant(bench)

@@ -1,6 +1,6 @@
 """What a launcher reports while its attempt is under way: as reasons of the status, and in words for people.
 
-In the texts WORK is what the stage does: training, preparation.
+In the texts words in capitals are the stage's.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ STATE_REASONS: Mapping[str, str] = {
     State.EXPORTING: Reason.EXPORTING,
     State.UPLOADING: Reason.UPLOADING,
 }
+_WORDS: Mapping[Stage, Mapping[str, str]] = {
+    Stage.PREPARE: {"RESULT": "dataset", "RUN": "status.stages[0].run.id"},
+    Stage.TRAIN: {"RESULT": "model", "RUN": "status.run.id"},
+}
 # While the script runs.
 _RUNNING: Mapping[Stage, str] = {Stage.PREPARE: Reason.PREPARING_DATA, Stage.TRAIN: Reason.TRAINING}
 # What the launcher says of its surroundings: the script continues, but whoever looks has to know.
@@ -27,7 +31,7 @@ _OUTAGES: Mapping[tuple[str, str], tuple[str, str]] = {
         Reason.RUN_DELETED,
         "the MLflow run was deleted, by itself or with its experiment; the WORK continues, and metrics are "
         "buffered in the pod; restore the run in MLflow (runs page, filter by state Deleted; or `mlflow runs restore "
-        "--run-id` with the id in status.run.id)",
+        "--run-id` with the id in RUN)",
     ),
     ("tracking", Condition.BUFFERING): (
         Reason.TRACKING_UNAVAILABLE,
@@ -36,8 +40,8 @@ _OUTAGES: Mapping[tuple[str, str], tuple[str, str]] = {
     ),
     ("storage", Condition.BUFFERING): (
         Reason.STORAGE_UNAVAILABLE,
-        "S3 does not answer; downloads of datasets wait for it, checkpoints and the model are kept in the pod until it "
-        "does; check that the S3 store is running, and the chart's s3.endpoint",
+        "S3 does not answer; downloads of datasets wait for it, checkpoints and the RESULT are kept in the pod until "
+        "it does; check that the S3 store is running, and the chart's s3.endpoint",
     ),
 }
 # What goes on while nothing is wrong.
@@ -54,7 +58,7 @@ _GOES_ON: Mapping[str, str] = {
     Reason.EXPORTING: "the training has ended; the model is being exported in the formats of spec.output.formats",
     Reason.UPLOADING: "the script has ended; the model, if it leaves one, and its outputs are being uploaded to S3",
 }
-# Where a stage has other words for it.
+# Where a stage has another text for it.
 _GOES_ON_IN: Mapping[tuple[Stage, str], str] = {
     (Stage.PREPARE, Reason.UPLOADING): "the script has ended; the files that it left are being uploaded to S3",
 }
@@ -70,10 +74,16 @@ def reason_of(part: Part, live: Live) -> str:
 def goes_on(part: Part, reason: str) -> str:
     """What goes on, in words; empty where nothing is known of the reason."""
     text = _GOES_ON_IN.get((part.stage, reason)) or _GOES_ON.get(reason, "")
-    return text.replace("WORK", part.work)
+    return _of_stage(part, text)
 
 
 def outages_of(part: Part, live: Live) -> list[tuple[str, str]]:
     """What does not answer, the worst first: reason and words of each."""
     found = [outage for (name, value), outage in _OUTAGES.items() if live.conditions.get(name) == value]
-    return [(reason, text.replace("WORK", part.work)) for reason, text in found]
+    return [(reason, _of_stage(part, text)) for reason, text in found]
+
+
+def _of_stage(part: Part, text: str) -> str:
+    for word, said in _WORDS[part.stage].items():
+        text = text.replace(word, said)
+    return text.replace("WORK", part.work)

@@ -327,6 +327,9 @@ def test_what_a_stage_of_preparation_says_is_not_of_a_training():
     uploading, outage = PLANS["a dataset is uploaded"]().status, PLANS["MLflow does not answer to it"]().status
     assert "training" not in uploading["message"]
     assert "the preparation continues" in outage["message"]
+    assert "checkpoints and the dataset" in prepares(conditions={"storage": "Buffering"}).status["message"]
+    deleted = prepares(conditions={"tracking": "RunDeleted"}).status["message"]
+    assert "the id in status.stages[0].run.id" in deleted
 
 
 def test_the_table_has_every_state_and_every_reason_of_the_operators():
