@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from headrace.api.trainingjob import Attempt, Run, SourceStatus, State
-from headrace.kube.plan import Delete, Event, EventType, Plan
-from headrace.kube.resources import JOBS
+from headrace.kube.plan import Event, EventType, Plan
 from headrace.training.gpus import image_of
 from headrace.training.job import attempt_name
 from headrace.training.objects import objects_of_attempt
@@ -44,7 +43,7 @@ def begin(view: View) -> Step:
         f"{part.attempt(number)} started with {part.strategy.workers} worker(s) and image {image}",
     )
     step = _create(view.with_status(begun))
-    return replace(step, plan=replace(step.plan, deletes=_older_jobs(view, number), events=(event,)))
+    return replace(step, plan=replace(step.plan, events=(event,)))
 
 
 def begin_again(view: View) -> Step:
@@ -89,14 +88,3 @@ def _pinned_source(view: View) -> SourceStatus | None:
     if pinned is not None or found is None or wanted is None:
         return pinned
     return SourceStatus(config_map=wanted.name, resource_version=found.resource_version)
-
-
-def _older_jobs(view: View, number: int) -> tuple[Delete, ...]:
-    """Of older attempts one is kept, for its logs."""
-    metadata = view.job.metadata
-    kept = (attempt_name(metadata.name, number), attempt_name(metadata.name, number - 1))
-    return tuple(
-        Delete(JOBS, metadata.namespace, batch.name, batch.uid)
-        for batch in view.observed.jobs
-        if batch.name not in kept and batch.owner_uid == metadata.uid and not batch.deleting
-    )
