@@ -22,6 +22,28 @@ SETTINGS = Settings(
 )
 
 
+PREPARE: dict[str, Any] = {
+    "type": "Script",
+    "entrypoint": "prepare.py",
+    "parameters": {"vocabulary": 10000},
+    "datasets": [{"name": "raw", "uri": "s3://team-a/raw/"}],
+    "output": {"name": "corpus"},
+}
+"""A stage of preparation, for a spec."""
+
+HEX = "9c1e" + "0" * 60
+MADE: dict[str, Any] = {
+    "name": "corpus",
+    "uri": f"s3://team-a/headrace/datasets/corpus/{HEX}/",
+    "digest": f"sha256:{HEX}",
+    "files": 3,
+    "bytes": 1048576,
+    "madeBy": "team-a/text",
+    "reused": False,
+}
+"""What its record says of the dataset that it made."""
+
+
 def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 

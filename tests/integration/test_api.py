@@ -17,12 +17,19 @@ from headrace.api.kind import API_VERSION
 from headrace.api.modelservice import ModelService
 from headrace.api.trainingjob import (
     Attempt,
+    AttemptOutcome,
+    AttemptRecord,
     Columns,
     Condition,
     ConditionStatus,
     Failure,
     FailureClass,
+    PreparedDataset,
     Progress,
+    Run,
+    Stage,
+    StageState,
+    StageStatus,
     State,
     TrainingJob,
     TrainingJobStatus,
@@ -40,6 +47,16 @@ TRAINING_JOB: dict[str, Any] = {
         "entrypoint": "train.py",
         "parameters": {"epochs": 10, "learning_rate": 0.001, "shuffle": True, "seed": "010"},
         "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}],
+        "prepare": {
+            "type": "Script",
+            "source": {"configMap": {"name": "cleaning"}},
+            "image": "example.com/cleaning:1",
+            "entrypoint": "prepare.py",
+            "parameters": {"vocabulary": 10000, "lower": True},
+            "datasets": [{"name": "raw", "uri": "s3://team-a/raw/"}],
+            "resources": {"limits": {"cpu": "2"}, "requests": {"cpu": "500m"}},
+            "output": {"name": "cleaned"},
+        },
         "storage": {"secretRef": {"name": "headrace-storage"}},
         "serviceAccountName": "trainer",
         "strategy": {"type": "MultiWorkerMirrored", "workers": 2},
@@ -160,6 +177,25 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "an object as parameter": ({"spec.parameters": {"layers": {"a": 1}}}, "spec.parameters.layers"),
     "an empty object as parameter": ({"spec.parameters": {"layers": {}}}, "spec.parameters.layers"),
     "too many parameters": ({"spec.parameters": {f"p{i}": i for i in range(65)}}, "must have at most 64 items"),
+    "prepare of an unknown type": ({"spec.prepare.type": "Spark"}, 'supported values: "Script"'),
+    "prepare without a type": ({"spec.prepare.type": ABSENT}, "spec.prepare.type: Required value"),
+    "prepare without an entrypoint": ({"spec.prepare.entrypoint": ABSENT}, "spec.prepare.entrypoint: Required value"),
+    "prepare outside of its source": ({"spec.prepare.entrypoint": "../x.py"}, "must stay within the source"),
+    "prepare of nothing": ({"spec.prepare.output": ABSENT}, "spec.prepare.output: Required value"),
+    "prepare of a name that is a path": ({"spec.prepare.output.name": "../x"}, "spec.prepare.output.name"),
+    "prepare of a dataset that is there": (
+        {"spec.prepare.output.name": "corpus"},
+        "spec.prepare.output.name: Forbidden: prepare.output.name is the name of one of spec.datasets",
+    ),
+    "prepare's source image beside its image": (
+        {"spec.prepare.source": {"image": "x:1"}},
+        "spec.prepare.image: Forbidden: prepare.source.image is the image that runs: leave prepare.image empty",
+    ),
+    "prepare's image beside the source image that it runs": (
+        {"spec.source": {"image": "x:1"}, "spec.prepare.source": ABSENT},
+        "spec.prepare.image: Forbidden: source.image is the image that runs: leave prepare.image empty",
+    ),
+    "prepare with a list as parameter": ({"spec.prepare.parameters": {"x": [1]}}, "spec.prepare.parameters.x"),
     "dataset twice": (
         {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a"}, {"name": "a", "uri": "s3://bucket/b"}]},
         "Duplicate value",
@@ -476,6 +512,7 @@ CHANGES: dict[str, Any] = {
     "spec.image": "other:1",
     "spec.entrypoint": "other.py",
     "spec.datasets": [{"name": "corpus", "uri": "s3://team-a/other.txt"}],
+    "spec.prepare": {"type": "Script", "entrypoint": "prepare.py", "output": {"name": "other"}},
     "spec.storage": {"secretRef": {"name": "other"}},
     "spec.serviceAccountName": "other",
     "spec.strategy": {"type": "SingleWorker", "workers": 1},
@@ -512,7 +549,7 @@ class TestChanging:
         assert words in refused.stderr
 
     @pytest.mark.parametrize(
-        "field", ["spec.storage", "spec.evaluation", "spec.activeDeadlineSeconds", "spec.checkpoint"]
+        "field", ["spec.storage", "spec.prepare", "spec.evaluation", "spec.activeDeadlineSeconds", "spec.checkpoint"]
     )
     def test_a_field_of_a_training_job_cannot_be_taken_away(self, kubectl, job, field):
         # A field with a default is changed by taking it away only where the default is another value.
@@ -547,7 +584,23 @@ STATUS = TrainingJobStatus(
     observed_generation=1,
     state=State.RUNNING,
     reason="Training",
-    attempt=Attempt(number=1, job="text-generator-1"),
+    stage=Stage.TRAIN,
+    stages=(
+        StageStatus(
+            name=Stage.PREPARE,
+            state=StageState.SUCCEEDED,
+            reused=True,
+            attempts=1,
+            run=Run(id="child", experiment_id="3", url="http://mlflow/#/experiments/3/runs/child"),
+            message="m" * 9000,
+        ),
+        StageStatus(name=Stage.TRAIN, state=StageState.RUNNING, attempts=1),
+    ),
+    dataset=PreparedDataset(
+        name="cleaned", uri="s3://team-a/x/", digest="sha256:" + "0" * 64, files=3, bytes=2**40, made_by="team-a/other"
+    ),
+    attempt=Attempt(number=2, stage=Stage.TRAIN, job="text-generator-2"),
+    history=(AttemptRecord(attempt=1, stage=Stage.PREPARE, outcome=AttemptOutcome.SUCCEEDED, reason="Prepared"),),
     progress=Progress(percent=45, eta_seconds=1320, epoch=5, epochs=10, step=450, steps=1000),
     metrics={"val_auc": "0.931", "loss": "NaN"},
     conditions=(

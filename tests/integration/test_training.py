@@ -25,13 +25,14 @@ from headrace.tracking.errors import TrackingForbidden
 from headrace.tracking.records import Experiment
 from headrace.training.reconcile import TrainingReconciler
 from headrace.uninstall import release_pods
-from training_builders import SETTINGS
+from training_builders import MADE, PREPARE, SETTINGS
 
 Status = dict[str, Any]
 Until = Callable[[Status], bool]
 
 NO_TRACKING = replace(SETTINGS, tracking=None, storage=None)
 WAIT_SECONDS = 60.0
+SCRIPTS = {"train.py": "print()", "prepare.py": "print()"}
 
 
 class Bench:
@@ -45,7 +46,7 @@ class Bench:
         self.key = Key(TRAININGJOBS, namespace, name)
 
     async def create(self, **spec: Any) -> dict[str, Any]:
-        script = {"metadata": {"name": "code", "namespace": self.namespace}, "data": {"train.py": "print()"}}
+        script = {"metadata": {"name": "code", "namespace": self.namespace}, "data": SCRIPTS}
         if await self.client.get(CONFIGMAPS, self.namespace, "code") is None:
             await self.client.create(CONFIGMAPS, script)
         job = {
@@ -83,14 +84,14 @@ class Bench:
         live = await self.client.get(TRAININGJOBS, self.namespace, self.name)
         return (live or {}).get("status") or {}
 
-    async def pods(self, attempt: int) -> list[dict[str, Any]]:
-        """The attempt's pods, once the Job controller has made both."""
+    async def pods(self, attempt: int, count: int = 2) -> list[dict[str, Any]]:
+        """The attempt's pods, once the Job controller has made all."""
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 pods = await self.client.list(
                     PODS, self.namespace, f"headrace.dev/trainingjob={self.name},headrace.dev/attempt={attempt}"
                 )
-                if len(pods) == 2:
+                if len(pods) == count:
                     return sorted(pods, key=lambda pod: pod["metadata"]["name"])
                 await asyncio.sleep(0.1)
 
@@ -434,6 +435,124 @@ def test_an_operator_killed_after_any_write_changes_nothing_of_what_becomes(driv
             with suppress(Killed):
                 await live_through(mine, FaultyClient.around(bench.client, k))
             await live_through(mine)
+            assert await what_became(mine) == expected, f"killed after write {k}"
+
+        await asyncio.gather(*(killed_after(k) for k in range(counting.writes)))
+
+    drive(scenario)
+
+
+async def prepare_and_train(bench: Bench, client: KubeClient | None = None) -> None:
+    """Fail once in the preparation, prepare, train; the operator writes through `client`. What was done is not
+    repeated.
+    """
+    await bench.settle(has_job, client)
+    for number, code, record in ((1, 1, RAISED), (2, 0, {"outcome": "Succeeded", "dataset": MADE})):
+        if len((await bench.status()).get("history", ())) < number:
+            await bench.settle(lambda status, n=number: status["attempt"]["number"] == n and has_job(status), client)
+            [pod] = await bench.pods(number, count=1)
+            if not pod["status"].get("containerStatuses"):
+                await bench.end(pod, code, record)
+    await bench.settle(lambda status: status["attempt"]["number"] == 3 and has_job(status), client)
+    for pod in await bench.pods(3):
+        if not pod["status"].get("containerStatuses"):
+            await bench.end(pod, 0, {"outcome": "Succeeded", "metrics": {"loss": 0.5}})
+    await bench.settle(in_state("Succeeded", "Failed"), client)
+
+
+async def make_tenant(bench: Bench) -> None:
+    metadata = {"name": "headrace-tenant", "namespace": bench.namespace}
+    await bench.client.create(CONFIGMAPS, {"metadata": metadata, "data": {"bucket": "team-a"}})
+
+
+def test_a_job_with_a_preparation_prepares_and_then_trains_on_the_dataset(drive):
+    async def scenario(bench: Bench) -> None:
+        await make_tenant(bench)
+        await bench.create(prepare=PREPARE)
+        first = await bench.settle(has_job)
+        job = await bench.client.get(JOBS, bench.namespace, "text-1")
+        assert (job["spec"]["completions"], first["columns"]["progress"]) == (1, "prepare")
+
+        await prepare_and_train(bench)
+
+        status = await bench.status()
+        [trainer] = (await bench.client.get(JOBS, bench.namespace, "text-3"))["spec"]["template"]["spec"]["containers"]
+        told = json.loads(next(one["value"] for one in trainer["env"] if one["name"] == "HEADRACE_CONFIG"))
+        assert told["datasets"] == [
+            {"name": "corpus", "uri": MADE["uri"], "path": "/data/corpus", "digest": MADE["digest"]}
+        ]
+        assert status["state"] == "Succeeded"
+        assert [(stage["name"], stage["state"], stage["attempts"]) for stage in status["stages"]] == [
+            ("Prepare", "Succeeded", 2),
+            ("Train", "Succeeded", 1),
+        ]
+        assert status["dataset"] == MADE
+
+    drive(scenario)
+
+
+def test_a_preparation_in_a_namespace_that_is_no_tenant_waits_for_it(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.create(prepare=PREPARE)
+
+        status = await bench.settle(in_state("Pending"))
+
+        assert (status["reason"], status["stage"]) == ("TenantNotFound", "Prepare")
+        assert await bench.client.get(JOBS, bench.namespace, "text-1") is None
+
+    drive(scenario)
+
+
+class Remembering(Fickle):
+    """A registry that tells whose runs it has ended."""
+
+    def __init__(self) -> None:
+        self.killed: list[str] = []
+
+    async def kill_run(self, experiment_id: str, uid: str, ended: datetime, tags: dict[str, str]) -> None:
+        self.killed.append(uid)
+
+
+def test_a_job_deleted_in_its_preparation_has_the_runs_of_both_ended(drive):
+    async def scenario(bench: Bench) -> None:
+        bench.ledger = Remembering()
+        await make_tenant(bench)
+        made = await bench.create(prepare=PREPARE, tracking={"experiment": "x"})
+        await bench.settle(has_job)
+        uid = made["metadata"]["uid"]
+        await bench.client.delete(TRAININGJOBS, bench.namespace, "text", uid=uid)
+
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not bench.ledger.killed:
+                with suppress(KubeError):
+                    await bench.operator().reconcile(bench.key)
+                await asyncio.sleep(0.2)
+
+        assert bench.ledger.killed == [uid, f"{uid}/prepare"]
+
+    drive(scenario)
+
+
+def test_an_operator_killed_after_any_write_of_either_stage_changes_nothing_of_what_becomes(drive):
+    async def scenario(bench: Bench) -> None:
+        await make_tenant(bench)
+        undisturbed = Bench(bench.client, bench.http, bench.namespace, "undisturbed")
+        await undisturbed.create(prepare=PREPARE)
+        counting = FaultyClient.around(bench.client)
+        await prepare_and_train(undisturbed, counting)
+        expected = await what_became(undisturbed)
+        assert expected["history"] == [
+            (1, "Failed", "ScriptRaised"),
+            (2, "Succeeded", "Prepared"),
+            (3, "Succeeded", "Trained"),
+        ]
+
+        async def killed_after(k: int) -> None:
+            mine = Bench(bench.client, bench.http, bench.namespace, f"killed-{k}")
+            await mine.create(prepare=PREPARE)
+            with suppress(Killed):
+                await prepare_and_train(mine, FaultyClient.around(bench.client, k))
+            await prepare_and_train(mine)
             assert await what_became(mine) == expected, f"killed after write {k}"
 
         await asyncio.gather(*(killed_after(k) for k in range(counting.writes)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from headrace.podtext import as_written
 from headrace.serving.revision import Artifact, render_template
 from headrace.training.job import AttemptContext, render_job
+from headrace.training.stages import part_of
 from kubelet import expand, started
 from serving_builders import model_service
 from training_builders import SETTINGS, training_job
@@ -84,7 +85,7 @@ def training_pod(text):
         output={"model": "text", "formats": ["ONNX"]},
     )
     context = AttemptContext(1, text, experiment_id=text, bucket=text)
-    return render_job(job, context, hostile(SETTINGS, text))["spec"]["template"]["spec"]
+    return render_job(part_of(job), context, hostile(SETTINGS, text))["spec"]["template"]["spec"]
 
 
 def serving_pod(runtime):
@@ -119,7 +120,7 @@ def test_a_reference_in_the_users_own_podtemplate_is_kubernetes_own_and_stays():
     env = [{"name": "HERE", "value": "$(POD)/x"}]
     job = training_job(podTemplate={"spec": {"containers": [{"name": "trainer", "env": env, "args": ["$(POD)"]}]}})
 
-    (trainer,) = render_job(job, AttemptContext(1, "i"), SETTINGS)["spec"]["template"]["spec"]["containers"]
+    (trainer,) = render_job(part_of(job), AttemptContext(1, "i"), SETTINGS)["spec"]["template"]["spec"]["containers"]
 
     assert env[0] in trainer["env"]
     assert trainer["args"] == ["$(POD)"]

@@ -13,15 +13,17 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field
 
 from headrace.api import frameworks
-from headrace.api.base import SET, Model, Rule, Schema, list_map, matching
+from headrace.api.base import SET, Model, Rule, Schema, list_map
 from headrace.api.common import Failure, FailureClass, Resources, SecretReference, Storage
 from headrace.api.frameworks import Framework, StrategyType
 from headrace.api.kind import Column, Kind, dns_name
 from headrace.api.meta import Condition, ConditionStatus, ObjectMeta
 from headrace.api.podtemplate import TrainingPodTemplate
+from headrace.api.prepare import RULES as PREPARE_RULES
+from headrace.api.prepare import Prepare, PrepareOutput, PrepareType
+from headrace.api.program import ConfigMapReference, Dataset, Entrypoint, Parameter, Source
 from headrace.api.scalars import (
     DECIMAL_PATTERN,
-    S3URI,
     Alias,
     DecimalString,
     Duration,
@@ -40,10 +42,14 @@ from headrace.api.trainingjob_status import (
     Columns,
     Gate,
     GateCheck,
+    PreparedDataset,
     Progress,
     Resume,
     Run,
     SourceStatus,
+    Stage,
+    StageState,
+    StageStatus,
     State,
     TrainedModel,
     TrainingJobStatus,
@@ -73,6 +79,10 @@ __all__ = [
     "ModelFormat",
     "ObjectMeta",
     "Output",
+    "Prepare",
+    "PrepareOutput",
+    "PrepareType",
+    "PreparedDataset",
     "Progress",
     "Resources",
     "RestartPolicy",
@@ -82,6 +92,9 @@ __all__ = [
     "SecretReference",
     "Source",
     "SourceStatus",
+    "Stage",
+    "StageState",
+    "StageStatus",
     "State",
     "Storage",
     "Strategy",
@@ -95,60 +108,6 @@ __all__ = [
     "Worker",
     "to_status_dict",
 ]
-
-Parameter = Annotated[
-    bool | int | float | str,
-    # Any JSON scalar: what is an object would need a property, what is a list an item, and neither may have any.
-    Schema(
-        "A string, number, true or false.",
-        **{"x-kubernetes-preserve-unknown-fields": True},
-        minProperties=1,
-        maxProperties=0,
-        minItems=1,
-        maxItems=0,
-        maxLength=4096,
-    ),
-]
-
-
-class ConfigMapReference(Model):
-    """A ConfigMap in the job's own namespace."""
-
-    name: Annotated[Subdomain, Schema("Name of the ConfigMap.")]
-
-
-class Source(Model):
-    """Where the training script comes from: exactly one of its fields."""
-
-    config_map: Annotated[
-        ConfigMapReference | None,
-        Schema(
-            "A ConfigMap of this namespace whose keys are the files of the source, such as train.py. The packages "
-            "that a file requirements.txt names are installed before the script starts.",
-        ),
-    ] = None
-    image: Annotated[
-        ImageReference | None,
-        Schema(
-            "An image made on top of the trainer image, with the script in /headrace/source. The pods run it; "
-            "spec.image stays empty.",
-            minLength=1,
-        ),
-    ] = None
-
-    cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "has(self.configMap) != has(self.image)",
-            "set exactly one of configMap and image",
-        ),
-    )
-
-
-class Dataset(Model):
-    """An input that is fetched before the script starts."""
-
-    name: Annotated[Label, Schema("The script finds the data at /data/NAME, read-only.", maxLength=40)]
-    uri: Annotated[S3URI, Schema("An object, or a prefix that ends in /, such as s3://team-a/corpus.txt.")]
 
 
 class Strategy(Model):
@@ -332,7 +291,7 @@ class RestartPolicy(Model):
     max_restarts: Annotated[
         int,
         Schema(
-            "How often the training is started again after a failure of its own. "
+            "How often the training is started again after a failure of its own; with prepare, each stage. "
             "Disruptions (eviction, preemption, a lost node) do not count.",
             minimum=0,
             maximum=100,
@@ -359,24 +318,7 @@ class TrainingJobSpec(Model):
             "for nvidia.com/..., and the chart's trainer.gpuImage names one), pinned in status at the start."
         ),
     ] = ""
-    entrypoint: Annotated[
-        str,
-        Schema(
-            "The script to run, relative to the source, such as train.py.",
-            minLength=1,
-            maxLength=256,
-            rules=(
-                matching(
-                    r"^[A-Za-z0-9_.][A-Za-z0-9_./-]*$",
-                    "must be a relative path of letters, digits, _ . - and /, such as train.py",
-                ),
-                Rule(
-                    "!self.split('/').exists(part, part == '..')",
-                    "must stay within the source: no .. in the path",
-                ),
-            ),
-        ),
-    ]
+    entrypoint: Annotated[Entrypoint, Schema("The script to run, relative to the source, such as train.py.")]
     parameters: Annotated[
         dict[str, Parameter],
         Schema(
@@ -390,6 +332,14 @@ class TrainingJobSpec(Model):
         tuple[Dataset, ...],
         Schema("Inputs that are fetched before the script starts.", maxItems=16, **list_map("name")),
     ] = ()
+    prepare: Annotated[
+        Prepare | None,
+        Schema(
+            "A stage before the training, which makes a dataset: a pod runs a script, and the training finds the files "
+            "that it left at /data/NAME. It is skipped where the same preparation was done before. Absent: there is "
+            "only the training."
+        ),
+    ] = None
     storage: Annotated[
         Storage | None,
         Schema("Credentials for the object store. Absent: the identity of the service account (workload identity)."),
@@ -465,6 +415,7 @@ class TrainingJobSpec(Model):
             field_path=".output",
         ),
         *frameworks.rules(),
+        *PREPARE_RULES,
     )
 
 

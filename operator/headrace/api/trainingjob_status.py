@@ -38,6 +38,22 @@ class State(StrEnum):
     FAILED = "Failed"
 
 
+class Stage(StrEnum):
+    """A part of a job that has pods of its own."""
+
+    PREPARE = "Prepare"
+    TRAIN = "Train"
+
+
+class StageState(StrEnum):
+    """Where a stage is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
 class AttemptOutcome(StrEnum):
     """How an attempt ended. Interrupted: by no fault of its own (class Disrupted)."""
 
@@ -51,6 +67,7 @@ class AttemptChanges(TypedDict, total=False):
     """The fields of an attempt, for its `evolve`."""
 
     number: Count
+    stage: Stage | None
     job: Name
     job_uid: Name | None
     image: Line | None
@@ -63,7 +80,8 @@ class AttemptChanges(TypedDict, total=False):
 class Attempt(Model):
     """The attempt under way, or the last one."""
 
-    number: Annotated[Count, Schema("Number of the attempt, from 1.")]
+    number: Annotated[Count, Schema("Number of the attempt, from 1, counted through over all stages.")]
+    stage: Annotated[Stage | None, Schema("The stage that it is of; absent in a job without stages.")] = None
     job: Annotated[Name, Schema("Name of its Job.")]
     job_uid: Annotated[Name | None, Schema("UID of its Job.")] = None
     image: Annotated[Line | None, Schema("The image that the attempt was started with.")] = None
@@ -122,6 +140,52 @@ class Run(Model):
     def evolve(self, **changes: Unpack[RunChanges]) -> Self:
         """The run with these fields changed."""
         return self.model_copy(update=changes)
+
+
+class StageStatusChanges(TypedDict, total=False):
+    """The fields of a stage, for its `evolve`."""
+
+    name: Stage
+    state: StageState
+    reused: bool | None
+    attempts: Count
+    started_at: Time | None
+    finished_at: Time | None
+    run: Run | None
+    message: Message | None
+
+
+class StageStatus(Model):
+    """One stage of a job that has stages."""
+
+    name: Annotated[Stage, Schema("Which stage it is.")]
+    state: Annotated[StageState, Schema("Where it is.")] = StageState.PENDING
+    reused: Annotated[
+        bool | None, Schema("Set where the same was done before: what came of it was taken, and no script was run.")
+    ] = None
+    attempts: Annotated[Count, Schema("How many attempts it took.")] = 0
+    started_at: Annotated[Time | None, Schema("When its first attempt was started.")] = None
+    finished_at: Annotated[Time | None, Schema("When it ended, either way.")] = None
+    run: Annotated[
+        Run | None, Schema("Its own MLflow run, a child of the job's. The training's is the job's own: status.run.")
+    ] = None
+    message: Annotated[Message | None, Schema("What came of it.")] = None
+
+    def evolve(self, **changes: Unpack[StageStatusChanges]) -> Self:
+        """The stage with these fields changed."""
+        return self.model_copy(update=changes)
+
+
+class PreparedDataset(Model):
+    """The dataset that the stage Prepare has made, or found made."""
+
+    name: Annotated[Name, Schema("Its name: the training finds it at /data/NAME.")]
+    uri: Annotated[Line, Schema("Where its files lie.")]
+    digest: Annotated[Word, Schema("Its identity: sha256 over the names and contents of its files.")]
+    files: Annotated[Count, Schema("How many files it has.")] = 0
+    bytes: Annotated[Count, Schema("Their size together.")] = 0
+    made_by: Annotated[Line | None, Schema("The TrainingJob that made it, as NAMESPACE/NAME.")] = None
+    reused: Annotated[bool, Schema("Whether an earlier job made it, so that no script was run.")] = False
 
 
 class GateCheck(Model):
@@ -191,6 +255,7 @@ class AttemptRecord(Model):
     """An attempt that ended."""
 
     attempt: Annotated[Count, Schema("Number of the attempt, from 1.")]
+    stage: Annotated[Stage | None, Schema("The stage that it was of; absent in a job without stages.")] = None
     job: Annotated[Name | None, Schema("Name of its Job.")] = None
     started_at: Annotated[Time | None, Schema("When it started.")] = None
     finished_at: Annotated[Time | None, Schema("When it ended.")] = None
@@ -201,7 +266,7 @@ class AttemptRecord(Model):
 
 
 class SourceStatus(Model):
-    """The source as it was when the first attempt started."""
+    """The source as it was when the first attempt started: of all stages that run from it."""
 
     config_map: Annotated[Name | None, Schema("The ConfigMap.")] = None
     resource_version: Annotated[Word | None, Schema("Its resourceVersion.")] = None
@@ -212,7 +277,11 @@ class Columns(Model):
     """What `kubectl get` prints, as text."""
 
     progress: Annotated[
-        Cell, Schema("PROGRESS: share of the steps done, or the step where their number is not known.")
+        Cell,
+        Schema(
+            "PROGRESS: share of the steps done, or the step where their number is not known; behind the stage, where "
+            "there are stages."
+        ),
     ] = "-"
     eta: Annotated[Cell, Schema("ETA: time until the last step.")] = "-"
     metric: Annotated[Cell, Schema("METRIC: one metric and its value.")] = "-"
@@ -231,6 +300,8 @@ class TrainingJobStatusChanges(TypedDict, total=False):
     state: State | None
     reason: Reason | None
     message: Message | None
+    stage: Stage | None
+    stages: tuple[StageStatus, ...]
     conditions: tuple[Condition, ...]
     start_time: Time | None
     completion_time: Time | None
@@ -242,6 +313,7 @@ class TrainingJobStatusChanges(TypedDict, total=False):
     metrics: dict[str, MetricValue]
     workers: tuple[Worker, ...]
     run: Run | None
+    dataset: PreparedDataset | None
     model: TrainedModel | None
     checkpoint: CheckpointStatus | None
     resume: Resume | None
@@ -258,6 +330,13 @@ class TrainingJobStatus(Model):
     state: Annotated[State | None, Schema("Where the job is.")] = None
     reason: Annotated[Reason | None, Schema("Why, as one CamelCase word.")] = None
     message: Annotated[Message | None, Schema("Why, and what to do about it.")] = None
+    stage: Annotated[Stage | None, Schema("The stage under way, or the last one; absent in a job without stages.")] = (
+        None
+    )
+    stages: Annotated[
+        tuple[StageStatus, ...],
+        Schema("Each stage, in their order; absent in a job without stages.", maxItems=8, **list_map("name")),
+    ] = ()
     conditions: Annotated[
         tuple[Condition, ...], Schema("The latest observations, by type.", maxItems=16, **list_map("type"))
     ] = ()
@@ -268,13 +347,16 @@ class TrainingJobStatus(Model):
     active_seconds: Annotated[
         Count | None, Schema("Seconds that the attempts that ended took; they count against activeDeadlineSeconds.")
     ] = None
-    attempts_counted: Annotated[Count, Schema("Restarts that count against restartPolicy.maxRestarts.")] = 0
+    attempts_counted: Annotated[
+        Count, Schema("Restarts that count against restartPolicy.maxRestarts; with stages, of the one under way.")
+    ] = 0
     progress: Annotated[Progress | None, Schema("How far the training is.")] = None
     metrics: Annotated[
         dict[str, MetricValue], Schema("Newest value of each metric, as a decimal string.", maxProperties=64)
     ] = Field(default_factory=dict)
     workers: Annotated[tuple[Worker, ...], Schema("The workers' pods.", maxItems=64, **list_map("index"))] = ()
     run: Annotated[Run | None, Schema("The MLflow run.")] = None
+    dataset: Annotated[PreparedDataset | None, Schema("The dataset that spec.prepare has made.")] = None
     model: Annotated[TrainedModel | None, Schema("The model that came out.")] = None
     checkpoint: Annotated[CheckpointStatus | None, Schema("The newest complete checkpoint.")] = None
     resume: Annotated[Resume | None, Schema("Where the present attempt took up an earlier one's work.")] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from headrace.api.trainingjob import (
@@ -18,6 +19,7 @@ from headrace.sentences import joined
 from headrace.training.failures import Cause
 from headrace.training.hints import addressed
 from headrace.training.observed import TRAINER_CONTAINER
+from headrace.training.stages import part_of
 from headrace.training.states import Reason, rule_for
 
 MAX_HISTORY = 10
@@ -37,6 +39,7 @@ def end_failed(
     """The status after an attempt failed, or could not begin: Restarting with a time for the next one, or Failed.
     `ended` is when its last pod did, which may be long before it is seen.
     """
+    cause = replace(cause, message=part_of(job).says(cause.message))
     rule = rule_for(cause.failure_class, cause.reason)
     counted = status.attempts_counted + rule.counted
     limit = job.spec.restart_policy.max_restarts
@@ -89,9 +92,9 @@ def end_suspended(status: TrainingJobStatus, reason: str, message: str, ended: d
     )
 
 
-def end_succeeded(status: TrainingJobStatus, ended: datetime) -> TrainingJobStatus:
-    """The status after an attempt trained to the end."""
-    closed = _closed(status, ended, AttemptOutcome.SUCCEEDED, None, Reason.TRAINED, False)
+def end_succeeded(status: TrainingJobStatus, reason: str, ended: datetime) -> TrainingJobStatus:
+    """The status after an attempt did what its stage is for."""
+    closed = _closed(status, ended, AttemptOutcome.SUCCEEDED, None, reason, False)
     return closed.evolve(failure=None, next_attempt_at=None)
 
 
@@ -109,6 +112,7 @@ def _closed(
         return status.evolve(workers=())
     entry = AttemptRecord(
         attempt=attempt.number,
+        stage=attempt.stage,
         job=attempt.job,
         started_at=attempt.started_at,
         finished_at=ended,

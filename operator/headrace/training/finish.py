@@ -12,8 +12,9 @@ from datetime import datetime
 from headrace.api.trainingjob import State, TrainingJob, TrainingJobStatus
 from headrace.tracking.errors import AliasReserved
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import GATE_TAG, ModelVersion
+from headrace.tracking.records import GATE_TAG, ModelVersion, RunStatus
 from headrace.training.judging import DigestMismatch, judgement, missed, verify
+from headrace.training.stage_status import run_uids
 from headrace.training.verdict import Verdict, not_met, registered
 from headrace_common.tags import OUTCOME_TAG
 
@@ -58,15 +59,26 @@ async def _point_alias(ledger: Ledger, model: str, alias: str | None, version: M
 def is_run_open(status: TrainingJobStatus) -> bool:
     """Whether the job has failed for good and its run has not been told (pure)."""
     run = status.run
-    return status.state is State.FAILED and run is not None and bool(run.id) and run.ended is None
+    if status.state is not State.FAILED or run is None or run.ended is not None:
+        return False
+    # With stages an earlier one has made it, whose launcher does not tell of it.
+    return bool(run.id) or status.stage is not None
 
 
-async def end_run(status: TrainingJobStatus, ledger: Ledger) -> TrainingJobStatus:
-    """End the run of a job that failed for good, with the cause as a tag; the status that says so.
-
-    Raises TrackingError.
+async def end_run(job: TrainingJob, ledger: Ledger) -> TrainingJobStatus:
+    """End the run of a job that failed for good, with the cause as a tag, and that of its stage; the status that says
+    so. Raises TrackingError.
     """
+    status = job.status
     assert status.run is not None
     cause = f"{status.failure.class_.value}/{status.failure.reason}" if status.failure else status.reason or ""
-    await ledger.fail_run(status.run.id, status.completion_time, {OUTCOME_TAG: f"failed: {cause}"})
-    return status.evolve(run=status.run.evolve(ended=True))
+    tags = {OUTCOME_TAG: f"failed: {cause}"}
+    if status.run.id:
+        await ledger.fail_run(status.run.id, status.completion_time, tags)
+        return status.evolve(run=status.run.evolve(ended=True))
+    uid, experiment = job.metadata.uid, status.run.experiment_id or ""
+    found = {of: run for of in run_uids(uid) if (run := await ledger.find_run(experiment, of)) is not None}
+    for run in found.values():
+        if run.status == RunStatus.RUNNING:
+            await ledger.fail_run(run.id, status.completion_time, tags)
+    return status.evolve(run=status.run.evolve(id=found[uid].id if uid in found else "", ended=True))

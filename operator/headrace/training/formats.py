@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from headrace.api.frameworks import FRAMEWORKS
-from headrace.api.trainingjob import Condition, ConditionStatus, TrainingJob, TrainingJobSpec
+from headrace.api.frameworks import FRAMEWORKS, Framework
+from headrace.api.trainingjob import Condition, ConditionStatus, Output, TrainingJob
 from headrace.kube.plan import Event, EventType
 from headrace.training.states import Reason
 from headrace_common.protocol.parts import ExportTrial
@@ -20,24 +20,25 @@ CONDITION = "FormatsExported"
 TRIAL_CONDITION = "Exportable"
 
 
-def formats_of(spec: TrainingJobSpec) -> tuple[str, ...]:
+def formats_of(output: Output | None, framework: Framework) -> tuple[str, ...]:
     """The formats that may come out, in the order of the spec."""
-    if spec.output is None:
+    if output is None:
         return ()
-    return tuple(format_.value for format_ in spec.output.formats or FRAMEWORKS[spec.framework].default_formats)
+    return tuple(format_.value for format_ in output.formats or FRAMEWORKS[framework].default_formats)
 
 
-def optional_of(spec: TrainingJobSpec) -> tuple[str, ...]:
+def optional_of(output: Output | None, framework: Framework) -> tuple[str, ...]:
     """Those of them that nobody has asked for by name: a program that is to hand over what it has."""
-    is_open = spec.output is not None and spec.output.formats is None and FRAMEWORKS[spec.framework].hands_over
-    return formats_of(spec) if is_open else ()
+    is_open = output is not None and output.formats is None and FRAMEWORKS[framework].hands_over
+    return formats_of(output, framework) if is_open else ()
 
 
 def formats_exported(job: TrainingJob, record: Record, now: datetime) -> Condition:
     """Whether all that was asked for was made; False names those that were not, with the launcher's reasons."""
     made = set(record.model.formats) if record.model is not None else set()
-    optional = optional_of(job.spec)
-    wanted = [name for name in formats_of(job.spec) if name in made or name not in optional]
+    output, framework = job.spec.output, job.spec.framework
+    optional = optional_of(output, framework)
+    wanted = [name for name in formats_of(output, framework) if name in made or name not in optional]
     missing = [name for name in wanted if name not in made]
     note = f"; {record.model_note}" if record.model_note else ""
     if missing:

@@ -9,6 +9,7 @@ from headrace.api.frameworks import FRAMEWORKS
 from headrace.api.trainingjob import TrainingJobSpec
 from headrace.settings import Settings
 from headrace.training.observed import TRAINER_CONTAINER
+from headrace.training.stages import Part
 
 _VENDOR = "nvidia.com/"  # gpu, and mig-PROFILE
 SHARED_MEMORY = "/dev/shm"
@@ -20,21 +21,21 @@ def gpus_of(resources: Resources) -> int:
     return sum(int(count) for name, count in asked.items() if name.startswith(_VENDOR) and str(count).isdigit())
 
 
-def image_of(spec: TrainingJobSpec, settings: Settings) -> str:
+def image_of(part: Part, settings: Settings) -> str:
     """The image that the job names, else the release's: the one for GPUs where GPUs are asked for and there is one."""
-    own = spec.source.image or spec.image
+    own = part.source.image or part.image
     if own:
         return own
-    return (gpus_of(spec.resources) > 0 and settings.trainer_gpu_image) or settings.trainer_image
+    return (gpus_of(part.resources) > 0 and settings.trainer_gpu_image) or settings.trainer_image
 
 
-def needs_shared_memory(spec: TrainingJobSpec) -> bool:
+def needs_shared_memory(part: Part) -> bool:
     """Whether the 64 MiB that a container has in /dev/shm may be too little: NCCL passes data between the GPUs of a pod
     there, and PyTorch's DataLoader between processes. Not where the user's own volume is mounted in its place.
     """
-    if gpus_of(spec.resources) == 0 and not FRAMEWORKS[spec.framework].shares_memory:
+    if gpus_of(part.resources) == 0 and not FRAMEWORKS[part.framework].shares_memory:
         return False
-    return SHARED_MEMORY not in _own_mounts(spec)
+    return SHARED_MEMORY not in _own_mounts(part.job.spec)
 
 
 def _own_mounts(spec: TrainingJobSpec) -> set[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from headrace.api.trainingjob import TrainingJob
+from headrace.training.stages import part_of
 from headrace.training.states import Reason
 
 _RESUMES = "the next attempt resumes from the last checkpoint and does not count against maxRestarts"
@@ -50,7 +51,9 @@ HINTS: Mapping[str, str] = {
     Reason.TENANT_NOT_FOUND: "run: headrace tenant add NAMESPACE",
     Reason.TRACKING_NOT_CONFIGURED: "install the chart with mlflow.enabled or mlflow.url, or leave spec.tracking out",
     Reason.TRACKING_UNAVAILABLE: "check that the MLflow server is running, and read its log",
-    Reason.SOURCE_NOT_FOUND: "create it: kubectl -n NAMESPACE create configmap CONFIGMAP --from-file=train.py",
+    Reason.SOURCE_NOT_FOUND: "create it: kubectl -n NAMESPACE create configmap CONFIGMAP --from-file=SCRIPT",
+    Reason.NO_DATASET: "let the script write its files below the folder that HEADRACE_DATASET_DIR names "
+    "(headrace_client.dataset_folder()), and create a new TrainingJob",
     Reason.ENTRYPOINT_NOT_FOUND: "set entrypoint to one of the files in the ConfigMap",
 }
 
@@ -62,12 +65,14 @@ def hint_for(job: TrainingJob, reason: str, pod: str = "") -> str:
 
 def addressed(job: TrainingJob, hint: str, *, pod: str = "", container: str = "") -> str:
     """A hint with the names of this job in place of its words in capitals; a name that is not known leaves its word."""
-    source = job.spec.source.config_map
+    part = part_of(job)
+    source = part.source.config_map
     names = {
         "POD": pod,
         "CONTAINER": container,
         "NAMESPACE": job.metadata.namespace,
         "TRAININGJOB": job.metadata.name,
+        "SCRIPT": part.entrypoint,
         "CONFIGMAP": source.name if source is not None else "",
     }
     for word, name in names.items():

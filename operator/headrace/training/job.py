@@ -6,11 +6,12 @@ An attempt's objects are created once and never re-applied: a new release of the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.api.frameworks import FRAMEWORKS
-from headrace.api.trainingjob import Checkpoint, InputExample, ResumeMode, TrainingJob
+from headrace.api.trainingjob import Checkpoint, ResumeMode, Stage, TrainingJob
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import TRAININGJOBS
 from headrace.labels import (
@@ -28,15 +29,20 @@ from headrace.podtext import as_written
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
 from headrace.training.deadline import name_deadline
-from headrace.training.formats import formats_of, optional_of
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
+from headrace.training.stages import Part
 from headrace_common.protocol import config as protocol
 from headrace_common.protocol.storage import Storage
 
 PROGRESS_PORT = 9400
 # Of the pod's grace period: until the launcher hears of it, and until the kubelet has seen its end.
 GRACE_MARGIN_SECONDS = 5
+
+_STAGES: Mapping[Stage, protocol.Stage] = {
+    Stage.PREPARE: protocol.Stage.PREPARE,
+    Stage.TRAIN: protocol.Stage.TRAIN,
+}
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,6 @@ class AttemptContext:
 def attempt_name(job_name: str, number: int) -> str:
     """The name of an attempt's Job and Service."""
     return f"{job_name}-{number}"
-
-
-def source_name(job_name: str) -> str:
-    """The name of the pinned copy of the script."""
-    return f"{job_name}-source"
 
 
 def render_network_policy(job: TrainingJob, settings: Settings) -> Object:
@@ -84,19 +85,20 @@ def render_network_policy(job: TrainingJob, settings: Settings) -> Object:
     }
 
 
-def render_source(job: TrainingJob, source: Source) -> Object:
+def render_source(part: Part, source: Source) -> Object:
     """An immutable copy of the script's ConfigMap: every attempt runs the code that the first one ran."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(job, source_name(job.metadata.name)),
+        "metadata": _metadata(part.job, part.source_copy),
         "immutable": True,
         "data": dict(source.files),
     }
 
 
-def render_service(job: TrainingJob, number: int) -> Object:
+def render_service(part: Part, number: int) -> Object:
     """The headless Service that gives the workers of an attempt their names, before they are ready."""
+    job = part.job
     name = attempt_name(job.metadata.name, number)
     return {
         "apiVersion": "v1",
@@ -106,16 +108,16 @@ def render_service(job: TrainingJob, number: int) -> Object:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": {TRAINING_JOB_UID: job.metadata.uid, ATTEMPT: str(number)},
-            "ports": [{"name": name, "port": port} for name, port in _ports(job).items()],
+            "ports": [{"name": name, "port": port} for name, port in _ports(part).items()],
         },
     }
 
 
-def render_job(job: TrainingJob, context: AttemptContext, settings: Settings) -> Object:
+def render_job(part: Part, context: AttemptContext, settings: Settings) -> Object:
     """The Indexed Job of an attempt: all workers, no retries of its own, the cause of an end kept in the pods."""
-    spec = job.spec
+    job = part.job
     name = attempt_name(job.metadata.name, context.number)
-    workers = spec.strategy.workers
+    workers = part.strategy.workers
     queue = {QUEUE: job.metadata.labels[QUEUE]} if QUEUE in job.metadata.labels else {}
     body: Object = {
         "completionMode": "Indexed",
@@ -125,7 +127,7 @@ def render_job(job: TrainingJob, context: AttemptContext, settings: Settings) ->
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {"rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
         "suspend": bool(queue),
-        "template": overlay(_pod_template(job, context, settings, name), spec.pod_template),
+        "template": overlay(_pod_template(part, context, settings, name), job.spec.pod_template),
     }
     if context.remaining_seconds is not None:
         body["activeDeadlineSeconds"] = context.remaining_seconds
@@ -138,51 +140,55 @@ def render_job(job: TrainingJob, context: AttemptContext, settings: Settings) ->
     }
 
 
-def _ports(job: TrainingJob) -> dict[str, int]:
+def _ports(part: Part) -> dict[str, int]:
     """The ports of a pod by their names."""
-    rendezvous = FRAMEWORKS[job.spec.framework].rendezvous
+    rendezvous = FRAMEWORKS[part.framework].rendezvous
     return {rendezvous.name: rendezvous.port, "progress": PROGRESS_PORT}
 
 
-def launcher_config(job: TrainingJob, context: AttemptContext, settings: Settings) -> protocol.Config:
+def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> protocol.Config:
     """What the launcher of each pod of an attempt is told. Nothing secret is in it."""
-    spec, metadata = job.spec, job.metadata
+    spec, metadata = part.job.spec, part.job.metadata
     storage, tracking, bucket = settings.storage, settings.tracking, context.bucket
     return protocol.Config(
         job=protocol.Job(metadata.namespace, metadata.name, metadata.uid, context.number),
-        framework=str(spec.framework),
-        strategy=str(spec.strategy.type),
-        gpus=gpus_of(spec.resources),
-        workers=_workers(job, context.number),
+        framework=str(part.framework),
+        strategy=str(part.strategy.type),
+        gpus=gpus_of(part.resources),
+        workers=_workers(part, context.number),
         source=Path("/headrace/source"),
-        entrypoint=spec.entrypoint,
-        parameters=dict(spec.parameters),
-        datasets=tuple(protocol.Dataset(one.name, one.uri, Path("/data") / one.name) for one in spec.datasets),
+        entrypoint=part.entrypoint,
+        parameters=dict(part.parameters),
+        datasets=part.datasets,
         storage=None if storage is None else Storage(storage.endpoint, storage.region),
         tracking=None
         if spec.tracking is None or tracking is None
         else protocol.Tracking(
             tracking.url, experiment_name(metadata.namespace, spec.tracking.experiment), context.experiment_id
         ),
-        checkpoints=_checkpoints(spec.checkpoint, f"s3://{bucket}/headrace/checkpoints/{metadata.uid}")
+        checkpoints=_checkpoints(spec.checkpoint, f"s3://{bucket}/headrace/checkpoints/{part.checkpoints}")
         if bucket
         else None,
-        formats=formats_of(spec),
-        optional_formats=optional_of(spec),
+        formats=part.formats,
+        optional_formats=part.optional_formats,
         progress_port=PROGRESS_PORT,
-        keeps_rows=spec.output is None or spec.output.input_example is InputExample.ROWS,
+        keeps_rows=part.keeps_rows,
+        stage=_STAGES[part.stage],
+        prepare=protocol.Prepare(part.makes, f"s3://{bucket}/headrace/datasets/{part.makes}", context.image)
+        if part.makes
+        else None,
     )
 
 
-def _workers(job: TrainingJob, number: int) -> protocol.Workers:
-    spec, name = job.spec, attempt_name(job.metadata.name, number)
-    count = spec.strategy.workers
-    names = (f"{name}-{index}.{name}.{job.metadata.namespace}.svc.cluster.local." for index in range(count))
+def _workers(part: Part, number: int) -> protocol.Workers:
+    metadata, name = part.job.metadata, attempt_name(part.job.metadata.name, number)
+    count = part.strategy.workers
+    names = (f"{name}-{index}.{name}.{metadata.namespace}.svc.cluster.local." for index in range(count))
     return protocol.Workers(
         count=count,
-        port=FRAMEWORKS[spec.framework].rendezvous.port,
+        port=FRAMEWORKS[part.framework].rendezvous.port,
         addresses=tuple(names) if count > 1 else (),
-        name_deadline=name_deadline(spec),
+        name_deadline=name_deadline(part.job.spec),
     )
 
 
@@ -191,11 +197,11 @@ def _checkpoints(spec: Checkpoint, uri: str) -> protocol.Checkpoints:
     return protocol.Checkpoints(uri, spec.interval.total_seconds(), spec.keep, replay)
 
 
-def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings, subdomain: str) -> Object:
-    spec = job.spec
+def _pod_template(part: Part, context: AttemptContext, settings: Settings, subdomain: str) -> Object:
+    spec = part.job.spec
     grace_seconds = math.ceil(spec.checkpoint.grace_period.total_seconds())
     env: list[Object] = [
-        {"name": protocol.VARIABLE, "value": launcher_config(job, context, settings).as_text()},
+        {"name": protocol.VARIABLE, "value": launcher_config(part, context, settings).as_text()},
         {"name": "HEADRACE_GRACE_SECONDS", "value": str(grace_seconds - GRACE_MARGIN_SECONDS)},
     ]
     if settings.package_index_url:  # uv's name for it
@@ -206,10 +212,10 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         {"name": "tmp", "mountPath": "/tmp"},
     ]
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in ("work", "data", "tmp")]
-    if spec.source.config_map is not None:
+    if part.source.config_map is not None:
         mounts.append({"name": "source", "mountPath": "/headrace/source", "readOnly": True})
-        volumes.append({"name": "source", "configMap": {"name": source_name(job.metadata.name)}})
-    if needs_shared_memory(spec):
+        volumes.append({"name": "source", "configMap": {"name": part.source_copy}})
+    if needs_shared_memory(part):
         mounts.append({"name": "shared-memory", "mountPath": SHARED_MEMORY})
         volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
     container: Object = {
@@ -218,13 +224,13 @@ def _pod_template(job: TrainingJob, context: AttemptContext, settings: Settings,
         "imagePullPolicy": settings.image_pull_policy,
         "env": env,
         "ports": [
-            *({"name": name, "containerPort": port} for name, port in _ports(job).items()),
+            *({"name": name, "containerPort": port} for name, port in _ports(part).items()),
         ],
         "volumeMounts": mounts,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": container_security(),
     }
-    if resources := {kind: value for kind, value in spec.resources.model_dump().items() if value}:
+    if resources := {kind: value for kind, value in part.resources.model_dump().items() if value}:
         container["resources"] = resources
     pod: Object = {
         "subdomain": subdomain,

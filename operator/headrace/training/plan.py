@@ -12,11 +12,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from headrace.api.trainingjob import State, TrainingJob, TrainingJobStatus
+from headrace.api.trainingjob import Run, State, TrainingJob, TrainingJobStatus
 from headrace.kube.errors import Refused
 from headrace.kube.plan import Event, EventType, Plan
 from headrace.settings import Settings
 from headrace.training.divergence import HINT, divergence
+from headrace.training.objects import jobs_of_old
 from headrace.training.observed import Observed
 from headrace.training.phases.after_the_end import after_the_end, being_deleted
 from headrace.training.phases.before_an_attempt import before_an_attempt
@@ -56,7 +57,9 @@ def _complete(view: View, step: Step) -> Plan:
     if step.status is None:
         return step.plan
     status = finish_status(view.job, _with_run_url(step.status, view.settings), view.now)
-    return replace(step.plan, status=status, events=(*step.plan.events, *_diverged(view.status, step.status)))
+    old = jobs_of_old(view, step.status.attempt) if step.status.attempt is not None else ()
+    events = (*step.plan.events, *_diverged(view.status, step.status))
+    return replace(step.plan, status=status, deletes=(*step.plan.deletes, *old), events=events)
 
 
 def _diverged(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Event, ...]:
@@ -67,8 +70,11 @@ def _diverged(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[Even
 
 
 def _with_run_url(status: TrainingJobStatus, settings: Settings) -> TrainingJobStatus:
-    run = status.run
+    stages = tuple(stage.evolve(run=_with_url(stage.run, settings)) for stage in status.stages)
+    return status.evolve(run=_with_url(status.run, settings), stages=stages)
+
+
+def _with_url(run: Run | None, settings: Settings) -> Run | None:
     if run is None or not run.id or run.url is not None or settings.tracking is None:
-        return status
-    url = f"{settings.tracking.public_url}/#/experiments/{run.experiment_id}/runs/{run.id}"
-    return status.evolve(run=run.evolve(url=url))
+        return run
+    return run.evolve(url=f"{settings.tracking.public_url}/#/experiments/{run.experiment_id}/runs/{run.id}")

@@ -26,12 +26,14 @@ from headrace.settings import Settings
 from headrace.tracking.errors import ExperimentDeleted, RunDeleted, TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
 from headrace.training.finish import end_run, finish, is_run_open
-from headrace.training.job import PROGRESS_PORT, attempt_name, source_name
+from headrace.training.job import PROGRESS_PORT, attempt_name
 from headrace.training.observed import Job, Observed, Pod, Source, read_job, read_pod, read_source
 from headrace.training.open_runs import OpenRun, OpenRuns
 from headrace.training.plan import after_refusal, plan
 from headrace.training.record import read_live
 from headrace.training.release import release
+from headrace.training.stage_status import run_uids, run_under_way
+from headrace.training.stages import part_of
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status
 from headrace.training.step import POLL_ENDING, POLL_RUNNING, POLL_WAITING
@@ -127,7 +129,7 @@ class TrainingReconciler:
         attempt = job.status.attempt
         batch = next((found for found in jobs if attempt is not None and found.name == attempt.job), None)
         there = sum(attempt is not None and pod.attempt == attempt.number for pod in pods)
-        if batch is None or batch.complete or batch.failed or batch.suspended or there >= job.spec.strategy.workers:
+        if batch is None or batch.complete or batch.failed or batch.suspended or there >= part_of(job).strategy.workers:
             return ""
         fields = f"involvedObject.uid={batch.uid},reason=FailedCreate"
         events = await self._client.list(EVENTS, job.metadata.namespace, fields=fields)
@@ -136,11 +138,12 @@ class TrainingReconciler:
 
     async def _source(self, job: TrainingJob) -> Source | None:
         """The pinned copy of the script, or before there is one the user's ConfigMap."""
-        reference = job.spec.source.config_map
+        part = part_of(job)
+        reference = part.source.config_map
         if reference is None or job.status.state in FINAL_STATES or _is_under_way(job):
             return None
         if job.status.source is not None:
-            pinned = await self._client.get(CONFIGMAPS, job.metadata.namespace, source_name(job.metadata.name))
+            pinned = await self._client.get(CONFIGMAPS, job.metadata.namespace, part.source_copy)
             # An earlier job of the same name may have left one that the garbage collector has not come to.
             if pinned is not None and is_owned(pinned, job.metadata.uid):
                 return read_source(pinned)
@@ -162,22 +165,24 @@ class TrainingReconciler:
         if job.status.state in FINAL_STATES or _is_under_way(job) or job.spec.suspend:
             return Start()
         tenant = await self._tenant(job.metadata.namespace)
-        bucket = tenant.get("bucket", "") if job.spec.storage is not None else ""
+        keeps = job.spec.storage is not None or job.spec.prepare is not None
+        bucket = tenant.get("bucket", "") if keeps else ""
+        if job.spec.prepare is not None and not bucket:
+            return Start(problem=_no_tenant(job))
         if job.spec.tracking is None:
             return Start(bucket=bucket)
         if self._ledger is None:
             message = "spec.tracking names an experiment, but this installation has no MLflow"
             return Start(problem=Problem(FailureClass.CONFIG, Reason.TRACKING_NOT_CONFIGURED, message))
         if not tenant:
-            message = f"namespace {job.metadata.namespace!r} is not a tenant: it has no ConfigMap {TENANT_CONFIGMAP!r}"
-            return Start(problem=Problem(FailureClass.CONFIG, Reason.TENANT_NOT_FOUND, message))
+            return Start(problem=_no_tenant(job))
         name, user = job.spec.tracking.experiment, tenant.get("mlflowUser", "")
         try:
             experiment = await self._ledger.ensure_experiment(
                 job.metadata.namespace, name, tenant.get("bucket", ""), user
             )
-            if job.status.run is not None and job.status.run.id:
-                await self._ledger.check_run(job.status.run.id)
+            if (run := run_under_way(job.status)) is not None and run.id:
+                await self._ledger.check_run(run.id)
         except (TrackingUnavailable, RunDeleted) as error:
             return Start(problem=Problem(FailureClass.TRACKING, error.reason, str(error), patient=True))
         except TrackingError as error:
@@ -221,7 +226,7 @@ class TrainingReconciler:
         if self._ledger is None:
             return planned
         try:
-            ended = await end_run(job.status, self._ledger)
+            ended = await end_run(job, self._ledger)
         except TrackingError as error:
             log.info("%s/%s: its run is still to be ended: %s", job.metadata.namespace, job.metadata.name, error)
             again = POLL_UNTOLD if planned.requeue_after is None else min(planned.requeue_after, POLL_UNTOLD)
@@ -257,7 +262,8 @@ class TrainingReconciler:
             if live is not None and live["metadata"]["uid"] == run.uid:
                 continue
             try:
-                await self._ledger.kill_run(run.experiment_id, run.uid, self._now(), tags)
+                for uid in run_uids(run.uid):
+                    await self._ledger.kill_run(run.experiment_id, uid, self._now(), tags)
             except TrackingError as error:
                 log.info("%s: the run of its deleted job is still to be ended: %s", key, error)
                 return POLL_UNTOLD
@@ -268,6 +274,11 @@ class TrainingReconciler:
 def _is_under_way(job: TrainingJob) -> bool:
     attempt = job.status.attempt
     return attempt is not None and attempt.finished_at is None and attempt.job_uid is not None
+
+
+def _no_tenant(job: TrainingJob) -> Problem:
+    message = f"namespace {job.metadata.namespace!r} is not a tenant: it has no ConfigMap {TENANT_CONFIGMAP!r}"
+    return Problem(FailureClass.CONFIG, Reason.TENANT_NOT_FOUND, message)
 
 
 def _uid_label(obj: Object) -> str:

@@ -43,6 +43,9 @@ class Reason:
     UPLOADING = "Uploading"
     ENDING = "Ending"
     SUSPENDED_BY_USER = "SuspendedByUser"
+    PREPARING_DATA = "PreparingData"
+    PREPARED = "Prepared"
+    NO_DATASET = told.Reason.NO_DATASET.value
     TRAINED = "Trained"
     JUDGING = "Judging"
     GATE_PASSED = "GatePassed"

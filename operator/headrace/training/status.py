@@ -14,7 +14,7 @@ from headrace.api.trainingjob import (
     ConditionStatus,
     Progress,
     Resume,
-    Run,
+    Stage,
     State,
     TrainingJob,
     TrainingJobStatus,
@@ -24,6 +24,8 @@ from headrace.api.trainingjob import (
 from headrace.kube.resources import Object
 from headrace.training.divergence import HINT, divergence
 from headrace.training.observed import Pod
+from headrace.training.stage_status import take_run, with_stages
+from headrace.training.stages import part_of
 from headrace.training.states import Reason
 from headrace_common.protocol import parts
 from headrace_common.protocol.report import Live, Record
@@ -67,13 +69,7 @@ def _take(
     if metrics:
         changes["metrics"] = {name: format_decimal(value) for name, value in sorted(metrics.items())}
     if run is not None:
-        known = status.run
-        changes["run"] = Run(
-            id=run.id,
-            experiment=known.experiment if known else None,
-            experiment_id=run.experiment_id or (known.experiment_id if known else None),
-            url=known.url if known else None,
-        )
+        changes |= take_run(status, run)
     if checkpoint is not None:
         changes["checkpoint"] = CheckpointStatus(
             uri=checkpoint.uri,
@@ -99,6 +95,7 @@ def numbers(status: TrainingJobStatus) -> dict[str, float]:
 
 def finish_status(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> Object:
     """The status as it is written: with conditions, columns and observedGeneration; every text cut to its bound."""
+    status = with_stages(job, status)
     complete = status.evolve(
         observed_generation=job.metadata.generation,
         conditions=_conditions(job, status, now),
@@ -158,12 +155,12 @@ def _not_so(kind: str, state: State | None) -> str:
 
 
 def _columns(job: TrainingJob, status: TrainingJobStatus) -> Columns:
-    progress = status.progress
-    workers = job.spec.strategy.workers
+    progress, part = status.progress, part_of(job.with_status(status))
+    workers = part.strategy.workers
     running = sum(worker.phase == "Running" for worker in status.workers)
     gate = status.model.gate if status.model else None
     return Columns(
-        progress="100%" if status.state is State.SUCCEEDED else _percent(progress),
+        progress="100%" if status.state is State.SUCCEEDED else _of_stage(part.told, _percent(progress)),
         eta=_short(progress.eta_seconds)
         if progress and progress.eta_seconds and status.state is State.RUNNING
         else "-",
@@ -181,6 +178,13 @@ def _columns(job: TrainingJob, status: TrainingJobStatus) -> Columns:
         else "-",
         run=status.run.id if status.run and status.run.id else "-",
     )
+
+
+def _of_stage(stage: Stage | None, progress: str) -> str:
+    """Behind the stage, in a job that has stages."""
+    if stage is None:
+        return progress
+    return stage.lower() if progress == "-" else f"{stage.lower()} {progress}"
 
 
 def _metric(job: TrainingJob, status: TrainingJobStatus) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from headrace.api.trainingjob import FailureClass, TrainingJob, TrainingJobStatus
 from headrace.settings import Settings
 from headrace.training.observed import Observed, Pod
+from headrace.training.stages import Part, part_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class View:
     def status(self) -> TrainingJobStatus:
         """As far as this pass has come with it."""
         return self.job.status
+
+    @property
+    def part(self) -> Part:
+        """What the stage under way runs."""
+        return part_of(self.job)
 
     @property
     def pods(self) -> tuple[Pod, ...]:

@@ -7,6 +7,7 @@ import pytest
 from headrace.training.formats import event_of, exportable, formats_exported, with_condition
 from headrace.training.job import AttemptContext, launcher_config
 from headrace.training.record import parse_record
+from headrace.training.stages import part_of
 from headrace_common.protocol.parts import ExportTrial
 from training_builders import NOW, SETTINGS, record, training_job
 
@@ -25,7 +26,7 @@ def told(formats, note="", **spec):
 def test_the_launcher_is_told_whether_rows_of_the_data_may_be_kept(output, keeps_rows):
     job = training_job(output={"model": "text", **output}, tracking={"experiment": "x"})
 
-    assert launcher_config(job, AttemptContext(1, "image"), SETTINGS).keeps_rows is keeps_rows
+    assert launcher_config(part_of(job), AttemptContext(1, "image"), SETTINGS).keeps_rows is keeps_rows
 
 
 def test_a_format_that_was_not_made_is_named_with_its_reason_as_condition_and_event():
@@ -74,7 +75,7 @@ def test_of_a_program_what_it_handed_over_is_enough_unless_formats_are_named():
 )
 def test_the_launcher_is_told_which_formats_are_asked_for_and_which_may_come(spec, formats, optional):
     job = training_job(**{"output": {"model": "text"}, "tracking": {"experiment": "x"}, **spec})
-    told = launcher_config(job, AttemptContext(1, "trainer:1", experiment_id="3", bucket="b"), SETTINGS)
+    told = launcher_config(part_of(job), AttemptContext(1, "trainer:1", experiment_id="3", bucket="b"), SETTINGS)
     assert (told.formats, told.optional_formats) == (formats, optional)
 
 

@@ -8,6 +8,7 @@ from headrace.kube.resources import JOBS
 from headrace.training.job import AttemptContext, launcher_config
 from headrace.training.observed import Observed, Source
 from headrace.training.plan import plan
+from headrace.training.stages import part_of
 from headrace.training.view import Start
 from training_builders import NOW, SETTINGS, stamp, training_job
 
@@ -73,7 +74,7 @@ def test_an_attempt_after_an_upgrade_that_brings_the_image_for_gpus_keeps_the_on
 def test_the_launcher_knows_how_many_gpus_were_asked_for_and_what_the_strategy_is():
     limits = {"nvidia.com/gpu": "2", "nvidia.com/mig-1g.10gb": 1, "memory": "4Gi"}
     job = training_job(workers=1, strategy={"type": "Mirrored"}, resources={"limits": limits, "requests": limits})
-    told = launcher_config(job, AttemptContext(1, "image"), SETTINGS)
+    told = launcher_config(part_of(job), AttemptContext(1, "image"), SETTINGS)
     assert (told.gpus, told.strategy) == (3, "Mirrored")
 
 

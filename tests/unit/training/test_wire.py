@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,13 +17,14 @@ from headrace.api.common import FailureClass
 from headrace.api.trainingjob import TrainingJobStatus
 from headrace.training.job import AttemptContext, launcher_config, render_job
 from headrace.training.record import parse_record, read_live
-from headrace.training.reports import PREPARE_REASONS
+from headrace.training.reports import STATE_REASONS
+from headrace.training.stages import part_of
 from headrace.training.states import Reason, rule_for
 from headrace.training.status import take_live
 from headrace_common.protocol import reasons as told
 from headrace_common.protocol.config import parse_config
 from headrace_common.protocol.fields import CannotBeDone
-from training_builders import SETTINGS, training_job
+from training_builders import MADE, PREPARE, SETTINGS, training_job
 
 OUTSIDE = {
     "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}, {"name": "images", "uri": "s3://team-a/images/"}],
@@ -30,7 +32,24 @@ OUTSIDE = {
     "output": {"model": "text", "formats": ["TensorFlow", "ONNX"]},
     "checkpoint": {"interval": "5m", "keep": 2},
 }
+STAGED: dict[str, Any] = {
+    "tracking": {"experiment": "text-generation"},
+    "datasets": [{"name": "images", "uri": "s3://team-a/images/"}],
+    "parameters": {"epochs": 10},
+    "output": {"model": "text", "formats": ["ONNX"]},
+    "prepare": PREPARE,
+}
 JOBS = {
+    "config-prepare": (
+        training_job(workers=1, **STAGED),
+        AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+    "config-prepared": (
+        training_job({"stage": "Train", "dataset": MADE}, workers=1, **STAGED),
+        AttemptContext(2, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
     "config-gang": (
         training_job(
             workers=2,
@@ -67,7 +86,7 @@ JOBS = {
 
 def written(job, context, settings):
     """As the kubelet gives it to the container."""
-    [container] = render_job(job, context, settings)["spec"]["template"]["spec"]["containers"]
+    [container] = render_job(part_of(job), context, settings)["spec"]["template"]["spec"]["containers"]
     [value] = [one["value"] for one in container["env"] if one["name"] == "HEADRACE_CONFIG"]
     return value.replace("$$", "$")
 
@@ -135,7 +154,8 @@ def test_whatever_the_operator_writes_the_launcher_understands(given_rendered):
         with pytest.raises(CannotBeDone):
             parse_config(written(*arguments))
     else:
-        assert parse_config(written(*arguments)) == launcher_config(*arguments)
+        job, context, settings = arguments
+        assert parse_config(written(*arguments)) == launcher_config(part_of(job), context, settings)
 
 
 def read(name):
@@ -150,6 +170,8 @@ def read(name):
         ("record-running", "Running", "", "", False),
         ("record-succeeded", "Succeeded", "", "", False),
         ("record-ambiguous", "Succeeded", "", Reason.AMBIGUOUS_MODEL, False),
+        ("record-prepared", "Succeeded", "", "", False),
+        ("record-reused", "Succeeded", "", "", False),
         ("record-raised", "Failed", "UserCode", "ScriptRaised", False),
         ("record-bad-config", "Failed", "Config", "BadConfig", False),
         ("record-peer-lost", "Failed", "Peer", "PeerLost", True),
@@ -173,10 +195,19 @@ def test_what_the_launcher_answers_while_it_trains_becomes_status():
     assert (status.checkpoint.step, status.resume.exact, status.metrics["val_loss"]) == (120, True, "NaN")
 
 
+@pytest.mark.parametrize(("name", "made_by"), [("record-prepared", "team-a/text"), ("record-reused", "team-a/earlier")])
+def test_what_a_stage_of_preparation_has_made_is_read(name, made_by):
+    told = read(name)
+    expected = MADE | {"madeBy": made_by, "reused": name == "record-reused"}
+    assert told.dataset is not None
+    assert told.dataset.as_json() == expected
+    assert told.model is None
+
+
 def test_a_launcher_that_is_preparing_is_read():
     live = read_live(json.loads(wire_examples.text("progress-preparing")))
     assert live is not None
-    assert (PREPARE_REASONS[live.state], live.metrics) == (Reason.PREPARING, {})
+    assert (STATE_REASONS[live.state], live.metrics) == (Reason.PREPARING, {})
 
 
 @pytest.mark.parametrize("reason", told.Reason)

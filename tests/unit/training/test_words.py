@@ -29,7 +29,9 @@ from headrace.training.view import Problem, Start
 from headrace_common.protocol.parts import ExportTrial, Progress
 from headrace_common.protocol.report import Live
 from training_builders import (
+    MADE,
     NOW,
+    PREPARE,
     SETTINGS,
     batch_job,
     container,
@@ -110,6 +112,18 @@ def trained(**fields) -> Plan:
     spec = OUTPUT if fields else {}
     done = pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, **fields))
     return sees(done, batch=batch_job(conditions=COMPLETE), **spec)
+
+
+def prepares(state="Training", conditions=None) -> Plan:
+    """The stage before the training, while it runs."""
+    live = Live(state, Progress(), {}, None, None, None, conditions or {})
+    return sees(pod(0), live=live, prepare=PREPARE)
+
+
+def prepared_with(**fields) -> Plan:
+    """That stage at its end."""
+    done = pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, **fields))
+    return sees(done, batch=batch_job(conditions=COMPLETE), prepare=PREPARE)
 
 
 def finishing(**spec):
@@ -222,6 +236,23 @@ PLANS = {
     "suspended by Kueue": lambda: sees(pod(0), batch=replace(batch_job(), suspended=True)),
     "its Job is being deleted": lambda: sees(pod(0), batch=replace(batch_job(), deleting=True)),
     "stopped": lambda: gone(pod(0, "Failed", exit_code=6, deleted_at=NOW), suspend=True),
+    # the stage before it
+    "a dataset is prepared": lambda: prepares(),
+    "a dataset is uploaded": lambda: prepares("Uploading"),
+    "MLflow does not answer to it": lambda: prepares(conditions={"tracking": "Buffering"}),
+    "a dataset was prepared": lambda: prepared_with(dataset=MADE),
+    "a dataset was there": lambda: prepared_with(dataset=MADE | {"reused": True, "madeBy": "team-a/earlier"}),
+    "no dataset was prepared": lambda: prepared_with(),
+    "the script left nothing": lambda: sees(
+        pod(
+            0,
+            "Failed",
+            exit_code=2,
+            message=record("Failed", NOW, reason="NoDataset", message="no file", **{"class": "Config"}),
+        ),
+        batch=batch_job(conditions=FAILED),
+        prepare=PREPARE,
+    ),
     # its end
     "worker 0 has ended": lambda: sees(pod(0, exit_code=0, message=SUCCEEDED), pod(1), workers=2),
     "all have ended": lambda: sees(pod(0, "Succeeded", exit_code=0, message=SUCCEEDED)),
@@ -290,6 +321,15 @@ def test_what_goes_on_at_the_start_and_at_the_end_fits_any_script():
     starts, ends = trains("Preparing").status["message"], trains("Uploading").status["message"]
     assert "the script imports its libraries" in starts  # TensorFlow's takes most of the time
     assert "the model, if it leaves one, and its outputs" in ends
+
+
+def test_what_a_stage_of_preparation_says_is_not_of_a_training():
+    uploading, outage = PLANS["a dataset is uploaded"]().status, PLANS["MLflow does not answer to it"]().status
+    assert "training" not in uploading["message"]
+    assert "the preparation continues" in outage["message"]
+    assert "checkpoints and the dataset" in prepares(conditions={"storage": "Buffering"}).status["message"]
+    deleted = prepares(conditions={"tracking": "RunDeleted"}).status["message"]
+    assert "the id in status.stages[0].run.id" in deleted
 
 
 def test_the_table_has_every_state_and_every_reason_of_the_operators():

@@ -8,27 +8,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 from headrace.api.trainingjob import Attempt, Run, SourceStatus, State
-from headrace.kube.plan import Delete, Event, EventType, Plan
-from headrace.kube.resources import JOBS
+from headrace.kube.plan import Event, EventType, Plan
 from headrace.training.gpus import image_of
 from headrace.training.job import attempt_name
 from headrace.training.objects import objects_of_attempt
 from headrace.training.phases.cannot_begin import problem_of, wait_to_begin
+from headrace.training.stages import Part
 from headrace.training.states import Reason
 from headrace.training.step import POLL_WAITING, Step
 from headrace.training.view import View
 
 
 def begin(view: View) -> Step:
-    """The first attempt, or the next one. All start with the image and the source of the first."""
-    status, spec, name = view.status, view.job.spec, view.job.metadata.name
-    number = status.attempt.number + 1 if status.attempt else 1
-    image = (status.attempt and status.attempt.image) or image_of(spec, view.settings)
+    """The first attempt of a stage, or the next one. All start with the image and the source of the first."""
+    status, part, name = view.status, view.part, view.job.metadata.name
+    last = status.attempt
+    number = last.number + 1 if last else 1
+    image = (last and last.stage is part.told and last.image) or image_of(part, view.settings)
     begun = status.evolve(
         state=State.PENDING,
         reason=Reason.WAITING_FOR_PODS,
-        message=_creating(number),
-        attempt=Attempt(number=number, job=attempt_name(name, number), image=image, started_at=view.now),
+        message=_creating(part, number),
+        attempt=Attempt(
+            number=number, stage=part.told, job=attempt_name(name, number), image=image, started_at=view.now
+        ),
         start_time=status.start_time or view.now,
         next_attempt_at=None,
         run=_expected_run(view),
@@ -37,10 +40,10 @@ def begin(view: View) -> Step:
     event = Event(
         EventType.NORMAL,
         "AttemptStarted",
-        f"attempt {number} started with {spec.strategy.workers} worker(s) and image {image}",
+        f"{part.attempt(number)} started with {part.strategy.workers} worker(s) and image {image}",
     )
     step = _create(view.with_status(begun))
-    return replace(step, plan=replace(step.plan, deletes=_older_jobs(view, number), events=(event,)))
+    return replace(step, plan=replace(step.plan, events=(event,)))
 
 
 def begin_again(view: View) -> Step:
@@ -57,14 +60,14 @@ def begin_again(view: View) -> Step:
     begun = status.evolve(
         state=State.PENDING,
         reason=Reason.WAITING_FOR_PODS,
-        message=_creating(status.attempt.number),
+        message=_creating(view.part, status.attempt.number),
         run=_expected_run(view),
     )
     return _create(view.with_status(begun))
 
 
-def _creating(number: int) -> str:
-    return f"attempt {number}: creating its Job and pods"
+def _creating(part: Part, number: int) -> str:
+    return f"{part.attempt(number)}: creating its Job and pods"
 
 
 def _create(view: View) -> Step:
@@ -81,18 +84,7 @@ def _expected_run(view: View) -> Run | None:
 
 
 def _pinned_source(view: View) -> SourceStatus | None:
-    pinned, found, wanted = view.status.source, view.observed.source, view.job.spec.source.config_map
+    pinned, found, wanted = view.status.source, view.observed.source, view.part.source.config_map
     if pinned is not None or found is None or wanted is None:
         return pinned
     return SourceStatus(config_map=wanted.name, resource_version=found.resource_version)
-
-
-def _older_jobs(view: View, number: int) -> tuple[Delete, ...]:
-    """Of older attempts one is kept, for its logs."""
-    metadata = view.job.metadata
-    kept = (attempt_name(metadata.name, number), attempt_name(metadata.name, number - 1))
-    return tuple(
-        Delete(JOBS, metadata.namespace, batch.name, batch.uid)
-        for batch in view.observed.jobs
-        if batch.name not in kept and batch.owner_uid == metadata.uid and not batch.deleting
-    )

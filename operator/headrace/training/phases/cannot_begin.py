@@ -14,6 +14,7 @@ from headrace.training.failures import Cause
 from headrace.training.hints import hint_for
 from headrace.training.observed import Job, Pod
 from headrace.training.phases.waiting import NO_TIME_LIMIT, unless_told, with_advice
+from headrace.training.stages import entrypoints
 from headrace.training.states import Reason
 from headrace.training.step import POLL_WAITING, Step
 from headrace.training.view import Problem, View
@@ -26,15 +27,15 @@ def problem_of(view: View) -> Problem | None:
 
 def _source_problem(view: View) -> Problem | None:
     job, found = view.job, view.observed.source
-    source = job.spec.source.config_map
+    source = view.part.source.config_map
     if source is None:
         return None
     if found is None:
         message = f"there is no ConfigMap {source.name!r} in namespace {job.metadata.namespace!r}"
         return Problem(FailureClass.CONFIG, Reason.SOURCE_NOT_FOUND, message)
-    if job.spec.entrypoint not in found.files:
+    if missing := next((script for script in entrypoints(job) if script not in found.files), None):
         files = ", ".join(sorted(found.files)[:10]) or "nothing"
-        message = f"{job.spec.entrypoint!r} is not in ConfigMap {source.name!r}, which holds {files}"
+        message = f"{missing!r} is not in ConfigMap {source.name!r}, which holds {files}"
         return Problem(FailureClass.CONFIG, Reason.ENTRYPOINT_NOT_FOUND, message)
     return None
 

@@ -27,7 +27,7 @@ def what_keeps_pods(view: View, batch: Job) -> Waiting | None:
 
 def _missing(view: View, batch: Job) -> Waiting | None:
     """The Job controller could not make all the pods, and says so in an Event only."""
-    wanted, there, refusal = view.job.spec.strategy.workers, len(view.pods), view.observed.refusal
+    wanted, there, refusal = view.part.strategy.workers, len(view.pods), view.observed.refusal
     # A pod that was there and is gone is another matter: that fails the Job.
     is_late = batch.started_at is not None and view.now >= batch.started_at + PODS_MADE_WITHIN
     if not refusal or there >= wanted or not is_late:

@@ -14,7 +14,7 @@ from headrace.training.phases.ending import ending
 from headrace.training.phases.failed import failed
 from headrace.training.phases.running import running
 from headrace.training.phases.stopping import suspend, suspended
-from headrace.training.phases.trained import trained
+from headrace.training.phases.succeeded import succeeded
 from headrace.training.phases.waiting import NO_TIME_LIMIT
 from headrace.training.sidecars import record_of_success
 from headrace.training.states import Reason
@@ -48,8 +48,8 @@ def _without_job(view: View) -> Step:
     assert attempt is not None
     if not all_over(pods, view.now):
         return Step(Plan(requeue_after=POLL_ENDING), view.status)
-    if record := record_of_success(pods, spec.strategy.workers):
-        return trained(view, record)
+    if record := record_of_success(pods, view.part.strategy.workers):
+        return succeeded(view, record)
     if attempt.job_uid is None and not pods and not spec.suspend:
         return begin_again(view)
     if spec.suspend:

@@ -7,7 +7,7 @@ from headrace.sentences import listed
 from headrace.training.failures import all_over, cause_of, pod_cause, without_record
 from headrace.training.observed import Job
 from headrace.training.phases.failed import failed
-from headrace.training.phases.trained import trained
+from headrace.training.phases.succeeded import succeeded
 from headrace.training.states import Reason
 from headrace.training.step import POLL_ENDING, Step
 from headrace.training.view import View
@@ -25,4 +25,4 @@ def ending(view: View, batch: Job) -> Step:
     chief = view.chief
     if chief is None or chief.record is None:
         return failed(view, without_record(chief, now))
-    return trained(view, chief.record)
+    return succeeded(view, chief.record)

@@ -11,7 +11,7 @@ from headrace.training.job import PROGRESS_PORT
 from headrace.training.observed import Job, Pod
 from headrace.training.phases.cannot_start import cannot_start, what_keeps_pods
 from headrace.training.phases.stopping import stop
-from headrace.training.reports import GOES_ON, OUTAGES, PREPARE_REASONS, TOLD_REASONS
+from headrace.training.reports import TOLD_REASONS, goes_on, outages_of, reason_of
 from headrace.training.sidecars import HINT as SIDECAR_HINT
 from headrace.training.sidecars import SIDE_GRACE, held_up, overstayed
 from headrace.training.states import Reason
@@ -60,8 +60,8 @@ def _stop_sidecars(view: View, batch: Job, pod: Pod) -> Step:
     """Only a side container goes on, nothing more can come of the attempt; its trainers' records tell how it ended."""
     name = pod.held_up_by.name if pod.held_up_by else ""
     message = (
-        f"the training has ended, but container {name!r} still runs {SIDE_GRACE.total_seconds():.0f} s later: its "
-        f"pod is being deleted; {SIDECAR_HINT}"
+        f"the {view.part.work} has ended, but container {name!r} still runs {SIDE_GRACE.total_seconds():.0f} s later: "
+        f"its pod is being deleted; {SIDECAR_HINT}"
     )
     return stop(view, batch, message, Event(EventType.WARNING, "SideContainerStopped", f"pod {pod.name}: {message}"))
 
@@ -69,7 +69,7 @@ def _stop_sidecars(view: View, batch: Job, pod: Pod) -> Step:
 def _told_by_kubernetes(view: View, batch: Job, chief: Pod) -> Step | None:
     """Where the chief's launcher cannot speak: before its container runs, and when it ends."""
     if chief.is_over:
-        return _says(view, State.RUNNING, Reason.ENDING, _what_is_waited_for(batch, view.pods))
+        return _says(view, State.RUNNING, Reason.ENDING, _what_is_waited_for(view, batch))
     if chief.deleted_at is not None:
         message = f"pod {chief.name} was deleted; waiting for it to terminate"
         return _says(view, State.RUNNING, Reason.ENDING, message)
@@ -85,16 +85,15 @@ def _told_by_launcher(view: View, chief: Pod) -> Step:
         return _reported(view, live)
     if status.state is State.RUNNING and status.reason in TOLD_REASONS:
         # One answer that was lost says nothing about the training.
-        return _says(view, status.state, status.reason, status.message or GOES_ON.get(status.reason, ""))
+        return _says(view, status.state, status.reason, status.message or goes_on(view.part, status.reason))
     message = f"pod {chief.name} is running; waiting for the first report of its launcher (port {PROGRESS_PORT})"
     return _says(view, State.RUNNING, Reason.PREPARING, message)
 
 
 def _reported(view: View, live: Live) -> Step:
     status, events = _take_trial(view, take_live(view.status, live), live)
-    outages = [outage for (name, value), outage in OUTAGES.items() if live.conditions.get(name) == value]
-    reason = PREPARE_REASONS.get(live.state, Reason.TRAINING)
-    message = ("; ".join(text for _, text in outages) or GOES_ON[reason]) + _failed_before(status)
+    outages, reason = outages_of(view.part, live), reason_of(view.part, live)
+    message = ("; ".join(text for _, text in outages) or goes_on(view.part, reason)) + _failed_before(status)
     reason = outages[0][0] if outages else reason
     return _says(view.with_status(status), State.RUNNING, reason, message, *events)
 
@@ -107,7 +106,7 @@ def _says(view: View, state: State, reason: str, message: str, *events: Event) -
 
 def _take_trial(view: View, status: TrainingJobStatus, live: Live) -> tuple[TrainingJobStatus, tuple[Event, ...]]:
     """What the trial of the export has shown; a format that cannot be made is an Event once."""
-    if live.export_trial is None or view.job.spec.output is None:
+    if live.export_trial is None or not view.part.formats:
         return status, ()
     told = exportable(view.job, live.export_trial, view.now)
     is_known = any(old.type == told.type and old.message == told.message for old in status.conditions)
@@ -125,20 +124,21 @@ def _failed_before(status: TrainingJobStatus) -> str:
 
 
 def _what_is_placed(view: View) -> str:
-    pods, wanted = view.pods, view.job.spec.strategy.workers
+    pods, wanted = view.pods, view.part.strategy.workers
     placed = sum(bool(pod.node) for pod in pods)
     return f"waiting for the pods: {len(pods)} of {wanted} are created, {placed} of {wanted} are scheduled to a node"
 
 
-def _what_is_waited_for(batch: Job, pods: tuple[Pod, ...]) -> str:
+def _what_is_waited_for(view: View, batch: Job) -> str:
     """What an attempt waits for whose chief ended."""
+    pods = view.pods
     pod = held_up(pods)
     side = pod.held_up_by if pod is not None else None
     if pod is not None and side is not None:
         wait = f"{SIDE_GRACE.total_seconds():.0f} s"
         return (
-            f"the training has ended; waiting up to {wait} for container {side.name!r} of pod {pod.name} to exit; "
-            f"{SIDECAR_HINT}"
+            f"the {view.part.work} has ended; waiting up to {wait} for container {side.name!r} of pod {pod.name} to "
+            f"exit; {SIDECAR_HINT}"
         )
     if left := listed(pod.name for pod in pods if not pod.is_over):
         return f"worker 0 has ended; waiting for the other workers: {left}"

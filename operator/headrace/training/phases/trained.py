@@ -58,7 +58,7 @@ def trained(view: View, record: Record) -> Step:
 
 
 def _ended(view: View, record: Record) -> TrainingJobStatus:
-    return attempts.end_succeeded(take_record(view.status, record), ended_at(view.pods, view.now))
+    return attempts.end_succeeded(take_record(view.status, record), Reason.TRAINED, ended_at(view.pods, view.now))
 
 
 def _succeeded(view: View, record: Record) -> Step:

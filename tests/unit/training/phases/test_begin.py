@@ -11,9 +11,13 @@ from training_builders import (
     NOW,
     SETTINGS,
     UID,
+    batch_job,
+    pod,
     training_job,
 )
-from training_looks import NOTHING, SECOND, begun, between_attempts, created, kinds, look
+from training_looks import NOTHING, SECOND, begun, between_attempts, created, kinds, look, under_way
+
+ATTEMPT_3 = {"number": 3, "job": "text-3", "image": "i", "startedAt": "2030-01-01T12:00:00Z"}
 
 
 def test_the_first_pass_writes_the_attempt_and_creates_its_objects():
@@ -141,6 +145,17 @@ def test_an_attempt_whose_objects_cannot_be_created_tries_again_and_its_status_s
 
     assert JOBS in kinds(planned)
     assert (planned.status["reason"], planned.status["message"]) == (reason, "why")
+
+
+def test_of_the_attempts_before_one_is_kept_whichever_pass_sees_the_others():
+    """An operator that died after it had created an attempt's Job leaves them to the next."""
+    jobs = tuple(batch_job(f"text-{number}") for number in (1, 2, 3))
+
+    beginning = look(training_job(begun() | {"attempt": ATTEMPT_3}), replace(NOTHING, jobs=jobs[:2]))
+    later = look(training_job(under_way(3)), replace(NOTHING, jobs=jobs, pods=(pod(0, attempt=3),)))
+
+    assert [delete.name for delete in beginning.deletes] == ["text-1"]
+    assert [delete.name for delete in later.deletes] == ["text-1"]
 
 
 def test_the_next_attempt_gets_what_the_attempts_before_it_left_of_the_deadline():

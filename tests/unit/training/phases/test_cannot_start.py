@@ -8,6 +8,7 @@ from headrace.kube.errors import Forbidden, Refused
 from headrace.training.job import AttemptContext, launcher_config
 from headrace.training.observed import Observed
 from headrace.training.plan import after_refusal
+from headrace.training.stages import part_of
 from headrace.training.step import POLL_RUNNING
 from training_builders import (
     NOW,
@@ -85,7 +86,9 @@ def test_without_a_start_deadline_what_is_wrong_ends_a_job_in_ten_minutes():
 
 def test_workers_wait_for_the_names_of_peers_for_which_there_is_no_room_yet():
     def waits(**spec):
-        return launcher_config(training_job(**spec), AttemptContext(1, "image"), SETTINGS).workers.name_deadline
+        return launcher_config(
+            part_of(training_job(**spec)), AttemptContext(1, "image"), SETTINGS
+        ).workers.name_deadline
 
     assert (waits(startDeadlineSeconds=600), waits()) == (660, 86460)
 

@@ -1,0 +1,76 @@
+"""spec.prepare: the stage that makes a dataset, before the training begins."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from headrace.api.base import Model, Rule, Schema, list_map
+from headrace.api.common import Resources
+from headrace.api.program import Dataset, Entrypoint, Parameter, Source
+from headrace.api.scalars import ImageReference, Label
+
+
+class PrepareType(StrEnum):
+    SCRIPT = "Script"
+
+
+class PrepareOutput(Model):
+    """The dataset that comes out."""
+
+    name: Annotated[Label, Schema("Its name: the training finds it at /data/NAME, read-only.", maxLength=40)]
+
+
+class Prepare(Model):
+    """What is run once, in a pod of its own, before the training: it makes a dataset that the training gets."""
+
+    type: Annotated[
+        PrepareType,
+        Schema(
+            "Script: a program in one pod. The files that it leaves in the folder which HEADRACE_DATASET_DIR names are "
+            "the dataset."
+        ),
+    ]
+    entrypoint: Annotated[Entrypoint, Schema("The script to run, relative to the source, such as prepare.py.")]
+    source: Annotated[Source | None, Schema("Where the script comes from. Absent: from spec.source.")] = None
+    image: Annotated[ImageReference, Schema("The image that the pod runs. Empty: as spec.image.")] = ""
+    parameters: Annotated[
+        dict[str, Parameter],
+        Schema(
+            "Parameters of this script alone: strings, numbers, true or false. Each is given to it as --NAME=VALUE and "
+            "logged to MLflow.",
+            maxProperties=64,
+        ),
+    ] = Field(default_factory=dict)
+    datasets: Annotated[
+        tuple[Dataset, ...],
+        Schema("Inputs of this script, which it finds at /data/NAME, read-only.", maxItems=16, **list_map("name")),
+    ] = ()
+    resources: Annotated[Resources, Schema("Compute resources of the pod.")] = Resources()
+    output: Annotated[PrepareOutput, Schema("The dataset that comes out.")]
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.source) || !has(self.source.image) || !has(self.image) || self.image == ''",
+            "prepare.source.image is the image that runs: leave prepare.image empty",
+            field_path=".image",
+        ),
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "!has(self.prepare) || !has(self.datasets) || self.datasets.all(one, one.name != self.prepare.output.name)",
+        "prepare.output.name is the name of one of spec.datasets: the training would find two datasets in one folder",
+        field_path=".prepare.output.name",
+    ),
+    Rule(
+        "!has(self.prepare) || !has(self.source.image) || has(self.prepare.source) || !has(self.prepare.image) || "
+        "self.prepare.image == ''",
+        "source.image is the image that runs: leave prepare.image empty, or give prepare a source of its own",
+        field_path=".prepare.image",
+    ),
+)
+"""What holds between `prepare` and the rest of a TrainingJob's spec, for the API server."""

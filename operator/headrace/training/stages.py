@@ -1,0 +1,167 @@
+"""The stages of a TrainingJob, and the part of the job that each of them runs (pure).
+
+A stage is a run of the same attempts: what is rendered, observed, restarted and told of an attempt is made of the
+`Part` of its stage. What the success of one comes to is looked up in `phases/succeeded`, what the status says of each
+in `stage_status`. A job without `spec.prepare` has one stage, the training, and its status does not speak of stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.api.common import Resources
+from headrace.api.frameworks import Framework
+from headrace.api.trainingjob import (
+    Dataset,
+    InputExample,
+    PreparedDataset,
+    Source,
+    Stage,
+    Strategy,
+    TrainingJob,
+    TrainingJobSpec,
+)
+from headrace.training.formats import formats_of, optional_of
+from headrace_common.protocol import config as protocol
+
+# What a stage does, as a word in texts for people.
+_WORK: Mapping[Stage, str] = {Stage.PREPARE: "preparation", Stage.TRAIN: "training"}
+# Where each dataset is found in a pod, by its name.
+_DATA = Path("/data")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one stage runs: all of a job that is not the same in each of its stages.
+
+    `source_copy` is the name of the pinned copy of the source, `image` is empty for the release's, `checkpoints` the
+    name of their folder, `makes` that of the dataset that comes out, where one does.
+    """
+
+    job: TrainingJob
+    stage: Stage
+    source: Source
+    source_copy: str
+    image: str
+    framework: Framework
+    entrypoint: str
+    parameters: Mapping[str, protocol.Scalar]
+    datasets: tuple[protocol.Dataset, ...]
+    strategy: Strategy
+    resources: Resources
+    checkpoints: str
+    formats: tuple[str, ...] = ()
+    optional_formats: tuple[str, ...] = ()
+    keeps_rows: bool = True
+    makes: str = ""
+
+    @property
+    def told(self) -> Stage | None:
+        """The stage as status and texts name it: not at all in a job that has only one."""
+        return self.stage if has_stages(self.job.spec) else None
+
+    @property
+    def work(self) -> str:
+        """What the stage does, for a text: `the training has ended`."""
+        return _WORK[self.stage]
+
+    def attempt(self, number: int) -> str:
+        """An attempt by its number, for a text."""
+        return f"attempt {number} ({self.told.lower()})" if self.told else f"attempt {number}"
+
+    def says(self, text: str) -> str:
+        """The text, with the stage that it speaks of."""
+        return f"{self.told.lower()}: {text}" if self.told else text
+
+
+def stages_of(spec: TrainingJobSpec) -> tuple[Stage, ...]:
+    """Those that a job has, in their order. The training is the last one."""
+    return (Stage.TRAIN,) if spec.prepare is None else (Stage.PREPARE, Stage.TRAIN)
+
+
+def has_stages(spec: TrainingJobSpec) -> bool:
+    """Whether the job has more than its training."""
+    return len(stages_of(spec)) > 1
+
+
+def stage_of(job: TrainingJob) -> Stage:
+    """The stage under way, or the last one; before there was any, the first."""
+    return job.status.stage or stages_of(job.spec)[0]
+
+
+def part_of(job: TrainingJob) -> Part:
+    """What the stage under way runs."""
+    return _PARTS[stage_of(job)](job)
+
+
+def parts_to_come(job: TrainingJob) -> tuple[Part, ...]:
+    """What the stage under way and those after it run."""
+    stages = stages_of(job.spec)
+    return tuple(_PARTS[stage](job) for stage in stages[stages.index(stage_of(job)) :])
+
+
+def entrypoints(job: TrainingJob) -> tuple[str, ...]:
+    """The scripts that the source of the stage under way has to have: those of later stages that run from it, too."""
+    copy = part_of(job).source_copy
+    return tuple(part.entrypoint for part in parts_to_come(job) if part.source_copy == copy)
+
+
+def _train(job: TrainingJob) -> Part:
+    spec = job.spec
+    return Part(
+        job=job,
+        stage=Stage.TRAIN,
+        source=spec.source,
+        source_copy=_source_copy(job),
+        image=spec.image,
+        framework=spec.framework,
+        entrypoint=spec.entrypoint,
+        parameters=spec.parameters,
+        datasets=(*_inputs(spec.datasets), *_made(job.status.dataset)),
+        strategy=spec.strategy,
+        resources=spec.resources,
+        checkpoints=job.metadata.uid,
+        formats=formats_of(spec.output, spec.framework),
+        optional_formats=optional_of(spec.output, spec.framework),
+        keeps_rows=spec.output is None or spec.output.input_example is InputExample.ROWS,
+    )
+
+
+def _prepare(job: TrainingJob) -> Part:
+    spec, prepare = job.spec, job.spec.prepare
+    assert prepare is not None
+    return Part(
+        job=job,
+        stage=Stage.PREPARE,
+        source=prepare.source or spec.source,
+        source_copy=_source_copy(job) if prepare.source is None else f"{_source_copy(job)}-prepare",
+        image=prepare.image or spec.image,
+        framework=Framework.SCRIPT,
+        entrypoint=prepare.entrypoint,
+        parameters=prepare.parameters,
+        datasets=_inputs(prepare.datasets),
+        strategy=Strategy(),
+        resources=prepare.resources,
+        checkpoints=f"{job.metadata.uid}-prepare",
+        makes=prepare.output.name,
+    )
+
+
+_PARTS: Mapping[Stage, Callable[[TrainingJob], Part]] = {Stage.PREPARE: _prepare, Stage.TRAIN: _train}
+
+
+def _source_copy(job: TrainingJob) -> str:
+    return f"{job.metadata.name}-source"
+
+
+def _inputs(datasets: tuple[Dataset, ...]) -> tuple[protocol.Dataset, ...]:
+    return tuple(protocol.Dataset(one.name, one.uri, _DATA / one.name) for one in datasets)
+
+
+def _made(dataset: PreparedDataset | None) -> tuple[protocol.Dataset, ...]:
+    """The dataset of an earlier stage: these bytes, and no others."""
+    if dataset is None:
+        return ()
+    return (protocol.Dataset(dataset.name, dataset.uri, _DATA / dataset.name, dataset.digest),)
