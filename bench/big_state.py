@@ -82,6 +82,7 @@ class Case:
 CASES = (
     Case("1gb_weights_sgd", 4, 8192, "sgd"),
     Case("1gb_state_adam", 5, 4096, "adam"),
+    Case("1gb_weights_adam", 4, 8192, "adam"),  # 3 GB of state
 )
 
 
