@@ -4,51 +4,9 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-HEAD = f"""
-import sys, time
-sys.path.insert(0, {str(Path(__file__).resolve().parents[3] / "client")!r})
-import keras, numpy as np, tensorflow as tf
-import headrace_client
-
-x = np.random.default_rng(3).normal(size=(8, 3)).astype("float32")
-
-def network(units=1):
-    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
-
-def train(model, optimizer):
-    time.sleep(0.03)
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(model(x) ** 2)
-    optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-
-model, optimizer = network(), keras.optimizers.Adam()
-"""
-
-
-def attempt(start_keras: Any, folder: Path, text: str, **settings: Any) -> Any:
-    script = folder / "script.py"
-    script.write_text(HEAD + text)
-    return start_keras(script, checkpoint_dir=folder / "ck", checkpoint_interval=0.1, **settings)
-
-
-def ended(child: Any) -> Any:
-    assert child.wait() == 0, child.stderr[-3000:]
-    return child
-
-
-def killed(child: Any, fit: int, step: int) -> Path:
-    """After that checkpoint, which is the newest one."""
-    child.wait_until(
-        lambda messages: any(m["type"] == "checkpoint" and m["fit"] == fit and m["step"] >= step for m in messages)
-    )
-    child.signal(signal.SIGKILL)
-    child.wait()
-    return Path(child.of_type("checkpoint")[-1]["dir"])
-
+from loop_scripts import attempt, ended, killed
 
 LEFT = """
 for i in headrace_client.steps(50):
@@ -164,3 +122,22 @@ for i in headrace_client.steps(3):
     assert second.stdout == "fit 0\nfit 1\nfit 2\n"
     told = second.of_type("resume")[-1]
     assert (told["fit"], told["exact"]) == (2, True)
+
+
+@pytest.mark.parametrize("of_function", [False, True], ids=["the script's", "a function's"])
+def test_a_name_that_only_an_earlier_iteration_makes_is_told_with_what_to_do(of_function, start_keras, tmp_path):
+    text = """
+def main():
+    for i in headrace_client.steps(40):
+        if i % 20 == 0:
+            order = np.random.permutation(8)
+        x[order]
+        train(model, optimizer)
+"""
+    text = f"{text}\nmain()" if of_function else text.replace("def main():", "if True:")
+    newest = killed(attempt(start_keras, tmp_path, text), 0, 6)
+    second = attempt(start_keras, tmp_path, text, resume_dir=newest)
+    assert second.wait() != 0
+    [told] = second.of_type("exception")
+    assert "'order'" in told["message"]
+    assert "make it before the loop" in told["message"]

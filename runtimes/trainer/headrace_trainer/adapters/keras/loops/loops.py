@@ -24,6 +24,7 @@ from headrace_trainer.adapters.keras.loops.resume import LoopResume
 from headrace_trainer.adapters.keras.loops.run import Counted, How, LoopRun
 from headrace_trainer.adapters.keras.loops.state import Earlier, NotThere, earlier
 from headrace_trainer.adapters.keras.state import random as keras_random
+from headrace_trainer.adapters.keras.state import variables as keras_state
 from headrace_trainer.adapters.session import Session
 
 
@@ -63,6 +64,7 @@ class Loops:
             return 0  # in an iteration, which is what counts
         self._pass_on_where_asked_again()
         self._run.how, self._run.asks = How.ASKS, self._run.asks + 1
+        self._run.look_beside()
         if self._run.is_active:  # its state is there
             assert self._restored is not None
             if self._run.asks == 1:
@@ -179,6 +181,15 @@ class Loops:
                 told = "a fit in an iteration that also trains by hand: the iterations of this loop cannot be resumed"
                 self._session.messages.warn("steps", told)
             self._end({"cut": is_cut})
+
+    def advice(self, error: BaseException) -> str:
+        """What a name stands for may have been made in an iteration that only an earlier attempt has gone through."""
+        if not isinstance(error, NameError) or self._restored is None:
+            return ""
+        return (
+            f"this attempt went on after step {self._restored.step} of a loop, and what its earlier iterations made is "
+            "not there: make it before the loop, or in each iteration where it is missing"
+        )
 
     def save_now(self) -> None:
         """Asked by the script, and so between two of its steps."""
@@ -318,14 +329,16 @@ class Loops:
         else:
             self._run.begin()
         self._restored, self._run.step, self._run.told_at = before, before.step, before.step
+        self._run.unkept, self._run.doubt = list(before.state.get("unkept", ())), before.state["doubt"]
         self._run.rounds.begin_again()
         self._run.rounds_before = 0 if before.state["whyNot"] else before.step
         self._run.has_new_optimizer = True
         session = self._session
         session.batch_steps = max(session.batch_steps, before.state["batchSteps"])
         for optimizer in self._run.state.optimizers:
-            if not any(optimizer.iterations is known for known in session.custom_iterations):
-                session.custom_iterations.append(optimizer.iterations)
+            counted = keras_state.steps_of(optimizer)
+            if not any(counted is known for known in session.custom_iterations):
+                session.custom_iterations.append(counted)
         for model in self._run.state.trained:
             session.models.trained_by_hand(model, "a loop of the script's own")
         session.files.put_back()
@@ -369,6 +382,8 @@ class Loops:
         if self._was_passed_over:
             self._session.lose("a loop that had ended in an earlier attempt has trained again")
         self._run.has_used = True
+        if self._run.how is How.ASKS:
+            self._run.look_beside_where_used()
 
     # --- how it ends ---
 
