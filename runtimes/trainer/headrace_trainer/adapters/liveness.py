@@ -31,6 +31,11 @@ def read_later(code: CodeType, offset: int) -> _Names:
     return frozenset().union(*(live[one] for one in after))
 
 
+def read_from(code: CodeType, offset: int) -> _Names:
+    """The names that it may read from this instruction on, also where a loop has no next element."""
+    return _analysis(code)[0][offset]
+
+
 def read_in_loops(code: CodeType, offset: int) -> _Names:
     """The same after the beginnings of all loops that this instruction is in: what goes from one of their iterations
     into the next.
@@ -41,6 +46,12 @@ def read_in_loops(code: CodeType, offset: int) -> _Names:
             begin = one.argval
             found |= read_later(code, begin) if _is_loop(code, begin) else _analysis(code)[0][begin]
     return frozenset(found)
+
+
+def written_next(code: CodeType, offset: int) -> str:
+    """The name that gets the result of the call at this offset, if it has one of its own."""
+    after = next((one for one in _instructions(code) if one.offset > offset and one.opname != "CACHE"), None)
+    return str(after.argval) if after is not None and after.opname.startswith("STORE_") else ""
 
 
 def _is_loop(code: CodeType, offset: int) -> bool:

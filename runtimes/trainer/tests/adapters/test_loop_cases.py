@@ -124,17 +124,54 @@ for i in headrace_client.steps(3):
     assert (told["fit"], told["exact"]) == (2, True)
 
 
-@pytest.mark.parametrize("of_function", [False, True], ids=["the script's", "a function's"])
-def test_a_name_that_only_an_earlier_iteration_makes_is_told_with_what_to_do(of_function, start_keras, tmp_path):
-    text = """
+EPOCHS = """
 def main():
-    for i in headrace_client.steps(40):
+    for i in BEGIN:
         if i % 20 == 0:
-            order = np.random.permutation(8)
-        x[order]
-        train(model, optimizer)
+            order = MADE
+        train(model, optimizer, x[next(iter(order)) :])
+        last = tf.constant(i)
+    print("last", int(last), flush=True)
+
+main()
+time.sleep(REPORT)
 """
-    text = f"{text}\nmain()" if of_function else text.replace("def main():", "if True:")
+MADE = {
+    "steps": ("headrace_client.steps(40)", True),
+    "steps, the script's own names": ("headrace_client.steps(40)", False),
+    "resumed_step": ("range(headrace_client.resumed_step(), 40)", True),
+    "resumed_step, the script's own names": ("range(headrace_client.resumed_step(), 40)", False),
+}
+
+
+def made(kind: str, report: str, value: str = "np.random.permutation(8)[:1]") -> str:
+    begin, is_function = MADE[kind]
+    text = EPOCHS.replace("BEGIN", begin).replace("MADE", value).replace("REPORT", report)
+    return text if is_function else text.replace("\nmain()", "").replace("def main():", "if True:")
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_name_that_an_earlier_iteration_has_made_is_there_in_the_later_ones(kind, start_keras, tmp_path):
+    newest = killed(attempt(start_keras, tmp_path, made(kind, "0")), 0, 6)
+    second = ended(attempt(start_keras, tmp_path, made(kind, "0"), resume_dir=newest))
+    told = second.of_type("resume")[-1]
+    assert told["exact"] is True, told["message"]
+    assert second.stdout == "last 39\n"
+
+
+@pytest.mark.parametrize("kind", ["steps", "steps, the script's own names"])
+def test_a_name_that_a_loop_has_made_is_there_after_it_where_it_had_ended(kind, start_keras, tmp_path):
+    first = attempt(start_keras, tmp_path, made(kind, "60"))
+    first.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] == 40 for m in messages))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    newest = Path(first.of_type("checkpoint")[-1]["dir"])
+    second = ended(attempt(start_keras, tmp_path, made(kind, "0"), resume_dir=newest))
+    assert second.stdout == "last 39\n"
+
+
+def test_a_name_of_something_else_is_told_with_what_to_do(start_keras, tmp_path):
+    text = made("steps", "0", "(n for n in range(8))")
     newest = killed(attempt(start_keras, tmp_path, text), 0, 6)
     second = attempt(start_keras, tmp_path, text, resume_dir=newest)
     assert second.wait() != 0

@@ -9,7 +9,9 @@ has no print (an iterator) counts as changed, as nobody can tell.
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FrameType, ModuleType, SimpleNamespace
@@ -20,13 +22,17 @@ import numpy as np
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from headrace_trainer.adapters import liveness, outside
+from headrace_trainer.adapters.arrays import Array
 from headrace_trainer.adapters.functions import is_of_script, is_path_of_script
+from headrace_trainer.adapters.keras.loops.made_names import Made, calls_locals, locals_of
 from headrace_trainer.adapters.keras.loops.others import Print, print_of
 from headrace_trainer.adapters.keras.state import held, kept
 from headrace_trainer.adapters.keras.state import variables as keras_state
 from headrace_trainer.adapters.keras.state.held import Look, Node
 
 _STARTED_BY = "headrace_trainer.adapters.script"
+# Of longer ones a sample is taken, with what was added last.
+_LONG, _SAMPLED, _LAST = 100_000, 50_000, 1000
 _OURS = ("headrace_trainer", "headrace_client")
 
 # The function of the script that has the name; none of what other functions reach.
@@ -44,11 +50,22 @@ class _Seen:
 
 class Beside:
     """Of one loop, from where it is made: there the loop begins, or is about to. `names` tells which names of a
-    function go from one iteration to the next, by its code and where that is.
+    function go from one iteration to the next, by its code and where that is; but for those that get the script's
+    count of its steps, which is asked for here, or was where `asked` was made.
     """
 
-    def __init__(self, names: _Names = liveness.read_later) -> None:
-        self._names = {frame.f_code: names(frame.f_code, frame.f_lasti) for frame in _frames()}
+    def __init__(self, names: _Names = liveness.read_later, asked: Beside | None = None) -> None:
+        frames = list(_frames())
+        self._counts: dict[CodeType, str] = {} if asked is None else asked._counts
+        if asked is None and frames:
+            innermost = frames[0]
+            self._counts = {innermost.f_code: liveness.written_next(innermost.f_code, innermost.f_lasti)}
+        known = {} if asked is None else asked._names
+        found = {frame.f_code: names(frame.f_code, frame.f_lasti) for frame in frames if frame.f_code not in known}
+        self._names: dict[CodeType, frozenset[str]] = {
+            code: read - {self._counts.get(code, "")} for code, read in found.items()
+        }
+        self._made = Made(frames[0]) if frames else None
         self._began = {key: _seen(value, frozenset()) for key, value in self._now()}
         self._changed: list[str] = []
 
@@ -61,14 +78,30 @@ class Beside:
                 self._changed.append(name)
         return list(self._changed)
 
+    def made(self, arrays: dict[str, Array]) -> dict[str, Any]:
+        """What the loop has made for its later iterations, or for what comes after it, as JSON and arrays."""
+        frame = None if self._made is None else next((one for one in _frames() if one.f_code is self._made.code), None)
+        return {} if self._made is None or frame is None else self._made.taken(frame, arrays)
+
+    def put_back(self, made: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """Where the loop begins: gives the names what an earlier attempt had made for them."""
+        frame = next(_frames(), None)
+        if self._made is not None and frame is not None and frame.f_code is self._made.code:
+            self._made.put_back(frame, made, arrays)
+
     def _now(self) -> Iterator[tuple[_Key, Any]]:
         """What the names hold, of functions that still run."""
         found: dict[_Key, Any] = {}
         for frame in _frames():
-            for name in sorted(self._names.get(frame.f_code, ())):
-                for place in (frame.f_locals, frame.f_globals):
+            code = frame.f_code
+            if calls_locals(frame):
+                found[code, f"the function {code.co_name}"] = iter(())  # nobody can tell
+                continue
+            names, places = self._names.get(code, frozenset()), (locals_of(frame), frame.f_globals)
+            for name in sorted(names):
+                for place in places:
                     if name in place:
-                        found.setdefault((frame.f_code, name), place[name])
+                        found.setdefault((code, name), place[name])
                         break
         own = {id(value) for value in found.values()}
         for name, value in outside.reached(_owners(found.values())).items():
@@ -128,6 +161,13 @@ class _Look(Look):
     """
 
     found: dict[int, Any] = field(default_factory=dict)
+
+    def at(self, value: Any, path: str) -> Node:
+        if isinstance(value, list | tuple | deque) and len(value) > _LONG:
+            size = len(value)
+            sampled = itertools.islice(value, 0, size, size // _SAMPLED)
+            value = [size, *sampled, *itertools.islice(reversed(value), _LAST)]
+        return super().at(value, path)
 
     def _variables(self, owner: Any, found: list[Any], path: str) -> Node:
         if not isinstance(owner, keras.Model | BaseOptimizer):

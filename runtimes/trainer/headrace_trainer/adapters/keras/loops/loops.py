@@ -75,6 +75,8 @@ class Loops:
             return 0
         if before.index == self._session.fits and not self._goes_on(before):
             return 0
+        if before.index == self._session.fits and self._answer(before):
+            self._run.put_back_names(before.state.get("made", {}), before.arrays)
         return self._answer(before)
 
     def steps(self, start: int, stop: int) -> Iterator[int]:
@@ -220,6 +222,8 @@ class Loops:
             done = total if before.is_finished else before.step
         if not self._run.is_active:
             self._run.begin()
+        if before is not None and done:
+            self._run.put_back_names(before.state.get("made", {}), before.arrays)
         self._run.step = self._run.told_at = done
         return done
 

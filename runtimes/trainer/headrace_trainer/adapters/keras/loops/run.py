@@ -102,10 +102,16 @@ class LoopRun:
         if self._looks:
             self._beside.append(Beside())
 
+    def put_back_names(self, made: dict[str, Any], arrays: Any) -> None:
+        """Where the script asks: of what its earlier iterations had made."""
+        if not self._beside:
+            self._beside.append(Beside())
+        self._beside[0].put_back(made, arrays)
+
     def look_beside_where_used(self) -> None:
         """The same in an iteration, where it is not known in which function the loop is."""
         if self._looks:
-            self._beside.append(Beside(liveness.read_in_loops))
+            self._beside.append(Beside(liveness.read_in_loops, *self._beside[-1:]))
 
     def ends_round(self, what: Any) -> bool:
         """Whether a step ends with this use."""
@@ -188,6 +194,7 @@ class LoopRun:
         self.unkept = list(dict.fromkeys([*self.unkept, *changes]))
         arrays = self._copy.take(self.state.variables())
         random = values.encode(keras_random.capture(), arrays)
+        made = self._beside[0].made(arrays) if self._beside else {}
         last = self.rounds.current[-1]() if self.rounds.current else None
         state = {
             LOOP: self.state.described(),
@@ -199,6 +206,7 @@ class LoopRun:
             "whyNot": self._why_not_counted(),
             "doubt": doubt or self.doubt,
             "unkept": self.unkept,
+            "made": made,
             "batchSteps": self._session.batch_steps,
         }
         return state, arrays
