@@ -14,7 +14,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 # They are known, or look after themselves.
-_LIBRARIES = ("keras.", "tensorflow.", "numpy.")
+_LIBRARIES = ("keras.", "tensorflow.", "numpy.", "headrace_client")
 _FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _MOST_FUNCTIONS = 1000
 
@@ -62,7 +62,7 @@ def reached_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
             continue
         value = function.__globals__[name]
         yield name, value
-        if isinstance(value, ModuleType) and is_path_of_script(getattr(value, "__file__", None) or "<frozen"):
+        if isinstance(value, ModuleType) and is_module_of_script(value):
             yield from ((f"{name}.{inner}", vars(value)[inner]) for inner in sorted(named & vars(value).keys()))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -104,6 +104,12 @@ def is_of_script(thing: FunctionType | type) -> bool:
     if not path and thing.__module__ != "__main__":
         return thing.__module__ not in sys.builtin_module_names
     return is_path_of_script(path)
+
+
+def is_module_of_script(module: ModuleType) -> bool:
+    """The same of a module."""
+    path = getattr(module, "__file__", None)
+    return path is not None and not module.__name__.startswith(_LIBRARIES) and is_path_of_script(path)
 
 
 def is_path_of_script(path: str) -> bool:

@@ -226,7 +226,7 @@ class Trainer:
             if i % RATES["every"] == 0:
                 self.teacher.set_weights(self.model.get_weights())
                 log.info("%s %s %s", CLASSES[tokens[1]], loss, labels.sum())
-                print(i, float(loss), flush=True)
+                headrace_client.log({"seen": float(loss)}, step=i)
 
 batch, loss = None, 0.0
 Trainer(Config()).run(x[:, 0])

@@ -23,7 +23,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from headrace_trainer.adapters import liveness, outside
 from headrace_trainer.adapters.arrays import Array
-from headrace_trainer.adapters.functions import is_of_script, is_path_of_script
+from headrace_trainer.adapters.functions import is_module_of_script, is_of_script, is_path_of_script
 from headrace_trainer.adapters.keras.loops.made_names import Made, calls_locals, locals_of
 from headrace_trainer.adapters.keras.loops.others import Print, print_of
 from headrace_trainer.adapters.keras.state import held, kept
@@ -129,7 +129,7 @@ def _owners(values: Iterable[Any]) -> list[Any]:
 def _is_own(value: Any) -> bool:
     """Whether it is of the script's: a module, a class, or an object of one."""
     if isinstance(value, ModuleType):
-        return is_path_of_script(getattr(value, "__file__", None) or "<frozen")
+        return is_module_of_script(value)
     return is_of_script(value if isinstance(value, type) else type(value))
 
 
