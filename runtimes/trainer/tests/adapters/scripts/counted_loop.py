@@ -181,6 +181,16 @@ def accumulates():
     kept.extend([model, eager])
 
 
+def mirrored():
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    with strategy.scope():
+        model, optimizer = network(4, 1), keras.optimizers.Adam(0.01)
+    step = tf.function(lambda x: strategy.run(lambda: fit_by_hand(model, optimizer, x, x[:, :1])))
+    for _ in begun(40):
+        step(normal(8, 4))
+    kept.append(model)
+
+
 def unbuilt():
     class Own(keras.Model):
         def __init__(self):
