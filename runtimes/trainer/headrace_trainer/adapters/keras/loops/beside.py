@@ -95,7 +95,7 @@ class Beside:
         for frame in _frames():
             code = frame.f_code
             if calls_locals(frame):
-                found[code, f"the function {code.co_name}"] = iter(())  # nobody can tell
+                found[code, f"the function {code.co_name}"] = (None for _ in ())  # nobody can tell
                 continue
             names, places = self._names.get(code, frozenset()), (locals_of(frame), frame.f_globals)
             for name in sorted(names):
