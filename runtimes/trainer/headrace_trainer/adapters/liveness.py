@@ -25,7 +25,8 @@ def read_later(code: CodeType, offset: int) -> _Names:
     that asks a loop for its next element, there is one.
     """
     live, followers = _analysis(code)
-    after = followers.get(offset, ())
+    offset = _begin_of(code, offset)
+    after = followers[offset]
     if _is_loop(code, offset):
         after = after[:1]
     return frozenset().union(*(live[one] for one in after))
@@ -33,7 +34,7 @@ def read_later(code: CodeType, offset: int) -> _Names:
 
 def read_from(code: CodeType, offset: int) -> _Names:
     """The names that it may read from this instruction on, also where a loop has no next element."""
-    return _analysis(code)[0][offset]
+    return _analysis(code)[0][_begin_of(code, offset)]
 
 
 def read_in_loops(code: CodeType, offset: int) -> _Names:
@@ -52,6 +53,11 @@ def written_next(code: CodeType, offset: int) -> str:
     """The name that gets the result of the call at this offset, if it has one of its own."""
     after = next((one for one in _instructions(code) if one.offset > offset and one.opname != "CACHE"), None)
     return str(after.argval) if after is not None and after.opname.startswith("STORE_") else ""
+
+
+def _begin_of(code: CodeType, offset: int) -> int:
+    """Where the instruction begins that this offset is in: of a call a frame may be at the end of its cache."""
+    return max((one.offset for one in _instructions(code) if one.offset <= offset), default=0)
 
 
 def _is_loop(code: CodeType, offset: int) -> bool:

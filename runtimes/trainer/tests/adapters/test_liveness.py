@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import sys
 from types import CodeType
 
 import pytest
@@ -40,6 +41,28 @@ def test_what_an_iteration_reads_before_it_writes_to_it(body, expected):
     after = "use(after)" if "after" in body else "use()"
     code = compile(f"after = y = 0\nfor i in numbers:\n{lines}\n{after}", "script.py", "exec")
     assert liveness.read_later(code, offset_of(code, "FOR_ITER")) == expected | {"use"}
+
+
+def test_a_function_that_is_in_a_call_is_looked_at_as_it_is():
+    found = []
+
+    def ask(*_):
+        frame = sys._getframe(1)
+        found.append(
+            (liveness.read_later(frame.f_code, frame.f_lasti), liveness.read_from(frame.f_code, frame.f_lasti))
+        )
+        found.append(liveness.written_next(frame.f_code, frame.f_lasti))
+        return 0
+
+    def script(steps):
+        best = None
+        start = ask(steps)
+        for i in range(start, steps):
+            best = i if best is None else best
+        return best
+
+    script(3)
+    assert found == [(frozenset({"best", "steps", "range"}), frozenset({"best", "steps", "range"})), "start"]
 
 
 def test_of_a_call_in_loops_all_of_them_are_looked_at():

@@ -97,12 +97,11 @@ class Beside:
             if calls_locals(frame):
                 found[code, f"the function {code.co_name}"] = (None for _ in ())  # nobody can tell
                 continue
-            names, places = self._names.get(code, frozenset()), (locals_of(frame), frame.f_globals)
-            for name in sorted(names):
-                for place in places:
-                    if name in place:
-                        found.setdefault((code, name), place[name])
-                        break
+            own, there = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}, locals_of(frame)
+            for name in sorted(self._names.get(code, ())):
+                place = there if name in own or name in there else frame.f_globals
+                if name in place:
+                    found.setdefault((code, name), place[name])
         own = {id(value) for value in found.values()}
         for name, value in outside.reached(_owners(found.values())).items():
             if id(value) not in own:
