@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 HEAD = f"""
-import sys, time
+import itertools, sys, time
 sys.path.insert(0, {str(Path(__file__).resolve().parents[2] / "client")!r})
 import keras, numpy as np, tensorflow as tf
 import headrace_client

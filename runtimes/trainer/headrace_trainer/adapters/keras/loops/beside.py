@@ -97,9 +97,9 @@ class Beside:
             if calls_locals(frame):
                 found[code, f"the function {code.co_name}"] = (None for _ in ())  # nobody can tell
                 continue
-            own, there = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}, locals_of(frame)
+            local, there = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}, locals_of(frame)
             for name in sorted(self._names.get(code, ())):
-                place = there if name in own or name in there else frame.f_globals
+                place = there if name in local or name in there else frame.f_globals
                 if name in place:
                     found.setdefault((code, name), place[name])
         own = {id(value) for value in found.values()}
