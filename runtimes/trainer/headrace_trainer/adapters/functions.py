@@ -37,9 +37,9 @@ def functions_of(
     seen: set[int] = set()
     while pending:
         value = pending.pop()
-        if isinstance(value, dict | list | tuple | set) and id(value) not in seen and len(value) <= _MOST_FUNCTIONS:
-            seen.add(id(value))  # a table of functions
-            pending += value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict | list | tuple | set):  # of functions, or of something else
+            members = list(value.values()) if isinstance(value, dict) else list(value)
+            pending += [one for one in members if function_in(one) is not None]
             continue
         function = function_in(value)
         if function is None or id(function) in seen or is_of_library(function) or not follows(function):
