@@ -39,7 +39,7 @@ def functions_of(
         value = pending.pop()
         if isinstance(value, dict | list | tuple | set):  # of functions, or of something else
             members = list(value.values()) if isinstance(value, dict) else list(value)
-            pending += [one for one in members if function_in(one) is not None]
+            pending += [one for one in members[:_MOST_FUNCTIONS] if function_in(one) is not None]
             continue
         function = function_in(value)
         if function is None or id(function) in seen or is_of_library(function) or not follows(function):
