@@ -176,8 +176,14 @@ class _Look(Look):
         self.seen.add(id(owner))
         skipped = kept.set_by_library(type(owner)) | held.RUN_ATTRIBUTES | {"history"}
         own = {name: value for name, value in vars(owner).items() if name not in skipped}
-        return {
+        nodes = {
             name: self.at(value, f"{path}.{name}")
             for name, value in own.items()
             if not name.startswith(kept.OF_TENSORFLOW)
         }
+        # Its variables, and the lists that it has of them, may be made by its first use.
+        return {name: node for name, node in nodes.items() if not _is_fixed(node)}
+
+
+def _is_fixed(node: Node) -> bool:
+    return node.get("kind") == "fixed" or (node.get("kind") == "list" and all(map(_is_fixed, node["items"])))
