@@ -168,38 +168,6 @@ def lso():
     print("scale", float(optimizer.dynamic_scale))
 
 
-class Lookahead(keras.optimizers.Optimizer):
-    """Takes slow weights after each three steps of the optimizer inside of it, which is the one that is used."""
-
-    def __init__(self, fast):
-        super().__init__(learning_rate=0.5)
-        self.fast = fast
-
-    def build(self, variables):
-        super().build(variables)
-        self.slow = [self.add_variable_from_reference(one, "slow") for one in variables]
-
-    def apply(self, grads, trainable_variables):
-        if not self.built:
-            with tf.init_scope():
-                self.build(trainable_variables)
-                self.built = True
-        self.fast.apply(grads, trainable_variables)
-        self._iterations.assign_add(1)
-        if int(self._iterations) % 3 == 0:
-            for slow, one in zip(self.slow, trainable_variables, strict=True):
-                slow.assign(slow + 0.5 * (one - slow))
-                one.assign(slow)
-
-
-def lookahead():
-    model, optimizer = network(4, 1), Lookahead(keras.optimizers.Adam(0.01))
-    for _ in begun(40):
-        x = normal(8, 4)
-        fit_by_hand(model, optimizer, x, x[:, :1])
-    kept.append(model)
-
-
 def accumulates():
     model = network(4, 1)
     optimizer = keras.optimizers.Adam(0.01, gradient_accumulation_steps=3)

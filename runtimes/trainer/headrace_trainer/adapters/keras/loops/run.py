@@ -184,13 +184,15 @@ class LoopRun:
         number = self._session.steps_of_finished_fits + self._session.fits + self.step
         return None if files is None else Snapshot(number, position, False, state, arrays, files=files)
 
-    def _captured(self) -> tuple[dict[str, Any], Arrays]:
+    def _captured(self, *, is_end: bool = False) -> tuple[dict[str, Any], Arrays]:
         doubt = ""
         if self._others is not None:
             changed, doubt = self._others.changed(self.state.variables().values())
             self.state.add_changed(changed)
         kept = list(self.state.variables().values())
-        changes = [name for beside in self._beside for name in beside.changed(kept)]
+        # The end of a loop that does not count is seen in what follows, where the script may have gone on with them.
+        looked_at = [] if is_end and self.counted is None else self._beside
+        changes = [name for beside in looked_at for name in beside.changed(kept)]
         self.unkept = list(dict.fromkeys([*self.unkept, *changes]))
         arrays = self._copy.take(self.state.variables())
         random = values.encode(keras_random.capture(), arrays)
@@ -226,7 +228,7 @@ class LoopRun:
         if writer is None or not self._session.is_saved or self._session.settings.workers > 1:
             return
         self._copy.wait_for(writer)
-        state, arrays = self._captured()
+        state, arrays = self._captured(is_end=True)
         if self.counted is None:
             state["whyNot"] = self.rounds.why_not_at_end() or self._steps.why_not(self.step)
         if self.state.has_lost_models:
