@@ -10,11 +10,11 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 # They are known, or look after themselves.
-_LIBRARIES = ("keras.", "tensorflow.", "numpy.")
+_LIBRARIES = ("keras.", "tensorflow.", "numpy.", "headrace_client")
 _FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _MOST_FUNCTIONS = 1000
 
@@ -36,7 +36,12 @@ def functions_of(
     pending = list(values)
     seen: set[int] = set()
     while pending:
-        function = function_in(pending.pop())
+        value = pending.pop()
+        if isinstance(value, dict | list | tuple | set):  # of functions, or of something else
+            members = list(value.values()) if isinstance(value, dict) else list(value)
+            pending += [one for one in members[:_MOST_FUNCTIONS] if function_in(one) is not None]
+            continue
+        function = function_in(value)
         if function is None or id(function) in seen or is_of_library(function) or not follows(function):
             continue
         seen.add(id(function))
@@ -47,11 +52,18 @@ def functions_of(
 
 
 def reached_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a function finds by global names and in its closure, with the names."""
-    names = {name for code in codes_of(function) for name in _globals(code)}
-    for name in sorted(names):
-        if name in function.__globals__:
-            yield name, function.__globals__[name]
+    """What a function finds by global names and in its closure, with the names; of a module of the script's what it
+    names of it.
+    """
+    codes = list(codes_of(function))
+    named = {name for code in codes for name in code.co_names}
+    for name in sorted({name for code in codes for name in _globals(code)}):
+        if name not in function.__globals__:
+            continue
+        value = function.__globals__[name]
+        yield name, value
+        if isinstance(value, ModuleType) and is_module_of_script(value):
+            yield from ((f"{name}.{inner}", vars(value)[inner]) for inner in sorted(named & vars(value).keys()))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
@@ -69,12 +81,13 @@ def codes_of(function: FunctionType) -> Iterator[CodeType]:
 
 
 def function_in(value: Any) -> FunctionType | None:
-    """The function behind a method, a property, or a partial call."""
+    """The function behind a method, a property, a partial call, or what was compiled of it."""
     if isinstance(value, property):
         value = value.fget
-    while isinstance(value, functools.partial):
-        value = value.func
+    while isinstance(value, functools.partial | functools._lru_cache_wrapper):
+        value = value.func if isinstance(value, functools.partial) else value.__wrapped__
     value = getattr(value, "__func__", value)  # of a method, a staticmethod, a classmethod
+    value = getattr(value, "python_function", value)  # of a tf.function
     return value if isinstance(value, FunctionType) else None
 
 
@@ -86,11 +99,21 @@ def is_of_library(thing: Any) -> bool:
 def is_of_script(thing: FunctionType | type) -> bool:
     """Whether a function or a class is neither Python's nor that of a package that was installed."""
     if isinstance(thing, FunctionType):
-        path = thing.__code__.co_filename
-    else:
-        path = getattr(sys.modules.get(thing.__module__), "__file__", None) or ""
-        if not path and thing.__module__ != "__main__":
-            return thing.__module__ not in sys.builtin_module_names
+        return is_path_of_script(thing.__code__.co_filename)
+    path = getattr(sys.modules.get(thing.__module__), "__file__", None) or ""
+    if not path and thing.__module__ != "__main__":
+        return thing.__module__ not in sys.builtin_module_names
+    return is_path_of_script(path)
+
+
+def is_module_of_script(module: ModuleType) -> bool:
+    """The same of a module."""
+    path = getattr(module, "__file__", None)
+    return path is not None and not module.__name__.startswith(_LIBRARIES) and is_path_of_script(path)
+
+
+def is_path_of_script(path: str) -> bool:
+    """The same of a file of code."""
     return not path.startswith((*_FOLDERS, "<frozen")) and not any(
         path.startswith(f"{folder}/") and _has_packages(folder) for folder in sys.path if folder
     )

@@ -75,7 +75,7 @@ def _tell(session: Session, error: BaseException) -> None:
         "exception",
         time=milliseconds(),
         exception=type(error).__name__,
-        message=streams.message_of(error),
+        message="; ".join(filter(None, (streams.message_of(error), session.loop.advice(error)))),
         module=name if isinstance(name, str) else None,
         traceback=script.last_lines(error),
         frames=script.frames_of(error),

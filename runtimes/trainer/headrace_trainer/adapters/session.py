@@ -27,6 +27,9 @@ class Loop(Protocol):
     def fit_begins(self) -> None:
         """The one before it is over."""
 
+    def advice(self, error: BaseException) -> str:
+        """What the author can do about an error that ends the script, where it comes of a resume; else empty."""
+
     def save_now(self) -> None:
         """The script asks whether to stop, and will: it may not come to another step."""
 
@@ -43,6 +46,9 @@ class _NoLoop:
 
     def fit_begins(self) -> None:
         pass
+
+    def advice(self, error: BaseException) -> str:
+        return ""
 
     def save_now(self) -> None:
         pass

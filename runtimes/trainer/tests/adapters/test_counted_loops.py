@@ -47,13 +47,14 @@ def assert_ends_as_if_undisturbed(start_keras: Any, folder: Path, kind: str, *mo
             np.testing.assert_allclose(one[name], other[name], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["gan2", "wgan", "delayed", "dqn", "ema", "lso", "unbuilt"])
+@pytest.mark.parametrize("kind", ["gan2", "wgan", "delayed", "dqn", "ema", "lso", "accumulates", "mirrored", "unbuilt"])
 def test_a_loop_that_counts_goes_on_with_its_next_iteration_as_if_nothing_had_happened(kind, start_keras, tmp_path):
     checkpoint, second = resumed(start_keras, tmp_path, kind)
     [went] = iterations(second)
     assert went[0] == checkpoint["step"]
     assert second.of_type("resume")[-1]["exact"] is True, second.of_type("resume")
     assert second.of_type("fit")[0]["steps"] == went[-1] + 1
+    assert second.of_type("trained")
     assert_ends_as_if_undisturbed(start_keras, tmp_path, kind)
 
 
@@ -82,7 +83,7 @@ def test_where_the_iteration_is_not_known_nothing_is_skipped_and_the_message_nam
     assert "with the weights that it had" in told["message"]
 
 
-@pytest.mark.parametrize("kind", ["dqn", "ema", "lso"])
+@pytest.mark.parametrize("kind", ["dqn", "ema", "lso", "accumulates"])
 def test_a_loop_that_asks_has_all_that_it_changes(kind, start_keras, tmp_path):
     checkpoint, second = resumed(start_keras, tmp_path, kind, "--ask")
     [went] = iterations(second)

@@ -278,6 +278,60 @@ kept = []
 FIT
 found = []
 """
+COMPILED = """
+counter = tf.Variable(0.0)
+
+@tf.function
+def count():
+    counter.assign_add(1.0)
+
+class Counts(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        count()
+
+kept = [Counts()]
+FIT
+found = []
+"""
+TABLE = """
+import functools
+
+class State:
+    epochs = 0
+
+state = State()
+
+@functools.lru_cache
+def now():
+    return state
+
+def count():
+    now().epochs += 1
+
+HANDLERS = {"count": count}
+
+class Counts(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        HANDLERS["count"]()
+
+kept = [Counts()]
+FIT
+found = []
+"""
+MODULE = """
+import pathlib, sys
+pathlib.Path("helper.py").write_text("seen = []")
+sys.path.insert(0, ".")
+import helper
+
+class Records(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        helper.seen.append(epoch)
+
+kept = [Records()]
+FIT
+found = []
+"""
 MOST_ARRAYS = """
 class Replays(keras.callbacks.Callback):
     def __init__(self):
@@ -322,6 +376,9 @@ found = []
         (PHASES, "Phases.phase"),
         (SKIPPED, "best"),
         (MOST_ARRAYS, "Replays.buffer"),
+        (COMPILED, "counter"),
+        (TABLE, "state"),
+        (MODULE, "helper.seen"),
     ],
     ids=[
         "an object that was made late",
@@ -334,6 +391,9 @@ found = []
         "a function of its own",
         "a fit that is skipped",
         "very many arrays",
+        "a variable of a compiled function",
+        "what a function in a table reaches",
+        "a name of another module",
     ],
 )
 def test_what_cannot_be_put_back_is_named_and_nothing_is_called_exact(text, name, start_keras, tmp_path):

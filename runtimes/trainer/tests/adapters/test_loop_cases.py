@@ -4,51 +4,9 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-HEAD = f"""
-import sys, time
-sys.path.insert(0, {str(Path(__file__).resolve().parents[3] / "client")!r})
-import keras, numpy as np, tensorflow as tf
-import headrace_client
-
-x = np.random.default_rng(3).normal(size=(8, 3)).astype("float32")
-
-def network(units=1):
-    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
-
-def train(model, optimizer):
-    time.sleep(0.03)
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(model(x) ** 2)
-    optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-
-model, optimizer = network(), keras.optimizers.Adam()
-"""
-
-
-def attempt(start_keras: Any, folder: Path, text: str, **settings: Any) -> Any:
-    script = folder / "script.py"
-    script.write_text(HEAD + text)
-    return start_keras(script, checkpoint_dir=folder / "ck", checkpoint_interval=0.1, **settings)
-
-
-def ended(child: Any) -> Any:
-    assert child.wait() == 0, child.stderr[-3000:]
-    return child
-
-
-def killed(child: Any, fit: int, step: int) -> Path:
-    """After that checkpoint, which is the newest one."""
-    child.wait_until(
-        lambda messages: any(m["type"] == "checkpoint" and m["fit"] == fit and m["step"] >= step for m in messages)
-    )
-    child.signal(signal.SIGKILL)
-    child.wait()
-    return Path(child.of_type("checkpoint")[-1]["dir"])
-
+from loop_scripts import attempt, ended, killed
 
 LEFT = """
 for i in headrace_client.steps(50):
@@ -164,3 +122,59 @@ for i in headrace_client.steps(3):
     assert second.stdout == "fit 0\nfit 1\nfit 2\n"
     told = second.of_type("resume")[-1]
     assert (told["fit"], told["exact"]) == (2, True)
+
+
+EPOCHS = """
+def main():
+    for i in BEGIN:
+        if i % 20 == 0:
+            order = MADE
+        train(model, optimizer, x[next(iter(order)) :])
+        last = tf.constant(i)
+    print("last", int(last), flush=True)
+
+main()
+time.sleep(REPORT)
+"""
+MADE = {
+    "steps": ("headrace_client.steps(40)", True),
+    "steps, the script's own names": ("headrace_client.steps(40)", False),
+    "resumed_step": ("range(headrace_client.resumed_step(), 40)", True),
+    "resumed_step, the script's own names": ("range(headrace_client.resumed_step(), 40)", False),
+}
+
+
+def made(kind: str, report: str, value: str = "np.random.permutation(8)[:1]") -> str:
+    begin, is_function = MADE[kind]
+    text = EPOCHS.replace("BEGIN", begin).replace("MADE", value).replace("REPORT", report)
+    return text if is_function else text.replace("\nmain()", "").replace("def main():", "if True:")
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_name_that_an_earlier_iteration_has_made_is_there_in_the_later_ones(kind, start_keras, tmp_path):
+    newest = killed(attempt(start_keras, tmp_path, made(kind, "0")), 0, 6)
+    second = ended(attempt(start_keras, tmp_path, made(kind, "0"), resume_dir=newest))
+    told = second.of_type("resume")[-1]
+    assert told["exact"] is True, told["message"]
+    assert second.stdout == "last 39\n"
+
+
+@pytest.mark.parametrize("kind", ["steps", "steps, the script's own names"])
+def test_a_name_that_a_loop_has_made_is_there_after_it_where_it_had_ended(kind, start_keras, tmp_path):
+    first = attempt(start_keras, tmp_path, made(kind, "60"))
+    first.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] == 40 for m in messages))
+    first.signal(signal.SIGKILL)
+    first.wait()
+    newest = Path(first.of_type("checkpoint")[-1]["dir"])
+    second = ended(attempt(start_keras, tmp_path, made(kind, "0"), resume_dir=newest))
+    assert second.stdout == "last 39\n"
+
+
+def test_a_name_of_something_else_is_told_with_what_to_do(start_keras, tmp_path):
+    text = made("steps", "0", "itertools.cycle([0])")
+    newest = killed(attempt(start_keras, tmp_path, text), 0, 6)
+    second = attempt(start_keras, tmp_path, text, resume_dir=newest)
+    assert second.wait() != 0
+    [told] = second.of_type("exception")
+    assert "'order'" in told["message"]
+    assert "make it before the loop" in told["message"]

@@ -25,6 +25,7 @@ from headrace_trainer.adapters.keras.loops.hooks import LoopHooks
 from headrace_trainer.adapters.keras.loops.loops import Loops
 from headrace_trainer.adapters.keras.models import follow
 from headrace_trainer.adapters.keras.models.living import owners
+from headrace_trainer.adapters.keras.state import variables as keras_state
 from headrace_trainer.adapters.messages import in_json
 from headrace_trainer.adapters.session import FitRun, Session
 
@@ -185,8 +186,9 @@ def _wrap_apply_of(kind: Any, within: threading.local, session: Session, fits: F
         if fits.is_followed or getattr(within, "is_so", False):
             return original(self, grads, trainable_variables)
         session.models.trained_again()
-        if not any(self.iterations is known for known in session.custom_iterations):
-            session.custom_iterations.append(self.iterations)
+        counted = keras_state.steps_of(self)
+        if not any(counted is known for known in session.custom_iterations):
+            session.custom_iterations.append(counted)
             for model in owners(trainable_variables or self._trainable_variables):
                 session.models.trained_by_hand(model, "a loop of the script's own")
         hooks.applies(self, lambda: _owned(trainable_variables or self._trainable_variables))

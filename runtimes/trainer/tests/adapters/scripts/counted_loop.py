@@ -168,6 +168,29 @@ def lso():
     print("scale", float(optimizer.dynamic_scale))
 
 
+def accumulates():
+    model = network(4, 1)
+    optimizer = keras.optimizers.Adam(0.01, gradient_accumulation_steps=3)
+    eager = network(4, 1)
+    of_eager = keras.optimizers.SGD(0.01, gradient_accumulation_steps=3)
+    step = tf.function(lambda x: fit_by_hand(model, optimizer, x, x[:, :1]))
+    for _ in begun(40):
+        x = normal(8, 4)
+        step(x)
+        fit_by_hand(eager, of_eager, x, x[:, :1])
+    kept.extend([model, eager])
+
+
+def mirrored():
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    with strategy.scope():
+        model, optimizer = network(4, 1), keras.optimizers.Adam(0.01)
+    step = tf.function(lambda x: strategy.run(lambda: fit_by_hand(model, optimizer, x, x[:, :1])))
+    for _ in begun(40):
+        step(normal(8, 4))
+    kept.append(model)
+
+
 def unbuilt():
     class Own(keras.Model):
         def __init__(self):

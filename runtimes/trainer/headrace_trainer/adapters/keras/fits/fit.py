@@ -281,7 +281,7 @@ class Fits:
 
 def _steps_of(model: Any) -> int:
     optimizer = getattr(model, "optimizer", None)  # one that was never compiled has no such attribute
-    return 0 if optimizer is None else int(optimizer.iterations.numpy())
+    return 0 if optimizer is None else int(keras_state.steps_of(optimizer).numpy())
 
 
 def _how_it_ended(run: FitRun, ended: dict[str, Any]) -> str:

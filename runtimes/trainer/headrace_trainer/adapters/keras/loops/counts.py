@@ -13,6 +13,8 @@ from typing import Any
 import tensorflow as tf
 from keras.src.optimizers.loss_scale_optimizer import LossScaleOptimizer
 
+from headrace_trainer.adapters.keras.state import variables as keras_state
+
 # So many rounds have to be alike until it is known what a round is.
 _FEWEST_ROUNDS = 2
 
@@ -106,4 +108,4 @@ class Steps:
 
 def _iterations(optimizer: Any) -> int:
     with tf.init_scope():
-        return int(optimizer.iterations.numpy())
+        return int(keras_state.steps_of(optimizer).numpy())

@@ -20,6 +20,7 @@ from tensorflow.python.eager.polymorphic_function.polymorphic_function import Fu
 from headrace_trainer.adapters.keras.fits.fit import Fits
 from headrace_trainer.adapters.keras.loops import made
 from headrace_trainer.adapters.keras.loops.loops import Loops
+from headrace_trainer.adapters.keras.state import variables as keras_state
 
 _USES = "_headrace_uses"
 
@@ -46,7 +47,7 @@ class _Uses:
         return 0
 
     def counted(self) -> int:
-        return max((int(one.iterations.numpy()) for one in self.optimizers), default=0)
+        return max((int(keras_state.steps_of(one).numpy()) for one in self.optimizers), default=0)
 
 
 class LoopHooks:

@@ -24,6 +24,7 @@ from headrace_trainer.adapters.keras.loops.resume import LoopResume
 from headrace_trainer.adapters.keras.loops.run import Counted, How, LoopRun
 from headrace_trainer.adapters.keras.loops.state import Earlier, NotThere, earlier
 from headrace_trainer.adapters.keras.state import random as keras_random
+from headrace_trainer.adapters.keras.state import variables as keras_state
 from headrace_trainer.adapters.session import Session
 
 
@@ -63,6 +64,7 @@ class Loops:
             return 0  # in an iteration, which is what counts
         self._pass_on_where_asked_again()
         self._run.how, self._run.asks = How.ASKS, self._run.asks + 1
+        self._run.look_beside()
         if self._run.is_active:  # its state is there
             assert self._restored is not None
             if self._run.asks == 1:
@@ -73,6 +75,8 @@ class Loops:
             return 0
         if before.index == self._session.fits and not self._goes_on(before):
             return 0
+        if before.index == self._session.fits and self._answer(before):
+            self._run.put_back_names(before.state.get("made", {}), before.arrays)
         return self._answer(before)
 
     def steps(self, start: int, stop: int) -> Iterator[int]:
@@ -180,6 +184,15 @@ class Loops:
                 self._session.messages.warn("steps", told)
             self._end({"cut": is_cut})
 
+    def advice(self, error: BaseException) -> str:
+        """What a name stands for may have been made in an iteration that only an earlier attempt has gone through."""
+        if not isinstance(error, NameError) or self._restored is None:
+            return ""
+        return (
+            f"this attempt went on after step {self._restored.step} of a loop, and what its earlier iterations made is "
+            "not there: make it before the loop, or in each iteration where it is missing"
+        )
+
     def save_now(self) -> None:
         """Asked by the script, and so between two of its steps."""
         if not self._run.is_active or self._session.settings.workers > 1:
@@ -209,6 +222,8 @@ class Loops:
             done = total if before.is_finished else before.step
         if not self._run.is_active:
             self._run.begin()
+        if before is not None and done:
+            self._run.put_back_names(before.state.get("made", {}), before.arrays)
         self._run.step = self._run.told_at = done
         return done
 
@@ -318,14 +333,16 @@ class Loops:
         else:
             self._run.begin()
         self._restored, self._run.step, self._run.told_at = before, before.step, before.step
+        self._run.unkept, self._run.doubt = list(before.state.get("unkept", ())), before.state["doubt"]
         self._run.rounds.begin_again()
         self._run.rounds_before = 0 if before.state["whyNot"] else before.step
         self._run.has_new_optimizer = True
         session = self._session
         session.batch_steps = max(session.batch_steps, before.state["batchSteps"])
         for optimizer in self._run.state.optimizers:
-            if not any(optimizer.iterations is known for known in session.custom_iterations):
-                session.custom_iterations.append(optimizer.iterations)
+            counted = keras_state.steps_of(optimizer)
+            if not any(counted is known for known in session.custom_iterations):
+                session.custom_iterations.append(counted)
         for model in self._run.state.trained:
             session.models.trained_by_hand(model, "a loop of the script's own")
         session.files.put_back()
@@ -369,6 +386,8 @@ class Loops:
         if self._was_passed_over:
             self._session.lose("a loop that had ended in an earlier attempt has trained again")
         self._run.has_used = True
+        if self._run.how is How.ASKS:
+            self._run.look_beside_where_used()
 
     # --- how it ends ---
 

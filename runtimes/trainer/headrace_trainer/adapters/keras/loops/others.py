@@ -65,9 +65,14 @@ def _prints(model: Any, seen: dict[int, Print], but: Iterable[int]) -> dict[int,
         if id(value) in but:
             continue
         if id(value) not in seen:
-            with tf.init_scope():  # a loop may begin where a function is traced
-                array = np.asarray(value.numpy())
-            # The bytes of strings are where they lie.
-            seen[id(value)] = zlib.crc32(repr(array.tolist()).encode() if array.dtype == object else array.tobytes())
+            seen[id(value)] = print_of(value)
         found[place] = seen[id(value)]
     return found
+
+
+def print_of(variable: Any) -> Print:
+    """Of the value of one of TensorFlow's variables."""
+    with tf.init_scope():  # a loop may begin where a function is traced
+        array = np.asarray(variable.numpy())
+    # The bytes of strings are where they lie.
+    return zlib.crc32(repr(array.tolist()).encode() if array.dtype == object else array.tobytes())

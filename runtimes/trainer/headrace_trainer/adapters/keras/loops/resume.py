@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace_trainer.adapters.keras.loops.state import Earlier
+from headrace_trainer.adapters.keras.state import kept
 from headrace_trainer.adapters.replay import Replay, Verdict, previous_steps
 from headrace_trainer.adapters.session import Session
 
@@ -26,16 +27,22 @@ class LoopResume:
         """After its step, as it asked."""
         self._before = before
         if before.is_finished:
+            self._session.unkept += [
+                name for name in before.state.get("unkept", ()) if name not in self._session.unkept
+            ]
             checkpoint = self._session.checkpoint
             last = None if checkpoint is None else checkpoint.snapshot
             if last is not None and last.between_fits and last.position.fit == before.index:
-                self._send(before.step, Verdict(None, "the loop had ended: no step was trained again"))
+                told = kept.sentence(self._session.unkept) or "no step was trained again"
+                self._send(before.step, Verdict(None, f"the loop had ended: {told}"))
             return
         logged = self._session.settings.previous_steps_file
         expected = {step: metrics for step, metrics in before.replay.items() if metrics}
         if logged is not None:
             expected = previous_steps(logged, before.index, before.step) | expected
-        self._replay = Replay(before.step, expected, before.state["doubt"])
+        unkept = dict.fromkeys([*self._session.unkept, *before.state.get("unkept", ())])
+        doubts = (before.state["doubt"], kept.sentence(list(unkept)))
+        self._replay = Replay(before.step, expected, "; ".join(filter(None, doubts)))
         told = f"the loop goes on after step {before.step}, as it asked; its data are its own"
         self._send(before.step, Verdict(False, f"{told}, and no step could be compared yet"))
 
@@ -79,7 +86,8 @@ class LoopResume:
     def _tell(self, verdict: Verdict | None) -> None:
         if verdict is None or self._before is None:
             return
-        if verdict.exact is not None or self._before.state["doubt"]:
+        is_doubted = self._replay is not None and bool(self._replay.doubt)
+        if verdict.exact is not None or is_doubted:
             self._send(self._before.step, verdict)
 
     def _send(self, step: int, verdict: Verdict) -> None:

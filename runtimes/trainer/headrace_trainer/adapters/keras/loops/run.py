@@ -7,10 +7,11 @@ import weakref
 from enum import Enum
 from typing import Any
 
-from headrace_trainer.adapters import values
+from headrace_trainer.adapters import liveness, values
 from headrace_trainer.adapters.checkpoint import Arrays, FinishedFit, Position, Snapshot
 from headrace_trainer.adapters.keras.fits.recorder import PROGRESS_SECONDS, is_logged
 from headrace_trainer.adapters.keras.loops import metrics as loop_metrics
+from headrace_trainer.adapters.keras.loops.beside import Beside
 from headrace_trainer.adapters.keras.loops.counts import Rounds, Steps
 from headrace_trainer.adapters.keras.loops.others import Others
 from headrace_trainer.adapters.keras.loops.resume import LoopResume
@@ -66,6 +67,9 @@ class LoopRun:
         self.pending = Pending(session.writer, session.stop)
         self._steps = Steps()
         self._others: Others | None = None
+        self._beside: list[Beside] = []
+        self.unkept: list[str] = []  # names of what is not restored, in this attempt or one before
+        self.doubt = ""  # of an attempt before
         self._last_progress = 0.0
         self._last_snapshot = time.monotonic()
         self._copy = HostCopy()
@@ -81,11 +85,33 @@ class LoopRun:
         if session.settings.workers == 1:
             session.stop.training_begins(self.pending.hand_over)
         self.look_at_others()
+        if self.counted is not None:
+            self.look_beside()
+
+    @property
+    def _looks(self) -> bool:
+        return self._session.is_saved and self._session.settings.workers == 1
 
     def look_at_others(self) -> None:
         """The state is that from which on changes are looked for."""
-        if self._session.is_saved and self._session.settings.workers == 1:
+        if self._looks:
             self._others = Others()
+
+    def look_beside(self) -> None:
+        """The script has come to where it asks: from here on it is looked at what it keeps itself."""
+        if self._looks:
+            self._beside.append(Beside())
+
+    def put_back_names(self, made: dict[str, Any], arrays: Any) -> None:
+        """Where the script asks: of what its earlier iterations had made."""
+        if not self._beside:
+            self._beside.append(Beside())
+        self._beside[0].put_back(made, arrays)
+
+    def look_beside_where_used(self) -> None:
+        """The same in an iteration, where it is not known in which function the loop is."""
+        if self._looks:
+            self._beside.append(Beside(liveness.read_in_loops, *self._beside[-1:]))
 
     def ends_round(self, what: Any) -> bool:
         """Whether a step ends with this use."""
@@ -158,13 +184,19 @@ class LoopRun:
         number = self._session.steps_of_finished_fits + self._session.fits + self.step
         return None if files is None else Snapshot(number, position, False, state, arrays, files=files)
 
-    def _captured(self) -> tuple[dict[str, Any], Arrays]:
+    def _captured(self, *, is_end: bool = False) -> tuple[dict[str, Any], Arrays]:
         doubt = ""
         if self._others is not None:
             changed, doubt = self._others.changed(self.state.variables().values())
             self.state.add_changed(changed)
+        kept = list(self.state.variables().values())
+        # The end of a loop that does not count is seen in what follows, where the script may have gone on with them.
+        looked_at = [] if is_end and self.counted is None else self._beside
+        changes = [name for beside in looked_at for name in beside.changed(kept)]
+        self.unkept = list(dict.fromkeys([*self.unkept, *changes]))
         arrays = self._copy.take(self.state.variables())
         random = values.encode(keras_random.capture(), arrays)
+        made = self._beside[0].made(arrays) if self._beside else {}
         last = self.rounds.current[-1]() if self.rounds.current else None
         state = {
             LOOP: self.state.described(),
@@ -174,7 +206,9 @@ class LoopRun:
             "how": self.how.value,
             "asks": self.asks,
             "whyNot": self._why_not_counted(),
-            "doubt": doubt,
+            "doubt": doubt or self.doubt,
+            "unkept": self.unkept,
+            "made": made,
             "batchSteps": self._session.batch_steps,
         }
         return state, arrays
@@ -194,7 +228,7 @@ class LoopRun:
         if writer is None or not self._session.is_saved or self._session.settings.workers > 1:
             return
         self._copy.wait_for(writer)
-        state, arrays = self._captured()
+        state, arrays = self._captured(is_end=True)
         if self.counted is None:
             state["whyNot"] = self.rounds.why_not_at_end() or self._steps.why_not(self.step)
         if self.state.has_lost_models:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,9 +177,18 @@ def _build(optimizer: Any, places: list[list[int] | None], models: list[Any]) ->
     """With the variables that it had; whether they are there."""
     if any(place is None for place in places):
         return False
-    optimizer.build([models[place[0]].variables[place[1]] for place in places if place is not None])
+    variables = [models[place[0]].variables[place[1]] for place in places if place is not None]
+    with _scope_of(variables):
+        optimizer.build(variables)
     optimizer.built = True
     return True
+
+
+def _scope_of(variables: list[Any]) -> AbstractContextManager[Any]:
+    """Where the script makes what belongs to these: they may lie on several devices (tf.distribute)."""
+    strategies = [getattr(keras_state.inner(variable), "distribute_strategy", None) for variable in variables]
+    strategy = next((one for one in strategies if one is not None), None)
+    return nullcontext() if strategy is None else strategy.scope()
 
 
 def _named(models: Iterable[Any], optimizers: Iterable[Any], loose: Iterable[Any]) -> dict[str, Any]:

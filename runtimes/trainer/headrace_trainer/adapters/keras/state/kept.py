@@ -34,7 +34,7 @@ _COMPARISONS = {"less": keras.ops.less, "greater": keras.ops.greater}
 _NAMED = 5
 _BEFORE = ("__init__", "build", "get_config")  # a step
 # Of a layer, whose attributes TensorFlow follows.
-_OF_TENSORFLOW = "_self_"
+OF_TENSORFLOW = "_self_"
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ class Kept:
 
     def _attributes_of_model(self) -> Iterator[tuple[int, Any, str, Any]]:
         for index, root in _roots(self._model):
-            skipped = _set_by_library(type(root)) | held.RUN_ATTRIBUTES | {"history"}
+            skipped = set_by_library(type(root)) | held.RUN_ATTRIBUTES | {"history"}
             for name, value in list(vars(root).items()):
-                if name not in skipped and not name.startswith(_OF_TENSORFLOW):
+                if name not in skipped and not name.startswith(OF_TENSORFLOW):
                     yield index, root, name, value
 
     def _prints_of_model(self) -> dict[tuple[int, str], int]:
@@ -168,7 +168,7 @@ class Kept:
                 continue
             look = Look(known, take=np.asarray, seen={id(owner) for owner in owners})
             if isinstance(value, type):
-                own = _values_of_class(value) if is_of_script(value) else {}
+                own = values_of_class(value) if is_of_script(value) else {}
                 node: Any = [look.at(one, name) for one in own.values() if id(one) not in kept.in_place]
             else:
                 node = look.at(value, name)
@@ -209,7 +209,7 @@ def put_back(callbacks: Sequence[Any], states: Sequence[Mapping[str, Any]], back
     for index, (callback, state) in enumerate(zip(callbacks, states, strict=False)):
         if type(callback).__name__ != state["class"]:
             continue
-        library = _set_by_library(type(callback))
+        library = set_by_library(type(callback))
         nodes = {
             name: node
             for name, node in state["attributes"].items()
@@ -235,7 +235,7 @@ def _described(callbacks: Sequence[Any], look: Look) -> list[dict[str, Any]]:
             "comparison": _comparison(callback),
         }
         states.append(state)
-        library = _set_by_library(type(callback))
+        library = set_by_library(type(callback))
         for opaque in [found for found in look.opaque if found.startswith(f"{path}.")]:
             name = opaque.removeprefix(f"{path}.").partition(".")[0].partition("[")[0]
             if name in library or held.is_fixed_class(type(callback)):
@@ -280,8 +280,8 @@ def _is_own(thing: Any) -> bool:
     return is_of_script(type(thing)) and hasattr(thing, "__dict__")
 
 
-def _values_of_class(kind: type) -> dict[str, Any]:
-    """Without methods, and what else looks after an attribute."""
+def values_of_class(kind: type) -> dict[str, Any]:
+    """Of a class. Without methods, and what else looks after an attribute."""
     return {
         name: value
         for name, value in vars(kind).items()
@@ -289,7 +289,8 @@ def _values_of_class(kind: type) -> dict[str, Any]:
     }
 
 
-def _set_by_library(kind: type) -> frozenset[str]:
+def set_by_library(kind: type) -> frozenset[str]:
+    """The attributes that the libraries' own classes set."""
     return frozenset().union(*(attributes_set_by(one) for one in kind.__mro__ if is_of_library(one)))
 
 

@@ -54,6 +54,13 @@ def inner(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
+def steps_of(optimizer: Any) -> Any:
+    """The variable that counts how often it was applied. What it says of its iterations is another number, and no
+    variable, where it accumulates gradients.
+    """
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
 def unkept(model: Any) -> list[str]:
     """The attributes of the script's own layers with a state that no checkpoint holds: lookup tables that change."""
     tables = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
