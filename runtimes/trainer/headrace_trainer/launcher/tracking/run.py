@@ -53,7 +53,7 @@ _UNKNOWN_USER = (
     "MLflow's user name and password come with the S3 keys: name the namespace's Secret (headrace-storage) in "
     "spec.storage.secretRef; if it is named, run `headrace tenant add` again."
 )
-_FLUSH_SECONDS = 1.0
+_FLUSH_SECONDS = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _LEAST_BATCH = 50
 _IDLE_LOOK_SECONDS = 15.0
