@@ -1,0 +1,86 @@
+"""Brings an example to a namespace and waits until it serves: objects applied once, then looked at until the bound."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from headrace.gallery.catalogue import Example
+from headrace.gallery.progress import Outcome, Seen, of_job, of_service
+from headrace.kube.client import KubeClient
+from headrace.kube.errors import ApiUnavailable, Conflict, Invalid
+from headrace.kube.resources import MODELSERVICES, TRAININGJOBS, Object, Resource
+
+LOOK_SECONDS = 2.0
+# Not the operator's: what somebody else has made under these names stays theirs (Conflict).
+MANAGER = "headrace-cli"
+
+Report = Callable[[str], None]
+
+
+class CannotRun(Exception):
+    """An object is refused, fails, or is not ready in time."""
+
+
+async def run(
+    example: Example, namespace: str, client: KubeClient, report: Report, *, seconds: float, pause: float = LOOK_SECONDS
+) -> tuple[Object, ...]:
+    """Returns the services, which answer then. Raises CannotRun and KubeError."""
+    deadline = time.monotonic() + seconds
+    for resource, wanted in example.objects(namespace):
+        await _apply(client, resource, wanted)
+        report(f"{resource.kind} {wanted['metadata']['name']} applied")
+    for job in example.jobs:
+        await _until_done(client, TRAININGJOBS, namespace, job, of_job, report, deadline, pause)
+    return tuple(
+        [
+            await _until_done(client, MODELSERVICES, namespace, service, of_service, report, deadline, pause)
+            for service in example.services
+        ]
+    )
+
+
+async def _apply(client: KubeClient, resource: Resource, wanted: Object) -> None:
+    name = f"{resource.kind.lower()} {wanted['metadata']['name']}"
+    remove = f"kubectl -n {wanted['metadata']['namespace']} delete {name}"
+    try:
+        await client.apply(resource, wanted, field_manager=MANAGER, force=False)
+    except Conflict as error:
+        raise CannotRun(f"{error}: somebody else made it; take another namespace, or `{remove}` first") from error
+    except Invalid as error:
+        raise CannotRun(f"{error}: if it is from an earlier run, `{remove}` first") from error
+
+
+async def _until_done(
+    client: KubeClient,
+    resource: Resource,
+    namespace: str,
+    wanted: Object,
+    look: Callable[[Object], Seen],
+    report: Report,
+    deadline: float,
+    pause: float,
+) -> Object:
+    name = wanted["metadata"]["name"]
+    said = ""
+    while True:
+        try:
+            found = await client.get(resource, namespace, name)
+        except ApiUnavailable as error:
+            found, seen = {}, Seen(Outcome.UNDER_WAY, str(error))
+        else:
+            if found is None:
+                raise CannotRun(f"{resource.kind} {name} was deleted while it was waited for")
+            seen = look(found)
+        if seen.line != said:
+            said = seen.line
+            report(f"{resource.kind} {name}: {said}")
+        if seen.outcome is Outcome.DONE and found is not None:
+            return found
+        look_at = f"kubectl -n {namespace} describe {resource.kind.lower()} {name}"
+        if seen.outcome is Outcome.FAILED:
+            raise CannotRun(f"{resource.kind} {name}: {said}. Look at `{look_at}`")
+        if time.monotonic() > deadline:
+            raise CannotRun(f"{resource.kind} {name} was not done in time: {said}. It goes on; look at `{look_at}`")
+        await asyncio.sleep(pause)
