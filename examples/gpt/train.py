@@ -19,7 +19,7 @@ parser.add_argument("--heads", type=int, default=4)
 parser.add_argument("--blocks", type=int, default=2)
 parser.add_argument("--dropout", type=float, default=0.0)
 parser.add_argument("--epochs", type=int, default=4)
-parser.add_argument("--batches", type=int, default=125, help="in an epoch")
+parser.add_argument("--batches", type=int, default=100, help="in an epoch")
 parser.add_argument("--learning_rate", type=float, default=0.003)
 parser.add_argument("--seed", type=int, default=0)
 arguments = parser.parse_args()
@@ -132,4 +132,4 @@ def write(start: str, length: int) -> str:
     return "".join(CHARACTERS[number] for number in written)
 
 
-print(write("The statement ", 100))
+print(write("The statement ", 60))

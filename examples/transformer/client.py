@@ -9,7 +9,7 @@ import urllib.request
 import zlib
 
 # As in train.py.
-LENGTH = 32
+LENGTH = 16
 VOCABULARY = 4096
 
 REVIEWS = [

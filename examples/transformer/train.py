@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 from sklearn.linear_model import LogisticRegression
 
-LENGTH = 32
+LENGTH = 16
 VOCABULARY = 4096
 
 parser = argparse.ArgumentParser()
@@ -17,7 +17,7 @@ parser.add_argument("--width", type=int, default=32)
 parser.add_argument("--heads", type=int, default=4)
 parser.add_argument("--blocks", type=int, default=2)
 parser.add_argument("--dropout", type=float, default=0.1)
-parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--epochs", type=int, default=7)
 parser.add_argument("--learning_rate", type=float, default=0.002)
 parser.add_argument("--reviews", type=int, default=4000, help="to train with")
 parser.add_argument("--seed", type=int, default=0)

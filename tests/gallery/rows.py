@@ -62,7 +62,7 @@ ROWS = (
         "transformer",
         "transformer",
         "Transformer encoder, written out",
-        "reviews of up to 32 words, 2 classes",
+        "reviews of up to 16 words, 2 classes",
         r"^good .*\ngood .*\nbad .*\ngood ",
     ),
     Row("gpt", "gpt", "Transformer decoder, written out", "the next of 96 characters", r"^The statement \w"),
