@@ -58,6 +58,8 @@ class ExampleCommand:
 
 
 def _list(args: argparse.Namespace) -> None:
+    if not examples():
+        raise CommandError("this installation is without examples: install the package from a checkout")
     rows = [("NAME", "WHAT", "FILES"), *((each.name, each.title, str(each.folder)) for each in examples())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -84,3 +84,9 @@ def test_every_example_is_listed_with_its_folder(capsys):
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == ["NAME", *(each.name for each in command.examples())]
     assert all(line.endswith(f"/examples/{line.split()[0]}") for line in listed[1:])
+
+
+def test_an_installation_without_examples_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(command, "examples", lambda: ())
+    assert program.main(["example", "list"]) == 1
+    assert "without examples" in capsys.readouterr().err
