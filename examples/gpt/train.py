@@ -19,8 +19,8 @@ parser.add_argument("--heads", type=int, default=4)
 parser.add_argument("--blocks", type=int, default=2)
 parser.add_argument("--dropout", type=float, default=0.0)
 parser.add_argument("--epochs", type=int, default=4)
-parser.add_argument("--batches", type=int, default=100, help="in an epoch")
-parser.add_argument("--learning_rate", type=float, default=0.003)
+parser.add_argument("--batches", type=int, default=80, help="in an epoch")
+parser.add_argument("--learning_rate", type=float, default=0.005)
 parser.add_argument("--seed", type=int, default=0)
 arguments = parser.parse_args()
 keras.utils.set_random_seed(arguments.seed)
@@ -41,7 +41,7 @@ def windows(numbers: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.
 # The last tenth of the text is for the validation.
 cut = int(0.9 * len(numbers))
 x_train, y_train = windows(numbers[:cut], 32 * arguments.batches * arguments.epochs, seed=1)
-x_val, y_val = windows(numbers[cut:], 500, seed=2)
+x_val, y_val = windows(numbers[cut:], 250, seed=2)
 
 # ----- the layers
 
@@ -132,4 +132,4 @@ def write(start: str, length: int) -> str:
     return "".join(CHARACTERS[number] for number in written)
 
 
-print(write("The statement ", 60))
+print(write("The statement ", 40))

@@ -13,9 +13,9 @@ OUTCOMES = Path(__file__).with_name("outcomes.json")
 
 @dataclass(frozen=True)
 class Row:
-    """A TrainingJob of an example; `changes` are laid over its parameters. `says` is a pattern of its client's answer.
+    """A TrainingJob of an example; `changes` are laid over its parameters.
 
-    `questions` is for what is no Keras model: what it is asked where it is handed over, in the program's own names.
+    `says` is a pattern of what its client answers to `asked`. `questions` is for what is no Keras model: what it is asked where it is handed over, in the program's own names.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Row:
     job: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
     questions: dict[str, dict[str, str]] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
     in_every_run: bool = False
 
     @property
@@ -66,6 +67,14 @@ ROWS = (
         r"^good .*\ngood .*\nbad .*\ngood ",
     ),
     Row("gpt", "gpt", "Transformer decoder, written out", "the next of 96 characters", r"^The statement \w"),
+    Row(
+        "text-generator",
+        "text-generator",
+        "LSTM",
+        "the next of 10,000 words",
+        r"^this licence applies to \S+ \S+",
+        asked=("this licence applies to", "--words=5"),
+    ),
     Row(
         "tabular: dense",
         "tabular",

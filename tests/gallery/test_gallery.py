@@ -36,7 +36,7 @@ CLIENT_SECONDS = 120
 def test_it_is_trained_as_its_job_says_and_is_one_model_on_every_server(
     row: Row, tmp_path: Path, launch: Any, s3: S3, mlflow: Mlflow, request: pytest.FixtureRequest
 ) -> None:
-    spec, bucket = spec_of(row), s3.bucket()
+    spec, bucket = spec_of(row, tmp_path), s3.bucket()
     program = row.folder / spec["entrypoint"]
     config = config_of(spec, bucket, s3, mlflow)
     pod = Pod(program, row.questions, config, launch, tmp_path / "answers.json", "own_answers")
@@ -50,7 +50,7 @@ def test_it_is_trained_as_its_job_says_and_is_one_model_on_every_server(
     own = own_answers(row, pod, launched, model)
     with served.onnxruntime(model, "served") as server:
         assert_equal(served.asked_by_name(server, "served", own["inputs"]), own["outputs"], "ONNX Runtime")
-        said = client(row.folder / "client.py", server, "served")
+        said = client(row, server, "served", tmp_path)
     assert re.search(row.says, said), said
     equal_on = ["ONNX Runtime"]
     if "TensorFlow" in spec["output"]["formats"]:
@@ -77,11 +77,15 @@ def test_it_is_trained_as_its_job_says_and_is_one_model_on_every_server(
     assert {name: outcome[name] for name in lasting} == {name: outcomes()[row.name][name] for name in lasting}
 
 
-def spec_of(row: Row) -> dict[str, Any]:
-    """That of its TrainingJob."""
+def spec_of(row: Row, folder: Path) -> dict[str, Any]:
+    """That of its TrainingJob; data that have to be prepared are, into the folder."""
     jobs = list(yaml.safe_load_all((row.folder / "trainingjob.yaml").read_text()))
     spec: dict[str, Any] = jobs[row.job]["spec"]
-    return spec | {"parameters": spec["parameters"] | row.changes}
+    prepare, data = row.folder / "prepare.py", folder / "corpus.npz"
+    if not prepare.is_file():
+        return spec | {"parameters": spec["parameters"] | row.changes}
+    subprocess.run([sys.executable, str(prepare), f"--output={data}"], check=True, timeout=CLIENT_SECONDS)
+    return spec | {"parameters": spec["parameters"] | row.changes | {"data": str(data)}}
 
 
 def config_of(spec: dict[str, Any], bucket: str, s3: S3, mlflow: Mlflow) -> dict[str, Any]:
@@ -118,10 +122,10 @@ def assert_equal(given: dict[str, Any], own: dict[str, Any], server: str) -> Non
         served.assert_same(given[name], values, served.TOLERANCE, f"{name} by {server}")
 
 
-def client(program: Path, server: str, model: str) -> str:
+def client(row: Row, server: str, model: str, folder: Path) -> str:
     """What it prints, by a Python that has nothing but its standard library."""
-    command = [sys.executable, "-I", "-S", str(program), server, model]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=CLIENT_SECONDS)
+    command = [sys.executable, "-I", "-S", str(row.folder / "client.py"), server, model, *row.asked]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=CLIENT_SECONDS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
