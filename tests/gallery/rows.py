@@ -15,7 +15,8 @@ OUTCOMES = Path(__file__).with_name("outcomes.json")
 class Row:
     """A TrainingJob of an example; `changes` are laid over its parameters.
 
-    `says` is a pattern of what its client answers to `asked`. `questions` is for what is no Keras model: what it is asked where it is handed over, in the program's own names.
+    `says` is a pattern of what its client answers to `asked`. `questions` is for what is no Keras model: what it is
+    asked where it is handed over, in the program's own names.
     """
 
     name: str
