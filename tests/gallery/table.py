@@ -24,9 +24,10 @@ gate that stands there.
 
 - **Parameters**: the numbers that the model is made of; trees have none.
 - **Files**: what is stored and loaded, by format. A SavedModel has the graph beside the weights.
-- **CPU seconds**: of the whole program on one core: importing Keras (about 6), training, exporting.
+- **CPU seconds**: of the whole program on one core: importing Keras (about 6), training, exporting; on two busy cores.
 - **Score**: the last value of the gate's metric, on rows that the model was not trained with.
-- **Equal on**: the servers that gave the answers which the program itself computed, to 1e-4 of the largest.
+- **Equal on**: the servers that gave the answers which the program itself computed, to 1e-4 of the largest. Both are
+  Headrace's own: that of ONNX Runtime, and that of TensorFlow Serving's protocol.
 
 | example | model | task | parameters | files | CPU seconds | score | gate | equal on |
 |---|---|---|---|---|---|---|---|---|
