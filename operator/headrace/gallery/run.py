@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from headrace.gallery.catalogue import Example
 from headrace.gallery.progress import Outcome, Seen, of_job, of_service
@@ -27,17 +28,14 @@ async def run(
     example: Example, namespace: str, client: KubeClient, report: Report, *, seconds: float, pause: float = LOOK_SECONDS
 ) -> tuple[Object, ...]:
     """Returns the services, which answer then. Raises CannotRun and KubeError."""
-    deadline = time.monotonic() + seconds
     for resource, wanted in example.objects(namespace):
         await _apply(client, resource, wanted)
         report(f"{resource.kind} {wanted['metadata']['name']} applied")
+    wait = _Wait(client, namespace, report, time.monotonic() + seconds, pause)
     for job in example.jobs:
-        await _until_done(client, TRAININGJOBS, namespace, job, of_job, report, deadline, pause)
+        await wait.until_done(TRAININGJOBS, job["metadata"]["name"], of_job)
     return tuple(
-        [
-            await _until_done(client, MODELSERVICES, namespace, service, of_service, report, deadline, pause)
-            for service in example.services
-        ]
+        [await wait.until_done(MODELSERVICES, service["metadata"]["name"], of_service) for service in example.services]
     )
 
 
@@ -52,35 +50,36 @@ async def _apply(client: KubeClient, resource: Resource, wanted: Object) -> None
         raise CannotRun(f"{error}: if it is from an earlier run, `{remove}` first") from error
 
 
-async def _until_done(
-    client: KubeClient,
-    resource: Resource,
-    namespace: str,
-    wanted: Object,
-    look: Callable[[Object], Seen],
-    report: Report,
-    deadline: float,
-    pause: float,
-) -> Object:
-    name = wanted["metadata"]["name"]
-    said = ""
-    while True:
-        try:
-            found = await client.get(resource, namespace, name)
-        except ApiUnavailable as error:
-            found, seen = {}, Seen(Outcome.UNDER_WAY, str(error))
-        else:
-            if found is None:
-                raise CannotRun(f"{resource.kind} {name} was deleted while it was waited for")
-            seen = look(found)
-        if seen.line != said:
-            said = seen.line
-            report(f"{resource.kind} {name}: {said}")
-        if seen.outcome is Outcome.DONE and found is not None:
-            return found
-        look_at = f"kubectl -n {namespace} describe {resource.kind.lower()} {name}"
-        if seen.outcome is Outcome.FAILED:
-            raise CannotRun(f"{resource.kind} {name}: {said}. Look at `{look_at}`")
-        if time.monotonic() > deadline:
-            raise CannotRun(f"{resource.kind} {name} was not done in time: {said}. It goes on; look at `{look_at}`")
-        await asyncio.sleep(pause)
+@dataclass(frozen=True)
+class _Wait:
+    """Looks every `pause` seconds, and says what has changed; `deadline` is by the monotonic clock."""
+
+    client: KubeClient
+    namespace: str
+    report: Report
+    deadline: float
+    pause: float
+
+    async def until_done(self, resource: Resource, name: str, look: Callable[[Object], Seen]) -> Object:
+        """The object as it is then."""
+        said, what = "", f"{resource.kind} {name}"
+        look_at = f"kubectl -n {self.namespace} describe {resource.kind.lower()} {name}"
+        while True:
+            try:
+                found = await self.client.get(resource, self.namespace, name)
+            except ApiUnavailable as error:
+                found, seen = {}, Seen(Outcome.UNDER_WAY, str(error))
+            else:
+                if found is None:
+                    raise CannotRun(f"{what} was deleted while it was waited for")
+                seen = look(found)
+            if seen.line != said:
+                said = seen.line
+                self.report(f"{what}: {said}")
+            if seen.outcome is Outcome.DONE:
+                return found
+            if seen.outcome is Outcome.FAILED:
+                raise CannotRun(f"{what}: {said}. Look at `{look_at}`")
+            if time.monotonic() > self.deadline:
+                raise CannotRun(f"{what} was not done in time: {said}. It goes on; look at `{look_at}`")
+            await asyncio.sleep(self.pause)
