@@ -71,7 +71,7 @@ def test_it_is_trained_as_its_job_says_and_is_one_model_on_every_server(
         "gate": " ".join(f"{name} {value}" for name, value in gate.items() if name != "metric"),
         "score": f"{gate['metric']} {score:.3f}",
     }
-    print(json.dumps({row.name: outcome}))
+    print(said, json.dumps({row.name: outcome}), sep="\n")
     if RECORDS:
         record(row.name, outcome)
     lasting = ("formats", "equal on", "parameters", "gate")
