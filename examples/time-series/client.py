@@ -27,7 +27,7 @@ def forecast(url: str, model: str, week: list[float], timeout: float) -> list[fl
 
 
 def a_week() -> list[float]:
-    """Saturday to Friday."""
+    """Saturday to Friday; what is asked for is a Saturday again."""
     return [
         80
         + 12 * math.sin(2 * math.pi * (hour - 8) / DAY)
