@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from headrace.api.trainingjob import (
     to_status_dict,
 )
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TRAINING_JOB: dict[str, Any] = {
     "apiVersion": API_VERSION,
     "kind": "TrainingJob",
@@ -485,6 +487,12 @@ class TestCreating:
         kubectl.create(TRAINING_JOB | {"metadata": {"name": "small", "namespace": namespace}, "spec": spec})
         stored = TrainingJob.model_validate(kubectl.get("trainingjob", "small", namespace))
         assert stored.spec == TrainingJob.model_validate({"metadata": {"name": "small"}, "spec": spec}).spec
+
+    def test_every_example_is_accepted_without_an_unknown_field(self, both_kinds, namespace):
+        files = sorted(EXAMPLES.glob("*/trainingjob.yaml")) + sorted(EXAMPLES.glob("*/modelservice.yaml"))
+        arguments = [f"--filename={path}" for path in files]
+        said = both_kinds("create", "--dry-run=server", "--validate=strict", "--namespace", namespace, *arguments)
+        assert said.count(" created (server dry run)") >= len(files) > 0
 
     @pytest.mark.parametrize("case", REFUSED_JOBS)
     def test_a_bad_training_job_is_refused_in_plain_words(self, api, case):

@@ -1,40 +1,5 @@
-"""What runs the scripts of other people: an interpreter that has imported Keras, with the adapters and our servers; and
-the launcher, MLflow and S3 of the trainer's own tests.
-"""
+"""What runs the scripts of other people is what trains in every test outside of the trainer's own."""
 
-from __future__ import annotations
+from real_trainer import interpreter, launch, mlflow, s3
 
-import importlib.util
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
-
-import pytest
-
-HERE = Path(__file__).resolve().parent
-RUNTIMES = HERE.parents[1] / "runtimes"
-sys.path[:0] = [str(HERE), str(RUNTIMES / "trainer" / "tests"), str(RUNTIMES / "serving" / "tests")]
-
-from forking import Interpreter  # noqa: E402
-
-
-def _of_the_trainer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("trainer_conftest", RUNTIMES / "trainer" / "tests" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_trainer = _of_the_trainer()
-launch, mlflow, s3 = _trainer.launch, _trainer.mlflow, _trainer.s3
-
-
-@pytest.fixture(scope="session")
-def interpreter() -> Iterator[Interpreter]:
-    packages = [RUNTIMES / name for name in ("trainer", "client", "tensorflow-serving", "serving")]
-    forks = Interpreter([*packages, HERE])
-    yield forks
-    forks.close()
+__all__ = ["interpreter", "launch", "mlflow", "s3"]

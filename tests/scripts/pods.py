@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from trainer_support import TRAINER, Launched
+from trainer_support import S3, TRAINER, Launched
 
 HERE = Path(__file__).resolve().parent
 CLIENT = TRAINER.parent / "client"
@@ -30,6 +30,7 @@ class Pod:
     config: dict[str, Any]
     launch: Callable[..., Launched]
     answers_file: Path
+    adapter: str = "standin_adapter"
 
     @property
     def answers(self) -> dict[str, Any]:
@@ -74,16 +75,27 @@ class Pod:
             config=self.config,
             uid=uid,
             attempt=attempt,
+            adapter=self.adapter,
             env={
                 # As in the image: a shell script's `python` is the one with the packages.
                 "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-                "PYTHONPATH": os.pathsep.join([str(TRAINER), str(CLIENT)]),
+                "PYTHONPATH": os.pathsep.join(map(str, (TRAINER, CLIENT, HERE))),
                 "OMP_NUM_THREADS": "1",  # busy cores make XGBoost's and LightGBM's threads wait for one another
                 "PROGRAM": self.program.name,
                 "QUESTIONS": json.dumps(self.questions),
                 "ANSWERS": str(self.answers_file),
             },
         )
+
+
+def fetched(uri: str, bucket: str, s3: S3, folder: Path) -> Path:
+    """The model's files as they are kept, in a folder."""
+    prefix = uri.removeprefix(f"s3://{bucket}/")
+    for key in s3.keys(bucket, prefix):
+        path = folder / key.removeprefix(f"{prefix}/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(s3.get(bucket, key))
+    return folder
 
 
 def programs(launched: Launched) -> list[psutil.Process]:

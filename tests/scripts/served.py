@@ -22,21 +22,34 @@ from serving_support import free_ports
 RUNTIMES = Path(__file__).resolve().parents[2] / "runtimes"
 READY_SECONDS = 90
 REQUEST_SECONDS = 30
+# Of servers that compute in another order, as the export is held to (agreement.py); of the largest number there is.
+TOLERANCE = 1e-4
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def by_onnxruntime(model: Path, inputs: dict[str, Any]) -> list[Any]:
     """The outputs in the signature's order; `model` is the exported folder."""
-    signature = json.loads((model / "signature.json").read_text())
     outputs = named_by_onnxruntime(model, inputs)
-    return [outputs[tensor["name"]] for tensor in signature["outputs"]]
+    return [outputs[name] for name in outputs_of(model)]
+
+
+def outputs_of(model: Path) -> list[str]:
+    """The names of an exported model's outputs, in the signature's order."""
+    return [tensor["name"] for tensor in json.loads((model / "signature.json").read_text())["outputs"]]
 
 
 def named_by_onnxruntime(model: Path, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The outputs by their names; the server itself says which inputs there are."""
+    """The outputs by their names."""
+    with onnxruntime(model) as server:
+        return asked_by_name(server, "m", inputs)
+
+
+@contextlib.contextmanager
+def onnxruntime(model: Path, name: str = "m") -> Iterator[str]:
+    """Our server of ONNX Runtime, with the exported folder as the model of that name; its address, up to /v2."""
     port, metrics_port = free_ports(2)
-    command = [sys.executable, "-m", "headrace_onnxruntime", "--model-dir", str(model), "--model-name", "m"]
+    command = [sys.executable, "-m", "headrace_onnxruntime", "--model-dir", str(model), "--model-name", name]
     command += ["--model-version", "1", "--digest", "sha256:0", "--bind", "127.0.0.1", "--port", str(port)]
     command += ["--metrics-port", str(metrics_port), "--threads", "1"]
     path = os.pathsep.join(str(RUNTIMES / name) for name in ("onnxruntime", "serving"))
@@ -45,25 +58,29 @@ def named_by_onnxruntime(model: Path, inputs: dict[str, Any]) -> dict[str, Any]:
             command, env={**os.environ, "PYTHONPATH": path}, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            server = f"http://127.0.0.1:{port}/v2"
-            _await_ready(f"{server}/health/ready", lambda: process.poll() is None, log.name)
-            asked = []
-            for tensor in _ask(f"{server}/models/m")["inputs"]:
-                values = inputs[tensor["name"]]
-                about = {"name": tensor["name"], "datatype": tensor["datatype"], "shape": list(np.shape(values))}
-                asked.append({**about, "data": values})
-            answer = _ask(f"{server}/models/m/infer", {"inputs": asked})
+            server = f"http://127.0.0.1:{port}"
+            _await_ready(f"{server}/v2/health/ready", lambda: process.poll() is None, log.name)
+            yield server
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def asked_by_name(server: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What a server of the Open Inference Protocol answers; it says itself which inputs there are."""
+    asked = []
+    for tensor in _ask(f"{server}/v2/models/{name}")["inputs"]:
+        values = inputs[tensor["name"]]
+        about = {"name": tensor["name"], "datatype": tensor["datatype"], "shape": list(np.shape(values))}
+        asked.append({**about, "data": values})
+    answer = _ask(f"{server}/v2/models/{name}/infer", {"inputs": asked})
     return {output["name"]: np.reshape(output["data"], output["shape"]).tolist() for output in answer["outputs"]}
 
 
 def by_tensorflow_serving(model: Path, inputs: dict[str, Any], interpreter: Interpreter) -> list[Any]:
     """As above, by our own server of TensorFlow Serving's flags."""
     outputs = values_by_tensorflow_serving(model, inputs, interpreter)
-    signature = json.loads((model / "signature.json").read_text())
-    names = [tensor["name"] for tensor in signature["outputs"]]
+    names = outputs_of(model)
     return [outputs] if len(names) == 1 else [outputs[name] for name in names]
 
 
@@ -91,6 +108,14 @@ def values_by_tensorflow_serving(model: Path, inputs: dict[str, Any], interprete
             )
             answer = _ask(f"http://127.0.0.1:{rest_port}/v1/models/m:predict", {"inputs": inputs})
     return answer["outputs"]
+
+
+def assert_same(given: Any, own: Any, tolerance: float, name: str) -> None:
+    """Numbers that agree, in arrays that may differ in an axis of one."""
+    wanted = np.asarray(own, "float64")
+    scale = np.abs(wanted).max(initial=1e-3)
+    ours = np.asarray(given, "float64").reshape(wanted.shape)
+    np.testing.assert_allclose(ours, wanted, rtol=0, atol=tolerance * scale, err_msg=name)
 
 
 @contextlib.contextmanager

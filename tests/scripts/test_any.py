@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import served
-from pods import CLIENT, Pod
+from pods import CLIENT, Pod, fetched
 from trainer_support import S3, TRAINER, Launched, Mlflow
 
 HERE = Path(__file__).resolve().parent
@@ -23,7 +23,6 @@ PROGRAMS = sorted(path for path in (HERE / "any").iterdir() if path.suffix in ("
 OUTCOMES = json.loads((HERE / "outcomes.json").read_text())
 IN_EVERY_RUN = {"sklearn_pipeline", "xgboost_continued"}
 IS_WHOLE = "HEADRACE_ALL_SCRIPTS" in os.environ
-TOLERANCE = 1e-4
 EXACT = 1e-6
 
 
@@ -147,16 +146,6 @@ def after_a_kill(whole: dict[str, Any], again: dict[str, Any]) -> str:
     return "exact" if is_same else "goes on"
 
 
-def fetched(uri: str, bucket: str, s3: S3, folder: Path) -> Path:
-    """The model's files as they are kept, in a folder."""
-    prefix = uri.removeprefix(f"s3://{bucket}/")
-    for key in s3.keys(bucket, prefix):
-        path = folder / key.removeprefix(f"{prefix}/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(s3.get(bucket, key))
-    return folder
-
-
 def assert_served(model: Path, own: dict[str, Any], request: pytest.FixtureRequest) -> None:
     if (model / "onnx").is_dir():
         answers = served.named_by_onnxruntime(model, own["inputs"])
@@ -166,9 +155,7 @@ def assert_served(model: Path, own: dict[str, Any], request: pytest.FixtureReque
         answers = {only: served.values_by_tensorflow_serving(model, own["inputs"], interpreter)}
     assert answers.keys() == own["outputs"].keys()
     for name, values in own["outputs"].items():
-        given, wanted = np.asarray(answers[name], "float64"), np.asarray(values, "float64")
-        scale = np.abs(wanted).max(initial=1e-3)
-        np.testing.assert_allclose(given.reshape(wanted.shape), wanted, rtol=0, atol=TOLERANCE * scale, err_msg=name)
+        served.assert_same(answers[name], values, served.TOLERANCE, name)
 
 
 def metrics_of(launched: Launched, mlflow: Mlflow) -> set[str]:

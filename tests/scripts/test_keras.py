@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -37,8 +36,6 @@ IN_EVERY_RUN = {
     "variational_autoencoder",
 }
 IS_WHOLE = "HEADRACE_ALL_SCRIPTS" in os.environ
-# Of servers that compute in another order, as the export is held to (agreement.py).
-TOLERANCE = 1e-4
 TOLERANCE_OF_SHORT_FLOATS = 1e-2
 EXACT = 1e-6
 
@@ -119,16 +116,11 @@ def assert_served(name: str, training: Training, tolerance: float, interpreter: 
     else:
         answers = served.by_tensorflow_serving(model, inputs, interpreter)
     [exported] = training.of_type("exported")
-    for given, own in zip(map(numbers, answers), map(numbers, training.answers["outputs"]), strict=True):
-        assert given.shape == own.shape
+    for given, own in zip(answers, training.answers["outputs"], strict=True):
+        assert np.shape(given) == np.shape(own)
         if not exported["remark"]:  # else it draws random numbers
-            scale = np.abs(own).max(initial=1e-3)
-            np.testing.assert_allclose(given, own, rtol=0, atol=tolerance * scale, err_msg=name)
+            served.assert_same(given, own, tolerance, name)
 
 
 def tolerance_of(script: Path) -> float:
-    return TOLERANCE_OF_SHORT_FLOATS if "mixed_float16" in script.read_text() else TOLERANCE
-
-
-def numbers(values: Any) -> Any:
-    return np.asarray(values, "float64")
+    return TOLERANCE_OF_SHORT_FLOATS if "mixed_float16" in script.read_text() else served.TOLERANCE

@@ -37,19 +37,34 @@ async def cluster(args: argparse.Namespace) -> AsyncIterator[KubeClient]:
             await session.close()
 
 
+def context_namespace(args: argparse.Namespace) -> str:
+    """The namespace of the context that the flags name, or of the current one; `default` where it has none."""
+    path = args.kubeconfig or _default_kubeconfig()
+    found = _read(path)
+    name = args.context or found.get("current-context", "")
+    for entry in found.get("contexts") or []:
+        if entry["name"] == name:
+            return str((entry.get("context") or {}).get("namespace") or "default")
+    raise CommandError(f"kubeconfig {path} has no context {name!r}: name one with --context", USAGE)
+
+
 @contextmanager
 def _kubeconfig(kubeconfig: Path | None, context: str | None) -> Iterator[Path | None]:
     """The kubeconfig to read; with a context, a private copy in which that context is the current one."""
     if context is None:
         yield kubeconfig
         return
-    path = kubeconfig or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+    path = kubeconfig or _default_kubeconfig()
     selected = _with_context(_read(path), path, context)
     with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
         copy = Path(folder) / "kubeconfig"
         copy.touch(mode=0o600)
         copy.write_text(yaml.safe_dump(selected))
         yield copy
+
+
+def _default_kubeconfig() -> Path:
+    return Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from headrace.cli.command import GROUP, Command, load
 from headrace.cli.errors import CommandError
+from headrace.cli.example import ExampleCommand
 from headrace.cli.tenant import TenantCommand
 
 INTERRUPTED = 130
@@ -32,7 +33,12 @@ class VersionCommand:
 
 def main(argv: Sequence[str] | None = None) -> int:
     try:
-        commands: list[Command] = [TenantCommand(), *load(entry_points(group=GROUP)), VersionCommand()]
+        commands: list[Command] = [
+            TenantCommand(),
+            ExampleCommand(),
+            *load(entry_points(group=GROUP)),
+            VersionCommand(),
+        ]
         args = parser(commands).parse_args(argv)
         code: int = args.command.run(args)
         sys.stdout.flush()

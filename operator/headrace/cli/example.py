@@ -1,0 +1,88 @@
+"""`headrace example list|run NAME`: the gallery of models. What is done is in `headrace.gallery`."""
+
+import argparse
+import asyncio
+import shlex
+import time
+
+from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace
+from headrace.cli.errors import USAGE, CommandError
+from headrace.gallery.catalogue import UnknownExample, example, examples
+from headrace.gallery.progress import address_of
+from headrace.gallery.run import CannotRun, run
+from headrace.kube.errors import KubeError
+from headrace.kube.resources import Object
+
+SECONDS = 1800.0
+# What status.url has in place of a host that the operator cannot know.
+GATEWAY = "http://GATEWAY"
+
+
+class ExampleCommand:
+    name = "example"
+    help = "list the example models, or train and serve one of them"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        actions = parser.add_subparsers(title="actions", dest="action", required=True, metavar="ACTION")
+        listing = actions.add_parser("list", help="the examples, and where their files are")
+        listing.set_defaults(act=_list)
+        running = actions.add_parser(
+            "run",
+            help="apply an example's script, TrainingJob and ModelService, and wait until it serves",
+            description="May be repeated: what is there already is kept, and a job that has succeeded is not run anew.",
+        )
+        running.add_argument("name")
+        running.add_argument(
+            "--namespace", "-n", default="", help="one of `headrace tenant list` (default: the context's)"
+        )
+        running.add_argument(
+            "--timeout", type=float, default=SECONDS, metavar="SECONDS", help="default: %(default)s, for all of it"
+        )
+        running.add_argument(
+            "--gateway",
+            default="",
+            metavar="URL",
+            help="how this machine reaches the gateway, for the client's command",
+        )
+        add_cluster_arguments(running)
+        running.set_defaults(act=_run)
+
+    def run(self, args: argparse.Namespace) -> int:
+        try:
+            args.act(args)
+        except UnknownExample as error:
+            raise CommandError(str(error), USAGE) from error
+        except (CannotRun, KubeError) as error:
+            raise CommandError(str(error)) from error
+        return 0
+
+
+def _list(args: argparse.Namespace) -> None:
+    if not examples():
+        raise CommandError("this installation is without examples: install the package from a checkout")
+    rows = [("NAME", "WHAT", "FILES"), *((each.name, each.title, str(each.folder)) for each in examples())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _run(args: argparse.Namespace) -> None:
+    wanted, namespace, begun = example(args.name), args.namespace or context_namespace(args), time.monotonic()
+
+    def report(line: str) -> None:
+        print(f"[{time.monotonic() - begun:6.1f} s] {line}", flush=True)
+
+    for uri in wanted.datasets:
+        report(f"reads {uri}: {wanted.folder / 'README.md'} says how to make it and put it there")
+
+    async def go() -> tuple[Object, ...]:
+        async with cluster(args) as kube:
+            return await run(wanted, namespace, kube, report, seconds=args.timeout)
+
+    services = asyncio.run(go())
+    print("Ask it:")
+    for service in services:
+        url = address_of(service).replace(GATEWAY, (args.gateway or GATEWAY).rstrip("/"))
+        print(f"  python3 {shlex.join([str(wanted.client), url, service['metadata']['name']])}")
+    if any(address_of(service).startswith(GATEWAY) for service in services) and not args.gateway:
+        print("GATEWAY is the address of the cluster's gateway: kubectl get gateways --all-namespaces")

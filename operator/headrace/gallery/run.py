@@ -1,0 +1,85 @@
+"""Brings an example to a namespace and waits until it serves: objects applied once, then looked at until the bound."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headrace.gallery.catalogue import Example
+from headrace.gallery.progress import Outcome, Seen, of_job, of_service
+from headrace.kube.client import KubeClient
+from headrace.kube.errors import ApiUnavailable, Conflict, Invalid
+from headrace.kube.resources import MODELSERVICES, TRAININGJOBS, Object, Resource
+
+LOOK_SECONDS = 2.0
+# Not the operator's: what somebody else has made under these names stays theirs (Conflict).
+MANAGER = "headrace-cli"
+
+Report = Callable[[str], None]
+
+
+class CannotRun(Exception):
+    """An object is refused, fails, or is not ready in time."""
+
+
+async def run(
+    example: Example, namespace: str, client: KubeClient, report: Report, *, seconds: float, pause: float = LOOK_SECONDS
+) -> tuple[Object, ...]:
+    """Returns the services, which answer then. Raises CannotRun and KubeError."""
+    for resource, wanted in example.objects(namespace):
+        await _apply(client, resource, wanted)
+        report(f"{resource.kind} {wanted['metadata']['name']} applied")
+    wait = _Wait(client, namespace, report, time.monotonic() + seconds, pause)
+    for job in example.jobs:
+        await wait.until_done(TRAININGJOBS, job["metadata"]["name"], of_job)
+    return tuple(
+        [await wait.until_done(MODELSERVICES, service["metadata"]["name"], of_service) for service in example.services]
+    )
+
+
+async def _apply(client: KubeClient, resource: Resource, wanted: Object) -> None:
+    name = f"{resource.kind.lower()} {wanted['metadata']['name']}"
+    remove = f"kubectl -n {wanted['metadata']['namespace']} delete {name}"
+    try:
+        await client.apply(resource, wanted, field_manager=MANAGER, force=False)
+    except Conflict as error:
+        raise CannotRun(f"{error}: somebody else made it; take another namespace, or `{remove}` first") from error
+    except Invalid as error:
+        raise CannotRun(f"{error}: if it is from an earlier run, `{remove}` first") from error
+
+
+@dataclass(frozen=True)
+class _Wait:
+    """Looks every `pause` seconds, and says what has changed; `deadline` is by the monotonic clock."""
+
+    client: KubeClient
+    namespace: str
+    report: Report
+    deadline: float
+    pause: float
+
+    async def until_done(self, resource: Resource, name: str, look: Callable[[Object], Seen]) -> Object:
+        """The object as it is then."""
+        said, what = "", f"{resource.kind} {name}"
+        look_at = f"kubectl -n {self.namespace} describe {resource.kind.lower()} {name}"
+        while True:
+            try:
+                found = await self.client.get(resource, self.namespace, name)
+            except ApiUnavailable as error:
+                found, seen = {}, Seen(Outcome.UNDER_WAY, str(error))
+            else:
+                if found is None:
+                    raise CannotRun(f"{what} was deleted while it was waited for")
+                seen = look(found)
+            if seen.line != said:
+                said = seen.line
+                self.report(f"{what}: {said}")
+            if seen.outcome is Outcome.DONE:
+                return found
+            if seen.outcome is Outcome.FAILED:
+                raise CannotRun(f"{what}: {said}. Look at `{look_at}`")
+            if time.monotonic() > self.deadline:
+                raise CannotRun(f"{what} was not done in time: {said}. It goes on; look at `{look_at}`")
+            await asyncio.sleep(self.pause)

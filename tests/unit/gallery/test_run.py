@@ -1,0 +1,79 @@
+"""An example on its way to serving: what is applied, waited for, and said when it does not get there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from headrace.gallery.catalogue import example
+from headrace.gallery.run import CannotRun, run
+from headrace.kube.errors import ApiUnavailable, Conflict, Invalid
+
+DONE = {
+    "TrainingJob": {"state": "Succeeded", "model": {"name": "demo.digits", "version": "1"}},
+    "ModelService": {"phase": "Stable", "conditions": [{"type": "Ready", "status": "True"}]},
+}
+RUNNING = {"state": "Running", "reason": "Training"}
+FAILED = {"state": "Failed", "reason": "BadConfig", "failure": {"message": "no such file", "hint": "look there"}}
+
+
+class Cluster:
+    """Keeps what is applied; each look at a TrainingJob takes the next of `looks`, then it is done."""
+
+    def __init__(self, looks=(), refusal=None):
+        self.applied, self._looks, self._refusal = [], list(looks), refusal
+
+    async def apply(self, resource, wanted, field_manager, force):
+        if self._refusal is not None:
+            raise self._refusal
+        self.applied.append((resource.kind, wanted["metadata"]["namespace"], wanted["metadata"]["name"], force))
+
+    async def get(self, resource, namespace, name):
+        look = self._looks.pop(0) if resource.kind == "TrainingJob" and self._looks else DONE[resource.kind]
+        if isinstance(look, Exception):
+            raise look
+        return look if look is None else {"metadata": {"name": name}, "status": look}
+
+
+def go(cluster, seconds=60.0):
+    said = []
+    services = asyncio.run(
+        run(example("digits"), "team-a", cluster, said.append, seconds=seconds, pause=0.0)  # type: ignore[arg-type]
+    )
+    return services, said
+
+
+def test_the_script_is_applied_before_what_runs_it_and_nothing_is_taken_from_others():
+    cluster = Cluster()
+    [service], _ = go(cluster)
+    kinds = ("ConfigMap", "TrainingJob", "ModelService")
+    assert cluster.applied == [(kind, "team-a", "digits", False) for kind in kinds]
+    assert service["metadata"]["name"] == "digits"
+
+
+def test_progress_is_said_once_for_each_change():
+    _, said = go(Cluster([RUNNING, RUNNING, RUNNING]))
+    assert [line for line in said if "Running" in line] == ["TrainingJob digits: Running Training"]
+
+
+def test_an_api_server_that_is_away_for_a_moment_ends_nothing():
+    _, said = go(Cluster([ApiUnavailable("no connection"), RUNNING]))
+    assert "TrainingJob digits: no connection" in said
+    assert said[-1].startswith("ModelService digits: Stable")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "seconds", "words"),
+    [
+        (Cluster([FAILED]), 60, "BadConfig no such file look there. Look at `kubectl -n team-a describe trainingjob"),
+        (Cluster([RUNNING] * 3), 0, "was not done in time: Running Training. It goes on"),
+        (Cluster([None]), 60, "was deleted while it was waited for"),
+        (Cluster(refusal=Conflict("in use")), 60, "in use: somebody else made it"),
+        (Cluster(refusal=Invalid("immutable")), 60, "`kubectl -n team-a delete configmap digits` first"),
+    ],
+)
+def test_what_does_not_get_there_ends_with_what_to_do(cluster, seconds, words):
+    with pytest.raises(CannotRun) as error:
+        go(cluster, seconds)
+    assert words in str(error.value)
