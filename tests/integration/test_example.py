@@ -20,6 +20,8 @@ FAILED = {"state": "Failed", "reason": "BadConfig", "message": "train.py does no
 
 
 def start(kubectl: Any, namespace: str, name: str = "digits") -> subprocess.Popen[str]:
+    """In a tenant's namespace."""
+    kubectl("create", "configmap", "headrace-tenant", "--namespace", namespace)
     command = [sys.executable, "-m", "headrace.cli.main", "example", "run", name, "--namespace", namespace]
     command += ["--kubeconfig", str(kubectl.kubeconfig), "--timeout", str(SECONDS)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -81,5 +83,6 @@ def test_a_config_map_that_somebody_else_made_is_left_alone(kubectl, namespace):
     process = start(kubectl, namespace)
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
-    assert "somebody else made it" in errors
+    assert "somebody else made configmap digits" in errors
+    assert kubectl.run("get", "trainingjob", "digits", "--namespace", namespace).returncode != 0
     assert kubectl.get("configmap", "digits", namespace)["data"]["train.py"] == "print(1)"

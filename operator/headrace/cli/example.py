@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import shlex
+import sys
 import time
 
 from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace
@@ -79,10 +80,20 @@ def _run(args: argparse.Namespace) -> None:
         async with cluster(args) as kube:
             return await run(wanted, namespace, kube, report, seconds=args.timeout)
 
-    services = asyncio.run(go())
+    report(f"in namespace {namespace}")
+    try:
+        services = asyncio.run(go())
+    except KeyboardInterrupt:
+        kinds = f"kubectl -n {namespace} {{}} trainingjobs,modelservices"
+        print(f"\nWhat is applied goes on: look at it with `{kinds.format('get')}`", file=sys.stderr)
+        raise
     print("Ask it:")
     for service in services:
         url = address_of(service).replace(GATEWAY, (args.gateway or GATEWAY).rstrip("/"))
         print(f"  python3 {shlex.join([str(wanted.client), url, service['metadata']['name']])}")
     if any(address_of(service).startswith(GATEWAY) for service in services) and not args.gateway:
-        print("GATEWAY is the address of the cluster's gateway: kubectl get gateways --all-namespaces")
+        print(
+            "GATEWAY is where this machine reaches the cluster's gateway: its address, if `kubectl get gateways "
+            "--all-namespaces` has one, or a port that is forwarded to it (`headrace local forward`, `kubectl "
+            "port-forward`). --gateway URL puts it into the command."
+        )

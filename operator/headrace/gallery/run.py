@@ -11,7 +11,8 @@ from headrace.gallery.catalogue import Example
 from headrace.gallery.progress import Outcome, Seen, of_job, of_service
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import ApiUnavailable, Conflict, Invalid
-from headrace.kube.resources import MODELSERVICES, TRAININGJOBS, Object, Resource
+from headrace.kube.resources import CONFIGMAPS, MODELSERVICES, TRAININGJOBS, Object, Resource
+from headrace.tenancy.objects import TENANT_CONFIGMAP
 
 LOOK_SECONDS = 2.0
 # Not the operator's: what somebody else has made under these names stays theirs (Conflict).
@@ -27,10 +28,15 @@ class CannotRun(Exception):
 async def run(
     example: Example, namespace: str, client: KubeClient, report: Report, *, seconds: float, pause: float = LOOK_SECONDS
 ) -> tuple[Object, ...]:
-    """Returns the services, which answer then. Raises CannotRun and KubeError."""
-    for resource, wanted in example.objects(namespace):
+    """Returns the services, which answer then. Raises CannotRun and KubeError; where an object is refused none of them
+    is applied.
+    """
+    await _must_be_tenant(client, namespace)
+    objects = example.objects(namespace)
+    before = [await _apply(client, resource, wanted, dry_run=True) for resource, wanted in objects]
+    for (resource, wanted), found in zip(objects, before, strict=True):
         await _apply(client, resource, wanted)
-        report(f"{resource.kind} {wanted['metadata']['name']} applied")
+        report(f"{resource.kind} {wanted['metadata']['name']} {_what_was_done(namespace, resource, found)}")
     wait = _Wait(client, namespace, report, time.monotonic() + seconds, pause)
     for job in example.jobs:
         await wait.until_done(TRAININGJOBS, job["metadata"]["name"], of_job)
@@ -39,15 +45,35 @@ async def run(
     )
 
 
-async def _apply(client: KubeClient, resource: Resource, wanted: Object) -> None:
+async def _must_be_tenant(client: KubeClient, namespace: str) -> None:
+    if await client.get(CONFIGMAPS, namespace, TENANT_CONFIGMAP) is None:
+        raise CannotRun(
+            f"namespace {namespace!r} is not a tenant: run `headrace tenant add {namespace}`, or name one of "
+            "`headrace tenant list` with --namespace"
+        )
+
+
+def _what_was_done(namespace: str, resource: Resource, found: Object) -> str:
+    """`found` is the object as it was, with what is wanted."""
+    if resource is TRAININGJOBS and (found.get("status") or {}).get("state") == "Succeeded":
+        name = found["metadata"]["name"]
+        return f"has succeeded before: `kubectl -n {namespace} delete trainingjob {name}` first to train anew"
+    return "applied"
+
+
+async def _apply(client: KubeClient, resource: Resource, wanted: Object, *, dry_run: bool = False) -> Object:
     name = f"{resource.kind.lower()} {wanted['metadata']['name']}"
     remove = f"kubectl -n {wanted['metadata']['namespace']} delete {name}"
     try:
-        await client.apply(resource, wanted, field_manager=MANAGER, force=False)
+        found = await client.apply(resource, wanted, field_manager=MANAGER, force=False, dry_run=dry_run)
     except Conflict as error:
-        raise CannotRun(f"{error}: somebody else made it; take another namespace, or `{remove}` first") from error
+        raise CannotRun(f"somebody else made {name}: take another namespace, or `{remove}` first; {error}") from error
     except Invalid as error:
         raise CannotRun(f"{error}: if it is from an earlier run, `{remove}` first") from error
+    if others := sorted(found.get("data", {}).keys() - wanted.get("data", {}).keys()):
+        keys = ", ".join(others)
+        raise CannotRun(f"somebody else made {name}, which has {keys}: take another namespace, or `{remove}` first")
+    return found
 
 
 @dataclass(frozen=True)

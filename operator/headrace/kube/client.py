@@ -146,16 +146,25 @@ class KubeClient:
         return _parse(answer)
 
     async def apply(
-        self, resource: Resource, obj: Object, field_manager: str = FIELD_MANAGER, force: bool = True
+        self,
+        resource: Resource,
+        obj: Object,
+        field_manager: str = FIELD_MANAGER,
+        force: bool = True,
+        *,
+        dry_run: bool = False,
     ) -> Object:
-        """Server-side apply. With metadata.uid in `obj` only that very object is changed, and none is created."""
+        """Server-side apply. With metadata.uid in `obj` only that very object is changed, and none is created. With
+        `dry_run` nothing is: the answer is the object as it would be.
+        """
         metadata = obj["metadata"]
         return await self._object(
             "PATCH",
             resource,
             metadata.get("namespace"),
             metadata["name"],
-            params={"fieldManager": field_manager, "force": "true" if force else "false"},
+            params={"fieldManager": field_manager, "force": "true" if force else "false"}
+            | ({"dryRun": "All"} if dry_run else {}),
             body={"apiVersion": resource.api_version, "kind": resource.kind, **obj},
             content_type=_APPLY,
         )

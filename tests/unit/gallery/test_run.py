@@ -21,15 +21,22 @@ FAILED = {"state": "Failed", "reason": "BadConfig", "failure": {"message": "no s
 class Cluster:
     """Keeps what is applied; each look at a TrainingJob takes the next of `looks`, then it is done."""
 
-    def __init__(self, looks=(), refusal=None):
+    def __init__(self, looks=(), refusal=None, before=None, is_tenant=True):
         self.applied, self._looks, self._refusal = [], list(looks), refusal
+        self._before, self._is_tenant = before or {}, is_tenant
 
-    async def apply(self, resource, wanted, field_manager, force):
+    async def apply(self, resource, wanted, field_manager, force, dry_run):
         if self._refusal is not None:
             raise self._refusal
+        if dry_run:
+            before = self._before.get(resource.kind, {})
+            return {**wanted, **before, "data": {**before.get("data", {}), **wanted.get("data", {})}}
         self.applied.append((resource.kind, wanted["metadata"]["namespace"], wanted["metadata"]["name"], force))
+        return wanted
 
     async def get(self, resource, namespace, name):
+        if resource.kind == "ConfigMap":
+            return {"metadata": {"name": name}} if self._is_tenant and name == "headrace-tenant" else None
         look = self._looks.pop(0) if resource.kind == "TrainingJob" and self._looks else DONE[resource.kind]
         if isinstance(look, Exception):
             raise look
@@ -69,7 +76,9 @@ def test_an_api_server_that_is_away_for_a_moment_ends_nothing():
         (Cluster([FAILED]), 60, "BadConfig no such file look there. Look at `kubectl -n team-a describe trainingjob"),
         (Cluster([RUNNING] * 3), 0, "was not done in time: Running Training. It goes on"),
         (Cluster([None]), 60, "was deleted while it was waited for"),
-        (Cluster(refusal=Conflict("in use")), 60, "in use: somebody else made it"),
+        (Cluster(refusal=Conflict("in use")), 60, "somebody else made configmap digits: take another namespace"),
+        (Cluster(before={"ConfigMap": {"data": {"a": "b"}}}), 60, "somebody else made configmap digits, which has a"),
+        (Cluster(is_tenant=False), 60, "namespace 'team-a' is not a tenant: run `headrace tenant add team-a`"),
         (Cluster(refusal=Invalid("immutable")), 60, "`kubectl -n team-a delete configmap digits` first"),
     ],
 )
@@ -77,3 +86,15 @@ def test_what_does_not_get_there_ends_with_what_to_do(cluster, seconds, words):
     with pytest.raises(CannotRun) as error:
         go(cluster, seconds)
     assert words in str(error.value)
+
+
+def test_nothing_is_applied_where_one_object_is_refused():
+    cluster = Cluster(before={"ConfigMap": {"data": {"a": "b"}}})
+    with pytest.raises(CannotRun):
+        go(cluster)
+    assert cluster.applied == []
+
+
+def test_a_job_that_has_succeeded_before_is_said_not_to_run_again():
+    _, said = go(Cluster(before={"TrainingJob": {"status": {"state": "Succeeded"}}}))
+    assert "`kubectl -n team-a delete trainingjob digits` first to train anew" in said[1]
