@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import numpy as keras_numpy
 
 from headrace_trainer.adapters import onnx_bytes
-from headrace_trainer.adapters.keras.export import onnx_weights
+from headrace_trainer.adapters.keras.export import onnx_operations, onnx_weights
 from headrace_trainer.adapters.keras.export.servable import Array, ExportError, Servable
 from headrace_trainer.adapters.keras.models import weights
 
@@ -66,7 +66,12 @@ def _converted(servable: Servable, taken: onnx_weights.Lifted) -> Any:
     with tf.device("/cpu:0"):
         frozen = tf2onnx.tf_loader.from_function(concrete, inputs, list(outputs))
     model, _ = tf2onnx.convert.from_graph_def(
-        frozen, input_names=inputs, output_names=list(outputs), opset=_OPSET, tensors_to_rename=names
+        frozen,
+        input_names=inputs,
+        output_names=list(outputs),
+        opset=_OPSET,
+        tensors_to_rename=names,
+        custom_rewriter=[onnx_operations.rewrite],
     )
     _refuse_unknown(servable.model, model.graph)
     return model
