@@ -57,6 +57,7 @@ def _converted(servable: Servable, taken: onnx_weights.Lifted) -> Any:
     function = tf.function(taken.around(servable.serve), input_signature=specs, autograph=False)
     with _convertible_sign():
         concrete = function.get_concrete_function()
+    _let_compiled_functions_be_inlined(concrete.graph)
     _refuse_text_and_tables(servable.model, concrete.graph.as_graph_def())
     # What the function has captured (small weights, an adapted Normalization) comes after its own inputs, and is frozen
     # into the graph. tf2onnx' from_function takes it for inputs.
@@ -96,6 +97,13 @@ def _convertible_sign() -> Iterator[None]:
         yield
     finally:
         keras_numpy.signbit = original
+
+
+def _let_compiled_functions_be_inlined(graph: Any) -> None:
+    """Keras compiles convolutions in groups with XLA, for the sake of CPUs; tf2onnx cannot look into a call."""
+    for operation in graph.get_operations():
+        if "PartitionedCall" in operation.type and "_XlaMustCompile" in operation.node_def.attr:
+            operation._clear_attr("_XlaMustCompile")
 
 
 def _refuse_too_large(model: Any, taken: onnx_weights.Lifted) -> None:
