@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto
-from tf2onnx import utils
 
 Graph = Any  # of tf2onnx
 Node = Any
@@ -77,6 +76,8 @@ def _number(graph: Graph, node: Node, value: float) -> Output:
 
 
 def _constant(graph: Graph, node: Node, value: Any) -> Output:
+    from tf2onnx import utils
+
     output: Output = graph.make_const(utils.make_name(node.name), value).output[0]
     return output
 
