@@ -79,18 +79,13 @@ class CausalSelfAttention(layers.Layer):
         return self.output_projection(ops.reshape(mixed, (-1, ops.shape(x)[1], self.heads * self.size)))
 
 
-def gelu(x):
-    """In GPT-2's form, by tanh; the exact one, `activation="gelu"`, cannot be exported as ONNX."""
-    return keras.activations.gelu(x, approximate=True)
-
-
 class Block(layers.Layer):
     """x + attention(LayerNorm(x)), then x + network(LayerNorm(x)): GPT normalises first."""
 
     def __init__(self, width: int, heads: int, dropout: float, **kwargs) -> None:
         super().__init__(**kwargs)
         self.attention, self.first_norm = CausalSelfAttention(width, heads), layers.LayerNormalization()
-        self.network = keras.Sequential([layers.Dense(4 * width, activation=gelu), layers.Dense(width)])
+        self.network = keras.Sequential([layers.Dense(4 * width, activation="gelu"), layers.Dense(width)])
         self.second_norm, self.dropout = layers.LayerNormalization(), layers.Dropout(dropout)
 
     def call(self, x, training=None):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import numpy as keras_numpy
 
 from headrace_trainer.adapters import onnx_bytes
-from headrace_trainer.adapters.keras.export import onnx_weights
+from headrace_trainer.adapters.keras.export import onnx_operations, onnx_weights
 from headrace_trainer.adapters.keras.export.servable import Array, ExportError, Servable
 from headrace_trainer.adapters.keras.models import weights
 
@@ -57,6 +57,7 @@ def _converted(servable: Servable, taken: onnx_weights.Lifted) -> Any:
     function = tf.function(taken.around(servable.serve), input_signature=specs, autograph=False)
     with _convertible_sign():
         concrete = function.get_concrete_function()
+    _let_compiled_functions_be_inlined(concrete.graph)
     _refuse_text_and_tables(servable.model, concrete.graph.as_graph_def())
     # What the function has captured (small weights, an adapted Normalization) comes after its own inputs, and is frozen
     # into the graph. tf2onnx' from_function takes it for inputs.
@@ -66,7 +67,12 @@ def _converted(servable: Servable, taken: onnx_weights.Lifted) -> Any:
     with tf.device("/cpu:0"):
         frozen = tf2onnx.tf_loader.from_function(concrete, inputs, list(outputs))
     model, _ = tf2onnx.convert.from_graph_def(
-        frozen, input_names=inputs, output_names=list(outputs), opset=_OPSET, tensors_to_rename=names
+        frozen,
+        input_names=inputs,
+        output_names=list(outputs),
+        opset=_OPSET,
+        tensors_to_rename=names,
+        custom_rewriter=[onnx_operations.rewrite],
     )
     _refuse_unknown(servable.model, model.graph)
     return model
@@ -91,6 +97,13 @@ def _convertible_sign() -> Iterator[None]:
         yield
     finally:
         keras_numpy.signbit = original
+
+
+def _let_compiled_functions_be_inlined(graph: Any) -> None:
+    """Keras compiles convolutions in groups with XLA, for the sake of CPUs; tf2onnx cannot look into a call."""
+    for operation in graph.get_operations():
+        if "PartitionedCall" in operation.type and "_XlaMustCompile" in operation.node_def.attr:
+            operation._clear_attr("_XlaMustCompile")
 
 
 def _refuse_too_large(model: Any, taken: onnx_weights.Lifted) -> None:
