@@ -65,6 +65,8 @@ def get_ready(
         tracker.start()
     if stage.is_made_already():
         return Ready(script_is_due=False)
+    if checkpoints is not None and stage.work:
+        checkpoints.keep_apart(stage.work)
     stored = None if checkpoints is None else _resume(settings, checkpoints)
     if stored is not None and tracker is not None:
         tracker.take_unsent(settings.paths.resume)

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.instructions import read_instructions
+from headrace_trainer.launcher.packages.install import Packages
+from headrace_trainer.launcher.ready import get_ready
 from headrace_trainer.launcher.report import Report
-from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.settings import Paths, Settings
 from headrace_trainer.launcher.stages.choose import stage_of
 from headrace_trainer.launcher.stages.kind import Surroundings
 from headrace_trainer.launcher.store.s3 import Store
@@ -370,6 +373,35 @@ def test_one_that_is_stopped_goes_on_from_its_checkpoint(prepare, s3, bucket):
     assert s3.get(bucket, f"headrace/datasets/corpus/{hex_digits}/all") == b"half of it and the rest"
 
 
+def test_what_was_kept_of_other_inputs_is_not_gone_on_from(prepare, s3, bucket):
+    script = """
+    import os, time
+    from pathlib import Path
+    import headrace_client as headrace
+    raw = Path(os.environ["RAW"]).read_text()
+    last = headrace.last_checkpoint()
+    begun = raw if last is None else (last / "begun").read_text()
+    if raw == "to be or not to be":
+        with headrace.checkpoint(step=7) as folder:
+            (folder / "begun").write_text(begun)
+        print("waits", flush=True)
+        while not headrace.should_stop():
+            time.sleep(0.05)
+        raise SystemExit
+    (headrace.dataset_folder() / "all").write_text(begun)
+    """
+    first = prepare(script)
+    wait_until(lambda: "waits" in first.log, 60, "it waits")
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 6, first.log
+    s3.put(bucket, "raw.txt", b"other words")
+
+    second = prepare(script, attempt=2)
+    assert second.wait() == 0, second.log
+    hex_digits = second.record["dataset"]["digest"].removeprefix("sha256:")
+    assert s3.get(bucket, f"headrace/datasets/corpus/{hex_digits}/all") == b"other words"
+
+
 def test_a_missing_entrypoint_is_the_preparation_s(prepare):
     launched = prepare(config={"source": {"path": "/nowhere", "entrypoint": "prepare.py"}})
     assert launched.wait() == 2, launched.log
@@ -428,26 +460,60 @@ def test_a_large_dataset_takes_little_memory(prepare):
     assert 0 < peak[0] < 200 << 20
 
 
-def test_an_input_that_changes_while_it_is_read_is_read_again_by_another_attempt(s3, bucket, monkeypatch, tmp_path):
+class Moving(Store):
+    """A store to which somebody writes each time that it has been listed."""
+
+    def __init__(self, s3, writes):
+        super().__init__(Storage(s3.endpoint, "us-east-1"))
+        self.writes = writes
+
+    def list(self, prefix, patience):
+        yield from list(super().list(prefix, patience))
+        if prefix.key == "raw/":
+            self.writes()
+
+
+@pytest.fixture
+def fetch(s3, bucket, monkeypatch, tmp_path):
+    """Gets a preparation ready whose input is what lies below raw/, while somebody `writes` there; gives the folder
+    that the script would find.
+    """
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     whole = json.loads(wire_examples.text("config-prepare"))
-    whole["datasets"] = [{"name": "raw", "uri": f"s3://{bucket}/raw.txt", "path": str(tmp_path / "raw")}]
     whole["prepare"]["uri"] = f"s3://{bucket}/headrace/datasets/corpus"
-    whole["source"]["path"] = str(tmp_path)
-    config, store = read_instructions(json.dumps(whole)), Store(Storage(s3.endpoint, "us-east-1"))
-    around = Surroundings(
-        config, Settings(), store, None, Report(0), RunFiles(config, Settings(), store, None, None, None)
-    )
-    stage = stage_of(around)
-    assert not stage.is_made_already()
-    stage.begin([])  # as it was
+    whole["source"] = {"path": str(tmp_path), "entrypoint": "prepare.py"}
+    del whole["tracking"], whole["checkpoint"]
+    (tmp_path / "prepare.py").write_text("pass")
+    s3.put(bucket, "raw/a.txt", b"of a")
 
-    s3.put(bucket, "raw.txt", b"other bytes")
+    def get(writes):
+        work = tmp_path / "work"
+        whole["datasets"] = [{"name": "raw", "uri": f"s3://{bucket}/raw/", "path": str(tmp_path / "data" / "raw")}]
+        settings = replace(Settings(), paths=Paths(work=work))
+        settings.paths.scratch.mkdir(parents=True)
+        config, store = read_instructions(json.dumps(whole)), Moving(s3, writes)
+        files = RunFiles(config, settings, store, None, None, None)
+        stage = stage_of(Surroundings(config, settings, store, None, Report(0), files))
+        get_ready(config, settings, stage, store, None, None, Packages(config, settings, store), lambda state: None)
+        return tmp_path / "data" / "raw"
 
+    return get
+
+
+def test_what_is_added_to_an_input_after_it_was_listed_is_another_preparation_s(fetch, s3, bucket):
+    folder = fetch(lambda: s3.put(bucket, "raw/b.txt", b"of b"))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a.txt": b"of a"}
+
+
+def test_an_object_that_is_written_anew_after_it_was_listed_is_one_failure_that_names_it(fetch, s3, bucket):
     with pytest.raises(Failed) as raised:
-        stage.begin([])
-    assert raised.value.failure.reason is Reason.STORAGE_UNAVAILABLE
+        fetch(lambda: s3.put(bucket, "raw/a.txt", b"other"))
+    failure = raised.value.failure
+    assert failure.reason is Reason.DATASET_CHANGED
+    assert "dataset raw" in failure.message
+    assert f"s3://{bucket}/raw/a.txt" in failure.message
+    assert "new TrainingJob" in failure.hint
 
 
 def test_neither_tracking_nor_checkpoints_are_needed(prepare, s3, bucket):

@@ -46,6 +46,13 @@ class Stage(Protocol):
         """
         ...
 
+    @property
+    def work(self) -> str:
+        """A name of what is to be done, where a job may come to do something else: a checkpoint of the one is none of
+        the other. Empty where it is always the same. Known once `is_made_already` was asked.
+        """
+        ...
+
     def begin(self, inputs: Sequence[UsedDataset]) -> None:
         """The datasets are there, and the script is about to start. Called where it is not made already."""
         ...

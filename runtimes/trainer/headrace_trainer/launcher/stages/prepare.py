@@ -17,6 +17,8 @@ from headrace_trainer.launcher.store.s3 import Patience
 from headrace_trainer.launcher.tracking.files import CURVES_SECONDS
 from headrace_trainer.launcher.tracking.mlflow import UsedDataset
 
+_WORK_DIGITS = 16  # of 64: a job has few
+
 
 class Preparing:
     """One attempt's."""
@@ -43,6 +45,10 @@ class Preparing:
         if self._found is not None:
             log(f"dataset {self._name}: {self._found.made_by} has prepared the same: {self._found.uri} is used again")
         return self._found is not None
+
+    @property
+    def work(self) -> str:
+        return self._asked().key[:_WORK_DIGITS]
 
     def begin(self, inputs: Sequence[UsedDataset]) -> None:
         """Raises Failed (StorageUnavailable) where the inputs are others by now: what was read then is not known."""

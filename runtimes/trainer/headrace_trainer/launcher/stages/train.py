@@ -32,6 +32,10 @@ class Training:
     def is_made_already(self) -> bool:
         return False
 
+    @property
+    def work(self) -> str:
+        return ""
+
     def begin(self, inputs: Sequence[UsedDataset]) -> None:
         pass  # nothing is left to be done
 

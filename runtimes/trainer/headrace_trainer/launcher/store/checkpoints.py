@@ -1,4 +1,5 @@
-"""Checkpoints in S3, fenced by attempt: `URI/attempt-N/ckpt-M/…` with a manifest last.
+"""Checkpoints in S3, fenced by attempt: `URI/attempt-N/ckpt-M/…` with a manifest last. A stage may keep those of
+different work apart: then they lie below `URI/WORK/`, and none is gone on from with another work.
 
 An attempt writes below its own prefix only, since an earlier gang that was cut off may still be writing. It goes on
 from the complete checkpoint of any earlier attempt that has come furthest (M only grows in a script, across its
@@ -90,6 +91,10 @@ class CheckpointStore:
         self._attempt = attempt
         self._store = store
         self._can_list_unfinished = True
+
+    def keep_apart(self, work: str) -> None:
+        """From here on there are those of this work only. Called before anything is read or written."""
+        self._root = self._root.below(work)
 
     @property
     def outages(self) -> int:
