@@ -87,7 +87,7 @@ def _fetch(
     """
     if store is None:
         raise RuntimeError("a configuration with datasets has a storage")
-    download.download(dataset, store, settings.outage)
+    download.download(dataset, store, settings.outage, stage.pinned(dataset))
     is_wanted = dataset.digest or stage.lists_inputs or tracker is not None
     used = UsedDataset(dataset.name, digest(dataset.path) if is_wanted else "", dataset.uri, stage.use_of_inputs)
     download.check(dataset, used.digest)

@@ -17,8 +17,11 @@ import pytest
 from trainer_support import ACCESS_KEY, SECRET_KEY, wait_until
 
 import wire_examples
+from headrace_common.protocol.config import Job, Prepare
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
+from headrace_trainer.launcher.datasets import contents, prepared
+from headrace_trainer.launcher.datasets.prepared import PreparedDatasets
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.instructions import read_instructions
 from headrace_trainer.launcher.packages.install import Packages
@@ -253,6 +256,64 @@ def test_one_that_is_not_whole_any_more_is_made_anew(prepare, s3, bucket, change
     assert below(s3, bucket) == {pointer, f"{HEX}.json", *(f"{HEX}/{name}" for name in FILES)}
     assert s3.get(bucket, f"headrace/datasets/corpus/{HEX}/words/all.txt") == FILES["words/all.txt"]
     assert manifest_of(s3, bucket)["digest"] == f"sha256:{HEX}"
+
+
+def test_what_the_job_itself_has_made_in_an_earlier_attempt_is_not_called_another_s(prepare):
+    first = prepare()
+    assert first.wait() == 0, first.log
+    second = prepare(attempt=2)
+    assert second.wait() == 0, second.log
+    assert RAN not in second.log
+    assert second.record["dataset"] == first.record["dataset"]
+    assert second.record["dataset"]["reused"] is False
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"madeBy": {"namespace": "team-a", "name": "x" * 300, "uid": "u"}},
+        {"madeBy": {"namespace": "team-a", "name": "<script>", "uid": "u"}},
+        {"madeBy": {"namespace": "team-a\nother", "name": "job", "uid": "u"}},
+        {"madeBy": {"namespace": "team-a", "name": ["job"], "uid": "u"}},
+        {"madeBy": {"namespace": "team-a", "name": "job", "uid": {}}},
+        {"madeBy": "team-a/job"},
+        {"digest": 7},
+        {"filler": "x" * (5 << 20)},
+    ],
+    ids=lambda fault: str(fault)[:60],
+)
+def test_a_pointer_that_nobody_can_have_written_well_is_not_believed(kept, fault):
+    datasets, s3, bucket = kept
+    place = "headrace/datasets/corpus/prepared/key.json"
+    good = json.loads(s3.get(bucket, place))
+    assert datasets.find("key") is not None
+
+    s3.put(bucket, place, json.dumps({**good, **fault}).encode())
+
+    assert datasets.find("key") is None
+
+
+@pytest.fixture
+def kept(s3, bucket, monkeypatch, tmp_path):
+    """A dataset as a job keeps it, and how another job sees it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "count").write_bytes(b"6")
+    prepare = Prepare("corpus", f"s3://{bucket}/headrace/datasets/corpus")
+    store = Store(Storage(s3.endpoint, "us-east-1"))
+    own, other = (
+        PreparedDatasets(prepare, Job("team-a", name, f"uid-{name}", 1), store, 10.0) for name in ("earlier", "later")
+    )
+    own.keep(tmp_path / "made", contents.read(tmp_path / "made", own.room), "key", {})
+    return other, s3, bucket
+
+
+def test_a_manifest_is_not_read_beyond_its_bound(kept, monkeypatch):
+    datasets, *_ = kept
+    assert datasets.find("key") is not None
+    monkeypatch.setattr(prepared, "MAX_MANIFEST_BYTES", 20)
+    assert datasets.find("key") is None
 
 
 @pytest.mark.parametrize(

@@ -82,25 +82,29 @@ def _is_there(s3: Any, place: dict[str, str], size: int) -> bool:
     return [(one["Key"], one["Size"]) for one in found] == [(place["Key"], size)]
 
 
-def download(bucket: str, key: str, path: Path, call: Call) -> None:
-    """An object, to a file. Raises Changed, OSError where the file cannot be written."""
+def download(bucket: str, key: str, path: Path, call: Call, tag: str = "") -> None:
+    """An object, to a file; with a `tag`, the one of this ETag. Raises Changed, and OSError of the file."""
     place = {"Bucket": bucket, "Key": key}
     with path.open("wb") as file:
         descriptor = file.fileno()
-        size, tag = call(lambda s3: _fetch_first(s3, place, descriptor))
+        size, found = call(lambda s3: _fetch_first(s3, place, tag, descriptor))
 
         def fetch(begin: int) -> None:
             end = min(begin + PART_BYTES, size)
-            call(lambda s3: _fetch(s3, place, tag, begin, end, descriptor))
+            call(lambda s3: _fetch(s3, place, found, begin, end, descriptor))
 
         _all(fetch, range(PART_BYTES, size, PART_BYTES))
 
 
-def _fetch_first(s3: Any, place: dict[str, str], descriptor: int) -> tuple[int, str]:
-    """The first part, and how much there is of which object: an object of one part takes one request."""
+def _fetch_first(s3: Any, place: dict[str, str], tag: str, descriptor: int) -> tuple[int, str]:
+    """The first part, and how much there is of which object: an object of one part takes one request. The tag is
+    compared here, and not by the store: not every store knows If-Match.
+    """
     found = s3.get_object(**place)
     size = int(found["ContentLength"])
     with closing(found["Body"]) as body:
+        if tag and _bare(tag) != _bare(found["ETag"]):
+            raise Changed
         _pour(body, descriptor, 0, min(size, PART_BYTES))
     return size, found["ETag"]
 
@@ -111,6 +115,11 @@ def _fetch(s3: Any, place: dict[str, str], tag: str, begin: int, end: int, descr
         if found["ETag"] != tag:
             raise Changed
         _pour(body, descriptor, begin, end)
+
+
+def _bare(tag: str) -> str:
+    """Without quotes: a store may have them in one answer, and not in another."""
+    return tag.strip('"')
 
 
 def _pour(body: Any, descriptor: int, begin: int, end: int) -> None:

@@ -23,6 +23,7 @@ from headrace_trainer.launcher.store import parts
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_TIME = "time:"  # of a version that is no ETag
 _SLOW_SECONDS = 300.0  # a store that puts the parts of a large object together by copying them
 
 
@@ -98,10 +99,8 @@ class Store:
 
     def download(self, place: Place, path: Path, patience: Patience) -> None:
         """An object of any size; `path` appears when it is complete."""
-        part = path.with_name(path.name + ".part")
         try:
-            parts.download(place.bucket, place.key, part, self._calls(place, patience))
-            part.rename(path)
+            self.download_version(place, path, "", patience)
         except parts.Changed as error:
             raise Failed(
                 Failure(
@@ -110,6 +109,13 @@ class Store:
                     "The next attempt reads it again. Keep what is trained on under a name that is written once.",
                 )
             ) from error
+
+    def download_version(self, place: Place, path: Path, version: str, patience: Patience) -> None:
+        """As `download`, of the object as it was listed. Raises Changed where it is another one by now."""
+        part = path.with_name(path.name + ".part")
+        try:
+            parts.download(place.bucket, place.key, part, self._calls(place, patience), _tag_in(version))
+            part.rename(path)
         except OSError as error:
             raise Failed(
                 Failure(
@@ -214,7 +220,12 @@ class Store:
 
 
 def _version(found: dict[str, Any]) -> str:
-    return str(found.get("ETag") or found["LastModified"].isoformat())
+    return str(found.get("ETag") or f"{_TIME}{found['LastModified'].isoformat()}")
+
+
+def _tag_in(version: str) -> str:
+    """Empty where a listing has none: its times are finer than those of an answer, and cannot be compared with them."""
+    return "" if version.startswith(_TIME) else version
 
 
 def _abort(place: dict[str, str], s3: Any) -> None:
