@@ -10,6 +10,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,10 @@ _SLOW_SECONDS = 300.0  # a store that puts the parts of a large object together 
 
 class NotFound(Exception):
     """There is no such object."""
+
+
+class TooLarge(ValueError):
+    """An object has more bytes than one of its kind has."""
 
 
 class GivenUp(Exception):
@@ -73,11 +78,11 @@ class Store:
         )
         return Listed(place.key, found["ContentLength"], _version(found))
 
-    def read(self, place: Place, patience: Patience) -> bytes:
-        """The bytes of a small object."""
-        data: bytes = self._call(
-            place, patience, lambda s3: s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].read()
-        )
+    def read(self, place: Place, patience: Patience, most: int | None = None) -> bytes:
+        """The bytes of a small object. Raises TooLarge where there are more than `most`."""
+        data: bytes = self._call(place, patience, lambda s3: _read(s3, place, most))
+        if most is not None and len(data) > most:
+            raise TooLarge(f"{place} is larger than {most} bytes")
         return data
 
     def write(self, place: Place, data: bytes, patience: Patience) -> None:
@@ -217,6 +222,12 @@ class Store:
             if read_seconds not in self._made:
                 self._made[read_seconds] = client(self._storage.endpoint, self._storage.region, read_seconds)
             return self._made[read_seconds]
+
+
+def _read(s3: Any, place: Place, most: int | None) -> bytes:
+    with closing(s3.get_object(Bucket=place.bucket, Key=place.key)["Body"]) as body:
+        data: bytes = body.read(None if most is None else most + 1)
+    return data
 
 
 def _version(found: dict[str, Any]) -> str:
