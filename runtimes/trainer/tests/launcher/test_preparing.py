@@ -10,7 +10,9 @@ import os
 import re
 import signal
 import textwrap
+import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -309,6 +311,34 @@ def kept(s3, bucket, monkeypatch, tmp_path):
     return other, s3, bucket
 
 
+def test_what_is_deleted_since_it_was_not_made_with_the_dataset_is_told(kept, capsys, tmp_path):
+    datasets, s3, bucket = kept
+    [place] = [key for key in s3.keys(bucket) if key.endswith("/count")]
+    stranger = f"{place.removesuffix('count')}stranger"
+    s3.put(bucket, stranger, b"x")
+
+    datasets.keep(tmp_path / "made", contents.read(tmp_path / "made", datasets.room), "key", {})
+
+    assert stranger not in s3.keys(bucket)
+    assert f"s3://{bucket}/{stranger} is none of the dataset's files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("is_old", "left"), [(True, []), (False, ["headrace/datasets/corpus/0/half"])])
+def test_half_sent_files_are_taken_away_when_nobody_can_be_sending_them(kept, monkeypatch, tmp_path, is_old, left):
+    datasets, s3, bucket = kept
+    s3.client.create_multipart_upload(Bucket=bucket, Key="headrace/datasets/corpus/0/half")
+    s3.client.create_multipart_upload(Bucket=bucket, Key="headrace/datasets/other/0/half")
+    if is_old:
+        monkeypatch.setattr(prepared, "LEFT_OVER_AFTER", timedelta(0))
+        time.sleep(1.1)  # a store may tell whole seconds
+    (tmp_path / "made" / "more").write_bytes(b"7")
+
+    datasets.keep(tmp_path / "made", contents.read(tmp_path / "made", datasets.room), "other key", {})
+
+    there = [one["Key"] for one in s3.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    assert sorted(there) == [*left, "headrace/datasets/other/0/half"]
+
+
 def test_a_manifest_is_not_read_beyond_its_bound(kept, monkeypatch):
     datasets, *_ = kept
     assert datasets.find("key") is not None
@@ -330,6 +360,7 @@ def test_a_manifest_is_not_read_beyond_its_bound(kept, monkeypatch):
         ("(folder / ('d' * 254)).touch()", "longer than 250 bytes"),
         ("deep = folder / '/'.join(['d' * 200] * 6); deep.mkdir(parents=True); (deep / 'x').touch()", "longer than"),
         ("folder.rmdir()", "cannot be read"),
+        ("folder.rmdir(); folder.symlink_to('/etc')", "the folder itself was replaced by a link"),
     ],
 )
 def test_what_cannot_be_a_dataset_is_one_failure_that_says_why(prepare, s3, bucket, leaves, told):
@@ -468,6 +499,14 @@ def test_a_missing_entrypoint_is_the_preparation_s(prepare):
     assert launched.wait() == 2, launched.log
     assert launched.record["reason"] == "EntrypointNotFound"
     assert "spec.prepare.entrypoint" in launched.record["hint"]
+
+
+def test_a_missing_input_is_the_preparation_s(prepare, bucket, tmp_path):
+    nowhere = [{"name": "raw", "uri": f"s3://{bucket}/nowhere", "path": str(tmp_path / "nowhere")}]
+    launched = prepare(config={"datasets": nowhere})
+    assert launched.wait() == 2, launched.log
+    assert launched.record["reason"] == "DatasetNotFound"
+    assert "spec.prepare.datasets" in launched.record["hint"]
 
 
 def test_each_job_has_the_same_seed(prepare):

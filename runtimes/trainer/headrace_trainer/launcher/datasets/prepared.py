@@ -15,12 +15,14 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from headrace_common import manifest
 from headrace_common.protocol.claims import DIGEST
 from headrace_common.protocol.config import Job, Prepare
+from headrace_common.protocol.parts import DatasetReference
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.datasets import contents
 from headrace_trainer.launcher.datasets.contents import Contents
@@ -32,6 +34,7 @@ from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
 _PROTOCOL = 1
 MAX_POINTER_BYTES = 4 << 20  # it repeats the parameters, which are a part of an object of Kubernetes
 MAX_MANIFEST_BYTES = 256 << 20  # of more than a million files
+LEFT_OVER_AFTER = timedelta(days=1)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")  # of a namespace, or of an object in it
 _MAX_NAME, _MAX_UID = 253, 64
 
@@ -64,21 +67,6 @@ class Maker:
         return maker
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A dataset in the store; its files lie below `uri`, `size` is in bytes. `made_by` is the job that made it, as
-    NAMESPACE/NAME; `reused` where that was not done now.
-    """
-
-    name: str
-    uri: str
-    digest: str
-    files: int
-    size: int
-    made_by: str
-    reused: bool
-
-
 class PreparedDatasets:
     """All of one name, as one attempt sees them. Methods raise Failed (Storage…)."""
 
@@ -89,7 +77,7 @@ class PreparedDatasets:
         self._store = store
         self._patience = Patience(outage_seconds)
 
-    def find(self, key: str) -> Prepared | None:
+    def find(self, key: str) -> DatasetReference | None:
         """What came of this preparation earlier; None where nothing did, or it is not whole any more."""
         try:
             digest, job = _pointer(self._store.read(self._pointer_of(key), self._patience, MAX_POINTER_BYTES))
@@ -102,13 +90,14 @@ class PreparedDatasets:
         # An earlier attempt of this job may have made it, and ended before it said so.
         return self._prepared(digest, files, job.told, reused=job.uid != self._job.uid)
 
-    def keep(self, folder: Path, found: Contents, key: str, about: Mapping[str, Any]) -> Prepared:
+    def keep(self, folder: Path, found: Contents, key: str, about: Mapping[str, Any]) -> DatasetReference:
         """The folder to the store; `about` says in the manifest of what it was made. Raises Failed (NoDataset) where
         somebody is still writing to it.
         """
         about = {**about, "madeBy": asdict(self._job), "time": time.time_ns() // 1_000_000}
         if not self._is_whole(found.digest):
             place = self._place_of(found.digest)
+            self._abort_unfinished()
             try:
                 for file in found.files:
                     self._store.upload(folder / file.path, place.below(file.path), self._patience)
@@ -117,6 +106,7 @@ class PreparedDatasets:
                 raise Failed(contents.cannot_be_read(error)) from error
             contents.check_unchanged(folder, found)
             for stranger in self._there(found.digest).keys() - {file.path for file in found.files}:
+                log(f"{place.below(stranger)} is none of the dataset's files, and is deleted")
                 self._store.delete(place.below(stranger), self._patience)
             text = manifest.encode(found.files, {"name": self._name, "digest": found.digest, **about})
             self._store.write(self._manifest_of(found.digest), text, self._patience)
@@ -129,9 +119,22 @@ class PreparedDatasets:
         """Where the files of a dataset may lie, to the length of the name."""
         return self._place_of(PREFIX + "0" * 64)
 
-    def _prepared(self, digest: str, files: tuple[manifest.File, ...], made_by: str, *, reused: bool) -> Prepared:
+    def _prepared(
+        self, digest: str, files: tuple[manifest.File, ...], made_by: str, *, reused: bool
+    ) -> DatasetReference:
         size = sum(file.size for file in files)
-        return Prepared(self._name, self._uri_of(digest), digest, len(files), size, made_by, reused)
+        return DatasetReference(self._name, self._uri_of(digest), digest, len(files), size, made_by, reused)
+
+    def _abort_unfinished(self) -> None:
+        """Of all datasets of this name. What is younger may be another job's, which is about to finish it."""
+        before = datetime.now(UTC) - LEFT_OVER_AFTER
+        try:
+            count = self._store.abort_unfinished(self._root.below(""), lambda one: one.began < before, self._patience)
+        except (NotFound, Failed) as error:  # not every store, and not every policy, lets them be listed
+            log(f"half-sent files of datasets cannot be looked for: {error}")
+        else:
+            if count:
+                log(f"{count} half-sent files of earlier datasets are taken away")
 
     def _is_whole(self, digest: str) -> bool:
         try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from headrace_common.protocol.config import Dataset
+from headrace_common.protocol.parts import DatasetReference
 from headrace_common.tags import DATASET_DIGEST_TAG, DATASET_MADE_BY_TAG, DATASET_TAG
 from headrace_trainer.launcher.datasets import contents
 from headrace_trainer.launcher.datasets.identity import Preparation, list_inputs, preparation
 from headrace_trainer.launcher.datasets.objects import Object
-from headrace_trainer.launcher.datasets.prepared import Prepared, PreparedDatasets
+from headrace_trainer.launcher.datasets.prepared import PreparedDatasets
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.stages.kind import Surroundings
@@ -38,7 +39,7 @@ class Preparing:
         self._what: Preparation | None = None
         self._listed: Mapping[str, Sequence[Object]] = {}
         self._inputs: Sequence[UsedDataset] = ()
-        self._found: Prepared | None = None
+        self._found: DatasetReference | None = None
 
     def is_made_already(self) -> bool:
         self._listed = list_inputs(self._around.config, self._store, self._around.settings.outage)
@@ -71,7 +72,7 @@ class Preparing:
         if self._found is None:
             around.files.draw_curves(CURVES_SECONDS)
 
-    def _keep(self) -> Prepared:
+    def _keep(self) -> DatasetReference:
         what, config, folder = self._asked(), self._around.config, self._around.settings.paths.prepared
         found = contents.read(folder, self._datasets.room)
         about = {
@@ -89,6 +90,6 @@ class Preparing:
         return self._what
 
 
-def _tags(prepared: Prepared) -> dict[str, str]:
+def _tags(prepared: DatasetReference) -> dict[str, str]:
     tags = {DATASET_TAG: prepared.uri, DATASET_DIGEST_TAG: prepared.digest}
     return tags | ({DATASET_MADE_BY_TAG: prepared.made_by} if prepared.reused else {})

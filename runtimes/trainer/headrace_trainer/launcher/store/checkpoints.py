@@ -29,6 +29,7 @@ from headrace_trainer.launcher.log import log, unforeseen
 from headrace_trainer.launcher.messages import Checkpoint
 from headrace_trainer.launcher.store.contents import empty_folders, left_out, make_folders
 from headrace_trainer.launcher.store.names import can_be_key, shown
+from headrace_trainer.launcher.store.parts import Unfinished
 from headrace_trainer.launcher.store.s3 import GivenUp, NotFound, Patience, Store
 from headrace_trainer.launcher.tracking.metrics import Base
 
@@ -216,8 +217,8 @@ class CheckpointStore:
             return
         prefix = self._root.below("")
 
-        def is_left_over(key: str) -> bool:
-            match = _REMOTE.fullmatch(key[len(prefix.key) :])
+        def is_left_over(one: Unfinished) -> bool:
+            match = _REMOTE.fullmatch(one.key[len(prefix.key) :])
             return match is not None and int(match[1]) <= self._attempt
 
         try:

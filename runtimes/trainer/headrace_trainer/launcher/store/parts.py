@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -34,6 +35,7 @@ class Unfinished:
 
     key: str
     upload: str
+    began: datetime
 
 
 class Changed(Exception):
@@ -133,7 +135,7 @@ def unfinished(bucket: str, prefix: str, call: Call) -> Iterator[Unfinished]:
     more: dict[str, str] | None = {}
     while more is not None:
         page = _page(bucket, prefix, more, call)
-        yield from (Unfinished(one["Key"], one["UploadId"]) for one in page.get("Uploads", ()))
+        yield from (Unfinished(one["Key"], one["UploadId"], one["Initiated"]) for one in page.get("Uploads", ()))
         more = None
         if page.get("IsTruncated"):
             more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}

@@ -126,7 +126,8 @@ class Store:
                 Failure(
                     Reason.STORAGE_UNAVAILABLE,
                     f"{place}: {path} could not be written: {error}",
-                    "The pod's disk is full, or the folder is not writable: raise resources.limits.ephemeral-storage.",
+                    "The pod's disk is full, or the folder is not writable: raise "
+                    "spec.resources.limits.ephemeral-storage.",
                 )
             ) from error
         finally:
@@ -136,14 +137,16 @@ class Store:
         """An object, whether it is there or not."""
         self._call(place, patience, lambda s3: s3.delete_object(Bucket=place.bucket, Key=place.key))
 
-    def abort_unfinished(self, prefix: Place, is_left_over: Callable[[str], bool], patience: Patience) -> int:
-        """Ends the uploads in parts below the prefix whose key is a leftover: their parts take room that no listing of
+    def abort_unfinished(
+        self, prefix: Place, is_left_over: Callable[[parts.Unfinished], bool], patience: Patience
+    ) -> int:
+        """Ends the uploads in parts below the prefix that are leftovers: their parts take room that no listing of
         objects shows. How many there were.
         """
         left = [
             one
             for one in parts.unfinished(prefix.bucket, prefix.key, self._calls(prefix, patience))
-            if is_left_over(one.key)
+            if is_left_over(one)
         ]
         for one in left:
             place = {"Bucket": prefix.bucket, "Key": one.key, "UploadId": one.upload}
