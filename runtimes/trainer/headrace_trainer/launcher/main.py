@@ -27,6 +27,7 @@ from headrace_common.record import TerminationLog
 from headrace_common.tags import EXPORT_TRIAL_TAG
 from headrace_trainer.launcher import environment
 from headrace_trainer.launcher.failures import nccl
+from headrace_trainer.launcher.failures.fields import in_fields_of
 from headrace_trainer.launcher.failures.judge import (
     ChildEnd,
     Failed,
@@ -298,6 +299,7 @@ class Launcher:
         """Leave the record at once, then save what can be saved; after the loss of a peer hold, so that the pod whose
         failure was the first one is the first to end.
         """
+        failure = in_fields_of(self._config.stage, failure)
         held_until = time.monotonic() + self._settings.peer_hold
         self._report.conclude(Outcome.FAILED, failure)
         self._publish(force=True)

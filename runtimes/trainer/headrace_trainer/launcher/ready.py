@@ -65,6 +65,8 @@ def get_ready(
         tracker.start()
     if stage.is_made_already():
         return Ready(script_is_due=False)
+    if checkpoints is not None and stage.work:
+        checkpoints.keep_apart(stage.work)
     stored = None if checkpoints is None else _resume(settings, checkpoints)
     if stored is not None and tracker is not None:
         tracker.take_unsent(settings.paths.resume)
@@ -85,7 +87,7 @@ def _fetch(
     """
     if store is None:
         raise RuntimeError("a configuration with datasets has a storage")
-    download.download(dataset, store, settings.outage)
+    download.download(dataset, store, settings.outage, stage.pinned(dataset))
     is_wanted = dataset.digest or stage.lists_inputs or tracker is not None
     used = UsedDataset(dataset.name, digest(dataset.path) if is_wanted else "", dataset.uri, stage.use_of_inputs)
     download.check(dataset, used.digest)

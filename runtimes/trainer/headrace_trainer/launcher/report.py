@@ -13,7 +13,6 @@ from headrace_common.protocol import parts
 from headrace_common.protocol.parts import CheckpointReference, DatasetReference, LostPeer, ModelReference, RunReference
 from headrace_common.protocol.reasons import AMBIGUOUS_MODEL, Reason
 from headrace_common.protocol.report import Condition, Live, Outcome, Record, State
-from headrace_trainer.launcher.datasets.prepared import Prepared
 from headrace_trainer.launcher.failures.judge import Failure
 from headrace_trainer.launcher.messages import ExportTrial, Resume
 from headrace_trainer.launcher.model import export_trial
@@ -51,7 +50,7 @@ class Report:
     model: Model | None = None
     model_note: str = ""
     export_trial: ExportTrial | None = None
-    dataset: Prepared | None = None
+    dataset: DatasetReference | None = None
     ambiguity: str = ""  # several models could be meant
     tracking: Condition = Condition.OK
     storage_is_buffering: bool = False
@@ -72,7 +71,7 @@ class Report:
             run=self._run(),
             checkpoint=self._checkpoint(),
             resume=self._resume(),
-            dataset=self._dataset(),
+            dataset=self.dataset,
             conditions={
                 "tracking": self.tracking,
                 "storage": Condition.BUFFERING if self.storage_is_buffering else Condition.OK,
@@ -97,7 +96,7 @@ class Report:
             model_note="" if self.model is None else one_line(self.model_note),
             checkpoint=self._checkpoint(),
             resume=self._resume(),
-            dataset=self._dataset(),
+            dataset=self.dataset,
         )
         if (failure := self.failure) is not None:
             record = replace(
@@ -124,12 +123,6 @@ class Report:
         if stored is None:
             return None
         return CheckpointReference(stored.uri, stored.fit, stored.epoch + 1, stored.step, stored.time)
-
-    def _dataset(self) -> DatasetReference | None:
-        made = self.dataset
-        if made is None:
-            return None
-        return DatasetReference(made.name, made.uri, made.digest, made.files, made.size, made.made_by, made.reused)
 
     def _resume(self) -> parts.Resume | None:
         if self.resume is None:

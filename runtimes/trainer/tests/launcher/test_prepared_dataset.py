@@ -67,6 +67,17 @@ def test_what_was_changed_since_is_not_trained_on(program, s3, kept, change):
     assert "found" not in launched.log
 
 
+def test_one_that_is_gone_is_to_be_prepared_anew(program, s3, kept):
+    bucket, dataset = kept
+    for name in FILES:
+        s3.delete(bucket, dataset["uri"].removeprefix(f"s3://{bucket}/") + name)
+    launched = train(program, s3, dataset)
+    assert launched.wait() == 2, launched.log
+    assert (launched.record["class"], launched.record["reason"]) == ("Data", "DatasetNotFound")
+    assert "new TrainingJob prepares it anew" in launched.record["hint"]
+    assert "spec.datasets" not in launched.record["hint"]
+
+
 def test_one_file_may_have_a_digest_too(program, s3, kept):
     bucket, dataset = kept
     s3.put(bucket, "one.txt", b"other")

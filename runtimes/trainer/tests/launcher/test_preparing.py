@@ -10,18 +10,26 @@ import os
 import re
 import signal
 import textwrap
+import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from trainer_support import ACCESS_KEY, SECRET_KEY, wait_until
 
 import wire_examples
+from headrace_common.protocol.config import Job, Prepare
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
+from headrace_trainer.launcher.datasets import contents, prepared
+from headrace_trainer.launcher.datasets.prepared import PreparedDatasets
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.instructions import read_instructions
+from headrace_trainer.launcher.packages.install import Packages
+from headrace_trainer.launcher.ready import get_ready
 from headrace_trainer.launcher.report import Report
-from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.settings import Paths, Settings
 from headrace_trainer.launcher.stages.choose import stage_of
 from headrace_trainer.launcher.stages.kind import Surroundings
 from headrace_trainer.launcher.store.s3 import Store
@@ -252,6 +260,92 @@ def test_one_that_is_not_whole_any_more_is_made_anew(prepare, s3, bucket, change
     assert manifest_of(s3, bucket)["digest"] == f"sha256:{HEX}"
 
 
+def test_what_the_job_itself_has_made_in_an_earlier_attempt_is_not_called_another_s(prepare):
+    first = prepare()
+    assert first.wait() == 0, first.log
+    second = prepare(attempt=2)
+    assert second.wait() == 0, second.log
+    assert RAN not in second.log
+    assert second.record["dataset"] == first.record["dataset"]
+    assert second.record["dataset"]["reused"] is False
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"madeBy": {"namespace": "team-a", "name": "x" * 300, "uid": "u"}},
+        {"madeBy": {"namespace": "team-a", "name": "<script>", "uid": "u"}},
+        {"madeBy": {"namespace": "team-a\nother", "name": "job", "uid": "u"}},
+        {"madeBy": {"namespace": "team-a", "name": ["job"], "uid": "u"}},
+        {"madeBy": {"namespace": "team-a", "name": "job", "uid": {}}},
+        {"madeBy": "team-a/job"},
+        {"digest": 7},
+        {"filler": "x" * (5 << 20)},
+    ],
+    ids=lambda fault: str(fault)[:60],
+)
+def test_a_pointer_that_nobody_can_have_written_well_is_not_believed(kept, fault):
+    datasets, s3, bucket = kept
+    place = "headrace/datasets/corpus/prepared/key.json"
+    good = json.loads(s3.get(bucket, place))
+    assert datasets.find("key") is not None
+
+    s3.put(bucket, place, json.dumps({**good, **fault}).encode())
+
+    assert datasets.find("key") is None
+
+
+@pytest.fixture
+def kept(s3, bucket, monkeypatch, tmp_path):
+    """A dataset as a job keeps it, and how another job sees it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "count").write_bytes(b"6")
+    prepare = Prepare("corpus", f"s3://{bucket}/headrace/datasets/corpus")
+    store = Store(Storage(s3.endpoint, "us-east-1"))
+    own, other = (
+        PreparedDatasets(prepare, Job("team-a", name, f"uid-{name}", 1), store, 10.0) for name in ("earlier", "later")
+    )
+    own.keep(tmp_path / "made", contents.read(tmp_path / "made", own.room), "key", {})
+    return other, s3, bucket
+
+
+def test_what_is_deleted_since_it_was_not_made_with_the_dataset_is_told(kept, capsys, tmp_path):
+    datasets, s3, bucket = kept
+    [place] = [key for key in s3.keys(bucket) if key.endswith("/count")]
+    stranger = f"{place.removesuffix('count')}stranger"
+    s3.put(bucket, stranger, b"x")
+
+    datasets.keep(tmp_path / "made", contents.read(tmp_path / "made", datasets.room), "key", {})
+
+    assert stranger not in s3.keys(bucket)
+    assert f"s3://{bucket}/{stranger} is none of the dataset's files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("is_old", "left"), [(True, []), (False, ["headrace/datasets/corpus/0/half"])])
+def test_half_sent_files_are_taken_away_when_nobody_can_be_sending_them(kept, monkeypatch, tmp_path, is_old, left):
+    datasets, s3, bucket = kept
+    s3.client.create_multipart_upload(Bucket=bucket, Key="headrace/datasets/corpus/0/half")
+    s3.client.create_multipart_upload(Bucket=bucket, Key="headrace/datasets/other/0/half")
+    if is_old:
+        monkeypatch.setattr(prepared, "LEFT_OVER_AFTER", timedelta(0))
+        time.sleep(1.1)  # a store may tell whole seconds
+    (tmp_path / "made" / "more").write_bytes(b"7")
+
+    datasets.keep(tmp_path / "made", contents.read(tmp_path / "made", datasets.room), "other key", {})
+
+    there = [one["Key"] for one in s3.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    assert sorted(there) == [*left, "headrace/datasets/other/0/half"]
+
+
+def test_a_manifest_is_not_read_beyond_its_bound(kept, monkeypatch):
+    datasets, *_ = kept
+    assert datasets.find("key") is not None
+    monkeypatch.setattr(prepared, "MAX_MANIFEST_BYTES", 20)
+    assert datasets.find("key") is None
+
+
 @pytest.mark.parametrize(
     ("leaves", "told"),
     [
@@ -266,6 +360,7 @@ def test_one_that_is_not_whole_any_more_is_made_anew(prepare, s3, bucket, change
         ("(folder / ('d' * 254)).touch()", "longer than 250 bytes"),
         ("deep = folder / '/'.join(['d' * 200] * 6); deep.mkdir(parents=True); (deep / 'x').touch()", "longer than"),
         ("folder.rmdir()", "cannot be read"),
+        ("folder.rmdir(); folder.symlink_to('/etc')", "the folder itself was replaced by a link"),
     ],
 )
 def test_what_cannot_be_a_dataset_is_one_failure_that_says_why(prepare, s3, bucket, leaves, told):
@@ -370,11 +465,48 @@ def test_one_that_is_stopped_goes_on_from_its_checkpoint(prepare, s3, bucket):
     assert s3.get(bucket, f"headrace/datasets/corpus/{hex_digits}/all") == b"half of it and the rest"
 
 
+def test_what_was_kept_of_other_inputs_is_not_gone_on_from(prepare, s3, bucket):
+    script = """
+    import os, time
+    from pathlib import Path
+    import headrace_client as headrace
+    raw = Path(os.environ["RAW"]).read_text()
+    last = headrace.last_checkpoint()
+    begun = raw if last is None else (last / "begun").read_text()
+    if raw == "to be or not to be":
+        with headrace.checkpoint(step=7) as folder:
+            (folder / "begun").write_text(begun)
+        print("waits", flush=True)
+        while not headrace.should_stop():
+            time.sleep(0.05)
+        raise SystemExit
+    (headrace.dataset_folder() / "all").write_text(begun)
+    """
+    first = prepare(script)
+    wait_until(lambda: "waits" in first.log, 60, "it waits")
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 6, first.log
+    s3.put(bucket, "raw.txt", b"other words")
+
+    second = prepare(script, attempt=2)
+    assert second.wait() == 0, second.log
+    hex_digits = second.record["dataset"]["digest"].removeprefix("sha256:")
+    assert s3.get(bucket, f"headrace/datasets/corpus/{hex_digits}/all") == b"other words"
+
+
 def test_a_missing_entrypoint_is_the_preparation_s(prepare):
     launched = prepare(config={"source": {"path": "/nowhere", "entrypoint": "prepare.py"}})
     assert launched.wait() == 2, launched.log
     assert launched.record["reason"] == "EntrypointNotFound"
     assert "spec.prepare.entrypoint" in launched.record["hint"]
+
+
+def test_a_missing_input_is_the_preparation_s(prepare, bucket, tmp_path):
+    nowhere = [{"name": "raw", "uri": f"s3://{bucket}/nowhere", "path": str(tmp_path / "nowhere")}]
+    launched = prepare(config={"datasets": nowhere})
+    assert launched.wait() == 2, launched.log
+    assert launched.record["reason"] == "DatasetNotFound"
+    assert "spec.prepare.datasets" in launched.record["hint"]
 
 
 def test_each_job_has_the_same_seed(prepare):
@@ -428,26 +560,60 @@ def test_a_large_dataset_takes_little_memory(prepare):
     assert 0 < peak[0] < 200 << 20
 
 
-def test_an_input_that_changes_while_it_is_read_is_read_again_by_another_attempt(s3, bucket, monkeypatch, tmp_path):
+class Moving(Store):
+    """A store to which somebody writes each time that it has been listed."""
+
+    def __init__(self, s3, writes):
+        super().__init__(Storage(s3.endpoint, "us-east-1"))
+        self.writes = writes
+
+    def list(self, prefix, patience):
+        yield from list(super().list(prefix, patience))
+        if prefix.key == "raw/":
+            self.writes()
+
+
+@pytest.fixture
+def fetch(s3, bucket, monkeypatch, tmp_path):
+    """Gets a preparation ready whose input is what lies below raw/, while somebody `writes` there; gives the folder
+    that the script would find.
+    """
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     whole = json.loads(wire_examples.text("config-prepare"))
-    whole["datasets"] = [{"name": "raw", "uri": f"s3://{bucket}/raw.txt", "path": str(tmp_path / "raw")}]
     whole["prepare"]["uri"] = f"s3://{bucket}/headrace/datasets/corpus"
-    whole["source"]["path"] = str(tmp_path)
-    config, store = read_instructions(json.dumps(whole)), Store(Storage(s3.endpoint, "us-east-1"))
-    around = Surroundings(
-        config, Settings(), store, None, Report(0), RunFiles(config, Settings(), store, None, None, None)
-    )
-    stage = stage_of(around)
-    assert not stage.is_made_already()
-    stage.begin([])  # as it was
+    whole["source"] = {"path": str(tmp_path), "entrypoint": "prepare.py"}
+    del whole["tracking"], whole["checkpoint"]
+    (tmp_path / "prepare.py").write_text("pass")
+    s3.put(bucket, "raw/a.txt", b"of a")
 
-    s3.put(bucket, "raw.txt", b"other bytes")
+    def get(writes):
+        work = tmp_path / "work"
+        whole["datasets"] = [{"name": "raw", "uri": f"s3://{bucket}/raw/", "path": str(tmp_path / "data" / "raw")}]
+        settings = replace(Settings(), paths=Paths(work=work))
+        settings.paths.scratch.mkdir(parents=True)
+        config, store = read_instructions(json.dumps(whole)), Moving(s3, writes)
+        files = RunFiles(config, settings, store, None, None, None)
+        stage = stage_of(Surroundings(config, settings, store, None, Report(0), files))
+        get_ready(config, settings, stage, store, None, None, Packages(config, settings, store), lambda state: None)
+        return tmp_path / "data" / "raw"
 
+    return get
+
+
+def test_what_is_added_to_an_input_after_it_was_listed_is_another_preparation_s(fetch, s3, bucket):
+    folder = fetch(lambda: s3.put(bucket, "raw/b.txt", b"of b"))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a.txt": b"of a"}
+
+
+def test_an_object_that_is_written_anew_after_it_was_listed_is_one_failure_that_names_it(fetch, s3, bucket):
     with pytest.raises(Failed) as raised:
-        stage.begin([])
-    assert raised.value.failure.reason is Reason.STORAGE_UNAVAILABLE
+        fetch(lambda: s3.put(bucket, "raw/a.txt", b"other"))
+    failure = raised.value.failure
+    assert failure.reason is Reason.DATASET_CHANGED
+    assert "dataset raw" in failure.message
+    assert f"s3://{bucket}/raw/a.txt" in failure.message
+    assert "new TrainingJob" in failure.hint
 
 
 def test_neither_tracking_nor_checkpoints_are_needed(prepare, s3, bucket):

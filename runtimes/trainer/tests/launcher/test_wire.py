@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 import wire_examples
+from headrace_common.protocol.parts import DatasetReference
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Condition, Outcome, State
 from headrace_common.record import encode
-from headrace_trainer.launcher.datasets.prepared import Prepared
 from headrace_trainer.launcher.environment import command
 from headrace_trainer.launcher.failures.judge import Failed, Failure, bad_config
 from headrace_trainer.launcher.frameworks import framework_of
@@ -30,7 +30,7 @@ CHECKPOINT = Stored("s3://team-a/headrace/checkpoints/6f1c/attempt-2/ckpt-000120
 RESUME = (1, Resume(0, 1, 35, True, "exact"))
 MODEL = Model("s3://team-a/3/abc/artifacts/model/attempt-1", "sha256:" + "a" * 64, ("TensorFlow",))
 DIGEST = "9c1e" + "0" * 60
-PREPARED = Prepared(
+PREPARED = DatasetReference(
     "corpus", f"s3://team-a/headrace/datasets/corpus/{DIGEST}/", f"sha256:{DIGEST}", 3, 1048576, "team-a/text", False
 )
 CHILD = replace(RUN, id="def")

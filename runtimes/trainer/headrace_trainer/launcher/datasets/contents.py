@@ -51,6 +51,8 @@ class Contents:
 
 def read(folder: Path, place: Place) -> Contents:
     """The folder that is to lie at `place`. Raises Failed (NoDataset) where there is no file in it, or what is none."""
+    if folder.is_symlink():
+        raise Failed(no_dataset("the folder itself was replaced by a link"))
     try:
         found = dict(sorted(_entries(folder)))
         faults = {path: fault for path, mode in found.items() if (fault := _fault(path, mode, place)) is not None}

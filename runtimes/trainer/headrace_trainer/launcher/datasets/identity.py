@@ -53,20 +53,24 @@ class Preparation:
         return f"sha256:{_sha256(self.source)}"
 
 
-def preparation(config: Config, store: Store, outage_seconds: float) -> Preparation:
-    """The one that the configuration asks for, with its inputs as they are now. Raises Failed (Data…)."""
+def preparation(config: Config, listed: Mapping[str, Sequence[Object]]) -> Preparation:
+    """The one that the configuration asks for; `listed` are the objects of its inputs by name, as `list_inputs` has
+    them.
+    """
     return Preparation(
         source=_source(config.source),
         entrypoint=config.entrypoint,
         parameters=config.parameters,
         image="" if config.prepare is None else config.prepare.image,
-        inputs=inputs_of(config, store, outage_seconds),
+        inputs=[(one.name, one.digest or _versions(listed[one.name])) for one in config.datasets],
     )
 
 
-def inputs_of(config: Config, store: Store, outage_seconds: float) -> Sequence[tuple[str, str]]:
-    """Those of a Preparation, as they are now. Raises Failed (Data…)."""
-    return [(one.name, one.digest or _versions(objects_of(one, store, outage_seconds))) for one in config.datasets]
+def list_inputs(config: Config, store: Store, outage_seconds: float) -> Mapping[str, Sequence[Object]]:
+    """The objects of the inputs by their names, as they are now; without those whose digest is known beforehand. Raises
+    Failed (Data…).
+    """
+    return {one.name: objects_of(one, store, outage_seconds) for one in config.datasets if not one.digest}
 
 
 def _source(folder: Path) -> dict[str, str]:

@@ -64,11 +64,10 @@ def _below(dataset: Dataset, root: Place, store: Store, patience: Patience) -> t
 
 def not_found(dataset: Dataset, why: str) -> Failure:
     """Of a dataset that is not there, or not all of it."""
-    return Failure(
-        Reason.DATASET_NOT_FOUND,
-        f"dataset {dataset.name}: {dataset.uri}: {why}",
-        "Correct spec.datasets in a new TrainingJob, or upload the data to this address.",
-    )
+    hint = "Correct spec.datasets in a new TrainingJob, or upload the data to this address."
+    if dataset.digest:  # nobody has written this address
+        hint = "It was prepared before the training, and deleted since. A new TrainingJob prepares it anew."
+    return Failure(Reason.DATASET_NOT_FOUND, f"dataset {dataset.name}: {dataset.uri}: {why}", hint)
 
 
 def in_terms_of_data(dataset: Dataset, failure: Failure) -> Failure:

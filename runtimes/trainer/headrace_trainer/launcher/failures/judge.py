@@ -240,7 +240,7 @@ def terminated(message: str) -> Failure:
 
 def _out_of_memory(kill: MemoryKill, exit_code: int) -> Failure:
     who = "the script" if exit_code == -signal.SIGKILL else "a process that the script had started"
-    hint = "Raise resources.limits.memory, or use less: a smaller batch or model, fewer data loader processes."
+    hint = "Raise spec.resources.limits.memory, or use less: a smaller batch or model, fewer data loader processes."
     return Failure(Reason.OUT_OF_MEMORY, f"{who} was killed for memory: {kill}", hint)
 
 

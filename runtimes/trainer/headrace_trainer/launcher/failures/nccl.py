@@ -15,7 +15,7 @@ _NCCL = re.compile(r"\bNCCL\b|\bnccl[A-Z]\w+")
 _LAST_LINES = 12
 _HINT = (
     "NCCL connects the GPUs: with NCCL_DEBUG=INFO among podTemplate's variables the log says what it tried. "
-    "NCCL_SOCKET_IFNAME names the network between pods; /dev/shm is limited by resources.limits.memory."
+    "NCCL_SOCKET_IFNAME names the network between pods; /dev/shm is limited by spec.resources.limits.memory."
 )
 
 

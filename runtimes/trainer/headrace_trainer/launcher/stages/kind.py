@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from headrace_common.protocol.config import Config
+from headrace_common.protocol.config import Config, Dataset
+from headrace_trainer.launcher.datasets.objects import Object
 from headrace_trainer.launcher.report import Report
 from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.settings import Settings
@@ -43,6 +44,19 @@ class Stage(Protocol):
     def is_made_already(self) -> bool:
         """Whether what the script is to make is there: then nothing is fetched, installed or run. Asked once, when the
         run is there.
+        """
+        ...
+
+    @property
+    def work(self) -> str:
+        """A name of what is to be done, where a job may come to do something else: a checkpoint of the one is none of
+        the other. Empty where it is always the same. Known once `is_made_already` was asked.
+        """
+        ...
+
+    def pinned(self, dataset: Dataset) -> Sequence[Object] | None:
+        """The objects of an input that are to be fetched, each as it was when it was listed, where that counts; None:
+        what there is. Known once `is_made_already` was asked.
         """
         ...
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.config import Dataset
+from headrace_common.protocol.parts import DatasetReference
 from headrace_common.tags import DATASET_DIGEST_TAG, DATASET_MADE_BY_TAG, DATASET_TAG
 from headrace_trainer.launcher.datasets import contents
-from headrace_trainer.launcher.datasets.identity import Preparation, inputs_of, preparation
-from headrace_trainer.launcher.datasets.prepared import Prepared, PreparedDatasets
-from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.datasets.identity import Preparation, list_inputs, preparation
+from headrace_trainer.launcher.datasets.objects import Object
+from headrace_trainer.launcher.datasets.prepared import PreparedDatasets
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.stages.kind import Surroundings
 from headrace_trainer.launcher.store.s3 import Patience
 from headrace_trainer.launcher.tracking.files import CURVES_SECONDS
 from headrace_trainer.launcher.tracking.mlflow import UsedDataset
+
+_WORK_DIGITS = 16  # of 64: a job has few
 
 
 class Preparing:
@@ -34,27 +37,28 @@ class Preparing:
             around.config.prepare, around.config.job, around.store, around.settings.outage
         )
         self._what: Preparation | None = None
+        self._listed: Mapping[str, Sequence[Object]] = {}
         self._inputs: Sequence[UsedDataset] = ()
-        self._found: Prepared | None = None
+        self._found: DatasetReference | None = None
 
     def is_made_already(self) -> bool:
-        self._what = preparation(self._around.config, self._store, self._around.settings.outage)
+        self._listed = list_inputs(self._around.config, self._store, self._around.settings.outage)
+        self._what = preparation(self._around.config, self._listed)
         self._found = self._datasets.find(self._what.key)
         if self._found is not None:
             log(f"dataset {self._name}: {self._found.made_by} has prepared the same: {self._found.uri} is used again")
         return self._found is not None
 
+    @property
+    def work(self) -> str:
+        return self._asked().key[:_WORK_DIGITS]
+
+    def pinned(self, dataset: Dataset) -> Sequence[Object] | None:
+        """Those that the key is of: what is added meanwhile is another preparation's."""
+        return self._listed.get(dataset.name)
+
     def begin(self, inputs: Sequence[UsedDataset]) -> None:
-        """Raises Failed (StorageUnavailable) where the inputs are others by now: what was read then is not known."""
         self._inputs = inputs
-        if inputs_of(self._around.config, self._store, self._around.settings.outage) != self._asked().inputs:
-            raise Failed(
-                Failure(
-                    Reason.STORAGE_UNAVAILABLE,
-                    "a dataset was written anew while it was read",
-                    "The next attempt reads it again. Keep what is prepared from under a name that is written once.",
-                )
-            )
 
     def deliver(self, script: Script) -> None:
         around = self._around
@@ -68,7 +72,7 @@ class Preparing:
         if self._found is None:
             around.files.draw_curves(CURVES_SECONDS)
 
-    def _keep(self) -> Prepared:
+    def _keep(self) -> DatasetReference:
         what, config, folder = self._asked(), self._around.config, self._around.settings.paths.prepared
         found = contents.read(folder, self._datasets.room)
         about = {
@@ -86,6 +90,6 @@ class Preparing:
         return self._what
 
 
-def _tags(prepared: Prepared) -> dict[str, str]:
+def _tags(prepared: DatasetReference) -> dict[str, str]:
     tags = {DATASET_TAG: prepared.uri, DATASET_DIGEST_TAG: prepared.digest}
     return tags | ({DATASET_MADE_BY_TAG: prepared.made_by} if prepared.reused else {})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace_common.protocol.config import Dataset
+from headrace_trainer.launcher.datasets.objects import Object
 from headrace_trainer.launcher.failures.judge import Failed, export_failed, none_handed_over
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.model import chosen
@@ -31,6 +33,13 @@ class Training:
 
     def is_made_already(self) -> bool:
         return False
+
+    @property
+    def work(self) -> str:
+        return ""
+
+    def pinned(self, dataset: Dataset) -> Sequence[Object] | None:
+        return None
 
     def begin(self, inputs: Sequence[UsedDataset]) -> None:
         pass  # nothing is left to be done

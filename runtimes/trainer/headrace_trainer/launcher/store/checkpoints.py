@@ -1,4 +1,5 @@
-"""Checkpoints in S3, fenced by attempt: `URI/attempt-N/ckpt-M/…` with a manifest last.
+"""Checkpoints in S3, fenced by attempt: `URI/attempt-N/ckpt-M/…` with a manifest last. A stage may keep those of
+different work apart: then they lie below `URI/WORK/`, and none is gone on from with another work.
 
 An attempt writes below its own prefix only, since an earlier gang that was cut off may still be writing. It goes on
 from the complete checkpoint of any earlier attempt that has come furthest (M only grows in a script, across its
@@ -28,6 +29,7 @@ from headrace_trainer.launcher.log import log, unforeseen
 from headrace_trainer.launcher.messages import Checkpoint
 from headrace_trainer.launcher.store.contents import empty_folders, left_out, make_folders
 from headrace_trainer.launcher.store.names import can_be_key, shown
+from headrace_trainer.launcher.store.parts import Unfinished
 from headrace_trainer.launcher.store.s3 import GivenUp, NotFound, Patience, Store
 from headrace_trainer.launcher.tracking.metrics import Base
 
@@ -90,6 +92,10 @@ class CheckpointStore:
         self._attempt = attempt
         self._store = store
         self._can_list_unfinished = True
+
+    def keep_apart(self, work: str) -> None:
+        """From here on there are those of this work only. Called before anything is read or written."""
+        self._root = self._root.below(work)
 
     @property
     def outages(self) -> int:
@@ -211,8 +217,8 @@ class CheckpointStore:
             return
         prefix = self._root.below("")
 
-        def is_left_over(key: str) -> bool:
-            match = _REMOTE.fullmatch(key[len(prefix.key) :])
+        def is_left_over(one: Unfinished) -> bool:
+            match = _REMOTE.fullmatch(one.key[len(prefix.key) :])
             return match is not None and int(match[1]) <= self._attempt
 
         try:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -34,6 +35,7 @@ class Unfinished:
 
     key: str
     upload: str
+    began: datetime
 
 
 class Changed(Exception):
@@ -82,25 +84,29 @@ def _is_there(s3: Any, place: dict[str, str], size: int) -> bool:
     return [(one["Key"], one["Size"]) for one in found] == [(place["Key"], size)]
 
 
-def download(bucket: str, key: str, path: Path, call: Call) -> None:
-    """An object, to a file. Raises Changed, OSError where the file cannot be written."""
+def download(bucket: str, key: str, path: Path, call: Call, tag: str = "") -> None:
+    """An object, to a file; with a `tag`, the one of this ETag. Raises Changed, and OSError of the file."""
     place = {"Bucket": bucket, "Key": key}
     with path.open("wb") as file:
         descriptor = file.fileno()
-        size, tag = call(lambda s3: _fetch_first(s3, place, descriptor))
+        size, found = call(lambda s3: _fetch_first(s3, place, tag, descriptor))
 
         def fetch(begin: int) -> None:
             end = min(begin + PART_BYTES, size)
-            call(lambda s3: _fetch(s3, place, tag, begin, end, descriptor))
+            call(lambda s3: _fetch(s3, place, found, begin, end, descriptor))
 
         _all(fetch, range(PART_BYTES, size, PART_BYTES))
 
 
-def _fetch_first(s3: Any, place: dict[str, str], descriptor: int) -> tuple[int, str]:
-    """The first part, and how much there is of which object: an object of one part takes one request."""
+def _fetch_first(s3: Any, place: dict[str, str], tag: str, descriptor: int) -> tuple[int, str]:
+    """The first part, and how much there is of which object: an object of one part takes one request. The tag is
+    compared here, and not by the store: not every store knows If-Match.
+    """
     found = s3.get_object(**place)
     size = int(found["ContentLength"])
     with closing(found["Body"]) as body:
+        if tag and _bare(tag) != _bare(found["ETag"]):
+            raise Changed
         _pour(body, descriptor, 0, min(size, PART_BYTES))
     return size, found["ETag"]
 
@@ -111,6 +117,11 @@ def _fetch(s3: Any, place: dict[str, str], tag: str, begin: int, end: int, descr
         if found["ETag"] != tag:
             raise Changed
         _pour(body, descriptor, begin, end)
+
+
+def _bare(tag: str) -> str:
+    """Without quotes: a store may have them in one answer, and not in another."""
+    return tag.strip('"')
 
 
 def _pour(body: Any, descriptor: int, begin: int, end: int) -> None:
@@ -124,7 +135,7 @@ def unfinished(bucket: str, prefix: str, call: Call) -> Iterator[Unfinished]:
     more: dict[str, str] | None = {}
     while more is not None:
         page = _page(bucket, prefix, more, call)
-        yield from (Unfinished(one["Key"], one["UploadId"]) for one in page.get("Uploads", ()))
+        yield from (Unfinished(one["Key"], one["UploadId"], one["Initiated"]) for one in page.get("Uploads", ()))
         more = None
         if page.get("IsTruncated"):
             more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}

@@ -10,6 +10,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,11 +24,16 @@ from headrace_trainer.launcher.store import parts
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_TIME = "time:"  # of a version that is no ETag
 _SLOW_SECONDS = 300.0  # a store that puts the parts of a large object together by copying them
 
 
 class NotFound(Exception):
     """There is no such object."""
+
+
+class TooLarge(ValueError):
+    """An object has more bytes than one of its kind has."""
 
 
 class GivenUp(Exception):
@@ -72,11 +78,11 @@ class Store:
         )
         return Listed(place.key, found["ContentLength"], _version(found))
 
-    def read(self, place: Place, patience: Patience) -> bytes:
-        """The bytes of a small object."""
-        data: bytes = self._call(
-            place, patience, lambda s3: s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].read()
-        )
+    def read(self, place: Place, patience: Patience, most: int | None = None) -> bytes:
+        """The bytes of a small object. Raises TooLarge where there are more than `most`."""
+        data: bytes = self._call(place, patience, lambda s3: _read(s3, place, most))
+        if most is not None and len(data) > most:
+            raise TooLarge(f"{place} is larger than {most} bytes")
         return data
 
     def write(self, place: Place, data: bytes, patience: Patience) -> None:
@@ -98,10 +104,8 @@ class Store:
 
     def download(self, place: Place, path: Path, patience: Patience) -> None:
         """An object of any size; `path` appears when it is complete."""
-        part = path.with_name(path.name + ".part")
         try:
-            parts.download(place.bucket, place.key, part, self._calls(place, patience))
-            part.rename(path)
+            self.download_version(place, path, "", patience)
         except parts.Changed as error:
             raise Failed(
                 Failure(
@@ -110,12 +114,20 @@ class Store:
                     "The next attempt reads it again. Keep what is trained on under a name that is written once.",
                 )
             ) from error
+
+    def download_version(self, place: Place, path: Path, version: str, patience: Patience) -> None:
+        """As `download`, of the object as it was listed. Raises Changed where it is another one by now."""
+        part = path.with_name(path.name + ".part")
+        try:
+            parts.download(place.bucket, place.key, part, self._calls(place, patience), _tag_in(version))
+            part.rename(path)
         except OSError as error:
             raise Failed(
                 Failure(
                     Reason.STORAGE_UNAVAILABLE,
                     f"{place}: {path} could not be written: {error}",
-                    "The pod's disk is full, or the folder is not writable: raise resources.limits.ephemeral-storage.",
+                    "The pod's disk is full, or the folder is not writable: raise "
+                    "spec.resources.limits.ephemeral-storage.",
                 )
             ) from error
         finally:
@@ -125,14 +137,16 @@ class Store:
         """An object, whether it is there or not."""
         self._call(place, patience, lambda s3: s3.delete_object(Bucket=place.bucket, Key=place.key))
 
-    def abort_unfinished(self, prefix: Place, is_left_over: Callable[[str], bool], patience: Patience) -> int:
-        """Ends the uploads in parts below the prefix whose key is a leftover: their parts take room that no listing of
+    def abort_unfinished(
+        self, prefix: Place, is_left_over: Callable[[parts.Unfinished], bool], patience: Patience
+    ) -> int:
+        """Ends the uploads in parts below the prefix that are leftovers: their parts take room that no listing of
         objects shows. How many there were.
         """
         left = [
             one
             for one in parts.unfinished(prefix.bucket, prefix.key, self._calls(prefix, patience))
-            if is_left_over(one.key)
+            if is_left_over(one)
         ]
         for one in left:
             place = {"Bucket": prefix.bucket, "Key": one.key, "UploadId": one.upload}
@@ -213,8 +227,19 @@ class Store:
             return self._made[read_seconds]
 
 
+def _read(s3: Any, place: Place, most: int | None) -> bytes:
+    with closing(s3.get_object(Bucket=place.bucket, Key=place.key)["Body"]) as body:
+        data: bytes = body.read(None if most is None else most + 1)
+    return data
+
+
 def _version(found: dict[str, Any]) -> str:
-    return str(found.get("ETag") or found["LastModified"].isoformat())
+    return str(found.get("ETag") or f"{_TIME}{found['LastModified'].isoformat()}")
+
+
+def _tag_in(version: str) -> str:
+    """Empty where a listing has none: its times are finer than those of an answer, and cannot be compared with them."""
+    return "" if version.startswith(_TIME) else version
 
 
 def _abort(place: dict[str, str], s3: Any) -> None:
