@@ -31,7 +31,7 @@ from headrace.tracking.ledger import experiment_name
 from headrace.training.deadline import name_deadline
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
-from headrace.training.stages import Part
+from headrace.training.stages import Part, datasets_uri
 from headrace_common.protocol import config as protocol
 from headrace_common.protocol.storage import Storage
 
@@ -174,9 +174,7 @@ def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> 
         progress_port=PROGRESS_PORT,
         keeps_rows=part.keeps_rows,
         stage=_STAGES[part.stage],
-        prepare=protocol.Prepare(part.makes, f"s3://{bucket}/headrace/datasets/{part.makes}", context.image)
-        if part.makes
-        else None,
+        prepare=protocol.Prepare(part.makes, datasets_uri(bucket, part.makes), context.image) if part.makes else None,
     )
 
 

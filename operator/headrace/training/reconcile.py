@@ -161,8 +161,15 @@ class TrainingReconciler:
         return read_live(_parse_json(body)) if body is not None else None
 
     async def _start(self, job: TrainingJob, observed: Observed) -> Start:
-        """Where the run and the checkpoints of the next attempt belong; the experiment is made if need be."""
-        if job.status.state in FINAL_STATES or _is_under_way(job) or job.spec.suspend:
+        """Where the run and the checkpoints of the next attempt belong; the experiment is made if need be. At the end
+        of an attempt that makes a dataset: where that lies.
+        """
+        if job.status.state in FINAL_STATES:
+            return Start()
+        if _may_have_prepared(job, observed):
+            bucket = (await self._tenant(job.metadata.namespace)).get("bucket", "")
+            return Start(bucket=bucket, problem=None if bucket else _no_tenant(job))
+        if _is_under_way(job) or job.spec.suspend:
             return Start()
         tenant = await self._tenant(job.metadata.namespace)
         keeps = job.spec.storage is not None or job.spec.prepare is not None
@@ -274,6 +281,14 @@ class TrainingReconciler:
 def _is_under_way(job: TrainingJob) -> bool:
     attempt = job.status.attempt
     return attempt is not None and attempt.finished_at is None and attempt.job_uid is not None
+
+
+def _may_have_prepared(job: TrainingJob, observed: Observed) -> bool:
+    """Whether the attempt under way is of a stage that makes a dataset, and its trainer has ended."""
+    attempt = job.status.attempt
+    if attempt is None or attempt.finished_at is not None or not part_of(job).makes:
+        return False
+    return any(pod.terminated is not None for pod in observed.pods_of(attempt.number))
 
 
 def _no_tenant(job: TrainingJob) -> Problem:

@@ -108,6 +108,11 @@ def entrypoints(job: TrainingJob) -> tuple[str, ...]:
     return tuple(part.entrypoint for part in parts_to_come(job) if part.source_copy == copy)
 
 
+def datasets_uri(bucket: str, name: str) -> str:
+    """The folder of all datasets that were ever prepared under this name, one below it each, named by its digest."""
+    return f"s3://{bucket}/headrace/datasets/{name}"
+
+
 def _train(job: TrainingJob) -> Part:
     spec = job.spec
     return Part(

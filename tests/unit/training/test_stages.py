@@ -44,7 +44,8 @@ def failed(status, number=1, now=NOW, **spec):
 
 def prepared(status, number=1):
     done = pod(0, "Succeeded", attempt=number, exit_code=0, message=record("Succeeded", NOW, dataset=MADE))
-    return look(staged(status), Observed((batch_job(f"text-{number}", conditions=COMPLETE),), (done,), BOTH)).status
+    seen = Observed((batch_job(f"text-{number}", conditions=COMPLETE),), (done,), BOTH)
+    return look(staged(status), seen, START).status
 
 
 def config(planned):
@@ -209,7 +210,7 @@ def test_a_source_of_its_own_is_pinned_beside_the_trainings():
     assert first.status["source"] == {"configMap": "cleaning", "resourceVersion": "7"}
     done = pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, dataset=MADE))
     seen = Observed((batch_job(conditions=COMPLETE),), (done,), None)
-    between = look(staged(running(first.status), **own), seen).status
+    between = look(staged(running(first.status), **own), seen, START).status
     second = look(staged(between, **own), NOTHING, START)
 
     assert created(second, CONFIGMAPS)["metadata"]["name"] == "text-source"
