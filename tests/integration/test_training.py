@@ -292,6 +292,9 @@ class Fickle:
             raise self.refuses
         return Experiment("7", f"{namespace}/{name}", f"s3://{bucket}")
 
+    async def check_run_of(self, experiment_id: str, uid: str) -> None:
+        pass
+
 
 def test_a_registry_that_refuses_the_second_attempt_ends_the_job_with_the_first_in_its_history_once(drive):
     async def scenario(bench: Bench) -> None:

@@ -79,6 +79,11 @@ def run_under_way(status: TrainingJobStatus) -> Run | None:
     return _entry(status, status.stage).run if status.stage in _WITH_OWN_RUN else status.run
 
 
+def is_run_untold(job: TrainingJob) -> bool:
+    """Whether a launcher may have made the job's own run and told of another: that of its stage."""
+    return has_stages(job.spec) and not (job.status.run and job.status.run.id)
+
+
 def take_run(status: TrainingJobStatus, told: parts.RunReference) -> TrainingJobStatusChanges:
     """What changes with the run that the launcher of the stage under way has told."""
     known, of_job = run_under_way(status), status.run
