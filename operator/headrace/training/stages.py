@@ -37,7 +37,8 @@ class Part:
     """What one stage runs: all of a job that is not the same in each of its stages.
 
     `source_copy` is the name of the pinned copy of the source, `image` is empty for the release's, `checkpoints` the
-    name of their folder, `makes` that of the dataset that comes out, where one does.
+    name of their folder, `makes` that of the dataset that comes out, where one does. `resources_field` is where the
+    spec has `resources`.
     """
 
     job: TrainingJob
@@ -56,6 +57,7 @@ class Part:
     optional_formats: tuple[str, ...] = ()
     keeps_rows: bool = True
     makes: str = ""
+    resources_field: str = "resources"
 
     @property
     def told(self) -> Stage | None:
@@ -151,6 +153,7 @@ def _prepare(job: TrainingJob) -> Part:
         resources=prepare.resources,
         checkpoints=f"{job.metadata.uid}-prepare",
         makes=prepare.output.name,
+        resources_field="prepare.resources",
     )
 
 

@@ -10,7 +10,7 @@ from headrace.kube.resources import CONFIGMAPS, JOBS, SERVICES
 from headrace.training.observed import Observed, Source
 from headrace.training.record import read_live
 from headrace.training.view import Start
-from training_builders import HEX, MADE, NOW, PREPARE, UID, batch_job, pod, record, stamp, training_job
+from training_builders import HEX, MADE, NOW, PREPARE, UID, batch_job, pod, record, stamp, training_job, unschedulable
 from training_looks import FAILED, RAISED, SECOND, created, kinds, look, under_way
 
 BOTH = Source({"train.py": "print()", "prepare.py": "print()"}, "5")
@@ -225,6 +225,31 @@ def test_a_shared_source_is_pinned_once():
     assert created(first, CONFIGMAPS)["metadata"]["name"] == created(second, CONFIGMAPS)["metadata"]["name"]
     assert second.status["source"] == first.status["source"]
     assert kinds(second).count(SERVICES) == 1
+
+
+OUT_OF_MEMORY = pod(0, "Failed", exit_code=137, reason="OOMKilled")
+OUT_OF_DISK = pod(0, "Failed", pod_reason="Evicted", pod_message="ephemeral local storage usage exceeds the limit")
+STUCK = pod(0, "Pending", node="", conditions=(unschedulable("0/1 nodes"),))
+
+
+@pytest.mark.parametrize(
+    ("stuck", "conditions", "hint"),
+    [
+        (OUT_OF_MEMORY, FAILED, "raise {}resources.limits.memory"),
+        (OUT_OF_DISK, FAILED, "raise {}resources.limits.ephemeral-storage"),
+        (STUCK, (), "request less in spec.{}resources"),
+    ],
+    ids=["memory", "disk", "scheduling"],
+)
+@pytest.mark.parametrize(("stage", "field"), [("Prepare", "prepare."), ("Train", "")])
+def test_what_to_do_names_the_field_of_the_stage(stage, field, stuck, conditions, hint):
+    status = under_way(stage=stage)
+    status["attempt"]["stage"] = stage
+
+    told = look(staged(status, workers=1), Observed((batch_job(conditions=conditions),), (stuck,), BOTH)).status
+
+    said = told["failure"]["hint"] if conditions else told["message"]
+    assert hint.format(field) in said
 
 
 def test_progress_is_behind_the_stage():
