@@ -88,7 +88,6 @@ LIVES = st.builds(
     resume=RESUMES,
     conditions=st.dictionaries(WORD, st.sampled_from([str(one) for one in Condition]), max_size=3),
     export_trial=st.none() | st.builds(ExportTrial, st.lists(WORD, max_size=3).map(tuple), WORD),
-    dataset=DATASETS,
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
