@@ -83,6 +83,11 @@ def stages_of(spec: TrainingJobSpec) -> tuple[Stage, ...]:
     return (Stage.TRAIN,) if spec.prepare is None else (Stage.PREPARE, Stage.TRAIN)
 
 
+def told_to_launchers(stage: Stage) -> protocol.Stage:
+    """The stage in the protocol's words: the same name in lower case."""
+    return protocol.Stage(stage.lower())
+
+
 def has_stages(spec: TrainingJobSpec) -> bool:
     """Whether the job has more than its training."""
     return len(stages_of(spec)) > 1
