@@ -32,6 +32,8 @@ Until = Callable[[Status], bool]
 
 NO_TRACKING = replace(SETTINGS, tracking=None, storage=None)
 WAIT_SECONDS = 60.0
+# Where a record says that its dataset lies is not believed.
+CLAIMED = MADE | {"uri": MADE["uri"].replace("team-a", "team-b")}
 SCRIPTS = {"train.py": "print()", "prepare.py": "print()"}
 
 
@@ -290,6 +292,9 @@ class Fickle:
             raise self.refuses
         return Experiment("7", f"{namespace}/{name}", f"s3://{bucket}")
 
+    async def check_run_of(self, experiment_id: str, uid: str) -> None:
+        pass
+
 
 def test_a_registry_that_refuses_the_second_attempt_ends_the_job_with_the_first_in_its_history_once(drive):
     async def scenario(bench: Bench) -> None:
@@ -447,7 +452,7 @@ async def prepare_and_train(bench: Bench, client: KubeClient | None = None) -> N
     repeated.
     """
     await bench.settle(has_job, client)
-    for number, code, record in ((1, 1, RAISED), (2, 0, {"outcome": "Succeeded", "dataset": MADE})):
+    for number, code, record in ((1, 1, RAISED), (2, 0, {"outcome": "Succeeded", "dataset": CLAIMED})):
         if len((await bench.status()).get("history", ())) < number:
             await bench.settle(lambda status, n=number: status["attempt"]["number"] == n and has_job(status), client)
             [pod] = await bench.pods(number, count=1)

@@ -73,7 +73,6 @@ def test_the_page_s_instructions_are_understood_and_have_nothing_that_is_not_rea
 
 def test_the_page_s_answer_of_progress_is_read_whole():
     shown = PROGRESS | {"state": "Training"}
-    shown["dataset"] = shown["dataset"] | {"digest": "sha256:" + "0" * 64}
     live = parse_live(shown)
     assert live is not None
     assert fields(live.as_json()) == fields(shown)

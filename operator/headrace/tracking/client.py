@@ -87,11 +87,19 @@ class MlflowClient:
 
     async def search_runs(self, experiment_id: str, tag: str, value: str) -> list[Run]:
         """The runs of the experiment that carry the tag with this value, oldest first."""
+        return await self._search_runs(experiment_id, tag, value, "ACTIVE_ONLY")
+
+    async def search_all_runs(self, experiment_id: str, tag: str, value: str) -> list[Run]:
+        """The same, with those that are in MLflow's trash."""
+        return await self._search_runs(experiment_id, tag, value, "ALL")
+
+    async def _search_runs(self, experiment_id: str, tag: str, value: str, view: str) -> list[Run]:
         body = {
             "experiment_ids": [experiment_id],
             "filter": f"tags.`{_key(tag)}` = '{_literal(value)}'",
             "max_results": PAGE_SIZE,
             "order_by": ["attributes.start_time ASC"],
+            "run_view_type": view,
         }
         answer = await self._post("runs/search", f"runs of experiment {experiment_id}", body)
         return [Run.of(found) for found in answer.get("runs", [])]

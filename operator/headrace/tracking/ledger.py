@@ -102,10 +102,15 @@ class Ledger:
         except NotFound:
             return
         if run.deleted:
-            raise RunDeleted(
-                f"run {run_id} was deleted in MLflow, by itself or with its experiment: restore it there (the runs' "
-                f"page, filter by state Deleted; or `mlflow runs restore --run-id {run_id}`)"
-            )
+            raise _deleted(run_id)
+
+    async def check_run_of(self, experiment_id: str, uid: str) -> None:
+        """The same of the run of the TrainingJob with this uid, whose id nobody has told: the one that the launcher
+        takes is in the trash where no other is there.
+        """
+        runs = await self._client.search_all_runs(experiment_id, UID_TAG, uid)
+        if runs and all(run.deleted for run in runs):
+            raise _deleted(runs[0].id)
 
     async def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Write what was decided on a run. Tags are overwritten by the same value: safe to repeat."""
@@ -250,6 +255,13 @@ class Ledger:
             return
         with suppress(AlreadyExists):  # granted before, or an administrator granted something else: that stays
             await self._client.grant(user, granted_on, resource_id, permission)
+
+
+def _deleted(run_id: str) -> RunDeleted:
+    return RunDeleted(
+        f"run {run_id} was deleted in MLflow, by itself or with its experiment: restore it there (the runs' page, "
+        f"filter by state Deleted; or `mlflow runs restore --run-id {run_id}`)"
+    )
 
 
 def _at(version: str | None) -> str:

@@ -21,7 +21,7 @@ HINTS: Mapping[str, str] = {
     "audit log, shows which; to stop a training, set spec.suspend to true",
     Reason.JOB_DELETED: f"{_RESUMES}; to stop a training, set spec.suspend to true, or delete the TrainingJob",
     Reason.POD_REFUSED: f"{_RESUMES}; kubectl describe node shows what the node has and what is in use",
-    Reason.OUT_OF_MEMORY: "raise resources.limits.memory, or reduce the batch size or the model",
+    Reason.OUT_OF_MEMORY: "raise RESOURCES.limits.memory, or reduce the batch size or the model",
     Reason.PROCESS_KILLED: "something outside of Kubernetes killed it: look at the kernel's log of the node, and "
     "at who may exec into the pod",
     Reason.COMMAND_NOT_FOUND: "build the image FROM the trainer image, keep its ENTRYPOINT, and set no command in "
@@ -31,8 +31,8 @@ HINTS: Mapping[str, str] = {
     Reason.SCRIPT_EXITED: "read the script's output: kubectl -n NAMESPACE logs POD -c trainer",
     Reason.IMAGE_PULL: "check the image's name and tag, and imagePullSecrets in podTemplate",
     Reason.INVALID_IMAGE_NAME: "correct the image in a new TrainingJob: [registry/]name[:tag]",
-    Reason.UNSCHEDULABLE: "request less in spec.resources, or add a node that fits",
-    Reason.STORAGE_LIMIT: "raise resources.limits.ephemeral-storage, or write less into the working directory",
+    Reason.UNSCHEDULABLE: "request less in spec.RESOURCES, or add a node that fits",
+    Reason.STORAGE_LIMIT: "raise RESOURCES.limits.ephemeral-storage, or write less into the working directory",
     Reason.CONTAINER_CONFIG: "create the Secret or ConfigMap that the message names in namespace NAMESPACE (headrace "
     "tenant add NAMESPACE creates Headrace's own)",
     Reason.VOLUMES_NOT_READY: "kubectl -n NAMESPACE describe pod POD names the Secret, ConfigMap or claim that is "
@@ -73,6 +73,7 @@ def addressed(job: TrainingJob, hint: str, *, pod: str = "", container: str = ""
         "NAMESPACE": job.metadata.namespace,
         "TRAININGJOB": job.metadata.name,
         "SCRIPT": part.entrypoint,
+        "RESOURCES": part.resources_field,
         "CONFIGMAP": source.name if source is not None else "",
     }
     for word, name in names.items():

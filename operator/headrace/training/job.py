@@ -6,12 +6,11 @@ An attempt's objects are created once and never re-applied: a new release of the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.api.frameworks import FRAMEWORKS
-from headrace.api.trainingjob import Checkpoint, ResumeMode, Stage, TrainingJob
+from headrace.api.trainingjob import Checkpoint, ResumeMode, TrainingJob
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import TRAININGJOBS
 from headrace.labels import (
@@ -31,18 +30,13 @@ from headrace.tracking.ledger import experiment_name
 from headrace.training.deadline import name_deadline
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
-from headrace.training.stages import Part
+from headrace.training.stages import Part, datasets_uri, told_to_launchers
 from headrace_common.protocol import config as protocol
 from headrace_common.protocol.storage import Storage
 
 PROGRESS_PORT = 9400
 # Of the pod's grace period: until the launcher hears of it, and until the kubelet has seen its end.
 GRACE_MARGIN_SECONDS = 5
-
-_STAGES: Mapping[Stage, protocol.Stage] = {
-    Stage.PREPARE: protocol.Stage.PREPARE,
-    Stage.TRAIN: protocol.Stage.TRAIN,
-}
 
 
 @dataclass(frozen=True)
@@ -173,10 +167,8 @@ def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> 
         optional_formats=part.optional_formats,
         progress_port=PROGRESS_PORT,
         keeps_rows=part.keeps_rows,
-        stage=_STAGES[part.stage],
-        prepare=protocol.Prepare(part.makes, f"s3://{bucket}/headrace/datasets/{part.makes}", context.image)
-        if part.makes
-        else None,
+        stage=told_to_launchers(part.stage),
+        prepare=protocol.Prepare(part.makes, datasets_uri(bucket, part.makes), context.image) if part.makes else None,
     )
 
 

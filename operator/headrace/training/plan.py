@@ -30,7 +30,7 @@ from headrace.training.view import Start, View
 
 
 def plan(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> Plan:
-    """The next pass. `start` matters only when an attempt begins."""
+    """The next pass. `start` matters only when an attempt begins, or has made a dataset."""
     view = View(job, observed, start, now, settings)
     return _complete(view, _step(view))
 

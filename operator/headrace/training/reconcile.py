@@ -32,7 +32,7 @@ from headrace.training.open_runs import OpenRun, OpenRuns
 from headrace.training.plan import after_refusal, plan
 from headrace.training.record import read_live
 from headrace.training.release import release
-from headrace.training.stage_status import run_uids, run_under_way
+from headrace.training.stage_status import is_run_untold, run_uids, run_under_way
 from headrace.training.stages import part_of
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status
@@ -161,14 +161,22 @@ class TrainingReconciler:
         return read_live(_parse_json(body)) if body is not None else None
 
     async def _start(self, job: TrainingJob, observed: Observed) -> Start:
-        """Where the run and the checkpoints of the next attempt belong; the experiment is made if need be."""
-        if job.status.state in FINAL_STATES or _is_under_way(job) or job.spec.suspend:
+        """Where the run and the checkpoints of the next attempt belong; the experiment is made if need be. At the end
+        of an attempt that makes a dataset: where that lies.
+        """
+        if job.status.state in FINAL_STATES:
+            return Start()
+        if _may_have_prepared(job, observed):
+            tenant = await self._tenant(job.metadata.namespace)
+            bucket = (tenant or {}).get("bucket", "")
+            return Start(bucket=bucket, problem=None if bucket else _no_bucket(job, tenant))
+        if _is_under_way(job) or job.spec.suspend:
             return Start()
         tenant = await self._tenant(job.metadata.namespace)
         keeps = job.spec.storage is not None or job.spec.prepare is not None
-        bucket = tenant.get("bucket", "") if keeps else ""
+        bucket = (tenant or {}).get("bucket", "") if keeps else ""
         if job.spec.prepare is not None and not bucket:
-            return Start(problem=_no_tenant(job))
+            return Start(problem=_no_bucket(job, tenant))
         if job.spec.tracking is None:
             return Start(bucket=bucket)
         if self._ledger is None:
@@ -183,6 +191,8 @@ class TrainingReconciler:
             )
             if (run := run_under_way(job.status)) is not None and run.id:
                 await self._ledger.check_run(run.id)
+            if is_run_untold(job):
+                await self._ledger.check_run_of(experiment.id, job.metadata.uid)
         except (TrackingUnavailable, RunDeleted) as error:
             return Start(problem=Problem(FailureClass.TRACKING, error.reason, str(error), patient=True))
         except TrackingError as error:
@@ -191,9 +201,10 @@ class TrainingReconciler:
             return Start(problem=Problem(FailureClass.CONFIG, error.reason, str(error), patient))
         return Start(experiment.id, bucket, experiment_name(job.metadata.namespace, name))
 
-    async def _tenant(self, namespace: str) -> dict[str, str]:
+    async def _tenant(self, namespace: str) -> dict[str, str] | None:
+        """What the namespace's ConfigMap says of it; None where there is none."""
         found = await self._client.get(CONFIGMAPS, namespace, TENANT_CONFIGMAP)
-        return dict(found.get("data") or {}) if found is not None else {}
+        return dict(found.get("data") or {}) if found is not None else None
 
     async def _finish(self, job: TrainingJob, live: Object, observed: Observed, now: datetime) -> float | None:
         patches = release(job.metadata.namespace, observed.pods, now)
@@ -204,7 +215,7 @@ class TrainingReconciler:
             return await self._wait_for_tracking(job, live, patches_of=Plan(patches=patches), error=error, now=now)
         tenant = await self._tenant(job.metadata.namespace)
         try:
-            verdict = await finish(job, self._ledger, tenant.get("mlflowUser", ""), now)
+            verdict = await finish(job, self._ledger, (tenant or {}).get("mlflowUser", ""), now)
         except (TrackingUnavailable, RunDeleted) as error:
             return await self._wait_for_tracking(job, live, patches_of=Plan(patches=patches), error=error, now=now)
         except TrackingError as final:
@@ -276,8 +287,23 @@ def _is_under_way(job: TrainingJob) -> bool:
     return attempt is not None and attempt.finished_at is None and attempt.job_uid is not None
 
 
+def _may_have_prepared(job: TrainingJob, observed: Observed) -> bool:
+    """Whether the attempt under way is of a stage that makes a dataset, and its trainer has ended."""
+    attempt = job.status.attempt
+    if attempt is None or attempt.finished_at is not None or not part_of(job).makes:
+        return False
+    return any(pod.terminated is not None for pod in observed.pods_of(attempt.number))
+
+
 def _no_tenant(job: TrainingJob) -> Problem:
     message = f"namespace {job.metadata.namespace!r} is not a tenant: it has no ConfigMap {TENANT_CONFIGMAP!r}"
+    return Problem(FailureClass.CONFIG, Reason.TENANT_NOT_FOUND, message)
+
+
+def _no_bucket(job: TrainingJob, tenant: dict[str, str] | None) -> Problem:
+    if tenant is None:
+        return _no_tenant(job)
+    message = f"ConfigMap {TENANT_CONFIGMAP!r} of namespace {job.metadata.namespace!r} names no bucket"
     return Problem(FailureClass.CONFIG, Reason.TENANT_NOT_FOUND, message)
 
 

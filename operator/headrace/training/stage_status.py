@@ -19,8 +19,9 @@ from headrace.api.trainingjob import (
     TrainingJobStatus,
     TrainingJobStatusChanges,
 )
-from headrace.training.stages import has_stages, part_of, stage_of, stages_of
+from headrace.training.stages import has_stages, part_of, stage_of, stages_of, told_to_launchers
 from headrace_common.protocol import parts
+from headrace_common.tags import uid_of_stage
 
 # Stages whose launcher writes a run of its own, below the job's; that of the others is the job's.
 _WITH_OWN_RUN = (Stage.PREPARE,)
@@ -79,6 +80,11 @@ def run_under_way(status: TrainingJobStatus) -> Run | None:
     return _entry(status, status.stage).run if status.stage in _WITH_OWN_RUN else status.run
 
 
+def is_run_untold(job: TrainingJob) -> bool:
+    """Whether a launcher may have made the job's own run and told of another: that of its stage."""
+    return has_stages(job.spec) and not (job.status.run and job.status.run.id)
+
+
 def take_run(status: TrainingJobStatus, told: parts.RunReference) -> TrainingJobStatusChanges:
     """What changes with the run that the launcher of the stage under way has told."""
     known, of_job = run_under_way(status), status.run
@@ -95,7 +101,7 @@ def take_run(status: TrainingJobStatus, told: parts.RunReference) -> TrainingJob
 
 def run_uids(uid: str) -> tuple[str, ...]:
     """By which runs of a job are found in MLflow (tag headrace.uid): its own, and those that its stages may have."""
-    return (uid, *(f"{uid}/{stage.lower()}" for stage in _WITH_OWN_RUN))
+    return (uid, *(uid_of_stage(uid, told_to_launchers(stage)) for stage in _WITH_OWN_RUN))
 
 
 def _entry(status: TrainingJobStatus, stage: Stage) -> StageStatus:

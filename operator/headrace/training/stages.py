@@ -37,7 +37,8 @@ class Part:
     """What one stage runs: all of a job that is not the same in each of its stages.
 
     `source_copy` is the name of the pinned copy of the source, `image` is empty for the release's, `checkpoints` the
-    name of their folder, `makes` that of the dataset that comes out, where one does.
+    name of their folder, `makes` that of the dataset that comes out, where one does. `resources_field` is where the
+    spec has `resources`.
     """
 
     job: TrainingJob
@@ -56,6 +57,7 @@ class Part:
     optional_formats: tuple[str, ...] = ()
     keeps_rows: bool = True
     makes: str = ""
+    resources_field: str = "resources"
 
     @property
     def told(self) -> Stage | None:
@@ -79,6 +81,11 @@ class Part:
 def stages_of(spec: TrainingJobSpec) -> tuple[Stage, ...]:
     """Those that a job has, in their order. The training is the last one."""
     return (Stage.TRAIN,) if spec.prepare is None else (Stage.PREPARE, Stage.TRAIN)
+
+
+def told_to_launchers(stage: Stage) -> protocol.Stage:
+    """The stage in the protocol's words: the same name in lower case."""
+    return protocol.Stage(stage.lower())
 
 
 def has_stages(spec: TrainingJobSpec) -> bool:
@@ -106,6 +113,11 @@ def entrypoints(job: TrainingJob) -> tuple[str, ...]:
     """The scripts that the source of the stage under way has to have: those of later stages that run from it, too."""
     copy = part_of(job).source_copy
     return tuple(part.entrypoint for part in parts_to_come(job) if part.source_copy == copy)
+
+
+def datasets_uri(bucket: str, name: str) -> str:
+    """The folder of all datasets that were ever prepared under this name, one below it each, named by its digest."""
+    return f"s3://{bucket}/headrace/datasets/{name}"
 
 
 def _train(job: TrainingJob) -> Part:
@@ -146,6 +158,7 @@ def _prepare(job: TrainingJob) -> Part:
         resources=prepare.resources,
         checkpoints=f"{job.metadata.uid}-prepare",
         makes=prepare.output.name,
+        resources_field="prepare.resources",
     )
 
 

@@ -23,7 +23,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Start:
-    """What reconcile found out before an attempt may begin: where its run and checkpoints belong."""
+    """What reconcile found out before an attempt may begin: where its run and checkpoints belong. At the end of one
+    that makes a dataset: the bucket that it lies in.
+    """
 
     experiment_id: str = ""
     bucket: str = ""
@@ -33,7 +35,7 @@ class Start:
 
 @dataclass(frozen=True)
 class View:
-    """One look at a TrainingJob. `start` matters only when an attempt begins."""
+    """One look at a TrainingJob. `start` matters only when an attempt begins, or has made a dataset."""
 
     job: TrainingJob
     observed: Observed

@@ -31,3 +31,8 @@ OUTCOME_TAG = "headrace.outcome"
 
 # MLflow's prefix for metrics of what a container used: nothing to judge a model by.
 SYSTEM_METRICS = "system/"
+
+
+def uid_of_stage(uid: str, stage: str) -> str:
+    """UID_TAG of the run of a job's stage, by the job's uid and the protocol's name of the stage."""
+    return f"{uid}/{stage}"

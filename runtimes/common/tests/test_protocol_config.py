@@ -182,8 +182,21 @@ def test_what_is_no_json_is_told(text):
 
 
 def test_another_protocol_is_told_by_both_numbers():
-    with pytest.raises(OtherProtocol, match="the operator speaks protocol 2, this launcher speaks 1"):
-        parse_config(json.dumps(gang() | {"protocol": 2}))
+    with pytest.raises(OtherProtocol, match="the operator speaks protocol 3, this launcher speaks 1 and 2"):
+        parse_config(json.dumps(gang() | {"protocol": 3}))
+
+
+@pytest.mark.parametrize(
+    ("change", "number"),
+    [
+        ({}, 1),
+        ({"stage": Stage.PREPARE, "prepare": Prepare("x", "s3://b/x")}, 2),
+        ({"datasets": (Dataset("x", "s3://b/x/", Path("/data/x"), "sha256:" + "0" * 64),)}, 2),
+    ],
+    ids=["neither", "a stage", "a digest"],
+)
+def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_that_it_refuses(change, number):
+    assert replace(parse_config(json.dumps(gang())), **change).as_json()["protocol"] == number
 
 
 @pytest.mark.parametrize(

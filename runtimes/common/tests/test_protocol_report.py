@@ -45,7 +45,7 @@ DATASETS = st.none() | st.builds(
     st.just("sha256:" + "0" * 64),
     COUNT,
     COUNT,
-    TEXT,
+    st.sampled_from(["", "team-a/text", "7/a.b-c"]),
     st.booleans(),
 )
 PLACES = {name: st.none() | COUNT for name in ("epoch", "epochs", "step", "steps", "fit")}
@@ -88,7 +88,6 @@ LIVES = st.builds(
     resume=RESUMES,
     conditions=st.dictionaries(WORD, st.sampled_from([str(one) for one in Condition]), max_size=3),
     export_trial=st.none() | st.builds(ExportTrial, st.lists(WORD, max_size=3).map(tuple), WORD),
-    dataset=DATASETS,
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -182,3 +181,13 @@ def test_every_reason_has_a_class_and_an_exit_code():
     assert set(RULES) == set(Reason)
     assert {failure_class for failure_class, _ in RULES.values()} == set(FailureClass)
     assert all(1 <= code <= 6 for _, code in RULES.values())
+
+
+@pytest.mark.parametrize(
+    "made_by", ["text", "team-a/", "/text", "Team/a", "team-a/x\nheadrace: done", "n" * 64 + "/x", "n/" + "x" * 254]
+)
+def test_who_made_a_dataset_is_a_job_or_nobody(made_by):
+    told = {"name": "corpus", "uri": "s3://b/x/", "digest": "sha256:" + "0" * 64, "madeBy": made_by}
+    found = DatasetReference.parse(told)
+    assert found is not None
+    assert found.made_by == ""

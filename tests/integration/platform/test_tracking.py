@@ -25,6 +25,7 @@ from headrace.tracking.errors import (
     ExperimentNameTaken,
     ModelNameTaken,
     NotFound,
+    RunDeleted,
     TrackingError,
     TrackingForbidden,
     TrackingUnavailable,
@@ -150,6 +151,23 @@ def test_a_kill_after_any_write_leaves_one_version_and_one_move_of_each_alias(
         once = ("experiments/create", "runs/create", "registered-models/create", "model-versions/create", "alias")
         counts = {act: sum(entry.endswith(act) for entry in written) for act in once}
         assert counts == {**dict.fromkeys(once, 1), "alias": 2}, f"killed after write {k}"
+
+
+def test_a_job_s_run_in_the_trash_is_found_until_there_is_another(mlflow_url: str, namespace: str) -> None:
+    async def scenario(client: DyingClient) -> None:
+        ledger = Ledger(client)
+        experiment = await ledger.ensure_experiment(namespace, "generation", "team-a", "")
+        await ledger.check_run_of(experiment.id, "uid-1")
+        run_id = await new_run(client, experiment.id, "uid-1")
+        await ledger.check_run_of(experiment.id, "uid-1")
+        await client._call("POST", "2.0/mlflow/runs/delete", "a run", body={"run_id": run_id})
+        with pytest.raises(RunDeleted, match=run_id):
+            await ledger.check_run_of(experiment.id, "uid-1")
+        assert await ledger.find_run(experiment.id, "uid-1") is None
+        await new_run(client, experiment.id, "uid-1")
+        await ledger.check_run_of(experiment.id, "uid-1")
+
+    act(mlflow_url, scenario)
 
 
 def test_two_versions_of_one_attempt_are_one_for_everybody(mlflow_url: str, namespace: str) -> None:

@@ -175,6 +175,17 @@ def test_who_does_not_hold_the_lease_may_still_ask():
     assert (found, [request.method for request in seen]) == ([], ["POST"])
 
 
+def test_runs_in_the_trash_are_found_where_they_are_asked_for():
+    deleted = {"info": {"run_id": "r1", "experiment_id": "1", "lifecycle_stage": "deleted"}}
+
+    [run], [request] = answer(
+        200, {"runs": [deleted]}, lambda client: client.search_all_runs("1", "headrace.uid", "uid")
+    )
+
+    assert (run.id, run.deleted) == ("r1", True)
+    assert asyncio.run(request.json())["run_view_type"] == "ALL"
+
+
 def test_a_server_that_takes_calls_and_never_answers_is_not_waited_for_again_and_again(monkeypatch):
     monkeypatch.setattr(client_module, "CALL_SECONDS", 0.3)
     monkeypatch.setattr(breaker, "OPEN_SECONDS", 0.5)

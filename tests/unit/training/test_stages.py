@@ -10,7 +10,7 @@ from headrace.kube.resources import CONFIGMAPS, JOBS, SERVICES
 from headrace.training.observed import Observed, Source
 from headrace.training.record import read_live
 from headrace.training.view import Start
-from training_builders import HEX, MADE, NOW, PREPARE, UID, batch_job, pod, record, stamp, training_job
+from training_builders import HEX, MADE, NOW, PREPARE, UID, batch_job, pod, record, stamp, training_job, unschedulable
 from training_looks import FAILED, RAISED, SECOND, created, kinds, look, under_way
 
 BOTH = Source({"train.py": "print()", "prepare.py": "print()"}, "5")
@@ -44,7 +44,8 @@ def failed(status, number=1, now=NOW, **spec):
 
 def prepared(status, number=1):
     done = pod(0, "Succeeded", attempt=number, exit_code=0, message=record("Succeeded", NOW, dataset=MADE))
-    return look(staged(status), Observed((batch_job(f"text-{number}", conditions=COMPLETE),), (done,), BOTH)).status
+    seen = Observed((batch_job(f"text-{number}", conditions=COMPLETE),), (done,), BOTH)
+    return look(staged(status), seen, START).status
 
 
 def config(planned):
@@ -209,7 +210,7 @@ def test_a_source_of_its_own_is_pinned_beside_the_trainings():
     assert first.status["source"] == {"configMap": "cleaning", "resourceVersion": "7"}
     done = pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, dataset=MADE))
     seen = Observed((batch_job(conditions=COMPLETE),), (done,), None)
-    between = look(staged(running(first.status), **own), seen).status
+    between = look(staged(running(first.status), **own), seen, START).status
     second = look(staged(between, **own), NOTHING, START)
 
     assert created(second, CONFIGMAPS)["metadata"]["name"] == "text-source"
@@ -224,6 +225,31 @@ def test_a_shared_source_is_pinned_once():
     assert created(first, CONFIGMAPS)["metadata"]["name"] == created(second, CONFIGMAPS)["metadata"]["name"]
     assert second.status["source"] == first.status["source"]
     assert kinds(second).count(SERVICES) == 1
+
+
+OUT_OF_MEMORY = pod(0, "Failed", exit_code=137, reason="OOMKilled")
+OUT_OF_DISK = pod(0, "Failed", pod_reason="Evicted", pod_message="ephemeral local storage usage exceeds the limit")
+STUCK = pod(0, "Pending", node="", conditions=(unschedulable("0/1 nodes"),))
+
+
+@pytest.mark.parametrize(
+    ("stuck", "conditions", "hint"),
+    [
+        (OUT_OF_MEMORY, FAILED, "raise {}resources.limits.memory"),
+        (OUT_OF_DISK, FAILED, "raise {}resources.limits.ephemeral-storage"),
+        (STUCK, (), "request less in spec.{}resources"),
+    ],
+    ids=["memory", "disk", "scheduling"],
+)
+@pytest.mark.parametrize(("stage", "field"), [("Prepare", "prepare."), ("Train", "")])
+def test_what_to_do_names_the_field_of_the_stage(stage, field, stuck, conditions, hint):
+    status = under_way(stage=stage)
+    status["attempt"]["stage"] = stage
+
+    told = look(staged(status, workers=1), Observed((batch_job(conditions=conditions),), (stuck,), BOTH)).status
+
+    said = told["failure"]["hint"] if conditions else told["message"]
+    assert hint.format(field) in said
 
 
 def test_progress_is_behind_the_stage():

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import wire_examples
 from headrace.api.common import FailureClass
-from headrace.api.trainingjob import TrainingJobStatus
+from headrace.api.trainingjob import Stage, TrainingJobStatus
 from headrace.training.job import AttemptContext, launcher_config, render_job
 from headrace.training.record import parse_record, read_live
 from headrace.training.reports import STATE_REASONS
-from headrace.training.stages import part_of
+from headrace.training.stages import part_of, told_to_launchers
 from headrace.training.states import Reason, rule_for
 from headrace.training.status import take_live
 from headrace_common.protocol import reasons as told
@@ -156,6 +156,11 @@ def test_whatever_the_operator_writes_the_launcher_understands(given_rendered):
     else:
         job, context, settings = arguments
         assert parse_config(written(*arguments)) == launcher_config(part_of(job), context, settings)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_every_stage_has_its_name_in_the_protocol(stage):
+    assert told_to_launchers(stage).casefold() == stage.casefold()
 
 
 def read(name):

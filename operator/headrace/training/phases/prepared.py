@@ -1,19 +1,23 @@
 """The stage Prepare has come to its end: the dataset that it left goes into status, and the training may begin (pure).
 
-The record is a claim of user code. What the training is told to read lies where datasets of this name do, and the
-training's own launcher compares the digest.
+The record is a claim of user code. Where the dataset lies is not taken from it: that follows from the tenant's bucket,
+the name and the digest, and the training's own launcher compares the digest.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from headrace.api.trainingjob import FailureClass, PreparedDataset, State
 from headrace.kube.plan import Event, EventType, Plan
 from headrace.training import attempt as attempts
 from headrace.training.failures import Cause
 from headrace.training.observed import ended_at
+from headrace.training.phases.cannot_begin import wait_to_begin
 from headrace.training.phases.failed import failed
 from headrace.training.release import release
 from headrace.training.stage_status import end_stage
+from headrace.training.stages import datasets_uri
 from headrace.training.states import Reason
 from headrace.training.status import take_record
 from headrace.training.step import Step
@@ -25,8 +29,10 @@ from headrace_common.protocol.report import Record
 def prepared(view: View, record: Record) -> Step:
     """The next look begins the training with what `record` says."""
     made = record.dataset
-    if made is None or not _is_in_its_place(made, view.part.makes):
+    if made is None or made.name != view.part.makes:
         return failed(view, _missing(view, made))
+    if (problem := view.start.problem) is not None:  # it is known where the dataset lies once there is a tenant again
+        return wait_to_begin(view, replace(problem, patient=True))
     ended = ended_at(view.pods, view.now)
     taken = attempts.end_succeeded(take_record(view.status, record), Reason.PREPARED, ended)
     message = _what_was_made(made)
@@ -36,7 +42,7 @@ def prepared(view: View, record: Record) -> Step:
         message=f"{message}; the training is started next",
         dataset=PreparedDataset(
             name=made.name,
-            uri=f"{made.uri.rstrip('/')}/",
+            uri=f"{datasets_uri(view.start.bucket, made.name)}/{made.digest.removeprefix('sha256:')}/",
             digest=made.digest,
             files=made.files,
             bytes=made.bytes,
@@ -52,12 +58,6 @@ def _event(message: str) -> Event:
     return Event(EventType.NORMAL, Reason.PREPARED, message)
 
 
-def _is_in_its_place(made: DatasetReference, name: str) -> bool:
-    """Below the folder of this dataset, named by its digest."""
-    place = f"/headrace/datasets/{name}/{made.digest.removeprefix('sha256:')}"
-    return made.name == name and made.uri.rstrip("/").endswith(place)
-
-
 def _what_was_made(made: DatasetReference) -> str:
     what = f"{made.files} files of {made.bytes} bytes, {made.digest}"
     if made.reused:
@@ -67,6 +67,6 @@ def _what_was_made(made: DatasetReference) -> str:
 
 
 def _missing(view: View, made: DatasetReference | None) -> Cause:
-    found = "names no dataset" if made is None else f"names {made.name} at {made.uri}"
+    found = "names no dataset" if made is None else f"names {made.name}"
     message = f"the launcher reports success, and its record {found}; dataset {view.part.makes} was asked for"
     return Cause(FailureClass.CONFIG, Reason.NO_DATASET, message, view.now, pod=view.pods[0].name, exit_code=0)

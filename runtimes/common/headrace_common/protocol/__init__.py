@@ -3,6 +3,7 @@ side that writes it (`as_json`) and for the side that reads it (`parse_...`): on
 
 Pods of one release and the operator of another meet at every upgrade. So a field may be added, with what holds where
 it is absent; none is renamed, taken away or given another meaning under the same number.
+What a reader of an earlier release must not pass over goes under a number that it refuses.
 """
 
 PROTOCOL = 1

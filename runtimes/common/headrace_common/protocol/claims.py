@@ -11,6 +11,7 @@ from typing import Any
 from headrace_common.json_numbers import from_json
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+JOB = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")  # NAMESPACE/NAME
 MAX_TEXT = 1024
 _MAX_NAMES = 8
 _MAX_NAME = 32

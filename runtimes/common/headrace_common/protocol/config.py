@@ -1,6 +1,8 @@
 """HEADRACE_CONFIG: what the operator tells the launcher, one pod's instructions. Nothing secret is in it.
 
-A launcher reads what operators of earlier and later releases wrote: what it does not know it leaves alone.
+A launcher reads what operators of earlier and later releases wrote: what it does not know it leaves alone. Instructions
+that would then be followed wrongly have the number STAGED, so that a launcher that knows of no stages refuses them; all
+others have the number that such a launcher reads.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from headrace_common.protocol.fields import CannotBeDone, Fields, OtherProtocol,
 from headrace_common.protocol.storage import Storage
 
 VARIABLE = "HEADRACE_CONFIG"
+# With a stage, or a dataset that has a digest.
+STAGED = 2
+_SPOKEN = (PROTOCOL, STAGED)
 Scalar = bool | int | float | str
 
 
@@ -131,7 +136,7 @@ class Config:
         """The object as docs/reference/launcher-protocol.md has it."""
         job = self.job
         return {
-            "protocol": PROTOCOL,
+            "protocol": self._protocol(),
             "job": {"namespace": job.namespace, "name": job.name, "uid": job.uid, "attempt": job.attempt},
             "framework": self.framework,
             "strategy": self.strategy,
@@ -147,6 +152,10 @@ class Config:
     def as_text(self) -> str:
         """The variable's value: the same for the same instructions."""
         return json.dumps(self.as_json(), sort_keys=True)
+
+    def _protocol(self) -> int:
+        staged = self.stage is not Stage.TRAIN or self.prepare is not None or any(one.digest for one in self.datasets)
+        return STAGED if staged else PROTOCOL
 
     def _stage(self) -> dict[str, Any]:
         found: dict[str, Any] = {} if self.stage is Stage.TRAIN else {"stage": str(self.stage)}
@@ -185,8 +194,9 @@ def parse_config(text: str) -> Config:
     """The instructions in `text`. Raises NotUnderstood with the place and the fault: OtherProtocol, CannotBeDone."""
     root = Fields(decode(text, VARIABLE), VARIABLE)
     protocol = root.integer("protocol", least=0)
-    if protocol != PROTOCOL:
-        raise OtherProtocol(f"the operator speaks protocol {protocol}, this launcher speaks {PROTOCOL}")
+    if protocol not in _SPOKEN:
+        spoken = " and ".join(map(str, _SPOKEN))
+        raise OtherProtocol(f"the operator speaks protocol {protocol}, this launcher speaks {spoken}")
     job, source = root.object("job"), root.object("source")
     config = Config(
         job=Job(job.text("namespace"), job.text("name"), job.text("uid"), job.integer("attempt", least=1)),

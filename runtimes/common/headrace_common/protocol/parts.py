@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace_common.json_numbers import to_json
-from headrace_common.protocol.claims import DIGEST, count, metric, names, number, text
+from headrace_common.protocol.claims import DIGEST, JOB, count, metric, names, number, text
 
 _MAX_ID = 64
 
@@ -79,7 +79,9 @@ class DatasetReference:
         if not name or not uri or not DIGEST.fullmatch(digest):
             return None
         files, size = (count(data.get(field)) or 0 for field in ("files", "bytes"))
-        return DatasetReference(name, uri, digest, files, size, text(data.get("madeBy")), data.get("reused") is True)
+        made_by = text(data.get("madeBy"))
+        made_by = made_by if JOB.fullmatch(made_by) else ""
+        return DatasetReference(name, uri, digest, files, size, made_by, data.get("reused") is True)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ class Record:
             "model": None if self.model is None else self.model.as_json(),
             "modelNote": self.model_note or None,
         }
-        return record | _without_none(more) | _results(self)
+        made = {} if self.dataset is None else {"dataset": self.dataset.as_json()}
+        return record | _without_none(more) | _results(self) | made
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,6 @@ class Live:
     resume: Resume | None
     conditions: Mapping[str, str]
     export_trial: ExportTrial | None = None
-    dataset: DatasetReference | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The document: what is known."""
@@ -194,7 +194,6 @@ def parse_live(data: Any) -> Live | None:
         if isinstance(conditions, dict)
         else {},
         export_trial=ExportTrial.parse(data.get("exportTrial")),
-        dataset=DatasetReference.parse(data.get("dataset")),
     )
 
 
@@ -205,7 +204,6 @@ def _results(told: Record | Live) -> dict[str, Any]:
         "run": None if told.run is None else told.run.as_json(),
         "checkpoint": None if told.checkpoint is None else told.checkpoint.as_json(),
         "resume": None if told.resume is None else told.resume.as_json(),
-        "dataset": None if told.dataset is None else told.dataset.as_json(),
     }
     return _without_none(results)
 

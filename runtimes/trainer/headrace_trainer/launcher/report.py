@@ -71,7 +71,6 @@ class Report:
             run=self._run(),
             checkpoint=self._checkpoint(),
             resume=self._resume(),
-            dataset=self.dataset,
             conditions={
                 "tracking": self.tracking,
                 "storage": Condition.BUFFERING if self.storage_is_buffering else Condition.OK,

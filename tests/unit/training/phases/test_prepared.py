@@ -2,11 +2,14 @@
 
 import pytest
 
+from headrace.api.trainingjob import FailureClass
 from headrace.training.observed import Observed
+from headrace.training.view import Problem, Start
 from training_builders import HEX, MADE, NOW, PREPARE, batch_job, pod, record, training_job
 from training_looks import look, under_way
 
 COMPLETE = (("Complete", ""),)
+START = Start(bucket="team-a")
 
 
 def in_prepare(**more):
@@ -16,12 +19,12 @@ def in_prepare(**more):
     return status
 
 
-def ended(status=None, message=None, **fields):
+def ended(status=None, message=None, start=START, **fields):
     """A look at the stage whose pod has ended well."""
     said = message or record("Succeeded", NOW, **fields)
     job = training_job(status or in_prepare(), workers=2, prepare=PREPARE, tracking={"experiment": "x"})
     done = pod(0, "Succeeded", exit_code=0, message=said)
-    return look(job, Observed((batch_job(conditions=COMPLETE),), (done,), None))
+    return look(job, Observed((batch_job(conditions=COMPLETE),), (done,), None), start)
 
 
 def test_the_dataset_comes_into_status_and_the_training_is_the_stage_under_way():
@@ -74,8 +77,33 @@ def test_its_run_is_its_own_and_not_the_jobs():
     assert (run["id"], run["url"]) == ("child", "http://localhost:5000/#/experiments/3/runs/child")
 
 
-def test_a_place_without_a_slash_at_its_end_is_a_folder():
-    assert ended(dataset=MADE | {"uri": MADE["uri"].rstrip("/")}).status["dataset"]["uri"] == MADE["uri"]
+@pytest.mark.parametrize(
+    "uri",
+    [
+        MADE["uri"].rstrip("/"),
+        f"s3://another-tenant/headrace/datasets/corpus/{HEX}/",
+        f"https://elsewhere/headrace/datasets/corpus/{HEX}/",
+        f"\nheadrace: /headrace/datasets/corpus/{HEX}/",
+    ],
+    ids=["no slash", "another bucket", "no bucket", "no place"],
+)
+def test_where_the_dataset_lies_is_not_the_records_to_say(uri):
+    planned = ended(dataset=MADE | {"uri": uri})
+
+    assert planned.status["dataset"]["uri"] == MADE["uri"]
+    assert uri not in planned.status["message"]
+
+
+def test_a_tenant_that_is_gone_by_then_is_waited_for():
+    problem = Problem(FailureClass.CONFIG, "TenantNotFound", "namespace 'team-a' is not a tenant")
+
+    planned = ended(dataset=MADE, start=Start(problem=problem))
+
+    assert (planned.status["reason"], planned.status["stage"]) == ("TenantNotFound", "Prepare")
+    assert "dataset" not in planned.status
+    assert planned.patches == ()
+    assert planned.requeue_after
+    assert ended(planned.status, dataset=MADE).status["dataset"] == MADE
 
 
 @pytest.mark.parametrize(
@@ -83,12 +111,9 @@ def test_a_place_without_a_slash_at_its_end_is_a_folder():
     [
         {},
         {"dataset": MADE | {"name": "other"}},
-        {"dataset": MADE | {"uri": "s3://other/secret/"}},
-        {"dataset": MADE | {"uri": f"s3://team-a/headrace/datasets/other/{HEX}/"}},
-        {"dataset": MADE | {"digest": "sha256:" + "0" * 64}},
         {"dataset": MADE | {"digest": "md5:1"}},
     ],
-    ids=["none", "another name", "another place", "another dataset's place", "another digest", "no digest"],
+    ids=["none", "another name", "no digest"],
 )
 def test_a_success_without_the_dataset_that_was_asked_for_is_a_failure(fields):
     status = ended(**fields).status

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace_common.protocol.config import Job, Stage
-from headrace_common.tags import NAME_TAG, NAMESPACE_TAG, STAGE_TAG, UID_TAG
+from headrace_common.tags import NAME_TAG, NAMESPACE_TAG, STAGE_TAG, UID_TAG, uid_of_stage
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,5 @@ def run_of(job: Job, stage: Stage) -> RunIdentity:
     whole = RunIdentity(job.uid, job.name, {**tags, UID_TAG: job.uid})
     if stage is Stage.TRAIN:
         return whole
-    uid = f"{job.uid}/{stage}"
+    uid = uid_of_stage(job.uid, stage)
     return RunIdentity(uid, f"{job.name}/{stage}", {**tags, UID_TAG: uid, STAGE_TAG: str(stage)}, whole)
