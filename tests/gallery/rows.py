@@ -103,6 +103,13 @@ ROWS = (
         "400 users, 200 films",
         r"user 7: film \d+ \(\w+, 0\.\d\d\)",
     ),
+    Row(
+        "image-text",
+        "image-text",
+        "contrastive pair of encoders (as CLIP)",
+        "pictures of 8 x 8 and captions",
+        r"\na zero \(0[\s\S]*\na one \(0[\s\S]*\na three \(0",
+    ),
 )
 
 
