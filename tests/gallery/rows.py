@@ -110,6 +110,13 @@ ROWS = (
         "pictures of 8 x 8 and captions",
         r"\na zero \(0[\s\S]*\na one \(0[\s\S]*\na three \(0",
     ),
+    Row(
+        "text-to-image",
+        "text-to-image",
+        "diffusion, dense layers",
+        "words to pictures of 8 x 8",
+        r"^a seven\n[ .\-+]*#[\s\S]*\na bold three\n[ .\-+]*#[\s\S]*\na thin zero\n[\s\S]*#",
+    ),
 )
 
 
