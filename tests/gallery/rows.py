@@ -16,7 +16,7 @@ class Row:
     """A TrainingJob of an example; `changes` are laid over its parameters.
 
     `says` is a pattern of what its client answers to `asked`. `questions` is for what is no Keras model: what it is
-    asked where it is handed over, in the program's own names.
+    asked where it is handed over, in the program's own names. `needs` is a module that its requirements.txt brings.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Row:
     changes: dict[str, Any] = field(default_factory=dict)
     questions: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
+    needs: str | None = None
     in_every_run: bool = False
 
     @property
@@ -67,6 +68,14 @@ ROWS = (
         "reviews of up to 16 words, 2 classes",
         r"^good .*\ngood .*\nbad .*\ngood ",
     ),
+    Row(
+        "bert",
+        "bert",
+        "BERT by KerasHub",
+        "reviews of up to 16 words, 2 classes",
+        r"^good .*\ngood .*\nbad .*\ngood ",
+        needs="keras_hub",
+    ),
     Row("gpt", "gpt", "Transformer decoder, written out", "the next of 96 characters", r"^The statement \w"),
     Row(
         "text-generator",
@@ -102,6 +111,20 @@ ROWS = (
         "two towers",
         "400 users, 200 films",
         r"user 7: film \d+ \(\w+, 0\.\d\d\)",
+    ),
+    Row(
+        "image-text",
+        "image-text",
+        "contrastive pair of encoders (as CLIP)",
+        "pictures of 8 x 8 and captions",
+        r"\na zero \(0[\s\S]*\na one \(0[\s\S]*\na three \(0",
+    ),
+    Row(
+        "text-to-image",
+        "text-to-image",
+        "diffusion, dense layers",
+        "words to pictures of 8 x 8",
+        r"^a seven\n[ .\-+]*#[\s\S]*\na bold three\n[ .\-+]*#[\s\S]*\na thin zero\n[\s\S]*#",
     ),
 )
 
