@@ -141,7 +141,7 @@ def test_a_failure_carries_the_end_of_the_log(launch):
             "EntrypointNotFound",
             "main.py is not in the source",
         ),
-        ({"protocol": 2}, "BadConfig", "speaks protocol 2"),
+        ({"protocol": 3}, "BadConfig", "speaks protocol 3"),
         (
             {"job": {"namespace": "a", "name": "b", "uid": "c", "attempt": "1"}},
             "BadConfig",
