@@ -469,7 +469,7 @@ def test_operator_starts_a_training_with_the_charts_rights(
     name = f"trained-{len(settings)}"
     cluster.kubectl("create", "configmap", "text-generator", "-n", TEAM, "--from-literal=train.py=print(1)")
     manifest = job(name=name)
-    del manifest["spec"]["storage"]
+    del manifest["spec"]["storage"], manifest["spec"]["prepare"]  # this namespace is no tenant
     cluster.release("--reset-values", *settings)
     log = tmp_path / "operator.log"
     with operator(cluster, log):
