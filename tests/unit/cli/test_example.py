@@ -65,7 +65,8 @@ def test_it_ends_with_the_clients_command_at_the_gateway_that_is_named(kubeconfi
 
 def test_a_gateway_that_nobody_named_is_told_how_to_find(kubeconfig, ran, capsys):
     assert program.main(["example", "run", "digits", "--kubeconfig", str(kubeconfig)]) == 0
-    assert "client.py http://GATEWAY/team-a/digits digits\nGATEWAY is where this machine reaches" in capsys.readouterr().out
+    told = "client.py http://GATEWAY/team-a/digits digits\nGATEWAY is where this machine reaches"
+    assert told in capsys.readouterr().out
 
 
 def test_data_that_has_to_be_there_is_named_first(kubeconfig, ran, capsys):
