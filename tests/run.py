@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -25,35 +26,52 @@ TERM_SECONDS = 5.0
 OVER = 124  # as timeout(1) ends
 
 
+class Interrupted(BaseException):
+    """By a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def main(minutes: float, command: list[str]) -> int:
     """The command's exit status; 124 where its time was over, 128 + N where signal N ended it."""
     run = uuid.uuid4().hex
     process = subprocess.Popen(command, env={**os.environ, MARK: run}, start_new_session=True)
-    asked: list[int] = []
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-        process.send_signal(signal.SIGINT)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+    _when_interrupted(_interrupt)
     try:
         status = process.wait(minutes * 60)
+    except Interrupted as interrupted:
+        status = 128 + interrupted.number
+        _stop(process, run)
     except subprocess.TimeoutExpired:
         print(f"\n== the tests' {minutes:g} minutes are over: they are interrupted", file=sys.stderr, flush=True)
-        process.send_signal(signal.SIGINT)
         status = OVER
-    if asked:
-        status = 128 + asked[0]
-    if asked or status == OVER:
-        try:
-            process.wait(SUMMARY_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        take_cluster_down(run)
+        _stop(process, run)
     if ended := end_all(run):
         print(f"== ended {ended} processes that the tests had left running", file=sys.stderr, flush=True)
     return status if status >= 0 else 128 - status
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+def _when_interrupted(do: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, do)
+
+
+def _stop(process: subprocess.Popen[bytes], run: str) -> None:
+    """Lets it end by itself, for its summary, and no longer than that."""
+    _when_interrupted(signal.SIG_IGN)  # what is left is cleaning up
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(SUMMARY_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    take_cluster_down(run)
 
 
 def take_cluster_down(run: str) -> None:

@@ -66,6 +66,20 @@ def test_a_run_whose_time_is_over_ends_so_too(tmp_path):
     assert b"the tests' 0.05 minutes are over" in told
 
 
+def test_one_that_does_not_hear_of_it_is_ended_after_a_while(tmp_path):
+    deaf = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{LEAVES_A_SERVER}"
+    driver = f"import sys; sys.path[:0] = [{str(RUN.parent)!r}]; import run; run.SUMMARY_SECONDS = 1.0\n"
+    driver += "sys.exit(run.main(5, sys.argv[1:]))"
+    command = [sys.executable, "-c", driver, sys.executable, "-c", deaf, str(tmp_path / "pid"), "600"]
+    process = subprocess.Popen(command)
+    server = server_of(tmp_path)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert not is_running(server)
+
+
 def test_the_exit_status_is_the_commands_own_and_other_processes_are_left_alone(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
