@@ -12,6 +12,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from gallery.rows import ROWS, Row, outcomes  # noqa: E402
+from generated_page import write_or_check  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "gallery.md"
 HEAD = """# The gallery
@@ -56,16 +57,5 @@ def _line(row: Row, outcome: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
-def main() -> int:
-    text = page()
-    if "--check" in sys.argv[1:]:
-        is_stale = not PAGE.is_file() or PAGE.read_text() != text
-        if is_stale:
-            print(f"{PAGE.name} is stale: run python tests/gallery/table.py", file=sys.stderr)
-        return int(is_stale)
-    PAGE.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), "python tests/gallery/table.py"))

@@ -10,6 +10,10 @@ import json
 import sys
 from pathlib import Path
 
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from generated_page import write_or_check  # noqa: E402
+
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "reference" / "scripts.md"
 HEAD = """# Scripts that were tried
@@ -93,16 +97,5 @@ def _lines_added(script: Path) -> int:
     return sum("headrace" in line for line in script.read_text().splitlines())
 
 
-def main() -> int:
-    text = page()
-    if "--check" in sys.argv[1:]:
-        is_stale = not PAGE.is_file() or PAGE.read_text() != text
-        if is_stale:
-            print(f"{PAGE.name} is stale: run python tests/scripts/table.py", file=sys.stderr)
-        return int(is_stale)
-    PAGE.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), "python tests/scripts/table.py"))

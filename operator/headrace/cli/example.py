@@ -84,8 +84,8 @@ def _run(args: argparse.Namespace) -> None:
     try:
         services = asyncio.run(go())
     except KeyboardInterrupt:
-        kinds = f"kubectl -n {namespace} {{}} trainingjobs,modelservices"
-        print(f"\nWhat is applied goes on: look at it with `{kinds.format('get')}`", file=sys.stderr)
+        look = f"kubectl -n {namespace} get trainingjobs,modelservices"
+        print(f"\nWhat is applied goes on: look at it with `{look}`", file=sys.stderr)
         raise
     print("Ask it:")
     for service in services:

@@ -23,6 +23,7 @@ from headrace.kube.resources import CONFIGMAPS, EVENTS, JOBS, PODS, TRAININGJOBS
 from headrace.labels import TRAINING_JOB, TRAINING_JOB_UID
 from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
+from headrace.tenancy.objects import TENANT_CONFIGMAP
 from headrace.tracking.errors import ExperimentDeleted, RunDeleted, TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name
 from headrace.training.finish import end_run, finish, is_run_open
@@ -44,7 +45,6 @@ from headrace_common.tags import OUTCOME_TAG
 
 log = logging.getLogger(__name__)
 
-TENANT_CONFIGMAP = "headrace-tenant"
 POLL_UNTOLD = 30.0
 MAX_PROGRESS_BYTES = 64 * 1024
 

@@ -31,12 +31,11 @@ def check_entrypoint(config: Config) -> None:
         if config.source.is_dir()
         else []
     )
-    of = "spec" if config.prepare is None else "spec.prepare"
     has = f"it has {', '.join(files)}" if files else "it has no files"
     raise Failed(
         Failure(
             Reason.ENTRYPOINT_NOT_FOUND,
             f"{config.entrypoint} is not in the source: {has}",
-            f"Correct {of}.entrypoint, or the keys of the ConfigMap in {of}.source.",
+            "Correct spec.entrypoint, or the keys of the ConfigMap in spec.source.",
         )
     )

@@ -61,10 +61,10 @@ def _log1p(graph: Graph, node: Node, x: Output) -> Output:
 def _bucketize(graph: Graph, node: Node, x: Output) -> Output:
     """How many boundaries a number is not less than: of what is no number, as in TensorFlow, all."""
     boundaries = _constant(graph, node, np.array(node.get_attr("boundaries").floats, np.float32))
-    last, at = (_constant(graph, node, np.array(axes, np.int64)) for axes in ([-1], [-1]))
+    last = _constant(graph, node, np.array([-1], np.int64))
     less = _made(graph, node, "Less", _made(graph, node, "Unsqueeze", x, last), boundaries)
     reached = _made(graph, node, "Cast", _made(graph, node, "Not", less), to=TensorProto.INT32)
-    return _made(graph, node, "ReduceSum", reached, at, keepdims=0)
+    return _made(graph, node, "ReduceSum", reached, last, keepdims=0)
 
 
 def _is_small(graph: Graph, node: Node, x: Output) -> Output:
