@@ -389,7 +389,8 @@ def test_a_process_that_goes_on_writing_is_told(prepare, s3, bucket):
     for name in "ab":
         with open(f"{folder}/{name}", "wb") as file:
             file.truncate(64 << 20)
-    writes = f"import time\\nwhile True:\\n    open({folder!r} + '/b', 'a').write('x')\\n    time.sleep(0.05)"
+    # It ends by itself: outside of a pod nobody else does that.
+    writes = f"import time\\nfor _ in range(600):\\n    open({folder!r} + '/b', 'a').write('x')\\n    time.sleep(0.05)"
     other = subprocess.Popen([sys.executable, "-c", writes], start_new_session=True)
     """
     launched = prepare(script)
