@@ -251,9 +251,8 @@ class Evaluate(Model):
             field_path=".entrypoint",
         ),
         Rule(
-            "self.task == 'Script' || (!has(self.entrypoint) && !has(self.source) && !has(self.parameters))",
-            "only task Script runs a program of yours: leave entrypoint, source and parameters out of evaluate, or use "
-            "task Script",
+            "self.task == 'Script' || (!has(self.entrypoint) && !has(self.source))",
+            "only task Script runs a program of yours: leave entrypoint and source out of evaluate, or use task Script",
         ),
         Rule(
             "self.task == 'Script' || has(self.data)",

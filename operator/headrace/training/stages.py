@@ -17,6 +17,7 @@ from headrace.api.frameworks import Framework
 from headrace.api.trainingjob import (
     Dataset,
     Evaluate,
+    EvaluationStatus,
     InputExample,
     PreparedDataset,
     Source,
@@ -218,8 +219,8 @@ _PARTS: Mapping[Stage, Callable[[TrainingJob], Part]] = {
 
 def _what_is_judged(job: TrainingJob, evaluate: Evaluate) -> judging.Evaluate | None:
     """None before the training has ended: nobody knows the model then."""
-    status, known = job.status, job.status.evaluation
-    if status.model is None or known is None:
+    status, known = job.status, job.status.evaluation or EvaluationStatus()
+    if status.model is None:
         return None
     data, card, baseline = evaluate.data, evaluate.card, known.baseline
     return judging.Evaluate(

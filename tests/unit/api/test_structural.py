@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 import pytest
+import yaml
 
 from headrace.api.base import Model, Rule, Schema
 from headrace.api.crd import custom_resource_definition, root_schema
