@@ -225,7 +225,7 @@ class EvaluationStatus(Model):
 class GateCheck(Model):
     """One gate and what was measured."""
 
-    metric: Annotated[Word, Schema("The metric judged; evaluate/NAME is one of the stage Evaluate.")]
+    metric: Annotated[str, Schema("The metric judged; evaluate/NAME is one of the stage Evaluate.", maxLength=144)]
     slice: Annotated[
         str,
         Schema(
