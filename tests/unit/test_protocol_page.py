@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "reference" / "launcher-protocol.md").read_text(encoding="utf-8")
 FAILURES = (ROOT / "docs" / "reference" / "failures.md").read_text(encoding="utf-8")
 LOADER = (ROOT / "runtimes" / "loader" / "README.md").read_text(encoding="utf-8")
-OWN_NAMES = ("parameters", "metrics")  # whose fields are the user's
+OWN_NAMES = ("parameters", "metrics", "evaluate.data.inputs")  # whose fields are the user's
 
 
 def first_json(page: str, heading: str) -> Any:
@@ -66,7 +66,7 @@ def test_the_page_has_all_fields_that_there_are_and_no_others(message, shown):
     assert {path for example in shown for path in fields(example)} == of_examples(message)
 
 
-@pytest.mark.parametrize("shown", CONFIGS, ids=["train", "prepare"])
+@pytest.mark.parametrize("shown", CONFIGS, ids=["train", "prepare", "evaluate"])
 def test_the_page_s_instructions_are_understood_and_have_nothing_that_is_not_read(shown):
     assert parse_config(json.dumps(shown)).as_json() == shown
 
@@ -81,6 +81,7 @@ def test_the_page_s_answer_of_progress_is_read_whole():
 def test_the_page_s_record_is_read_whole():
     shown = RECORD | {"outcome": "Failed", "model": {**RECORD["model"], "digest": "sha256:" + "0" * 64}}
     shown["dataset"] = shown["dataset"] | {"digest": "sha256:" + "0" * 64}
+    shown["evaluation"] = dict.fromkeys(RECORD["evaluation"], "sha256:" + "0" * 64) | {"samples": 1}
     record = parse_record(json.dumps(shown))
     assert record is not None
     assert fields(record.as_json()) == fields(shown)

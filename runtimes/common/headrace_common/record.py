@@ -32,7 +32,7 @@ def encode(record: Mapping[str, Any]) -> bytes:
     _shorten_metrics(shown)
     for name in _TEXTS:
         _shorten(shown, name, lambda text, keep: text[:keep])
-    for name in ("resume", "progress", "checkpoint", "run", "model", "dataset"):
+    for name in ("resume", "progress", "checkpoint", "run", "model", "dataset", "evaluation"):
         if _fits(shown):
             break
         shown.pop(name, None)

@@ -24,6 +24,11 @@ STAGE_TAG = "headrace.stage"
 DATASET_TAG = "headrace.dataset"
 DATASET_DIGEST_TAG = "headrace.dataset.digest"
 DATASET_MADE_BY_TAG = "headrace.dataset.madeBy"
+# Of the run of a stage of evaluation: the digest of the model that was judged, as it was downloaded; that of the model
+# it was compared with, and which version that was. The launcher's.
+EVALUATED_DIGEST_TAG = "headrace.evaluated.digest"
+BASELINE_DIGEST_TAG = "headrace.baseline.digest"
+BASELINE_VERSION_TAG = "headrace.baseline.version"
 # MLflow's own, of a run below another one.
 PARENT_TAG = "mlflow.parentRunId"
 # Of a run: how the job ended. The operator's.

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wire_examples
+from headrace_common.evaluation import Task
 from headrace_common.formats import ModelFormat
 from headrace_common.protocol.config import (
     Checkpoints,
@@ -23,6 +24,7 @@ from headrace_common.protocol.config import (
     Workers,
     parse_config,
 )
+from headrace_common.protocol.evaluate import Baseline, Card, Comparison, Evaluate, EvaluatedModel, EvaluationData
 from headrace_common.protocol.fields import CannotBeDone, NotUnderstood, OtherProtocol
 from headrace_common.protocol.storage import Storage
 
@@ -42,12 +44,33 @@ def workers(draw):
 
 
 @st.composite
+def evaluations(draw):
+    task = draw(st.sampled_from(Task))
+    digest, names = st.just("sha256:" + "0" * 64), st.lists(WORD, max_size=3).map(tuple)
+    data = st.builds(EvaluationData, WORD, TEXT, WORD, st.dictionaries(WORD, names, max_size=2), TEXT, TEXT, WORD, TEXT)
+    return Evaluate(
+        task=task,
+        model=draw(st.builds(EvaluatedModel, URIS, digest)),
+        baseline=draw(st.none() | st.builds(Baseline, URIS, digest, TEXT, TEXT)),
+        format=draw(st.sampled_from(["", "ONNX", "TensorFlow"])),
+        data=None if task is Task.SCRIPT else draw(data),
+        slices=draw(names),
+        sensitive=draw(names),
+        comparisons=tuple(draw(st.lists(st.builds(Comparison, WORD, TEXT, st.floats(0.5, 0.999)), max_size=2))),
+        card=draw(st.builds(Card, TEXT, TEXT, TEXT)),
+        parent=draw(TEXT),
+    )
+
+
+@st.composite
 def configs(draw):
     storage = draw(st.none() | st.builds(Storage, TEXT, TEXT))
     tracking = draw(st.none() | st.builds(Tracking, URLS, TEXT, WORD))
     formats = draw(st.lists(st.sampled_from([str(name) for name in ModelFormat]), unique=True))
     has_output = bool(storage and tracking and formats)
     prepare = draw(st.none() | st.builds(Prepare, WORD, URIS, TEXT)) if storage else None
+    evaluate = draw(st.none() | evaluations()) if storage and tracking and not prepare else None
+    stage = Stage.PREPARE if prepare else Stage.EVALUATE if evaluate else Stage.TRAIN
     return Config(
         job=draw(st.builds(Job, WORD, WORD, WORD, st.integers(1))),
         framework=draw(TEXT),
@@ -69,8 +92,9 @@ def configs(draw):
         progress_port=draw(st.integers(0, 65535)),
         keeps_rows=draw(st.booleans()) if has_output else True,
         optional_formats=tuple(formats[:1]) if has_output else (),
-        stage=Stage.TRAIN if prepare is None else Stage.PREPARE,
+        stage=stage,
         prepare=prepare,
+        evaluate=evaluate,
     )
 
 
@@ -112,7 +136,9 @@ def test_what_an_earlier_operator_did_not_know_has_a_value():
     )
 
 
-@pytest.mark.parametrize("name", ["workers", "storage", "tracking", "checkpoint", "output", "stage", "prepare"])
+@pytest.mark.parametrize(
+    "name", ["workers", "storage", "tracking", "checkpoint", "output", "stage", "prepare", "evaluate"]
+)
 def test_null_is_as_good_as_absent(name):
     told = json.loads(wire_examples.text("config-alone"))
     told.pop(name, None)
@@ -205,7 +231,8 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
         ({"storage": None}, "dataset corpus, dataset images, checkpoint, output: there is no storage to read from or"),
         ({"tracking": None}, "output: a model is kept with its run, and there is no tracking"),
         ({"datasets": [{"name": "x", "uri": "gs://b/x", "path": "/data/x"}]}, "gs://b/x: this launcher reads and"),
-        ({"stage": "evaluate"}, "stage evaluate: this launcher knows prepare and train only"),
+        ({"stage": "tune"}, "stage tune: this launcher knows prepare, train, evaluate only"),
+        ({"stage": "evaluate"}, "evaluate: a stage of evaluation has it, and no other stage"),
         ({"stage": "prepare"}, "prepare: a stage of preparation has it, and no other stage"),
         ({"prepare": {"name": "x", "uri": "s3://b/x"}}, "prepare: a stage of preparation has it, and no other stage"),
         ({"stage": "prepare", "prepare": {"name": "x", "uri": "gs://b/x"}}, "gs://b/x: this launcher reads and"),
@@ -214,9 +241,79 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
             "dataset corpus, dataset images, checkpoint, output, prepare: there is no storage to read from or",
         ),
     ],
-    ids=["storage", "tracking", "scheme", "stage", "no prepare", "prepare", "scheme of prepare", "no storage"],
+    ids=[
+        "storage",
+        "tracking",
+        "scheme",
+        "stage",
+        "no evaluate",
+        "no prepare",
+        "prepare",
+        "scheme of prepare",
+        "no storage",
+    ],
 )
 def test_what_cannot_be_done_together_is_told(change, sentence):
     with pytest.raises(CannotBeDone) as caught:
         parse_config(json.dumps(gang() | change))
     assert str(caught.value).startswith(sentence)
+
+
+def evaluation(**changes) -> str:
+    """The instructions of an evaluation, with these fields of `evaluate` in place of its own."""
+    told = json.loads(wire_examples.text("config-evaluate"))
+    return json.dumps(told | {"evaluate": told["evaluate"] | changes})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"task": "Clustering"}, "task Clustering: this launcher knows Classification, Regression, Ranking, TextGener"),
+        ({"task": "Script"}, "evaluate.data: task Script has none"),
+        ({"data": None}, "evaluate.data: task Classification has to have it"),
+        ({"task": "Ranking"}, "evaluate.data.group: task Ranking needs the column that says which query"),
+        ({"model": {"uri": "s3://b/m", "digest": "1"}}, "HEADRACE_CONFIG.evaluate: digest of s3://b/m must be sha256:"),
+        (
+            {"model": {"uri": "gs://b/m", "digest": "sha256:" + "0" * 64}},
+            "gs://b/m: this launcher reads and writes s3:",
+        ),
+        ({"format": "Keras"}, 'HEADRACE_CONFIG.evaluate.format must be ONNX or TensorFlow; it is "Keras"'),
+        ({"slices": [1]}, "HEADRACE_CONFIG.evaluate.slices must be made of texts that are not empty; it is 1"),
+        (
+            {"data": {"dataset": "x", "inputs": {"image": "pixels"}}},
+            'HEADRACE_CONFIG.evaluate.data.inputs.image must be a list; it is "pixels"',
+        ),
+        (
+            {"comparisons": [{"metric": "accuracy", "confidence": 1}]},
+            "HEADRACE_CONFIG.evaluate.comparisons: confidence must be from 0.5 to less than 1; it is 1",
+        ),
+    ],
+    ids=str,
+)
+def test_an_evaluation_that_cannot_be_done_is_told_by_its_place(change, sentence):
+    with pytest.raises(NotUnderstood) as caught:
+        parse_config(evaluation(**change))
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("without", "sentence"),
+    [
+        ("storage", "dataset corpus, evaluate: there is no storage to read from or write to"),
+        ("tracking", "evaluate: what is measured is kept in a run, and there is no tracking"),
+    ],
+)
+def test_what_an_evaluation_needs_is_told(without, sentence):
+    told = json.loads(wire_examples.text("config-evaluate"))
+    del told[without]
+    with pytest.raises(CannotBeDone) as caught:
+        parse_config(json.dumps(told))
+    assert str(caught.value) == sentence
+
+
+def test_only_headraces_own_program_has_no_entrypoint():
+    assert parse_config(evaluation()).entrypoint == ""
+    script = json.loads(wire_examples.text("config-evaluate-script"))
+    script["source"]["entrypoint"] = ""
+    with pytest.raises(NotUnderstood, match=r"source\.entrypoint must be a text that is not empty"):
+        parse_config(json.dumps(script))

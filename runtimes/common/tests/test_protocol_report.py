@@ -16,6 +16,7 @@ from headrace_common.protocol.claims import MAX_TEXT
 from headrace_common.protocol.parts import (
     CheckpointReference,
     DatasetReference,
+    EvaluationReference,
     ExportTrial,
     LostPeer,
     ModelReference,
@@ -48,6 +49,9 @@ DATASETS = st.none() | st.builds(
     st.sampled_from(["", "team-a/text", "7/a.b-c"]),
     st.booleans(),
 )
+EVALUATIONS = st.none() | st.builds(
+    EvaluationReference, st.just("sha256:" + "0" * 64), st.sampled_from(["", "sha256:" + "1" * 64]), COUNT
+)
 PLACES = {name: st.none() | COUNT for name in ("epoch", "epochs", "step", "steps", "fit")}
 PERCENT = st.none() | st.floats(0, 100)
 RECORDS = st.builds(
@@ -70,6 +74,7 @@ RECORDS = st.builds(
     checkpoint=CHECKPOINTS,
     resume=RESUMES,
     dataset=DATASETS,
+    evaluation=EVALUATIONS,
 )
 LIVES = st.builds(
     Live,

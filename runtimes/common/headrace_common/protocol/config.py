@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from headrace_common import s3
+from headrace_common.evaluation import Task
 from headrace_common.formats import ModelFormat
 from headrace_common.protocol import PROTOCOL
 from headrace_common.protocol.claims import DIGEST
+from headrace_common.protocol.evaluate import Evaluate, parse_evaluate
 from headrace_common.protocol.fields import CannotBeDone, Fields, OtherProtocol, decode, wrong
 from headrace_common.protocol.storage import Storage
 
@@ -33,6 +35,7 @@ class Stage(StrEnum):
 
     PREPARE = "prepare"
     TRAIN = "train"
+    EVALUATE = "evaluate"
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ class Checkpoints:
 class Config:
     """One pod's instructions. `gpus` is how many it has asked for; what is None is switched off. Without `keeps_rows`
     no row of the training data leaves the pod with the model. Of `formats` those that are optional are delivered where
-    they come, and not missed where they do not. `prepare` is there in a stage of preparation, and only there.
+    they come, and not missed where they do not. `prepare` is there in a stage of preparation, `evaluate` in one of
+    evaluation, and only there. The entrypoint is empty where Headrace's own program is what runs.
     """
 
     job: Job
@@ -131,6 +135,7 @@ class Config:
     optional_formats: tuple[str, ...] = ()
     stage: Stage = Stage.TRAIN
     prepare: Prepare | None = None
+    evaluate: Evaluate | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object as docs/reference/launcher-protocol.md has it."""
@@ -154,13 +159,15 @@ class Config:
         return json.dumps(self.as_json(), sort_keys=True)
 
     def _protocol(self) -> int:
-        staged = self.stage is not Stage.TRAIN or self.prepare is not None or any(one.digest for one in self.datasets)
-        return STAGED if staged else PROTOCOL
+        staged = self.stage is not Stage.TRAIN or self.prepare is not None or self.evaluate is not None
+        return STAGED if staged or any(one.digest for one in self.datasets) else PROTOCOL
 
     def _stage(self) -> dict[str, Any]:
         found: dict[str, Any] = {} if self.stage is Stage.TRAIN else {"stage": str(self.stage)}
         if (prepare := self.prepare) is not None:
             found["prepare"] = {"name": prepare.name, "uri": prepare.uri, "image": prepare.image}
+        if self.evaluate is not None:
+            found["evaluate"] = self.evaluate.as_json()
         return found
 
     def _outside_world(self) -> dict[str, Any]:
@@ -198,6 +205,8 @@ def parse_config(text: str) -> Config:
         spoken = " and ".join(map(str, _SPOKEN))
         raise OtherProtocol(f"the operator speaks protocol {protocol}, this launcher speaks {spoken}")
     job, source = root.object("job"), root.object("source")
+    evaluate = parse_evaluate(root.optional("evaluate"), f"{VARIABLE}.evaluate")
+    runs_a_script = evaluate is None or evaluate.task is Task.SCRIPT
     config = Config(
         job=Job(job.text("namespace"), job.text("name"), job.text("uid"), job.integer("attempt", least=1)),
         framework=root.text("framework", "Keras"),
@@ -205,7 +214,7 @@ def parse_config(text: str) -> Config:
         gpus=root.integer("gpus", least=0, default=0),
         workers=_workers(root.optional("workers")),
         source=Path(source.text("path")),
-        entrypoint=source.text("entrypoint"),
+        entrypoint=source.text("entrypoint", None if runs_a_script else ""),
         parameters=_parameters(root.mapping("parameters")),
         datasets=tuple(_dataset(one) for one in root.objects("datasets")),
         storage=_storage(root.optional("storage")),
@@ -217,6 +226,7 @@ def parse_config(text: str) -> Config:
         optional_formats=_formats(root.optional("output"), "optional"),
         stage=_stage(root.text("stage", Stage.TRAIN)),
         prepare=_prepare(root.optional("prepare")),
+        evaluate=evaluate,
     )
     _check(config)
     return config
@@ -264,7 +274,7 @@ def _stage(name: str) -> Stage:
     try:
         return Stage(name)
     except ValueError:
-        raise CannotBeDone(f"stage {name}: this launcher knows {' and '.join(Stage)} only") from None
+        raise CannotBeDone(f"stage {name}: this launcher knows {', '.join(Stage)} only") from None
 
 
 def _prepare(fields: Fields | None) -> Prepare | None:
@@ -318,13 +328,20 @@ def _check(config: Config) -> None:
     wants_storage += ["checkpoint"] if config.checkpoints else []
     wants_storage += ["output"] if config.formats else []
     wants_storage += ["prepare"] if config.prepare else []
+    wants_storage += ["evaluate"] if config.evaluate else []
     if wants_storage and config.storage is None:
         raise CannotBeDone(f"{', '.join(wants_storage)}: there is no storage to read from or write to")
     if config.formats and config.tracking is None:
         raise CannotBeDone("output: a model is kept with its run, and there is no tracking")
     if (config.stage is Stage.PREPARE) != (config.prepare is not None):
         raise CannotBeDone("prepare: a stage of preparation has it, and no other stage")
-    places = [*config.datasets, *(place for place in (config.checkpoints, config.prepare) if place is not None)]
+    if (config.stage is Stage.EVALUATE) != (config.evaluate is not None):
+        raise CannotBeDone("evaluate: a stage of evaluation has it, and no other stage")
+    if config.evaluate is not None and config.tracking is None:
+        raise CannotBeDone("evaluate: what is measured is kept in a run, and there is no tracking")
+    judged = (config.evaluate.model, config.evaluate.baseline) if config.evaluate is not None else ()
+    some = (config.checkpoints, config.prepare, *judged)
+    places = [*config.datasets, *(place for place in some if place is not None)]
     for uri in [place.uri for place in places]:
         if not s3.is_uri(uri):
             raise CannotBeDone(f"{uri}: this launcher reads and writes s3://BUCKET/KEY only")

@@ -85,6 +85,28 @@ class DatasetReference:
 
 
 @dataclass(frozen=True)
+class EvaluationReference:
+    """What a stage of evaluation has judged: the digest of the model, as it was downloaded, that of the model it was
+    compared with (empty: none), and on how many rows.
+    """
+
+    digest: str
+    baseline_digest: str
+    samples: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {"digest": self.digest, "baselineDigest": self.baseline_digest, "samples": self.samples}
+
+    @staticmethod
+    def parse(data: Any) -> EvaluationReference | None:
+        if not isinstance(data, dict) or not DIGEST.fullmatch(digest := text(data.get("digest"))):
+            return None
+        baseline = text(data.get("baselineDigest"))
+        baseline = baseline if DIGEST.fullmatch(baseline) else ""
+        return EvaluationReference(digest, baseline, count(data.get("samples")) or 0)
+
+
+@dataclass(frozen=True)
 class CheckpointReference:
     """A complete checkpoint. `epoch` counts from 1, `step` over the whole fit, `time_ms` since 1970."""
 

@@ -43,6 +43,10 @@ class Reason(StrEnum):
     DATASET_FORBIDDEN = "DatasetForbidden"
     DATASET_CHANGED = "DatasetChanged"
     NO_DATASET = "NoDataset"
+    DATA_UNREADABLE = "DataUnreadable"
+    EVALUATED_MODEL_CHANGED = "EvaluatedModelChanged"
+    BASELINE_UNREADABLE = "BaselineUnreadable"
+    EVALUATION_FAILED = "EvaluationFailed"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     STORAGE_FORBIDDEN = "StorageForbidden"
     BUCKET_NOT_FOUND = "BucketNotFound"
@@ -73,6 +77,10 @@ RULES: Mapping[Reason, tuple[FailureClass, int]] = {
     Reason.DATASET_FORBIDDEN: (FailureClass.DATA, 2),
     Reason.DATASET_CHANGED: (FailureClass.DATA, 2),
     Reason.NO_DATASET: (FailureClass.CONFIG, 2),
+    Reason.DATA_UNREADABLE: (FailureClass.DATA, 2),
+    Reason.EVALUATED_MODEL_CHANGED: (FailureClass.DATA, 2),
+    Reason.BASELINE_UNREADABLE: (FailureClass.DATA, 2),
+    Reason.EVALUATION_FAILED: (FailureClass.CONFIG, 2),
     Reason.STORAGE_UNAVAILABLE: (FailureClass.STORAGE, 4),
     Reason.STORAGE_FORBIDDEN: (FailureClass.STORAGE, 4),
     Reason.BUCKET_NOT_FOUND: (FailureClass.STORAGE, 4),

@@ -20,6 +20,7 @@ from headrace_common.protocol.claims import count, integer, tail, text
 from headrace_common.protocol.parts import (
     CheckpointReference,
     DatasetReference,
+    EvaluationReference,
     ExportTrial,
     LostPeer,
     ModelReference,
@@ -50,6 +51,7 @@ class State(StrEnum):
     INSTALLING = "Installing"
     RESUMING = "Resuming"
     TRAINING = "Training"
+    EVALUATING = "Evaluating"
     EXPORTING = "Exporting"
     UPLOADING = "Uploading"
     FINISHED = "Finished"
@@ -87,6 +89,7 @@ class Record:
     checkpoint: CheckpointReference | None = None
     resume: Resume | None = None
     dataset: DatasetReference | None = None
+    evaluation: EvaluationReference | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The termination message, before it is cut to size: what is known."""
@@ -108,6 +111,7 @@ class Record:
             "modelNote": self.model_note or None,
         }
         made = {} if self.dataset is None else {"dataset": self.dataset.as_json()}
+        made |= {} if self.evaluation is None else {"evaluation": self.evaluation.as_json()}
         return record | _without_none(more) | _results(self) | made
 
 
@@ -175,6 +179,7 @@ def parse_record(message: str) -> Record | None:
         checkpoint=CheckpointReference.parse(data.get("checkpoint")),
         resume=Resume.parse(data.get("resume")),
         dataset=DatasetReference.parse(data.get("dataset")),
+        evaluation=EvaluationReference.parse(data.get("evaluation")),
     )
 
 

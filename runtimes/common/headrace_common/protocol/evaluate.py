@@ -1,0 +1,209 @@
+"""What a stage of evaluation is told: which model, on which data, beside which other one. A part of HEADRACE_CONFIG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace_common.evaluation import Task
+from headrace_common.formats import ModelFormat
+from headrace_common.protocol.claims import DIGEST
+from headrace_common.protocol.fields import CannotBeDone, Fields, wrong
+
+# What can be run as a server runs it.
+_FORMATS = (ModelFormat.ONNX, ModelFormat.TENSORFLOW)
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model's folder in the store, and the digest of its manifest: it is these bytes that are judged, or none."""
+
+    uri: str
+    digest: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"uri": self.uri, "digest": self.digest}
+
+
+@dataclass(frozen=True)
+class Baseline(EvaluatedModel):
+    """The version that an alias pointed at before the stage began."""
+
+    version: str = ""
+    alias: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {**super().as_json(), "version": self.version, "alias": self.alias}
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """The rows to judge on. `path` is below the dataset, or empty for all of it; `inputs` has the columns of each of
+    the model's inputs, where they are not evident; the others are names of columns, empty where there is none.
+    `positive` is a label.
+    """
+
+    dataset: str
+    path: str = ""
+    label: str = "label"
+    inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    output: str = ""
+    weight: str = ""
+    group: str = ""
+    positive: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "path": self.path,
+            "label": self.label,
+            "inputs": {name: list(columns) for name, columns in self.inputs.items()},
+            "output": self.output,
+            "weight": self.weight,
+            "group": self.group,
+            "positive": self.positive,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What somebody wants to know of candidate and baseline: a metric, of a slice or of all (empty), and with which
+    confidence (0.5 up to 1).
+    """
+
+    metric: str
+    slice: str
+    confidence: float
+
+    def as_json(self) -> dict[str, Any]:
+        return {"metric": self.metric, "slice": self.slice, "confidence": self.confidence}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What only a person can write in the model's card."""
+
+    intended_use: str = ""
+    limits: str = ""
+    licence: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"intendedUse": self.intended_use, "limits": self.limits, "licence": self.licence}
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """What is judged, and on what. Without a `baseline` there is none yet; `data` is there for every task but SCRIPT;
+    `format` is empty where any will do; `parent` is the job's run, empty where it is not known.
+    """
+
+    task: Task
+    model: EvaluatedModel
+    baseline: Baseline | None = None
+    format: str = ""
+    data: EvaluationData | None = None
+    slices: tuple[str, ...] = ()
+    sensitive: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    card: Card = Card()
+    parent: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"task": str(self.task), "model": self.model.as_json(), "format": str(self.format)}
+        if self.baseline is not None:
+            found["baseline"] = self.baseline.as_json()
+        if self.data is not None:
+            found["data"] = self.data.as_json()
+        return found | {
+            "slices": list(self.slices),
+            "sensitive": list(self.sensitive),
+            "comparisons": [one.as_json() for one in self.comparisons],
+            "card": self.card.as_json(),
+            "parent": self.parent,
+        }
+
+
+def parse_evaluate(fields: Fields | None, where: str) -> Evaluate | None:
+    """The part of the instructions that lies at `where`. Raises NotUnderstood."""
+    if fields is None:
+        return None
+    task, card = _task(fields.text("task")), fields.optional("card")
+    data = _data(fields.optional("data"), where)
+    if (task is Task.SCRIPT) == (data is not None):
+        raise CannotBeDone(f"evaluate.data: task {task} has {'none' if data else 'to have it'}")
+    if task is Task.RANKING and data is not None and not data.group:
+        raise CannotBeDone("evaluate.data.group: task Ranking needs the column that says which query a row belongs to")
+    return Evaluate(
+        task=task,
+        model=EvaluatedModel(*_model(fields.object("model"), where)),
+        baseline=_baseline(fields.optional("baseline"), where),
+        format=_format(fields.text("format", ""), where),
+        data=data,
+        slices=_names(fields.items("slices"), f"{where}.slices"),
+        sensitive=_names(fields.items("sensitive"), f"{where}.sensitive"),
+        comparisons=tuple(_comparison(one, where) for one in fields.objects("comparisons")),
+        card=Card()
+        if card is None
+        else Card(card.text("intendedUse", ""), card.text("limits", ""), card.text("licence", "")),
+        parent=fields.text("parent", ""),
+    )
+
+
+def _task(name: str) -> Task:
+    try:
+        return Task(name)
+    except ValueError:
+        raise CannotBeDone(f"task {name}: this launcher knows {', '.join(Task)} only") from None
+
+
+def _model(fields: Fields, where: str) -> tuple[str, str]:
+    uri, digest = fields.text("uri"), fields.text("digest")
+    if not DIGEST.fullmatch(digest):
+        raise wrong(f"{where}: digest of {uri}", "sha256: and 64 hex digits", digest)
+    return uri.rstrip("/"), digest
+
+
+def _baseline(fields: Fields | None, where: str) -> Baseline | None:
+    if fields is None:
+        return None
+    return Baseline(*_model(fields, where), fields.text("version", ""), fields.text("alias", ""))
+
+
+def _format(name: str, where: str) -> str:
+    if name and name not in _FORMATS:
+        raise wrong(f"{where}.format", " or ".join(_FORMATS), name)
+    return name
+
+
+def _data(fields: Fields | None, where: str) -> EvaluationData | None:
+    if fields is None:
+        return None
+    inputs = fields.mapping("inputs")
+    for name, columns in inputs.items():
+        if not isinstance(columns, list):
+            raise wrong(f"{where}.data.inputs.{name}", "a list", columns)
+    return EvaluationData(
+        dataset=fields.text("dataset"),
+        path=fields.text("path", ""),
+        label=fields.text("label", "label"),
+        inputs={name: _names(columns, f"{where}.data.inputs.{name}") for name, columns in inputs.items()},
+        output=fields.text("output", ""),
+        weight=fields.text("weight", ""),
+        group=fields.text("group", ""),
+        positive=fields.text("positive", ""),
+    )
+
+
+def _names(found: list[Any], where: str) -> tuple[str, ...]:
+    for name in found:
+        if not isinstance(name, str) or not name:
+            raise wrong(where, "made of texts that are not empty", name)
+    return tuple(found)
+
+
+def _comparison(fields: Fields, where: str) -> Comparison:
+    confidence = fields.number("confidence", default=0.95)
+    if not 0.5 <= confidence < 1:
+        raise wrong(f"{where}.comparisons: confidence", "from 0.5 to less than 1", confidence)
+    return Comparison(fields.text("metric"), fields.text("slice", ""), confidence)
