@@ -62,7 +62,7 @@ def means(truth: Array, given: Array, weights: Array, *, top: int, positive: int
 
 def _brier(given: Array, truth: Array) -> Array:
     of_truth = given[np.arange(len(truth)), truth]
-    return (given**2).sum(axis=1) - of_truth**2 + (1 - of_truth) ** 2
+    return np.asarray((given**2).sum(axis=1) - of_truth**2 + (1 - of_truth) ** 2)
 
 
 def _right(sums: Array) -> Array:

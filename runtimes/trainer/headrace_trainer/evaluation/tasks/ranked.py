@@ -3,7 +3,8 @@
 For a class with scores s, truth y (1 or 0) and weights w, P and N being the weights of both:
 
     area under the ROC curve       sum over pairs w_i w_j y_i (1 - y_j) ([s_i > s_j] + [s_i = s_j] / 2) / (P N)
-    average precision              sum_i w_i y_i A_i / B_i / P,  A_i = sum_k w_k y_k [s_k >= s_i],  B_i = sum_k w_k [s_k >= s_i]
+    average precision              sum_i w_i y_i A_i / B_i / P, where A_i = sum_k w_k y_k [s_k >= s_i]
+                                                                and   B_i = sum_k w_k [s_k >= s_i]
 
 The slopes are the derivatives by w; the values are scikit-learn's.
 """
