@@ -3,9 +3,10 @@
     B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 16
 
 Two bounds are looked at, the percentile's and the normal one, and the cautious one is told: a model that is as good as
-the other is to be stopped in no more than 1 - confidence of all cases. So the percentile is the order statistic that is
-on the safe side of what chance does to so many resamples, and the normal bound has Student's distribution, since the
-spread is estimated from as many rows as there are.
+the other is to be stopped in no more than 1 - confidence of all cases. The normal bound has Student's distribution,
+since the spread is estimated from as many rows as there are. The percentile of the bound that a gate is judged by is
+the order statistic that is on the safe side of what chance does to so many resamples; an interval, which is only shown,
+has the plain one.
 """
 
 from __future__ import annotations
@@ -84,16 +85,16 @@ def difference(
         return Difference(observed, np.nan, np.nan, np.nan)
     spread = float(np.std(found, ddof=1)) * np.sqrt(units / (units - 1))
     both = (1 + confidence) / 2
-    low, high = _least(found, observed, spread, both, units), -_least(-found, -observed, spread, both, units)
+    low, high = (sign * _least(sign * found, sign * observed, spread, both, units, safe=0.0) for sign in (1.0, -1.0))
     sign = -1.0 if better is Better.GREATER else 1.0
     worse_by = _least(sign * found, sign * observed, spread, confidence, units)
     return Difference(*(round(float(number), _DIGITS) for number in (observed, low, high, worse_by)))
 
 
-def _least(found: Array, observed: float, spread: float, confidence: float, units: int) -> float:
+def _least(found: Array, observed: float, spread: float, confidence: float, units: int, safe: float = _SAFE) -> float:
     """What the difference is at least, with this confidence."""
     share = 1 - confidence
-    place = share * len(found) - _SAFE * np.sqrt(len(found) * share * confidence)
+    place = share * len(found) - safe * np.sqrt(len(found) * share * confidence)
     percentile = np.partition(found, int(max(place, 0)))[int(max(place, 0))]
     normal = observed - float(stats.t.ppf(confidence, units - 1)) * spread
     return float(min(percentile, normal))
