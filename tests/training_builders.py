@@ -44,6 +44,42 @@ MADE: dict[str, Any] = {
 """What its record says of the dataset that it made."""
 
 
+EVALUATE: dict[str, Any] = {
+    "task": "Classification",
+    "data": {"dataset": "heldout", "path": "test.parquet", "label": "species"},
+    "datasets": [{"name": "heldout", "uri": "s3://team-a/heldout/"}],
+    "slices": ["region"],
+    "sensitive": ["sex"],
+    "baseline": {"alias": "champion"},
+    "gates": [
+        {"metric": "accuracy", "min": "0.9", "maxRegression": "0.02"},
+        {"metric": "accuracy", "slice": "region=north", "min": "0.8"},
+        {"metric": "equalized_odds_difference", "slice": "sex", "max": "0.1"},
+    ],
+}
+"""A stage of evaluation, for a spec; what it needs beside it is JUDGED."""
+JUDGED: dict[str, Any] = {
+    "evaluate": EVALUATE,
+    "output": {"model": "text", "alias": "candidate"},
+    "tracking": {"experiment": "x"},
+}
+MODEL: dict[str, Any] = {
+    "uri": "s3://team-a/mlflow/x/r1/artifacts/model/attempt-1",
+    "digest": "sha256:5d41" + "0" * 60,
+    "formats": ["TensorFlow", "ONNX"],
+}
+"""What a training's record says of the model that it made."""
+BASELINE: dict[str, Any] = {
+    "alias": "champion",
+    "version": "6",
+    "digest": "sha256:7d79" + "0" * 60,
+    "uri": "s3://team-a/mlflow/x/r0/artifacts/model/attempt-1",
+}
+"""What the status has of the version that it is compared with."""
+REPORT: dict[str, Any] = {"digest": MODEL["digest"], "baselineDigest": BASELINE["digest"], "samples": 1200}
+"""What the record of an evaluation says of what it judged."""
+
+
 def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 

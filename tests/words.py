@@ -50,7 +50,8 @@ def unclear(plan: Plan) -> list[str]:
 
 
 def reasons_of(plan: Plan) -> set[str]:
-    """The reasons in a plan's status, and in its conditions and failure."""
+    """The reasons in a plan's status, and in its conditions, failure and history."""
     status = plan.status or {}
     found = {condition["reason"] for condition in status["conditions"]}
+    found |= {entry.get("reason", "") for entry in status.get("history", ())}
     return found | {status.get("reason", ""), status.get("failure", {}).get("reason", "")} - {""}

@@ -59,6 +59,32 @@ TRAINING_JOB: dict[str, Any] = {
             "resources": {"limits": {"cpu": "2"}, "requests": {"cpu": "500m"}},
             "output": {"name": "cleaned"},
         },
+        "evaluate": {
+            "task": "Classification",
+            "data": {
+                "dataset": "heldout",
+                "path": "test.parquet",
+                "label": "species",
+                "inputs": {"flower": ["sepal", "petal"]},
+                "output": "probabilities",
+                "weight": "weight",
+                "group": "",
+                "positive": "setosa",
+            },
+            "datasets": [{"name": "heldout", "uri": "s3://team-a/heldout/"}],
+            "slices": ["region"],
+            "sensitive": ["sex"],
+            "format": "ONNX",
+            "baseline": {"alias": "champion"},
+            "gates": [
+                {"metric": "accuracy", "slice": "", "min": "0.9", "confidence": "0.95"},
+                {"metric": "accuracy", "slice": "region=north", "maxRegression": "0.02", "confidence": "0.9"},
+                {"metric": "equalized_odds_difference", "slice": "sex", "max": "0.1", "confidence": "0.95"},
+            ],
+            "image": "example.com/judging:1",
+            "resources": {"limits": {"cpu": "2"}},
+            "card": {"intendedUse": "to tell irises apart", "limits": "no other flowers", "licence": "CC-BY-4.0"},
+        },
         "storage": {"secretRef": {"name": "headrace-storage"}},
         "serviceAccountName": "trainer",
         "strategy": {"type": "MultiWorkerMirrored", "workers": 2},
@@ -198,6 +224,107 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         "spec.prepare.image: Forbidden: source.image is the image that runs: leave prepare.image empty",
     ),
     "prepare with a list as parameter": ({"spec.prepare.parameters": {"x": [1]}}, "spec.prepare.parameters.x"),
+    "evaluate of an unknown task": ({"spec.evaluate.task": "Clustering"}, "spec.evaluate.task: Unsupported value"),
+    "evaluate without data": (
+        {"spec.evaluate.data": ABSENT},
+        "spec.evaluate.data: Required value: this task needs rows to judge on: set evaluate.data",
+    ),
+    "evaluate of data that nothing has": (
+        {"spec.evaluate.data.dataset": "other"},
+        "spec.evaluate.data.dataset: Forbidden: evaluate.data.dataset must be a name of evaluate.datasets or of",
+    ),
+    "evaluate of data outside of it": ({"spec.evaluate.data.path": "a/../../b"}, "must stay within the dataset"),
+    "evaluate of data elsewhere": ({"spec.evaluate.data.path": "/etc/passwd"}, "must be relative to the dataset"),
+    "evaluate with a script for a task of ours": (
+        {"spec.evaluate.entrypoint": "evaluate.py"},
+        "spec.evaluate: Forbidden: only task Script runs a program of yours: leave entrypoint and source out",
+    ),
+    "evaluate by a script that is not named": (
+        {"spec.evaluate": {"task": "Script"}},
+        "spec.evaluate.entrypoint: Required value: task Script runs a program of yours: name it in evaluate.entrypoint",
+    ),
+    "evaluate by a script with data": (
+        {"spec.evaluate": {"task": "Script", "entrypoint": "x.py", "data": {"dataset": "corpus"}}},
+        "spec.evaluate.data: Forbidden: a program of yours reads its rows by itself: leave evaluate.data out",
+    ),
+    "evaluate by a script whose image is not the source's": (
+        {
+            "spec.evaluate": {"task": "Script", "entrypoint": "x.py", "source": {"image": "x:1"}, "image": "y:1"},
+        },
+        "spec.evaluate.image: Forbidden: the image of the source is what runs: leave evaluate.image empty",
+    ),
+    "evaluate a ranking without queries": (
+        {"spec.evaluate.task": "Ranking"},
+        "spec.evaluate.data: Required value: task Ranking judges the order within each query: set evaluate.data.group",
+    ),
+    "evaluate with a metric of another task": (
+        {"spec.evaluate.gates": [{"metric": "rmse", "max": "1"}]},
+        "spec.evaluate.gates: Forbidden: task Classification measures accuracy, balanced_accuracy, precision, ",
+    ),
+    "evaluate with fairness of a regression": (
+        {"spec.evaluate.task": "Regression", "spec.evaluate.gates": []},
+        "spec.evaluate.sensitive: Forbidden: groups are compared with task Classification only",
+    ),
+    "evaluate with fairness of no column": (
+        {"spec.evaluate.gates": [{"metric": "demographic_parity_ratio", "min": "0.8"}]},
+        "spec.evaluate.gates: Forbidden: demographic parity, equalized odds and equal opportunity are measured between",
+    ),
+    "evaluate with a slice of no column": (
+        {"spec.evaluate.gates": [{"metric": "accuracy", "slice": "country=de", "min": "0.8"}]},
+        "spec.evaluate.gates: Forbidden: a gate's slice is COLUMN=VALUE, such as region=north, with a column of",
+    ),
+    "evaluate with a column that has a sign": ({"spec.evaluate.slices": ["a=b"]}, "must be the name of a column"),
+    "evaluate with a regression from nothing": (
+        {"spec.evaluate.baseline": ABSENT},
+        "spec.evaluate.baseline: Required value: maxRegression compares with a baseline: set evaluate.baseline.alias",
+    ),
+    "evaluate with a gate without a bound": (
+        {"spec.evaluate.gates": [{"metric": "accuracy"}]},
+        "spec.evaluate.gates[0]: Required value: a gate needs min, max or maxRegression",
+    ),
+    "evaluate with a gate that nothing passes": (
+        {"spec.evaluate.gates": [{"metric": "accuracy", "min": "0.9", "max": "0.1"}]},
+        "min is larger than max: no value could pass",
+    ),
+    "evaluate with a gate twice": (
+        {"spec.evaluate.gates": [{"metric": "accuracy", "min": "0.9"}, {"metric": "accuracy", "max": "1"}]},
+        "Duplicate value",
+    ),
+    "evaluate with a gain for a regression": (
+        {"spec.evaluate.gates": [{"metric": "accuracy", "maxRegression": "-0.1"}]},
+        "spec.evaluate.gates[0].maxRegression: Forbidden: must be from 0 to",
+    ),
+    "evaluate with more than certainty": (
+        {"spec.evaluate.gates": [{"metric": "accuracy", "maxRegression": "0.1", "confidence": "1"}]},
+        "spec.evaluate.gates[0].confidence: Forbidden: must be from 0.5 to 0.9999",
+    ),
+    "evaluate a format that no server runs": (
+        {"spec.evaluate.format": "Keras", "spec.output.formats": ["ONNX", "Keras"]},
+        "spec.evaluate.format: Forbidden: a Keras file is served by no server: judge ONNX or TensorFlow",
+    ),
+    "evaluate a format that is not exported": (
+        {"spec.evaluate.format": "TensorFlow", "spec.output.formats": ["ONNX"]},
+        "spec.evaluate.format: Forbidden: evaluate.format must be one of output.formats",
+    ),
+    "evaluate what no server runs": (
+        {"spec.evaluate.format": ABSENT, "spec.output.formats": ["Keras"], "spec.output.requiredFormats": []},
+        "spec.output.formats: Forbidden: what is judged is what a server runs: add ONNX or TensorFlow",
+    ),
+    "evaluate nothing": (
+        {"spec.output": ABSENT, "spec.evaluation": ABSENT},
+        "spec.output: Required value: evaluate judges the model of spec.output",
+    ),
+    "evaluate's metric among the training's gates": (
+        {"spec.evaluation.gates": [{"metric": "evaluate/accuracy", "min": "0.5"}]},
+        "spec.evaluation.gates: Forbidden: evaluate/... is what the stage evaluate measures: put the gate into",
+    ),
+    "evaluate on two datasets of one name": (
+        {
+            "spec.evaluate.datasets": [{"name": "cleaned", "uri": "s3://team-a/x/"}],
+            "spec.evaluate.data.dataset": "cleaned",
+        },
+        "spec.evaluate.datasets: Forbidden: prepare.output.name is the name of one of evaluate.datasets",
+    ),
     "dataset twice": (
         {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a"}, {"name": "a", "uri": "s3://bucket/b"}]},
         "Duplicate value",
@@ -521,6 +648,7 @@ CHANGES: dict[str, Any] = {
     "spec.entrypoint": "other.py",
     "spec.datasets": [{"name": "corpus", "uri": "s3://team-a/other.txt"}],
     "spec.prepare": {"type": "Script", "entrypoint": "prepare.py", "output": {"name": "other"}},
+    "spec.evaluate": {"task": "Script", "entrypoint": "evaluate.py"},
     "spec.storage": {"secretRef": {"name": "other"}},
     "spec.serviceAccountName": "other",
     "spec.strategy": {"type": "SingleWorker", "workers": 1},
@@ -557,7 +685,15 @@ class TestChanging:
         assert words in refused.stderr
 
     @pytest.mark.parametrize(
-        "field", ["spec.storage", "spec.prepare", "spec.evaluation", "spec.activeDeadlineSeconds", "spec.checkpoint"]
+        "field",
+        [
+            "spec.storage",
+            "spec.prepare",
+            "spec.evaluate",
+            "spec.evaluation",
+            "spec.activeDeadlineSeconds",
+            "spec.checkpoint",
+        ],
     )
     def test_a_field_of_a_training_job_cannot_be_taken_away(self, kubectl, job, field):
         # A field with a default is changed by taking it away only where the default is another value.

@@ -46,6 +46,9 @@ TRAINING_JOB: Object = {
             "parameters": {"vocabulary": 10},
             "output": {"name": "corpus"},
         },
+        "evaluate": {"task": "Script", "entrypoint": "evaluate.py", "parameters": {"rows": 10}},
+        "tracking": {"experiment": "text"},
+        "output": {"model": "text"},
         "storage": {"secretRef": {"name": "headrace-storage"}},
         "podTemplate": {"spec": {"nodeSelector": {"pool": "gpu"}}},
     },
@@ -291,6 +294,7 @@ def test_harmless_pod_template_is_accepted(cluster: Cluster) -> None:
         {"podTemplate": None},
         {"parameters": {"epochs": 11}},
         {"prepare": {"parameters": {"vocabulary": 11}}},
+        {"evaluate": {"parameters": {"rows": 11}}},
         {"parameters": {"epochs": "10"}},
         {"parameters": {"epochs": None, "batches": 10}},
     ],
@@ -301,6 +305,16 @@ def test_free_form_parts_of_a_training_job_cannot_be_changed(patch: Object, clus
     code, output = cluster.kubectl(*change)
     assert code != 0, "changed"
     assert "cannot be changed" in output
+
+
+def test_parameters_that_no_program_would_read_are_refused(cluster: Cluster) -> None:
+    manifest = job(name="judged")
+    judged = {"task": "Regression", "data": {"dataset": "corpus"}, "parameters": {"rows": 10}}
+    code, output = cluster.kubectl(
+        "create", "-f", "-", stdin=manifest | {"spec": manifest["spec"] | {"evaluate": judged}}
+    )
+    assert code != 0
+    assert "only task Script runs a program of yours: leave parameters out of spec.evaluate" in output
 
 
 def test_training_job_can_be_suspended_and_labelled(cluster: Cluster) -> None:
@@ -469,7 +483,8 @@ def test_operator_starts_a_training_with_the_charts_rights(
     name = f"trained-{len(settings)}"
     cluster.kubectl("create", "configmap", "text-generator", "-n", TEAM, "--from-literal=train.py=print(1)")
     manifest = job(name=name)
-    del manifest["spec"]["storage"], manifest["spec"]["prepare"]  # this namespace is no tenant
+    for part in ("storage", "prepare", "evaluate", "output", "tracking"):  # this namespace is no tenant
+        del manifest["spec"][part]
     cluster.release("--reset-values", *settings)
     log = tmp_path / "operator.log"
     with operator(cluster, log):

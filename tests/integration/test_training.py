@@ -533,7 +533,7 @@ def test_a_job_deleted_in_its_preparation_has_the_runs_of_both_ended(drive):
                     await bench.operator().reconcile(bench.key)
                 await asyncio.sleep(0.2)
 
-        assert bench.ledger.killed == [uid, f"{uid}/prepare"]
+        assert bench.ledger.killed == [uid, f"{uid}/prepare", f"{uid}/evaluate"]
 
     drive(scenario)
 

@@ -15,6 +15,8 @@ from pydantic import Field
 from headrace.api import frameworks
 from headrace.api.base import SET, Model, Rule, Schema, list_map
 from headrace.api.common import Failure, FailureClass, Resources, SecretReference, Storage
+from headrace.api.evaluate import RULES as EVALUATE_RULES
+from headrace.api.evaluate import Evaluate, EvaluateBaseline, EvaluateGate, EvaluationData, ModelCard
 from headrace.api.frameworks import Framework, StrategyType
 from headrace.api.kind import Column, Kind, dns_name
 from headrace.api.meta import Condition, ConditionStatus, ObjectMeta
@@ -38,8 +40,10 @@ from headrace.api.trainingjob_status import (
     Attempt,
     AttemptOutcome,
     AttemptRecord,
+    BaselineVersion,
     CheckpointStatus,
     Columns,
+    EvaluationStatus,
     Gate,
     GateCheck,
     PreparedDataset,
@@ -63,6 +67,7 @@ __all__ = [
     "Attempt",
     "AttemptOutcome",
     "AttemptRecord",
+    "BaselineVersion",
     "Checkpoint",
     "CheckpointStatus",
     "Columns",
@@ -70,12 +75,18 @@ __all__ = [
     "ConditionStatus",
     "ConfigMapReference",
     "Dataset",
+    "Evaluate",
+    "EvaluateBaseline",
+    "EvaluateGate",
     "Evaluation",
+    "EvaluationData",
     "EvaluationGate",
+    "EvaluationStatus",
     "Failure",
     "FailureClass",
     "Gate",
     "GateCheck",
+    "ModelCard",
     "ModelFormat",
     "ObjectMeta",
     "Output",
@@ -291,7 +302,7 @@ class RestartPolicy(Model):
     max_restarts: Annotated[
         int,
         Schema(
-            "How often the training is started again after a failure of its own; with prepare, each stage. "
+            "How often the training is started again after a failure of its own; with prepare or evaluate, each stage. "
             "Disruptions (eviction, preemption, a lost node) do not count.",
             minimum=0,
             maximum=100,
@@ -340,6 +351,13 @@ class TrainingJobSpec(Model):
             "only the training."
         ),
     ] = None
+    evaluate: Annotated[
+        Evaluate | None,
+        Schema(
+            "A stage after the training, which judges the model that came out: a pod runs it on data that it has not "
+            "seen, beside the version that an alias points at. Absent: what the training itself has measured is all."
+        ),
+    ] = None
     storage: Annotated[
         Storage | None,
         Schema("Credentials for the object store. Absent: the identity of the service account (workload identity)."),
@@ -360,7 +378,8 @@ class TrainingJobSpec(Model):
     tracking: Annotated[Tracking | None, Schema("Where the run is recorded. Absent: in no experiment.")] = None
     checkpoint: Annotated[Checkpoint, Schema("How often the training is saved.")] = Checkpoint()
     evaluation: Annotated[
-        Evaluation | None, Schema("What the model must reach to be registered. Absent: every model is.")
+        Evaluation | None,
+        Schema("What the training's own metrics must reach for the model to be registered. Absent: nothing."),
     ] = None
     output: Annotated[Output | None, Schema("The model that comes out. Absent: none is exported.")] = None
     restart_policy: Annotated[RestartPolicy, Schema("What happens after an attempt failed.")] = RestartPolicy()
@@ -416,6 +435,7 @@ class TrainingJobSpec(Model):
         ),
         *frameworks.rules(),
         *PREPARE_RULES,
+        *EVALUATE_RULES,
     )
 
 

@@ -43,6 +43,7 @@ class Stage(StrEnum):
 
     PREPARE = "Prepare"
     TRAIN = "Train"
+    EVALUATE = "Evaluate"
 
 
 class StageState(StrEnum):
@@ -188,13 +189,67 @@ class PreparedDataset(Model):
     reused: Annotated[bool, Schema("Whether an earlier job made it, so that no script was run.")] = False
 
 
+class BaselineVersion(Model):
+    """The version that the model is compared with, as its alias pointed when the stage Evaluate began."""
+
+    alias: Annotated[Word, Schema("The alias.")]
+    version: Annotated[Word, Schema("The version that it pointed at.")]
+    digest: Annotated[Word, Schema("The version's identity: sha256 of its manifest.")]
+    uri: Annotated[Line, Schema("Where its artifact lies.")]
+
+
+class EvaluationStatusChanges(TypedDict, total=False):
+    """The fields of an evaluation, for its `evolve`."""
+
+    format: Word | None
+    baseline: BaselineVersion | None
+    samples: Count | None
+
+
+class EvaluationStatus(Model):
+    """What the stage Evaluate judges, and on how many rows."""
+
+    format: Annotated[Word | None, Schema("The format that is run; absent with task Script.")] = None
+    baseline: Annotated[
+        BaselineVersion | None, Schema("The version that is compared with; absent where there is none.")
+    ] = None
+    samples: Annotated[
+        Count | None, Schema("Number of rows that were judged on; absent until the stage has ended.")
+    ] = None
+
+    def evolve(self, **changes: Unpack[EvaluationStatusChanges]) -> Self:
+        """The evaluation with these fields changed."""
+        return self.model_copy(update=changes)
+
+
 class GateCheck(Model):
     """One gate and what was measured."""
 
-    metric: Annotated[Word, Schema("The metric judged.")]
+    metric: Annotated[Word, Schema("The metric judged; evaluate/NAME is one of the stage Evaluate.")]
+    slice: Annotated[
+        str,
+        Schema(
+            "The rows that it was measured on, as COLUMN=VALUE, or the sensitive column; empty: all.", maxLength=200
+        ),
+    ] = ""
     value: Annotated[MetricValue | None, Schema("Its value at the end; absent when the run has no such metric.")] = None
+    baseline: Annotated[MetricValue | None, Schema("The baseline's value on the same rows.")] = None
+    low: Annotated[
+        MetricValue | None,
+        Schema("Lower end of the interval that the difference to the baseline (value less baseline) lies in."),
+    ] = None
+    high: Annotated[MetricValue | None, Schema("Its upper end.")] = None
+    worse_by: Annotated[
+        MetricValue | None,
+        Schema(
+            "At least this much worse than the baseline is the model, at that confidence; negative: it may be better."
+        ),
+    ] = None
     min: Annotated[DecimalString | None, Schema("The least that was asked for.")] = None
     max: Annotated[DecimalString | None, Schema("The most that was asked for.")] = None
+    max_regression: Annotated[DecimalString | None, Schema("How much worse than the baseline it may be.")] = None
+    confidence: Annotated[DecimalString | None, Schema("How sure that has to be for the gate to fail.")] = None
+    samples: Annotated[Count | None, Schema("Number of rows that it was measured on.")] = None
     passed: Annotated[bool, Schema("Whether the value was within.")]
 
 
@@ -202,7 +257,10 @@ class Gate(Model):
     """The verdict on the model."""
 
     passed: Annotated[bool, Schema("Whether every check passed.")]
-    checks: Annotated[tuple[GateCheck, ...], Schema("Each gate.", maxItems=32, **list_map("metric"))] = ()
+    checks: Annotated[
+        tuple[GateCheck, ...],
+        Schema("Each gate of spec.evaluation and spec.evaluate.", maxItems=64, **list_map("metric", "slice")),
+    ] = ()
 
 
 class TrainedModelChanges(TypedDict, total=False):
@@ -223,7 +281,7 @@ class TrainedModel(Model):
     version: Annotated[Word | None, Schema("The model version in MLflow.")] = None
     digest: Annotated[Word | None, Schema("The model's identity: sha256 of its manifest.")] = None
     uri: Annotated[Line | None, Schema("Where the artifact lies.")] = None
-    gate: Annotated[Gate | None, Schema("The verdict of spec.evaluation.")] = None
+    gate: Annotated[Gate | None, Schema("The verdict of spec.evaluation and spec.evaluate.")] = None
     alias: Annotated[Word | None, Schema("The alias that was pointed at this version.")] = None
 
     def evolve(self, **changes: Unpack[TrainedModelChanges]) -> Self:
@@ -314,6 +372,7 @@ class TrainingJobStatusChanges(TypedDict, total=False):
     workers: tuple[Worker, ...]
     run: Run | None
     dataset: PreparedDataset | None
+    evaluation: EvaluationStatus | None
     model: TrainedModel | None
     checkpoint: CheckpointStatus | None
     resume: Resume | None
@@ -357,6 +416,9 @@ class TrainingJobStatus(Model):
     workers: Annotated[tuple[Worker, ...], Schema("The workers' pods.", maxItems=64, **list_map("index"))] = ()
     run: Annotated[Run | None, Schema("The MLflow run.")] = None
     dataset: Annotated[PreparedDataset | None, Schema("The dataset that spec.prepare has made.")] = None
+    evaluation: Annotated[
+        EvaluationStatus | None, Schema("What spec.evaluate judges; absent before the training has ended.")
+    ] = None
     model: Annotated[TrainedModel | None, Schema("The model that came out.")] = None
     checkpoint: Annotated[CheckpointStatus | None, Schema("The newest complete checkpoint.")] = None
     resume: Annotated[Resume | None, Schema("Where the present attempt took up an earlier one's work.")] = None

@@ -134,8 +134,11 @@ class MlflowClient:
         body = {"name": name, "key": key, "value": value}
         await self._post("registered-models/set-tag", f"model {name}", body)
 
-    async def create_model_version(self, name: str, source: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+    async def create_model_version(
+        self, name: str, source: str, run_id: str, tags: Mapping[str, str], description: str = ""
+    ) -> ModelVersion:
         body = {"name": name, "source": source, "run_id": run_id, "tags": _pairs(tags)}
+        body |= {"description": description} if description else {}
         answer = await self._post("model-versions/create", f"a version of model {name}", body)
         return ModelVersion.of(answer["model_version"])
 

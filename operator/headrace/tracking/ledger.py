@@ -29,6 +29,7 @@ from headrace.tracking.records import (
     Experiment,
     GrantedOn,
     ModelVersion,
+    Notes,
     Permission,
     RegisteredModel,
     Run,
@@ -52,6 +53,7 @@ def artifact_location(bucket: str, experiment: str) -> str:
     return f"s3://{bucket}/mlflow/{experiment}"
 
 
+_NO_NOTES = Notes()
 StillOwns = Callable[[str, str], Awaitable[bool]]
 
 
@@ -150,15 +152,17 @@ class Ledger:
         await self._grant(tenant_user, GrantedOn.REGISTERED_MODEL, full_name, Permission.READ)
         return model
 
-    async def register(self, model: str, run_id: str, digest: str, source: str, attempt_tag: str) -> ModelVersion:
+    async def register(
+        self, model: str, run_id: str, digest: str, source: str, attempt_tag: str, notes: Notes = _NO_NOTES
+    ) -> ModelVersion:
         """The version of `model` (its registry name) with these bytes for this attempt: one, however often called.
 
         Two calls of which one was thought dead may both have made one: the lowest version is the one, for everybody.
         """
         found = await self._client.search_model_versions(model, UID_TAG, attempt_tag)
         if not found:
-            tags = {UID_TAG: attempt_tag, DIGEST_TAG: digest}
-            await self._client.create_model_version(model, source, run_id, tags)
+            tags = {**notes.tags, UID_TAG: attempt_tag, DIGEST_TAG: digest}
+            await self._client.create_model_version(model, source, run_id, tags, notes.description)
             found = await self._client.search_model_versions(model, UID_TAG, attempt_tag)
         if not found:
             raise NotFound(

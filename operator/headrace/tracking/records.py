@@ -127,7 +127,18 @@ class ModelVersion:
         )
 
 
+@dataclass(frozen=True)
+class Notes:
+    """What a version is given beside its identity, when it is made."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+
+
 # Tags that the operator alone writes and reads.
+# Of a version: what the stage Evaluate has measured of it (JSON), and the run that has.
+EVALUATION_TAG = "headrace.evaluation"
+EVALUATION_RUN_TAG = "headrace.evaluation.run"
 GATE_TAG = "headrace.gate"
 PROMOTION_TAG_PREFIX = "headrace.promotion."
 ROLLOUT_TAG = "headrace.rollout"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from headrace_common.evaluation import OF_JOB
+
 HINT = (
     "try a smaller learning rate or gradient clipping (clipnorm of the optimizer), and look for NaN and extreme values "
     "in the data"
@@ -20,6 +22,8 @@ def divergence(metrics: Mapping[str, float]) -> str:
 
 
 def _tells(name: str, value: float) -> bool:
+    if name.startswith(OF_JOB):  # measured afterwards: no training goes by it
+        return False
     plain = name.rpartition("/")[2]
     return (plain == "loss" or plain.endswith("_loss")) and not math.isfinite(value)
 

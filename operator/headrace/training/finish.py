@@ -1,4 +1,5 @@
 """The end of a TrainingJob with an output: compare digests, judge the gates, register the version, point the alias.
+With the stage Evaluate this is also where its run is read: it has to have judged the bytes that are registered.
 
 The intent stands in status (state Finishing, the model's uri and digest) before anything here runs. Each act looks
 first for what an earlier try left, so that an operator killed between two of them registers one version and moves one
@@ -9,14 +10,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from headrace.api.trainingjob import State, TrainingJob, TrainingJobStatus
+from headrace.api.trainingjob import Stage, State, TrainingJob, TrainingJobStatus
 from headrace.tracking.errors import AliasReserved
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import GATE_TAG, ModelVersion, RunStatus
-from headrace.training.judging import DigestMismatch, judgement, missed, verify
-from headrace.training.stage_status import run_uids
+from headrace.tracking.records import GATE_TAG, ModelVersion, Run, RunStatus
+from headrace.training.judging import DigestMismatch, judgement, missed, verify, verify_evaluation
+from headrace.training.notes import notes_of
+from headrace.training.stage_status import run_uids, run_under_way, uid_of_own_run
+from headrace.training.stages import told_to_launchers
 from headrace.training.verdict import Verdict, not_met, registered
-from headrace_common.tags import OUTCOME_TAG
+from headrace_common.tags import OUTCOME_TAG, uid_of_stage
 
 
 async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: datetime) -> Verdict:
@@ -33,16 +36,27 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     if found is None:
         await ledger.check_run(status.run.id)
     run = verify(found, uri, digest)
-    judged = judgement(job, run)
+    judged = judgement(job, run, await _evaluation(job, ledger, digest))
     gate = judged.gate
     if gate is not None:
-        await ledger.tag_run(run.id, {GATE_TAG: "passed" if gate.passed else f"failed: {missed(gate, run)}"})
+        await ledger.tag_run(run.id, {GATE_TAG: "passed" if gate.passed else f"failed: {missed(judged)}"})
     if gate is not None and not gate.passed:
         return not_met(status, judged, gate, now)
     model = await ledger.ensure_model(metadata.namespace, output.model, tenant_user)
-    version = await ledger.register(model.name, run.id, digest, uri, metadata.uid)
+    version = await ledger.register(model.name, run.id, digest, uri, metadata.uid, notes_of(judged))
     reserved = await _point_alias(ledger, model.name, output.alias, version)
     return registered(job, judged, version, reserved, now)
+
+
+async def _evaluation(job: TrainingJob, ledger: Ledger, digest: str) -> Run | None:
+    """The run of the stage Evaluate, where the job has it."""
+    if job.spec.evaluate is None:
+        return None
+    experiment = job.status.run.experiment_id if job.status.run else None
+    found = await ledger.find_run(experiment or "", uid_of_stage(job.metadata.uid, told_to_launchers(Stage.EVALUATE)))
+    if found is None and (told := run_under_way(job.status)) is not None and told.id:
+        await ledger.check_run(told.id)
+    return verify_evaluation(job, found, digest)
 
 
 async def _point_alias(ledger: Ledger, model: str, alias: str | None, version: ModelVersion) -> AliasReserved | None:
@@ -73,10 +87,13 @@ async def end_run(job: TrainingJob, ledger: Ledger) -> TrainingJobStatus:
     assert status.run is not None
     cause = f"{status.failure.class_.value}/{status.failure.reason}" if status.failure else status.reason or ""
     tags = {OUTCOME_TAG: f"failed: {cause}"}
+    uid, experiment = job.metadata.uid, status.run.experiment_id or ""
     if status.run.id:
         await ledger.fail_run(status.run.id, status.completion_time, tags)
+        of_stage = await ledger.find_run(experiment, own) if (own := uid_of_own_run(job)) else None
+        if of_stage is not None and of_stage.status == RunStatus.RUNNING:
+            await ledger.fail_run(of_stage.id, status.completion_time, tags)
         return status.evolve(run=status.run.evolve(ended=True))
-    uid, experiment = job.metadata.uid, status.run.experiment_id or ""
     found = {of: run for of in run_uids(uid) if (run := await ledger.find_run(experiment, of)) is not None}
     for run in found.values():
         if run.status == RunStatus.RUNNING:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from headrace.api.evaluate import SERVED
 from headrace.api.frameworks import FRAMEWORKS, Framework
-from headrace.api.trainingjob import Condition, ConditionStatus, Output, TrainingJob
+from headrace.api.trainingjob import Condition, ConditionStatus, Evaluate, Output, TrainingJob
 from headrace.kube.plan import Event, EventType
 from headrace.training.states import Reason
+from headrace_common.evaluation import Task
 from headrace_common.protocol.parts import ExportTrial
 from headrace_common.protocol.report import Record
 
@@ -48,7 +50,7 @@ def formats_exported(job: TrainingJob, record: Record, now: datetime) -> Conditi
     else:
         holds, reason = ConditionStatus.TRUE, Reason.ALL_FORMATS_EXPORTED
         message = f"exported: {', '.join(wanted)}{note}"
-    return _condition(job, CONDITION, holds, reason, message, now)
+    return condition(job, CONDITION, holds, reason, message, now)
 
 
 def missing_of_required(job: TrainingJob, record: Record) -> tuple[str, ...]:
@@ -56,6 +58,14 @@ def missing_of_required(job: TrainingJob, record: Record) -> tuple[str, ...]:
     made = record.model.formats if record.model is not None else ()
     required = job.spec.output.required_formats if job.spec.output is not None else ()
     return tuple(format_.value for format_ in required if format_.value not in made)
+
+
+def format_to_judge(evaluate: Evaluate, made: tuple[str, ...]) -> str | None:
+    """The format that the stage Evaluate runs, empty where its own program decides; None where it was not made."""
+    if evaluate.task is Task.SCRIPT and evaluate.format is None:
+        return ""
+    wanted = (evaluate.format,) if evaluate.format is not None else SERVED
+    return next((str(name) for name in wanted if name in made), None)
 
 
 def exportable(job: TrainingJob, trial: ExportTrial, now: datetime) -> Condition:
@@ -68,7 +78,7 @@ def exportable(job: TrainingJob, trial: ExportTrial, now: datetime) -> Condition
         if trial.failed
         else (ConditionStatus.TRUE, Reason.EXPORT_TRIAL_PASSED)
     )
-    return _condition(job, TRIAL_CONDITION, holds, reason, f"{trial.message}{end}", now)
+    return condition(job, TRIAL_CONDITION, holds, reason, f"{trial.message}{end}", now)
 
 
 def with_condition(conditions: tuple[Condition, ...], new: Condition) -> tuple[Condition, ...]:
@@ -84,9 +94,10 @@ def without_condition(conditions: tuple[Condition, ...], kind: str) -> tuple[Con
     return tuple(condition for condition in conditions if condition.type != kind)
 
 
-def _condition(
+def condition(
     job: TrainingJob, kind: str, holds: ConditionStatus, reason: str, message: str, now: datetime
 ) -> Condition:
+    """A condition that has just come to hold, or not to."""
     return Condition(
         type=kind,
         status=holds,

@@ -54,6 +54,11 @@ HINTS: Mapping[str, str] = {
     Reason.SOURCE_NOT_FOUND: "create it: kubectl -n NAMESPACE create configmap CONFIGMAP --from-file=SCRIPT",
     Reason.NO_DATASET: "let the script write its files below the folder that HEADRACE_DATASET_DIR names "
     "(headrace_client.dataset_folder()), and create a new TrainingJob",
+    Reason.NO_EVALUATION: "build the image FROM the trainer image of this release, and keep its ENTRYPOINT",
+    Reason.EVALUATED_MODEL_CHANGED: "the model's files were changed after the training: find out who else writes to "
+    "this bucket, then create a new TrainingJob",
+    Reason.BASELINE_UNREADABLE: "point the alias of evaluate.baseline at a version that a TrainingJob has registered, "
+    "and whose files are there, then create a new TrainingJob",
     Reason.ENTRYPOINT_NOT_FOUND: "set entrypoint to one of the files in the ConfigMap",
 }
 

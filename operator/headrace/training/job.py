@@ -161,7 +161,7 @@ def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> 
             tracking.url, experiment_name(metadata.namespace, spec.tracking.experiment), context.experiment_id
         ),
         checkpoints=_checkpoints(spec.checkpoint, f"s3://{bucket}/headrace/checkpoints/{part.checkpoints}")
-        if bucket
+        if bucket and part.checkpoints
         else None,
         formats=part.formats,
         optional_formats=part.optional_formats,
@@ -169,6 +169,7 @@ def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> 
         keeps_rows=part.keeps_rows,
         stage=told_to_launchers(part.stage),
         prepare=protocol.Prepare(part.makes, datasets_uri(bucket, part.makes), context.image) if part.makes else None,
+        evaluate=part.judges,
     )
 
 

@@ -1,4 +1,5 @@
-"""Judges what a training has left: whether its run stands by the record, and its model passes the gates (pure).
+"""Judges what a training has left: whether its run stands by the record, and its model passes the gates (pure). Those
+of the stage Evaluate are `evaluation_gates`.
 
 A launcher's record is a claim: the run, found by its tag, must carry the same digest, and the artifact must lie within
 it.
@@ -11,15 +12,26 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from headrace.api.scalars import format_decimal, parse_decimal
-from headrace.api.trainingjob import EvaluationGate, Gate, GateCheck, TrainingJob
+from headrace.api.scalars import format_decimal
+from headrace.api.trainingjob import EvaluationGate, EvaluationStatus, Gate, GateCheck, TrainingJob
 from headrace.tracking.errors import TrackingError
 from headrace.tracking.records import Run
+from headrace.training import evaluation_gates
+from headrace.training.bounds import bounds_of, is_within
 from headrace.training.divergence import divergence
+from headrace.training.evaluation_gates import is_of_evaluation, judge_evaluation
 from headrace.training.record import kept
 from headrace.training.states import Reason
+from headrace.training.status import beside_training
+from headrace_common.evaluation import OF_JOB
 from headrace_common.protocol import claims
-from headrace_common.tags import DIGEST_TAG, MODEL_METRICS_TAG, MODEL_TAG
+from headrace_common.tags import (
+    BASELINE_DIGEST_TAG,
+    DIGEST_TAG,
+    EVALUATED_DIGEST_TAG,
+    MODEL_METRICS_TAG,
+    MODEL_TAG,
+)
 
 _MAX_LISTED = 20
 _LOG = "headrace_client.log, mlflow.log_metric"
@@ -34,29 +46,42 @@ class DigestMismatch(TrackingError):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is known of a model before anything is registered."""
+    """What is known of a model before anything is registered. `evaluation` is the run of the stage Evaluate, if any."""
 
+    job: TrainingJob
     run: Run
+    evaluation: Run | None
     gate: Gate | None  # None: no gates are asked for
     metrics: dict[str, str]  # to show in status
     diverged: str  # which losses are no finite numbers at the end; empty: none
 
 
-def judgement(job: TrainingJob, run: Run) -> Judgement:
-    """All that there is to say of the model of this run."""
-    evaluation, metrics = job.spec.evaluation, metrics_of_model(run)
-    gates = evaluation.gates if evaluation else ()
+def judgement(job: TrainingJob, run: Run, evaluation: Run | None = None) -> Judgement:
+    """All that there is to say of the model of this run, and of the run of the stage that has evaluated it."""
+    spec, metrics = job.spec, metrics_of_model(run)
+    gates = spec.evaluation.gates if spec.evaluation else ()
+    checks = judge(gates, metrics).checks
+    of_training = {name: value for name, value in job.status.metrics.items() if not name.startswith(OF_JOB)}
+    shown = metrics_to_show(of_training, gates, metrics, run)
+    if spec.evaluate is not None and evaluation is not None:
+        checks = (*checks, *judge_evaluation(spec.evaluate, _known(job), evaluation.metrics))
+        shown = beside_training(shown, evaluation.metrics)
     return Judgement(
+        job=job,
         run=run,
-        gate=judge(gates, metrics) if evaluation else None,
-        metrics=metrics_to_show(job.status.metrics, gates, metrics, run),
+        evaluation=evaluation,
+        gate=_verdict(checks) if checks else None,
+        metrics=shown,
         diverged=divergence(run.metrics),
     )
 
 
 def judge(gates: tuple[EvaluationGate, ...], metrics: Mapping[str, float]) -> Gate:
     """Every gate against its metric (`metrics_of_model`); one that is not there, or not finite, fails."""
-    checks = tuple(_check(gate, metrics.get(gate.metric)) for gate in gates)
+    return _verdict(tuple(_check(gate, metrics.get(gate.metric)) for gate in gates))
+
+
+def _verdict(checks: tuple[GateCheck, ...]) -> Gate:
     return Gate(passed=all(check.passed for check in checks), checks=checks)
 
 
@@ -86,10 +111,7 @@ def metrics_to_show(
 
 
 def _check(gate: EvaluationGate, value: float | None) -> GateCheck:
-    passed = value is not None and math.isfinite(value)
-    if value is not None and passed:
-        number = parse_decimal(repr(value))
-        passed = (gate.min is None or number >= gate.min) and (gate.max is None or number <= gate.max)
+    passed = value is not None and math.isfinite(value) and is_within(value, gate.min, gate.max)
     return GateCheck(
         metric=gate.metric,
         value=None if value is None else format_decimal(value),
@@ -116,15 +138,43 @@ def verify(run: Run | None, uri: str, digest: str) -> Run:
     return run
 
 
-def advice(gate: Gate, run: Run) -> str:
-    """What to do where a gate has not passed."""
-    if unknown := [check.metric for check in gate.checks if check.value is None and check.metric not in run.metrics]:
+def verify_evaluation(job: TrainingJob, run: Run | None, digest: str) -> Run:
+    """The run of the stage Evaluate, when it has judged these bytes beside the baseline. Raises DigestMismatch."""
+    if run is None:
+        raise DigestMismatch("the launcher reports an evaluation, but MLflow has no run of this stage")
+    baseline = _known(job).baseline
+    wanted = {EVALUATED_DIGEST_TAG: digest, BASELINE_DIGEST_TAG: baseline.digest if baseline else ""}
+    for tag, value in wanted.items():
+        if (tagged := run.tags.get(tag, "")) != value:
+            raise DigestMismatch(
+                f"the tag {tag} of the evaluation's run {run.id} is {tagged or 'not set'}, but it should have judged "
+                f"{value or 'without a baseline'}"
+            )
+    return run
+
+
+def _known(job: TrainingJob) -> EvaluationStatus:
+    return job.status.evaluation or EvaluationStatus()
+
+
+def advice(judged: Judgement) -> str:
+    """What to do where a gate has not passed: those of the training come first."""
+    checks = judged.gate.checks if judged.gate else ()
+    of_training = tuple(check for check in checks if not is_of_evaluation(check))
+    evaluate, evaluation = judged.job.spec.evaluate, judged.evaluation
+    if all(check.passed for check in of_training) and evaluate is not None and evaluation is not None:
+        return evaluation_gates.advice(tuple(filter(is_of_evaluation, checks)), evaluate, evaluation.metrics)
+    return _advice(of_training, judged.run)
+
+
+def _advice(checks: tuple[GateCheck, ...], run: Run) -> str:
+    if unknown := [check.metric for check in checks if check.value is None and check.metric not in run.metrics]:
         log_it = f"log it in the script ({_LOG}), in a new TrainingJob"
         if not run.metrics:
             return f"the run has no metrics: {log_it}"
         logged = ", ".join(sorted(run.metrics)[:_MAX_LISTED])
         return f"name a metric that the run has in place of {', '.join(unknown)} ({logged}), or {log_it}"
-    if any(check.value is None for check in gate.checks if not check.passed):
+    if any(check.value is None for check in checks if not check.passed):
         return (
             "call model.evaluate on this model last and put the gate on eval_…, or log a value of your own under "
             f"another name ({_LOG}), in a new TrainingJob"
@@ -132,9 +182,17 @@ def advice(gate: Gate, run: Run) -> str:
     return "train longer or with better data, or change the gates in spec.evaluation, in a new TrainingJob"
 
 
-def missed(gate: Gate, run: Run) -> str:
+def missed(judged: Judgement) -> str:
     """What has not passed, and why."""
-    return "; ".join(_sentence(check, run) for check in gate.checks if not check.passed)
+    checks = judged.gate.checks if judged.gate else ()
+    return "; ".join(_why(judged, check) for check in checks if not check.passed)
+
+
+def _why(judged: Judgement, check: GateCheck) -> str:
+    evaluate, evaluation = judged.job.spec.evaluate, judged.evaluation
+    if not is_of_evaluation(check) or evaluate is None or evaluation is None:
+        return _sentence(check, judged.run)
+    return evaluation_gates.sentence(check, evaluate, _known(judged.job), evaluation.metrics)
 
 
 def _sentence(check: GateCheck, run: Run) -> str:
@@ -143,6 +201,4 @@ def _sentence(check: GateCheck, run: Run) -> str:
         return f"{check.metric} was not measured on {model} with the weights to be registered"
     if check.value is None:
         return f"{check.metric} was never logged"
-    bounds = [f"at least {format_decimal(check.min)}"] if check.min is not None else []
-    bounds += [f"at most {format_decimal(check.max)}"] if check.max is not None else []
-    return f"{check.metric} is {check.value}, must be {' and '.join(bounds)}"
+    return f"{check.metric} is {check.value}, must be {bounds_of(check.min, check.max)}"

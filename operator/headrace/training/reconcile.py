@@ -25,7 +25,8 @@ from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
 from headrace.tenancy.objects import TENANT_CONFIGMAP
 from headrace.tracking.errors import ExperimentDeleted, RunDeleted, TrackingError, TrackingUnavailable
-from headrace.tracking.ledger import Ledger, experiment_name
+from headrace.tracking.ledger import Ledger, experiment_name, model_name
+from headrace.training.baseline import BaselineUnusable, alias_to_resolve, version_of
 from headrace.training.finish import end_run, finish, is_run_open
 from headrace.training.job import PROGRESS_PORT, attempt_name
 from headrace.training.observed import Job, Observed, Pod, Source, read_job, read_pod, read_source
@@ -185,21 +186,28 @@ class TrainingReconciler:
         if not tenant:
             return Start(problem=_no_tenant(job))
         name, user = job.spec.tracking.experiment, tenant.get("mlflowUser", "")
+        baseline = None
         try:
             experiment = await self._ledger.ensure_experiment(
                 job.metadata.namespace, name, tenant.get("bucket", ""), user
             )
-            if (run := run_under_way(job.status)) is not None and run.id:
-                await self._ledger.check_run(run.id)
+            runs = (run_under_way(job.status), job.status.run)
+            for run_id in dict.fromkeys(run.id for run in runs if run and run.id):
+                await self._ledger.check_run(run_id)
             if is_run_untold(job):
                 await self._ledger.check_run_of(experiment.id, job.metadata.uid)
+            if (alias := alias_to_resolve(job)) and job.spec.output is not None:
+                model = model_name(job.metadata.namespace, job.spec.output.model)
+                baseline = version_of(alias, await self._ledger.resolve(model, alias))
         except (TrackingUnavailable, RunDeleted) as error:
             return Start(problem=Problem(FailureClass.TRACKING, error.reason, str(error), patient=True))
+        except BaselineUnusable as error:
+            return Start(problem=Problem(FailureClass.DATA, error.reason, str(error)))
         except TrackingError as error:
             # A job that has trained already is not lost for it.
             patient = isinstance(error, ExperimentDeleted) and job.status.run is not None
             return Start(problem=Problem(FailureClass.CONFIG, error.reason, str(error), patient))
-        return Start(experiment.id, bucket, experiment_name(job.metadata.namespace, name))
+        return Start(experiment.id, bucket, experiment_name(job.metadata.namespace, name), baseline=baseline)
 
     async def _tenant(self, namespace: str) -> dict[str, str] | None:
         """What the namespace's ConfigMap says of it; None where there is none."""

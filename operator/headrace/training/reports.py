@@ -16,15 +16,21 @@ STATE_REASONS: Mapping[str, str] = {
     State.PREPARING: Reason.PREPARING,
     State.INSTALLING: Reason.INSTALLING_PACKAGES,
     State.RESUMING: Reason.RESUMING,
+    State.EVALUATING: Reason.EVALUATING,
     State.EXPORTING: Reason.EXPORTING,
     State.UPLOADING: Reason.UPLOADING,
 }
 _WORDS: Mapping[Stage, Mapping[str, str]] = {
     Stage.PREPARE: {"RESULT": "dataset", "RUN": "status.stages[0].run.id"},
     Stage.TRAIN: {"RESULT": "model", "RUN": "status.run.id"},
+    Stage.EVALUATE: {"RESULT": "report", "RUN": "run.id of Evaluate in status.stages"},
 }
 # While the script runs.
-_RUNNING: Mapping[Stage, str] = {Stage.PREPARE: Reason.PREPARING_DATA, Stage.TRAIN: Reason.TRAINING}
+_RUNNING: Mapping[Stage, str] = {
+    Stage.PREPARE: Reason.PREPARING_DATA,
+    Stage.TRAIN: Reason.TRAINING,
+    Stage.EVALUATE: Reason.EVALUATING,
+}
 # What the launcher says of its surroundings: the script continues, but whoever looks has to know.
 _OUTAGES: Mapping[tuple[str, str], tuple[str, str]] = {
     ("tracking", Condition.RUN_DELETED): (
@@ -55,12 +61,17 @@ _GOES_ON: Mapping[str, str] = {
     Reason.TRAINING: "the training is running; status.progress and status.metrics say how far it is",
     Reason.PREPARING_DATA: "the script is running that makes the dataset; its log says how far it is, as does "
     "status.progress where the script tells it",
+    Reason.EVALUATING: "the model is being judged on the data of spec.evaluate; status.progress and the pod's log say "
+    "how far that is",
     Reason.EXPORTING: "the training has ended; the model is being exported in the formats of spec.output.formats",
     Reason.UPLOADING: "the script has ended; the model, if it leaves one, and its outputs are being uploaded to S3",
 }
 # Where a stage has another text for it.
 _GOES_ON_IN: Mapping[tuple[Stage, str], str] = {
     (Stage.PREPARE, Reason.UPLOADING): "the script has ended; the files that it left are being uploaded to S3",
+    (Stage.EVALUATE, Reason.PREPARING): "the pod starts: it downloads the model, the baseline where there is one, and "
+    "the data",
+    (Stage.EVALUATE, Reason.UPLOADING): "the model was judged; the report is being uploaded to S3",
 }
 # Told by the launcher itself: they hold until it tells something else.
 TOLD_REASONS = frozenset({*_RUNNING.values(), *STATE_REASONS.values(), *(reason for reason, _ in _OUTAGES.values())})

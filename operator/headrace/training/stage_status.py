@@ -24,7 +24,7 @@ from headrace_common.protocol import parts
 from headrace_common.tags import uid_of_stage
 
 # Stages whose launcher writes a run of its own, below the job's; that of the others is the job's.
-_WITH_OWN_RUN = (Stage.PREPARE,)
+_WITH_OWN_RUN = (Stage.PREPARE, Stage.EVALUATE)
 _ENDED: Mapping[State, StageState] = {State.SUCCEEDED: StageState.SUCCEEDED, State.FAILED: StageState.FAILED}
 
 
@@ -57,7 +57,9 @@ def _under_way(status: TrainingJobStatus, entry: StageStatus, before: tuple[Stag
 def end_stage(
     job: TrainingJob, status: TrainingJobStatus, message: str, ended: datetime, reused: bool | None
 ) -> TrainingJobStatus:
-    """The status after the stage under way has succeeded and is not the last one: the next one begins from nothing."""
+    """The status after the stage under way has succeeded and is not the last one: the next one begins from nothing.
+    What a training has measured stays, for its gates are judged at the end.
+    """
     stages, current = stages_of(job.spec), stage_of(job.with_status(status))
     complete = with_stages(job, status)
     entry = _entry(complete, current).evolve(
@@ -67,11 +69,12 @@ def end_stage(
         stage=stages[stages.index(current) + 1],
         attempts_counted=0,
         progress=None,
-        metrics={},
-        checkpoint=None,
         resume=None,
     )
-    runs_on = part_of(job.with_status(complete)).source_copy == part_of(job.with_status(following)).source_copy
+    if current is not Stage.TRAIN:
+        following = following.evolve(metrics={}, checkpoint=None)
+    now, then = part_of(job.with_status(complete)), part_of(job.with_status(following))
+    runs_on = then.source_copy in ("", now.source_copy)
     return following if runs_on else following.evolve(source=None)
 
 
@@ -97,6 +100,14 @@ def take_run(status: TrainingJobStatus, told: parts.RunReference) -> TrainingJob
     if status.stage not in _WITH_OWN_RUN:
         return {"run": run}
     return {"stages": _with_entry(status, _entry(status, status.stage).evolve(run=run)).stages}
+
+
+def uid_of_own_run(job: TrainingJob) -> str:
+    """By which the run of the stage under way is found in MLflow; empty where that is the job's."""
+    stage = job.status.stage
+    return (
+        uid_of_stage(job.metadata.uid, told_to_launchers(stage)) if stage is not None and stage in _WITH_OWN_RUN else ""
+    )
 
 
 def run_uids(uid: str) -> tuple[str, ...]:

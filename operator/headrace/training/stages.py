@@ -2,19 +2,22 @@
 
 A stage is a run of the same attempts: what is rendered, observed, restarted and told of an attempt is made of the
 `Part` of its stage. What the success of one comes to is looked up in `phases/succeeded`, what the status says of each
-in `stage_status`. A job without `spec.prepare` has one stage, the training, and its status does not speak of stages.
+in `stage_status`. A job without `spec.prepare` and `spec.evaluate` has one stage, the training, and its status does not
+speak of stages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace.api.common import Resources
 from headrace.api.frameworks import Framework
 from headrace.api.trainingjob import (
     Dataset,
+    Evaluate,
+    EvaluationStatus,
     InputExample,
     PreparedDataset,
     Source,
@@ -24,10 +27,16 @@ from headrace.api.trainingjob import (
     TrainingJobSpec,
 )
 from headrace.training.formats import formats_of, optional_of
+from headrace_common.evaluation import Task
 from headrace_common.protocol import config as protocol
+from headrace_common.protocol import evaluate as judging
 
 # What a stage does, as a word in texts for people.
-_WORK: Mapping[Stage, str] = {Stage.PREPARE: "preparation", Stage.TRAIN: "training"}
+_WORK: Mapping[Stage, str] = {
+    Stage.PREPARE: "preparation",
+    Stage.TRAIN: "training",
+    Stage.EVALUATE: "evaluation",
+}
 # Where each dataset is found in a pod, by its name.
 _DATA = Path("/data")
 
@@ -37,8 +46,9 @@ class Part:
     """What one stage runs: all of a job that is not the same in each of its stages.
 
     `source_copy` is the name of the pinned copy of the source, `image` is empty for the release's, `checkpoints` the
-    name of their folder, `makes` that of the dataset that comes out, where one does. `resources_field` is where the
-    spec has `resources`.
+    name of their folder (empty: there are none), `makes` that of the dataset that comes out, where one does, `judges`
+    what is judged, where something is. `resources_field` is where the spec has `resources`. Source, its copy and the
+    entrypoint are empty where Headrace's own program is what runs.
     """
 
     job: TrainingJob
@@ -57,6 +67,7 @@ class Part:
     optional_formats: tuple[str, ...] = ()
     keeps_rows: bool = True
     makes: str = ""
+    judges: judging.Evaluate | None = None
     resources_field: str = "resources"
 
     @property
@@ -79,8 +90,10 @@ class Part:
 
 
 def stages_of(spec: TrainingJobSpec) -> tuple[Stage, ...]:
-    """Those that a job has, in their order. The training is the last one."""
-    return (Stage.TRAIN,) if spec.prepare is None else (Stage.PREPARE, Stage.TRAIN)
+    """Those that a job has, in their order."""
+    before = () if spec.prepare is None else (Stage.PREPARE,)
+    after = () if spec.evaluate is None else (Stage.EVALUATE,)
+    return (*before, Stage.TRAIN, *after)
 
 
 def told_to_launchers(stage: Stage) -> protocol.Stage:
@@ -112,7 +125,7 @@ def parts_to_come(job: TrainingJob) -> tuple[Part, ...]:
 def entrypoints(job: TrainingJob) -> tuple[str, ...]:
     """The scripts that the source of the stage under way has to have: those of later stages that run from it, too."""
     copy = part_of(job).source_copy
-    return tuple(part.entrypoint for part in parts_to_come(job) if part.source_copy == copy)
+    return tuple(part.entrypoint for part in parts_to_come(job) if part.source_copy == copy and part.entrypoint)
 
 
 def datasets_uri(bucket: str, name: str) -> str:
@@ -162,7 +175,85 @@ def _prepare(job: TrainingJob) -> Part:
     )
 
 
-_PARTS: Mapping[Stage, Callable[[TrainingJob], Part]] = {Stage.PREPARE: _prepare, Stage.TRAIN: _train}
+def _evaluate(job: TrainingJob) -> Part:
+    spec, evaluate = job.spec, job.spec.evaluate
+    assert evaluate is not None
+    runs_a_script = evaluate.task is Task.SCRIPT
+    own = evaluate.source is not None
+    script = Part(
+        job=job,
+        stage=Stage.EVALUATE,
+        source=evaluate.source or spec.source,
+        source_copy=f"{_source_copy(job)}-evaluate" if own else _source_copy(job),
+        image=evaluate.image or spec.image,
+        framework=Framework.SCRIPT,
+        entrypoint=evaluate.entrypoint or "",
+        parameters=evaluate.parameters,
+        datasets=(*_inputs(evaluate.datasets), *_made(job.status.dataset)),
+        strategy=Strategy(),
+        resources=evaluate.resources,
+        checkpoints="",
+        judges=_what_is_judged(job, evaluate),
+        resources_field="evaluate.resources",
+    )
+    if runs_a_script:
+        return script
+    name = evaluate.data.dataset if evaluate.data else ""
+    # The first of this name: the stage's own, the prepared one, the training's.
+    known = (*script.datasets, *_inputs(spec.datasets))
+    return replace(
+        script,
+        source=Source(),
+        source_copy="",
+        image=evaluate.image,
+        datasets=tuple(one for one in known if one.name == name)[:1],
+    )
+
+
+_PARTS: Mapping[Stage, Callable[[TrainingJob], Part]] = {
+    Stage.PREPARE: _prepare,
+    Stage.TRAIN: _train,
+    Stage.EVALUATE: _evaluate,
+}
+
+
+def _what_is_judged(job: TrainingJob, evaluate: Evaluate) -> judging.Evaluate | None:
+    """None before the training has ended: nobody knows the model then."""
+    status, known = job.status, job.status.evaluation or EvaluationStatus()
+    if status.model is None:
+        return None
+    data, card, baseline = evaluate.data, evaluate.card, known.baseline
+    return judging.Evaluate(
+        task=evaluate.task,
+        model=judging.EvaluatedModel(status.model.uri or "", status.model.digest or ""),
+        baseline=None
+        if baseline is None
+        else judging.Baseline(baseline.uri, baseline.digest, baseline.version, baseline.alias),
+        format=known.format or "",
+        data=None
+        if data is None
+        else judging.EvaluationData(
+            dataset=data.dataset,
+            path=data.path,
+            label=data.label,
+            inputs=data.inputs,
+            output=data.output,
+            weight=data.weight,
+            group=data.group,
+            positive=data.positive,
+        ),
+        slices=evaluate.slices,
+        sensitive=evaluate.sensitive,
+        comparisons=tuple(
+            judging.Comparison(gate.metric, gate.slice, float(gate.confidence))
+            for gate in evaluate.gates
+            if gate.max_regression is not None
+        )
+        if baseline is not None
+        else (),
+        card=judging.Card(card.intended_use, card.limits, card.licence),
+        parent=status.run.id if status.run else "",
+    )
 
 
 def _source_copy(job: TrainingJob) -> str:

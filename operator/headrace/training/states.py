@@ -47,6 +47,13 @@ class Reason:
     PREPARED = "Prepared"
     NO_DATASET = told.Reason.NO_DATASET.value
     TRAINED = "Trained"
+    EVALUATING = "Evaluating"
+    EVALUATED = "Evaluated"
+    NO_EVALUATION = "NoEvaluation"
+    EVALUATED_MODEL_CHANGED = told.Reason.EVALUATED_MODEL_CHANGED.value
+    BASELINE_UNREADABLE = told.Reason.BASELINE_UNREADABLE.value
+    NO_BASELINE = "NoBaseline"
+    COMPARED = "Compared"
     JUDGING = "Judging"
     GATE_PASSED = "GatePassed"
     GATE_FAILED = "GateFailed"

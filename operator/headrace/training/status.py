@@ -23,10 +23,13 @@ from headrace.api.trainingjob import (
 )
 from headrace.kube.resources import Object
 from headrace.training.divergence import HINT, divergence
+from headrace.training.evaluation_gates import shown_metrics
 from headrace.training.observed import Pod
+from headrace.training.record import MAX_METRICS
 from headrace.training.stage_status import take_run, with_stages
 from headrace.training.stages import part_of
 from headrace.training.states import Reason
+from headrace_common.evaluation import OF_JOB
 from headrace_common.protocol import parts
 from headrace_common.protocol.report import Live, Record
 
@@ -67,7 +70,7 @@ def _take(
             fit=None if progress.fit is None else progress.fit + 1,
         )
     if metrics:
-        changes["metrics"] = {name: format_decimal(value) for name, value in sorted(metrics.items())}
+        changes["metrics"] = _metrics(status, metrics)
     if run is not None:
         changes |= take_run(status, run)
     if checkpoint is not None:
@@ -80,6 +83,20 @@ def _take(
     if resume is not None:
         changes["resume"] = Resume(attempt=resume.attempt, step=resume.step, exact=resume.exact, message=resume.message)
     return status.evolve(**changes)
+
+
+def _metrics(status: TrainingJobStatus, told: Mapping[str, float]) -> dict[str, str]:
+    """Those of the stage under way. An evaluation's stand beside the training's."""
+    if status.stage is not Stage.EVALUATE:
+        return {name: format_decimal(value) for name, value in sorted(told.items())}
+    return beside_training(status.metrics, told)
+
+
+def beside_training(metrics: Mapping[str, str], measured: Mapping[str, float]) -> dict[str, str]:
+    """The status' metrics with what an evaluation has measured; where there are too many, without the training's."""
+    of_stage = {name: format_decimal(value) for name, value in sorted(shown_metrics(measured).items())}
+    others = {name: value for name, value in metrics.items() if not name.startswith(OF_JOB)}
+    return dict(sorted([*of_stage.items(), *others.items()][:MAX_METRICS]))
 
 
 def take_chief_record(status: TrainingJobStatus, pods: tuple[Pod, ...]) -> TrainingJobStatus:
@@ -188,7 +205,8 @@ def _of_stage(stage: Stage | None, progress: str) -> str:
 
 
 def _metric(job: TrainingJob, status: TrainingJobStatus) -> str:
-    gates = [gate.metric for gate in job.spec.evaluation.gates] if job.spec.evaluation else []
+    gates = [f"{OF_JOB}{gate.metric}" for gate in job.spec.evaluate.gates] if job.spec.evaluate else []
+    gates += [gate.metric for gate in job.spec.evaluation.gates] if job.spec.evaluation else []
     for name in (*gates, *SHOWN_METRICS, *sorted(status.metrics)):
         if name in status.metrics:
             return f"{name}={_rounded(status.metrics[name])}"

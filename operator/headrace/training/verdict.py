@@ -73,9 +73,9 @@ def registered(
 def not_met(status: TrainingJobStatus, judged: Judgement, gate: Gate, now: datetime) -> Verdict:
     """A gate has not passed: the job has succeeded, and its model does not become a version."""
     assert status.model is not None
-    run, diverged = judged.run, judged.diverged
-    said = f"not registered: {missed(gate, run)}" + (f"; the training diverged: {diverged}" if diverged else "")
-    hint = HINT if diverged else advice(gate, run)
+    diverged = judged.diverged
+    said = f"not registered: {missed(judged)}" + (f"; the training diverged: {diverged}" if diverged else "")
+    hint = HINT if diverged else advice(judged)
     message = joined(said, hint)
     failure = failure_of_model(status, FailureClass.GATE, Reason.GATE_FAILED, said, hint)
     done = status.evolve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from headrace.api.trainingjob import FailureClass, TrainingJob, TrainingJobStatus
+from headrace.api.trainingjob import BaselineVersion, FailureClass, TrainingJob, TrainingJobStatus
 from headrace.settings import Settings
 from headrace.training.observed import Observed, Pod
 from headrace.training.stages import Part, part_of
@@ -24,12 +24,13 @@ class Problem:
 @dataclass(frozen=True)
 class Start:
     """What reconcile found out before an attempt may begin: where its run and checkpoints belong. At the end of one
-    that makes a dataset: the bucket that it lies in.
+    that makes a dataset: the bucket that it lies in. Before the first one that compares: with which version.
     """
 
     experiment_id: str = ""
     bucket: str = ""
     run_experiment: str = ""
+    baseline: BaselineVersion | None = None
     problem: Problem | None = None
 
 

@@ -29,6 +29,8 @@ DATASET_MADE_BY_TAG = "headrace.dataset.madeBy"
 EVALUATED_DIGEST_TAG = "headrace.evaluated.digest"
 BASELINE_DIGEST_TAG = "headrace.baseline.digest"
 BASELINE_VERSION_TAG = "headrace.baseline.version"
+# MLflow's own, of a run: its description, Markdown. Of an evaluation's the model's card, which the version gets, too.
+DESCRIPTION_TAG = "mlflow.note.content"
 # MLflow's own, of a run below another one.
 PARENT_TAG = "mlflow.parentRunId"
 # Of a run: how the job ended. The operator's.

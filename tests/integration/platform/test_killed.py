@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,10 +42,11 @@ from headrace.serving.owners import PromotionOwners
 from headrace.serving.reconcile import ServingReconciler
 from headrace.tracking import inflight
 from headrace.tracking.client import MlflowClient
+from headrace.tracking.errors import AlreadyExists
 from headrace.tracking.ledger import Ledger, model_name
 from headrace.tracking.records import PROMOTION_TAG_PREFIX, ROLLOUT_TAG
 from headrace.training.reconcile import TrainingReconciler
-from headrace_common.tags import DIGEST_TAG, UID_TAG
+from headrace_common.tags import BASELINE_DIGEST_TAG, DIGEST_TAG, EVALUATED_DIGEST_TAG, UID_TAG
 from headrace_local import binaries
 from headrace_local.controlplane import ControlPlane
 from serving_builders import gateway_answer
@@ -213,8 +215,11 @@ class Training(Way):
     resource = TRAININGJOBS
 
     async def play(self) -> None:
-        """The Job's pod runs; by the next pass it has trained, and the Job is complete."""
-        name = f"{NAME}-1"
+        for number in (1, 2):
+            await self.play_attempt(f"{NAME}-{number}")
+
+    async def play_attempt(self, name: str) -> None:
+        """The Job's pod runs; by the next pass it has done its work, and the Job is complete."""
         job, pod = await self.kube.get(JOBS, self.namespace, name), await self.kube.get(PODS, self.namespace, name)
         container: Object = {"name": "trainer", "image": "i", "imageID": "i@sha256:1", "restartCount": 0}
         if job is not None and pod is None:
@@ -225,7 +230,7 @@ class Training(Way):
             }
             await self.make_pod(job, name, {"phase": "Running", "containerStatuses": statuses}, **metadata)
         elif job is not None and pod is not None and pod["status"]["phase"] == "Running":
-            at, record = stamp(self.now), json.dumps(await self.train(job))
+            at, record = stamp(self.now), json.dumps(await self.work(job))
             end = {"exitCode": 0, "reason": "Completed", "message": record, "finishedAt": at}
             statuses = [container | {"ready": False, "state": {"terminated": end}}]
             trained = {"status": {"phase": "Succeeded", "containerStatuses": statuses}}
@@ -234,22 +239,36 @@ class Training(Way):
             over = {"startTime": at, "completionTime": at, "succeeded": 1, "completedIndexes": "0", "conditions": met}
             await self.kube.merge_patch(JOBS, self.namespace, name, {"status": over}, "status")
 
-    async def train(self, job: Object) -> Object:
+    async def work(self, job: Object) -> Object:
         """The launcher: makes a run in the experiment that the Job names; its record."""
         env = {entry["name"]: entry["value"] for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
         config = json.loads(env["HEADRACE_CONFIG"])
-        tags = [{"key": UID_TAG, "value": config["job"]["uid"]}, {"key": DIGEST_TAG, "value": DIGEST}]
-        asked = {"experiment_id": config["tracking"]["experimentId"], "tags": tags, "start_time": 1}
+        uid, judges = config["job"]["uid"], config.get("evaluate")
+        if judges is None:
+            tags, metrics = {UID_TAG: uid, DIGEST_TAG: DIGEST}, {"val_accuracy": 0.9}
+        else:
+            digests = {
+                EVALUATED_DIGEST_TAG: judges["model"]["digest"],
+                BASELINE_DIGEST_TAG: judges["baseline"]["digest"],
+            }
+            tags, metrics = {UID_TAG: f"{uid}/evaluate", **digests}, {"accuracy": 0.9, "worse_by/accuracy": 0.01}
+        pairs = [{"key": key, "value": value} for key, value in tags.items()]
+        asked = {"experiment_id": config["tracking"]["experimentId"], "tags": pairs, "start_time": 1}
         run = (await self.mlflow._call("POST", "2.0/mlflow/runs/create", "a run", body=asked))["run"]["info"]
-        metric = {"run_id": run["run_id"], "key": "val_accuracy", "value": 0.9, "timestamp": 1}
-        await self.mlflow._call("POST", "2.0/mlflow/runs/log-metric", "a metric", body=metric)
-        return {
+        for key, value in metrics.items():
+            metric = {"run_id": run["run_id"], "key": key, "value": value, "timestamp": 1}
+            await self.mlflow._call("POST", "2.0/mlflow/runs/log-metric", "a metric", body=metric)
+        record = {
             "protocol": 1,
             "outcome": "Succeeded",
             "time": int(self.now.timestamp() * 1000),
             "run": {"id": run["run_id"], "experimentId": run["experiment_id"]},
-            "model": {"uri": f"{run['artifact_uri']}/model", "digest": DIGEST, "formats": ["onnx"]},
         }
+        if judges is None:
+            model = {"uri": f"{run['artifact_uri']}/model", "digest": DIGEST, "formats": ["ONNX"]}
+            return record | {"model": model}
+        baseline = judges["baseline"]["digest"]
+        return record | {"evaluation": {"digest": DIGEST, "baselineDigest": baseline, "samples": 10}}
 
 
 async def train_and_register(servers: Servers, namespace: str, die_after: int | None) -> Way:
@@ -287,6 +306,53 @@ async def train_and_register(servers: Servers, namespace: str, die_after: int | 
     }, tale
     pods = await way.kube.list(PODS, namespace)
     assert [pod["metadata"].get("finalizers", []) for pod in pods] == [[]], tale
+    return way
+
+
+async def evaluate_and_register(servers: Servers, namespace: str, die_after: int | None) -> Way:
+    """With a stage after the training, which compares with the version that is served."""
+    way, mlflow = Training(servers, namespace, die_after), servers.mlflow
+    await Ledger(mlflow).ensure_model(namespace, NAME, "")
+    served = f"sha256:{1:064d}"
+    await mlflow.create_model_version(way.model, "s3://team-a/1", "", {DIGEST_TAG: served})
+    await mlflow.set_alias(way.model, "champion", "1")
+    spec = {
+        "source": {"configMap": {"name": "code"}},
+        "entrypoint": "train.py",
+        "datasets": [{"name": "heldout", "uri": "s3://team-a/heldout/"}],
+        "tracking": {"experiment": NAME},
+        "output": {"model": NAME, "alias": "candidate"},
+        "evaluate": {
+            "task": "Classification",
+            "data": {"dataset": "heldout"},
+            "baseline": {"alias": "champion"},
+            "gates": [{"metric": "accuracy", "min": "0.5", "maxRegression": "0.02"}],
+        },
+    }
+    uid = await way.create(spec)
+    await way.until(lambda status: status.get("state") in ("Succeeded", "Failed"))
+    status, tale = await way.look(), way.tale()
+
+    ended = (status["state"], status["reason"], status["attempt"]["number"], status["model"]["version"])
+    assert ended == ("Succeeded", "GatePassed", 2, "2"), tale
+    assert [(entry["stage"], entry["outcome"]) for entry in status["history"]] == [
+        ("Train", "Succeeded"),
+        ("Evaluate", "Succeeded"),
+    ], tale
+    assert status["evaluation"]["baseline"]["digest"] == served, tale
+    assert status["evaluation"]["samples"] == 10, tale
+    compared = {one["type"]: one["reason"] for one in status["conditions"]}["BaselineCompared"]
+    assert compared == "Compared", tale
+    for of in (uid, f"{uid}/evaluate"):
+        assert len(await mlflow.search_runs(status["run"]["experimentID"], UID_TAG, of)) == 1, tale
+    [version] = await mlflow.search_model_versions(way.model, UID_TAG, uid)
+    assert (version.version, version.digest, version.tags["headrace.baseline.version"]) == ("2", DIGEST, "1"), tale
+    assert (await mlflow.get_registered_model(way.model)).aliases == {"candidate": "2", "champion": "1"}, tale
+    acts = ("model-versions/create", "alias candidate 2", "/jobs")
+    made = {act: sum(write.startswith("POST") and write.endswith(act) for write in way.writes()) for act in acts}
+    assert made == {"model-versions/create": 1, "alias candidate 2": 1, "/jobs": 2}, tale
+    pods = await way.kube.list(PODS, namespace)
+    assert [pod["metadata"].get("finalizers", []) for pod in pods] == [[], []], tale
     return way
 
 
@@ -372,7 +438,11 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.mark.parametrize("live_through", [train_and_register, roll_out_and_promote], ids=["training", "serving"])
+@pytest.mark.parametrize(
+    "live_through",
+    [train_and_register, evaluate_and_register, roll_out_and_promote],
+    ids=["training", "evaluation", "serving"],
+)
 def test_whatever_write_an_operator_is_killed_after_the_next_one_ends_where_it_would_have(
     plane: ControlPlane,
     mlflow_url: str,
@@ -386,7 +456,7 @@ def test_whatever_write_an_operator_is_killed_after_the_next_one_ends_where_it_w
         prefix, at_once = live_through.__name__.partition("_")[0], asyncio.Semaphore(AT_ONCE)
         async with KubeClient.session(plane.kubeconfig) as kube, aiohttp.ClientSession() as http:
             servers = Servers(kube, MlflowClient(mlflow_url, *ADMIN, http))
-            if live_through is train_and_register:
+            with suppress(AlreadyExists):
                 await servers.mlflow.create_user(TENANT["mlflowUser"], "password-of-the-tenant")
             undisturbed = await live_through(servers, f"{prefix}-undisturbed", None)
 

@@ -7,7 +7,7 @@ import pytest
 
 from headrace.tracking.records import Run
 from headrace.training.finish import end_run, is_run_open
-from training_builders import NOW, PREPARE, UID, stamp, training_job
+from training_builders import JUDGED, NOW, PREPARE, UID, stamp, training_job
 
 FAILURE = {"class": "Config", "reason": "NoDataset"}
 
@@ -82,6 +82,17 @@ def test_a_training_that_never_ran_ends_the_run_that_the_preparation_made():
 
     assert end(job, registry).id == "job"
     assert set(registry.failed) == {"job"}
+
+
+@pytest.mark.parametrize(
+    ("child", "ended"), [("RUNNING", {"job", "child"}), ("FAILED", {"job"}), (None, {"job"})], ids=str
+)
+def test_an_evaluation_that_failed_ends_its_run_and_the_jobs(child, ended):
+    registry = Registry({UID: run("job", "FINISHED")} | ({f"{UID}/evaluate": run("child", child)} if child else {}))
+
+    end(failed("Evaluate", "job", **JUDGED), registry)
+
+    assert set(registry.failed) == ended
 
 
 @pytest.mark.parametrize(("run_id", "is_open"), [("job", True), ("", False)])

@@ -39,7 +39,53 @@ STAGED: dict[str, Any] = {
     "output": {"model": "text", "formats": ["ONNX"]},
     "prepare": PREPARE,
 }
+JUDGED: dict[str, Any] = {
+    "stage": "Evaluate",
+    "dataset": MADE,
+    "model": {"uri": "s3://team-a/mlflow/3/abc/artifacts/model/attempt-2", "digest": "sha256:5d41" + "0" * 60},
+    "run": {"id": "abc", "experimentID": "3"},
+}
+COMPARED = JUDGED | {
+    "evaluation": {
+        "format": "ONNX",
+        "baseline": {
+            "alias": "champion",
+            "version": "6",
+            "digest": "sha256:7d79" + "0" * 60,
+            "uri": "s3://team-a/mlflow/3/aaa/artifacts/model/attempt-1",
+        },
+    }
+}
+EVALUATE = {
+    "task": "Classification",
+    "data": {
+        "dataset": "corpus",
+        "path": "test.parquet",
+        "label": "species",
+        "inputs": {"flower": ["sepal", "petal"]},
+    },
+    "slices": ["region"],
+    "sensitive": ["sex"],
+    "baseline": {"alias": "champion"},
+    "gates": [{"metric": "accuracy", "slice": "region=north", "maxRegression": "0.02"}],
+    "card": {"intendedUse": "to tell irises apart", "limits": "no other flowers", "licence": "CC-BY-4.0"},
+}
 JOBS = {
+    "config-evaluate": (
+        training_job(COMPARED, workers=1, evaluate=EVALUATE, **STAGED),
+        AttemptContext(3, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+    "config-evaluate-script": (
+        training_job(
+            JUDGED,
+            workers=1,
+            evaluate={"task": "Script", "entrypoint": "evaluate.py", "parameters": {"rows": 100}},
+            **STAGED,
+        ),
+        AttemptContext(3, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
     "config-prepare": (
         training_job(workers=1, **STAGED),
         AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
@@ -177,6 +223,7 @@ def read(name):
         ("record-ambiguous", "Succeeded", "", Reason.AMBIGUOUS_MODEL, False),
         ("record-prepared", "Succeeded", "", "", False),
         ("record-reused", "Succeeded", "", "", False),
+        ("record-evaluated", "Succeeded", "", "", False),
         ("record-raised", "Failed", "UserCode", "ScriptRaised", False),
         ("record-bad-config", "Failed", "Config", "BadConfig", False),
         ("record-peer-lost", "Failed", "Peer", "PeerLost", True),
@@ -207,6 +254,12 @@ def test_what_a_stage_of_preparation_has_made_is_read(name, made_by):
     assert told.dataset is not None
     assert told.dataset.as_json() == expected
     assert told.model is None
+
+
+def test_what_a_stage_of_evaluation_has_judged_is_read():
+    told = read("record-evaluated").evaluation
+    assert told is not None
+    assert (told.digest[:11], told.baseline_digest[:11], told.samples) == ("sha256:5d41", "sha256:7d79", 1200)
 
 
 def test_a_launcher_that_is_preparing_is_read():

@@ -29,9 +29,12 @@ from headrace.training.view import Problem, Start
 from headrace_common.protocol.parts import ExportTrial, Progress
 from headrace_common.protocol.report import Live
 from training_builders import (
+    BASELINE,
+    JUDGED,
     MADE,
     NOW,
     PREPARE,
+    REPORT,
     SETTINGS,
     batch_job,
     container,
@@ -124,6 +127,34 @@ def prepared_with(**fields) -> Plan:
     """That stage at its end."""
     done = pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, **fields))
     return sees(done, batch=batch_job(conditions=COMPLETE), prepare=PREPARE)
+
+
+TO_JUDGE = {"name": "team-a.text", "uri": MODEL["uri"], "digest": REPORT["digest"]}
+
+
+def judging(**more):
+    """The status in the stage after the training."""
+    status = under_way(stage="Evaluate", model=TO_JUDGE, evaluation={"format": "ONNX", "baseline": BASELINE}, **more)
+    status["attempt"]["stage"] = "Evaluate"
+    return status
+
+
+def evaluates(state="Evaluating", conditions=None) -> Plan:
+    """That stage, while it runs."""
+    live = Live(state, Progress(), {}, None, None, None, conditions or {})
+    return sees(pod(0), live=live, status=judging(), **JUDGED)
+
+
+def evaluated_with(**fields) -> Plan:
+    """That stage at its end."""
+    done = pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, **fields))
+    return sees(done, batch=batch_job(conditions=COMPLETE), status=judging(), **JUDGED)
+
+
+def begins_to_evaluate(start=None) -> Plan:
+    status = judging(reason="Trained")
+    status["attempt"] |= {"stage": "Train", "finishedAt": stamp(NOW)}
+    return look(training_job(status, workers=1, **JUDGED), start=start)
 
 
 def finishing(**spec):
@@ -253,6 +284,26 @@ PLANS = {
         batch=batch_job(conditions=FAILED),
         prepare=PREPARE,
     ),
+    # the stage after it
+    "a model was trained that is to be judged": lambda: sees(
+        pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, model=MODEL)),
+        batch=batch_job(conditions=COMPLETE),
+        **JUDGED,
+    ),
+    "there is no baseline yet": begins_to_evaluate,
+    "the baseline has no digest": lambda: begins_to_evaluate(
+        Start(problem=Problem(FailureClass.DATA, Reason.BASELINE_UNREADABLE, "version 6 has no digest"))
+    ),
+    "the pod of the evaluation starts": lambda: evaluates("Preparing"),
+    "a model is judged": lambda: evaluates(),
+    "the report is uploaded": lambda: evaluates("Uploading"),
+    "MLflow does not answer to the evaluation": lambda: evaluates(conditions={"tracking": "Buffering"}),
+    "the run of the evaluation is deleted": lambda: evaluates(conditions={"tracking": "RunDeleted"}),
+    "S3 does not answer to the evaluation": lambda: evaluates(conditions={"storage": "Buffering"}),
+    "a model was judged": lambda: evaluated_with(evaluation=REPORT),
+    "nothing was judged": lambda: evaluated_with(),
+    "another model was judged": lambda: evaluated_with(evaluation=REPORT | {"digest": DIGEST}),
+    "another baseline was compared with": lambda: evaluated_with(evaluation=REPORT | {"baselineDigest": DIGEST}),
     # its end
     "worker 0 has ended": lambda: sees(pod(0, exit_code=0, message=SUCCEEDED), pod(1), workers=2),
     "all have ended": lambda: sees(pod(0, "Succeeded", exit_code=0, message=SUCCEEDED)),
@@ -330,6 +381,14 @@ def test_what_a_stage_of_preparation_says_is_not_of_a_training():
     assert "checkpoints and the dataset" in prepares(conditions={"storage": "Buffering"}).status["message"]
     deleted = prepares(conditions={"tracking": "RunDeleted"}).status["message"]
     assert "the id in status.stages[0].run.id" in deleted
+
+
+def test_what_a_stage_of_evaluation_says_is_not_of_a_training():
+    told = {name: PLANS[name]().status["message"] for name in PLANS if "evaluation" in name or "report" in name}
+    assert [name for name, text in told.items() if "training" in text or "script" in text] == []
+    deleted = told["the run of the evaluation is deleted"]
+    assert "the evaluation continues" in deleted
+    assert "the id in run.id of Evaluate in status.stages" in deleted
 
 
 def test_the_table_has_every_state_and_every_reason_of_the_operators():

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from headrace.api.trainingjob import Attempt, Run, SourceStatus, State
 from headrace.kube.plan import Event, EventType, Plan
+from headrace.training.baseline import pin
 from headrace.training.gpus import image_of
 from headrace.training.job import attempt_name
 from headrace.training.objects import objects_of_attempt
@@ -20,7 +21,7 @@ from headrace.training.view import View
 
 
 def begin(view: View) -> Step:
-    """The first attempt of a stage, or the next one. All start with the image and the source of the first."""
+    """The first attempt of a stage, or the next one. All start with the image, source and baseline of the first."""
     status, part, name = view.status, view.part, view.job.metadata.name
     last = status.attempt
     number = last.number + 1 if last else 1
@@ -37,13 +38,14 @@ def begin(view: View) -> Step:
         run=_expected_run(view),
         source=_pinned_source(view),
     )
+    begun, told = pin(view.job, begun, view.start.baseline, view.now)
     event = Event(
         EventType.NORMAL,
         "AttemptStarted",
         f"{part.attempt(number)} started with {part.strategy.workers} worker(s) and image {image}",
     )
     step = _create(view.with_status(begun))
-    return replace(step, plan=replace(step.plan, events=(event,)))
+    return replace(step, plan=replace(step.plan, events=(event, *told)))
 
 
 def begin_again(view: View) -> Step:

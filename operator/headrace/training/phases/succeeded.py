@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from headrace.api.trainingjob import Stage
+from headrace.training.phases.evaluated import evaluated
 from headrace.training.phases.prepared import prepared
 from headrace.training.phases.trained import trained
 from headrace.training.step import Step
 from headrace.training.view import View
 from headrace_common.protocol.report import Record
 
-_MEANS: Mapping[Stage, Callable[[View, Record], Step]] = {Stage.PREPARE: prepared, Stage.TRAIN: trained}
+_MEANS: Mapping[Stage, Callable[[View, Record], Step]] = {
+    Stage.PREPARE: prepared,
+    Stage.TRAIN: trained,
+    Stage.EVALUATE: evaluated,
+}
 
 
 def succeeded(view: View, record: Record) -> Step:

@@ -1,12 +1,22 @@
 """The last attempt has trained to its end: what becomes of its model (pure).
 
-With an output the intent to register it goes into status; `finish` does it. Without one, or where there is nothing that
-somebody has meant, the job has succeeded here.
+With an output the intent to register it goes into status; `finish` does it, after the stage Evaluate if there is one.
+Without one, or where there is nothing that somebody has meant, the job has succeeded here.
 """
 
 from __future__ import annotations
 
-from headrace.api.trainingjob import FailureClass, Output, State, TrainedModel, TrainingJobStatus
+from headrace.api.evaluate import SERVED
+from headrace.api.trainingjob import (
+    Condition,
+    Evaluate,
+    EvaluationStatus,
+    FailureClass,
+    Output,
+    State,
+    TrainedModel,
+    TrainingJobStatus,
+)
 from headrace.kube.plan import Event, EventType, Patch, Plan
 from headrace.tracking.ledger import model_name
 from headrace.training import attempt as attempts
@@ -14,6 +24,7 @@ from headrace.training.failures import Cause
 from headrace.training.formats import (
     TRIAL_CONDITION,
     event_of,
+    format_to_judge,
     formats_exported,
     missing_of_required,
     with_condition,
@@ -22,6 +33,7 @@ from headrace.training.formats import (
 from headrace.training.observed import ended_at
 from headrace.training.phases.failed import failed
 from headrace.training.release import release
+from headrace.training.stage_status import end_stage
 from headrace.training.states import Reason
 from headrace.training.status import take_record
 from headrace.training.step import POLL_ENDING, Step
@@ -38,8 +50,8 @@ MODEL_MISSING_HINT = (
     "have to be built (called once) before it can be saved"
 )
 REQUIRED_FORMAT_HINT = (
-    "change the layer that the message names, or take the format out of output.requiredFormats, in a new TrainingJob; "
-    "what was exported is kept at status.model.uri"
+    "change the layer that the message names, or take the format out of output.requiredFormats or evaluate.format, in "
+    "a new TrainingJob; what was exported is kept at status.model.uri"
 )
 
 
@@ -81,6 +93,8 @@ def _to_be_registered(view: View, record: Record, reference: ModelReference, out
     )
     if missing := missing_of_required(job, record):
         return _format_missing(view, with_model, missing, exported.message or "")
+    if job.spec.evaluate is not None:
+        return _to_be_evaluated(view, with_model, job.spec.evaluate, reference.formats, exported)
     finishing = with_model.evolve(
         state=State.FINISHING,
         reason=Reason.JUDGING,
@@ -91,9 +105,32 @@ def _to_be_registered(view: View, record: Record, reference: ModelReference, out
     return Step(Plan(patches=_released(view), events=event_of(exported), requeue_after=0.0), finishing)
 
 
+def _to_be_evaluated(
+    view: View, status: TrainingJobStatus, evaluate: Evaluate, made: tuple[str, ...], exported: Condition
+) -> Step:
+    """The next look begins the evaluation of these bytes."""
+    judged = format_to_judge(evaluate, made)
+    if judged is None:
+        message = f"not registered: evaluate judges {evaluate.format or ' or '.join(SERVED)}; {exported.message}"
+        return _ended_without_format(view, status, message)
+    message = f"the training has ended; its model is kept at {status.model.uri if status.model else ''}"
+    following = end_stage(view.job, status, message, ended_at(view.pods, view.now), reused=None).evolve(
+        state=State.PENDING,
+        reason=Reason.TRAINED,
+        message=f"{message}; the evaluation is started next",
+        evaluation=EvaluationStatus(format=judged or None),
+    )
+    return Step(Plan(patches=_released(view), events=event_of(exported), requeue_after=0.0), following)
+
+
 def _format_missing(view: View, status: TrainingJobStatus, missing: tuple[str, ...], told: str) -> Step:
     """A format without which the model is of no use was not made: nothing is registered, and the files are kept."""
-    message = f"not registered: output.requiredFormats has {', '.join(missing)}; {told}"
+    return _ended_without_format(
+        view, status, f"not registered: output.requiredFormats has {', '.join(missing)}; {told}"
+    )
+
+
+def _ended_without_format(view: View, status: TrainingJobStatus, message: str) -> Step:
     reason = Reason.REQUIRED_FORMAT_MISSING
     failure = attempts.failure_of_model(status, FailureClass.GATE, reason, message, REQUIRED_FORMAT_HINT)
     return _without_version(view, status.evolve(failure=failure), reason, message)

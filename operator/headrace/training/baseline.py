@@ -1,0 +1,92 @@
+"""The version that the stage Evaluate compares with: when it is looked up, and what the status says of it (pure).
+
+It is resolved once, before the first attempt of the stage, and pinned: an alias that moves in the meantime changes
+nothing. The first version of a model has no baseline, which is no failure: only the absolute bounds hold.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from headrace.api.trainingjob import (
+    BaselineVersion,
+    Condition,
+    ConditionStatus,
+    EvaluationStatus,
+    Stage,
+    TrainingJob,
+    TrainingJobStatus,
+)
+from headrace.kube.plan import Event, EventType
+from headrace.tracking.errors import TrackingError
+from headrace.tracking.records import ModelVersion
+from headrace.training.formats import condition, with_condition
+from headrace.training.stages import stage_of
+from headrace.training.states import Reason
+
+CONDITION = "BaselineCompared"
+
+
+class BaselineUnusable(TrackingError):
+    """The alias points at a version that nobody can prove the bytes of."""
+
+    reason = Reason.BASELINE_UNREADABLE
+
+
+def alias_to_resolve(job: TrainingJob) -> str:
+    """The alias whose version is to be found before the next attempt begins; empty where there is nothing to find."""
+    evaluate, status = job.spec.evaluate, job.status
+    if evaluate is None or evaluate.baseline is None or stage_of(job) is not Stage.EVALUATE:
+        return ""
+    return "" if _has_begun(status) else evaluate.baseline.alias
+
+
+def version_of(alias: str, found: ModelVersion | None) -> BaselineVersion | None:
+    """What is pinned. Raises BaselineUnusable for a version that Headrace has not registered."""
+    if found is None:
+        return None
+    if not found.digest:
+        raise BaselineUnusable(
+            f"alias {alias} of model {found.model} points at version {found.version}, which has no digest: Headrace "
+            "did not register it"
+        )
+    return BaselineVersion(alias=alias, version=found.version, digest=found.digest, uri=found.source)
+
+
+def pin(
+    job: TrainingJob, status: TrainingJobStatus, found: BaselineVersion | None, now: datetime
+) -> tuple[TrainingJobStatus, tuple[Event, ...]]:
+    """The status with which the first attempt of the stage begins, and its Events; later ones change nothing."""
+    alias = alias_to_resolve(job)
+    if not alias:
+        return status, ()
+    pinned = status.evolve(evaluation=(status.evaluation or EvaluationStatus()).evolve(baseline=found))
+    if found is not None:
+        return pinned, ()
+    message = (
+        f"alias {alias} of model {_model(status)} points at no version yet: only min and max of evaluate.gates are "
+        "judged, and no maxRegression"
+    )
+    told = condition(job, CONDITION, ConditionStatus.FALSE, Reason.NO_BASELINE, message, now)
+    return _with(pinned, told), (Event(EventType.NORMAL, Reason.NO_BASELINE, message),)
+
+
+def compared(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> TrainingJobStatus:
+    """The status of an evaluation that has ended well."""
+    baseline = status.evaluation.baseline if status.evaluation else None
+    if baseline is None:
+        return status
+    message = f"compared with version {baseline.version} of model {_model(status)}, alias {baseline.alias}"
+    return _with(status, condition(job, CONDITION, ConditionStatus.TRUE, Reason.COMPARED, message, now))
+
+
+def _has_begun(status: TrainingJobStatus) -> bool:
+    return status.attempt is not None and status.attempt.stage is Stage.EVALUATE
+
+
+def _with(status: TrainingJobStatus, told: Condition) -> TrainingJobStatus:
+    return status.evolve(conditions=with_condition(status.conditions, told))
+
+
+def _model(status: TrainingJobStatus) -> str:
+    return (status.model.name if status.model else None) or "spec.output.model"

@@ -1,0 +1,141 @@
+"""Judges the gates of spec.evaluate by what the stage Evaluate has measured (pure).
+
+The numbers are those of the stage's run. How much worse the model is than the baseline, at least and with the gate's
+confidence, is the launcher's: a paired bootstrap over the same rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from headrace.api.scalars import format_decimal, parse_decimal
+from headrace.api.trainingjob import Evaluate, EvaluateGate, EvaluationStatus, GateCheck
+from headrace.training.bounds import bounds_of, is_within
+from headrace.training.record import kept
+from headrace_common.evaluation import (
+    BASELINE,
+    DIFFERENCE_HIGH,
+    DIFFERENCE_LOW,
+    FAIRNESS,
+    OF_JOB,
+    PREFIXES,
+    SAMPLES,
+    WORSE_BY,
+    Task,
+    metric_key,
+)
+
+_MAX_LISTED = 20
+_BETWEEN_GROUPS = frozenset(name for names in FAIRNESS.values() for name in names)
+
+
+def judge_evaluation(
+    evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]
+) -> tuple[GateCheck, ...]:
+    """Every gate against what was measured, by its key; what is not there, or not finite, fails."""
+    return tuple(_check(gate, measured, is_compared=known.baseline is not None) for gate in evaluate.gates)
+
+
+def is_of_evaluation(check: GateCheck) -> bool:
+    """Whether a gate of spec.evaluate asked for it."""
+    return check.metric.startswith(OF_JOB)
+
+
+def shown_metrics(measured: Mapping[str, float]) -> dict[str, float]:
+    """What the status' metrics have of those of the stage: of all rows, and under a name that no training has."""
+    whole = {name: value for name, value in measured.items() if not name.startswith(PREFIXES) and ":" not in name}
+    return kept({f"{OF_JOB}{name}": value for name, value in whole.items()})
+
+
+def sentence(check: GateCheck, evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]) -> str:
+    """Why a gate has not passed."""
+    metric, key = check.metric.removeprefix(OF_JOB), _key(check)
+    what = f"{metric} of {check.slice}" if check.slice else metric
+    if check.value is None:
+        return _not_measured(what, metric, check.slice, evaluate, measured)
+    said = []
+    value = measured[key]
+    if not math.isfinite(value) or not is_within(value, check.min, check.max):
+        bounds = bounds_of(check.min, check.max) or "a finite number"
+        said.append(f"{what} is {check.value}, must be {bounds}")
+    if (regression := check.max_regression) is not None and known.baseline is not None:
+        version, limit = f"version {known.baseline.version}", format_decimal(regression)
+        worse = measured.get(f"{WORSE_BY}{key}")
+        if worse is None or not math.isfinite(worse):
+            said.append(
+                f"how much worse {what} is than that of {version} was not measured, and maxRegression is {limit}"
+            )
+        elif parse_decimal(repr(worse)) > regression:
+            said.append(
+                f"{what} is {check.value}, that of {version} ({known.baseline.alias}) {check.baseline or 'unknown'}: "
+                f"worse by at least {check.worse_by} with a confidence of {format_decimal(check.confidence or 0)}, may "
+                f"be worse by {limit}"
+            )
+    return "; ".join(said)
+
+
+def advice(checks: tuple[GateCheck, ...], evaluate: Evaluate, measured: Mapping[str, float]) -> str:
+    """What to do about those that have not passed."""
+    if unknown := [check for check in checks if not check.passed and check.value is None]:
+        if evaluate.task is Task.SCRIPT:
+            names = ", ".join(dict.fromkeys(_key(check) for check in unknown))
+            return (
+                f"let {evaluate.entrypoint} log {names} (headrace_client.log), or name a metric that it logs "
+                f"({_listed(measured)}), in a new TrainingJob"
+            )
+        return (
+            "judge on rows that the metric can be measured on, or change evaluate.gates, in a new TrainingJob; "
+            f"measured were {_listed(measured)}"
+        )
+    return "train longer or with better data, or change evaluate.gates, in a new TrainingJob"
+
+
+def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bool) -> GateCheck:
+    key = metric_key(gate.metric, gate.slice)
+    value = measured.get(key)
+    passed = value is not None and math.isfinite(value) and is_within(value, gate.min, gate.max)
+    told: dict[str, str | None] = {"baseline": None, "low": None, "high": None, "worse_by": None}
+    if is_compared:
+        prefixes = {"baseline": BASELINE, "low": DIFFERENCE_LOW, "high": DIFFERENCE_HIGH, "worse_by": WORSE_BY}
+        told = {name: _text(measured.get(f"{prefix}{key}")) for name, prefix in prefixes.items()}
+    if is_compared and gate.max_regression is not None:
+        worse = measured.get(f"{WORSE_BY}{key}")
+        known = worse is not None and math.isfinite(worse)
+        passed = passed and known and parse_decimal(repr(worse)) <= gate.max_regression
+    samples = measured.get(f"{SAMPLES}{key}", math.nan)
+    return GateCheck(
+        metric=f"{OF_JOB}{gate.metric}",
+        slice=gate.slice,
+        value=_text(value),
+        **told,
+        min=gate.min,
+        max=gate.max,
+        max_regression=gate.max_regression,
+        confidence=None if gate.max_regression is None else gate.confidence,
+        samples=int(samples) if math.isfinite(samples) and samples >= 0 else None,
+        passed=passed,
+    )
+
+
+def _not_measured(what: str, metric: str, of_slice: str, evaluate: Evaluate, measured: Mapping[str, float]) -> str:
+    if not of_slice or (metric not in measured and metric not in _BETWEEN_GROUPS):
+        return f"{what} was not measured" if evaluate.task is not Task.SCRIPT else f"{what} was never logged"
+    others = sorted(name for name in measured if name.startswith(f"{metric}/"))
+    seen = f" ({', '.join(others[:_MAX_LISTED])} were)" if others else ""
+    if metric in _BETWEEN_GROUPS:
+        return f"{what} was not measured{seen}: the column is not there, or has one value only"
+    return f"{what} was not measured{seen}: no row has this value, or those that have it do not tell it"
+
+
+def _key(check: GateCheck) -> str:
+    return metric_key(check.metric.removeprefix(OF_JOB), check.slice)
+
+
+def _listed(measured: Mapping[str, float]) -> str:
+    names = sorted(name for name in measured if not name.startswith(PREFIXES))
+    return ", ".join(names[:_MAX_LISTED]) or "no metrics"
+
+
+def _text(value: float | None) -> str | None:
+    return None if value is None else format_decimal(value)

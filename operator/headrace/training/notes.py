@@ -1,0 +1,42 @@
+"""What a registered version carries of its evaluation: tags, and a description for whoever looks at it (pure)."""
+
+from __future__ import annotations
+
+import json
+
+from headrace.api.trainingjob import GateCheck
+from headrace.tracking.records import EVALUATION_RUN_TAG, EVALUATION_TAG, Notes
+from headrace.training.evaluation_gates import is_of_evaluation
+from headrace.training.judging import Judgement
+from headrace_common.evaluation import OF_JOB
+from headrace_common.tags import BASELINE_VERSION_TAG, DESCRIPTION_TAG
+
+_MAX_DESCRIPTION = 4900  # characters; MLflow's column has 5000
+
+
+def notes_of(judged: Judgement) -> Notes:
+    """Of a version of this model; nothing where nothing has evaluated it."""
+    evaluation, known = judged.evaluation, judged.job.status.evaluation
+    if evaluation is None or known is None:
+        return Notes()
+    measured = {name: value for name, value in judged.metrics.items() if name.startswith(OF_JOB)}
+    tags = {EVALUATION_RUN_TAG: evaluation.id, EVALUATION_TAG: json.dumps(measured, sort_keys=True)}
+    if known.baseline is not None:
+        tags[BASELINE_VERSION_TAG] = known.baseline.version
+    card = evaluation.tags.get(DESCRIPTION_TAG, "").strip()
+    description = card or _summary(judged, known.samples or 0)
+    return Notes(tags, description[:_MAX_DESCRIPTION])
+
+
+def _summary(judged: Judgement, samples: int) -> str:
+    """Where the launcher has left no card."""
+    checks = judged.gate.checks if judged.gate else ()
+    lines = [f"Evaluated on {samples} rows."]
+    lines += [f"- {_line(check)}" for check in checks if is_of_evaluation(check)]
+    return "\n".join(lines)
+
+
+def _line(check: GateCheck) -> str:
+    what = check.metric.removeprefix(OF_JOB) + (f" of {check.slice}" if check.slice else "")
+    beside = f" (baseline: {check.baseline})" if check.baseline is not None else ""
+    return f"{what}: {check.value}{beside}"

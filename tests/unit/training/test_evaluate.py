@@ -1,0 +1,357 @@
+"""The stage Evaluate: after the training, by the same attempts, and before anything is registered."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from headrace.api.trainingjob import BaselineVersion, FailureClass
+from headrace.kube.resources import CONFIGMAPS, JOBS
+from headrace.training.observed import Observed, Source
+from headrace.training.record import read_live
+from headrace.training.view import Problem, Start
+from training_builders import (
+    BASELINE,
+    EVALUATE,
+    JUDGED,
+    MADE,
+    MODEL,
+    NOW,
+    PREPARE,
+    REPORT,
+    batch_job,
+    pod,
+    record,
+    training_job,
+)
+from training_looks import FAILED, RAISED, SECOND, created, kinds, look
+
+SEEN = Source({"train.py": "", "prepare.py": "", "evaluate.py": ""}, "5")
+NOTHING = Observed((), (), SEEN)
+START = Start("3", "team-a", "team-a/x", baseline=BaselineVersion.model_validate(BASELINE))
+FIRST = replace(START, baseline=None)
+COMPLETE = (("Complete", ""),)
+SCRIPT = {"evaluate": {"task": "Script", "entrypoint": "evaluate.py", "parameters": {"rows": 100}}}
+
+
+def judged(status=None, **spec):
+    return training_job(status, workers=1, **JUDGED | spec)
+
+
+def ended(status, number, now=NOW, spec=None, **fields):
+    """The attempt's one pod has ended well, with this in its record."""
+    done = pod(0, "Succeeded", attempt=number, exit_code=0, message=record("Succeeded", NOW, **fields))
+    return look(
+        judged(status, **spec or {}),
+        Observed((batch_job(f"text-{number}", conditions=COMPLETE),), (done,), SEEN),
+        START,
+    )
+
+
+def running(status, number, live=None, **spec):
+    seen = Observed((batch_job(f"text-{number}"),), (pod(0, attempt=number),), None, live=live)
+    return look(judged(status, **spec), seen).status
+
+
+def trained(**spec):
+    """The status after the training, before anything of the evaluation."""
+    first = running(look(judged(**spec), NOTHING, FIRST).status, 1, **spec)
+    run = {"id": "r1", "experimentId": "3"}
+    return ended(first, 1, spec=spec, model=MODEL, run=run, metrics={"loss": 0.5}).status
+
+
+def evaluating(start=START, **spec):
+    """The status while the evaluation is under way."""
+    return running(look(judged(trained(**spec), **spec), NOTHING, start).status, 2, **spec)
+
+
+def config(planned):
+    [trainer] = created(planned, JOBS)["spec"]["template"]["spec"]["containers"]
+    return json.loads(next(one["value"] for one in trainer["env"] if one["name"] == "HEADRACE_CONFIG"))
+
+
+def conditions(status):
+    return {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]}
+
+
+def test_both_stages_are_told_from_the_first_look():
+    status = look(judged(), NOTHING, FIRST).status
+
+    assert [(stage["name"], stage["state"]) for stage in status["stages"]] == [
+        ("Train", "Running"),
+        ("Evaluate", "Pending"),
+    ]
+    assert (status["stage"], status["columns"]["progress"], status["attempt"]["stage"]) == ("Train", "train", "Train")
+
+
+def test_a_model_that_was_trained_is_evaluated_next_and_is_in_status_until_then():
+    status = trained()
+
+    assert (status["state"], status["reason"], status["stage"]) == ("Pending", "Trained", "Evaluate")
+    assert "the evaluation is started next" in status["message"]
+    assert {name: status["model"][name] for name in ("uri", "digest")} == {
+        name: MODEL[name] for name in ("uri", "digest")
+    }
+    assert status["evaluation"] == {"format": "ONNX"}
+    assert (status["metrics"], status["run"]["id"]) == ({"loss": "0.5"}, "r1")
+    assert [stage["state"] for stage in status["stages"]] == ["Succeeded", "Pending"]
+
+
+def test_the_evaluation_is_told_which_model_on_which_data_beside_which_version():
+    planned = look(judged(trained()), NOTHING, START)
+
+    job, told = created(planned, JOBS), config(planned)
+    assert (job["metadata"]["name"], job["spec"]["completions"]) == ("text-2", 1)
+    assert (told["protocol"], told["stage"], told["framework"]) == (2, "evaluate", "Script")
+    evaluate = told["evaluate"]
+    assert evaluate["model"] == {"uri": MODEL["uri"], "digest": MODEL["digest"]}
+    assert evaluate["baseline"] == BASELINE
+    assert (evaluate["task"], evaluate["format"], evaluate["parent"]) == ("Classification", "ONNX", "r1")
+    assert evaluate["data"] == {
+        "dataset": "heldout",
+        "path": "test.parquet",
+        "label": "species",
+        "inputs": {},
+        "output": "",
+        "weight": "",
+        "group": "",
+        "positive": "",
+    }
+    assert (evaluate["slices"], evaluate["sensitive"]) == (["region"], ["sex"])
+    assert evaluate["comparisons"] == [{"metric": "accuracy", "slice": "", "confidence": 0.95}]
+    assert [(one["name"], one["path"]) for one in told["datasets"]] == [("heldout", "/data/heldout")]
+    assert told["source"]["entrypoint"] == ""
+    assert not {"output", "checkpoint", "prepare"} & told.keys()
+    assert planned.status["evaluation"] == {"format": "ONNX", "baseline": BASELINE}
+    assert planned.status["columns"]["progress"] == "evaluate"
+
+
+def test_headraces_own_program_needs_no_source():
+    planned = look(judged(trained(), image="example.com/own:1"), replace(NOTHING, source=None), START)
+
+    assert CONFIGMAPS not in kinds(planned)
+    [trainer] = created(planned, JOBS)["spec"]["template"]["spec"]["containers"]
+    assert (trainer["image"], planned.status["attempt"]["image"]) == ("headrace/trainer:1", "headrace/trainer:1")
+    assert "/headrace/source" not in {mount["mountPath"] for mount in trainer["volumeMounts"]}
+    assert planned.status["source"] == {"configMap": "code", "resourceVersion": "5"}  # of the training
+
+
+def test_a_program_of_the_users_runs_from_the_source_that_the_training_ran_from():
+    planned = look(judged(trained(**SCRIPT), **SCRIPT), NOTHING, FIRST)
+
+    told = config(planned)
+    assert (told["source"]["entrypoint"], told["parameters"]) == ("evaluate.py", {"rows": 100})
+    assert "data" not in told["evaluate"]
+    assert told["evaluate"]["format"] == ""
+    assert created(planned, CONFIGMAPS)["metadata"]["name"] == "text-source"
+
+
+def test_a_program_that_is_not_in_the_source_is_missed_before_the_training():
+    status = look(judged(**SCRIPT), replace(NOTHING, source=Source({"train.py": ""}, "5")), FIRST).status
+
+    assert status["reason"] == "EntrypointNotFound"
+    assert "'evaluate.py' is not in ConfigMap 'code'" in status["message"]
+
+
+def test_a_program_may_come_from_elsewhere():
+    own = {"evaluate": SCRIPT["evaluate"] | {"source": {"configMap": {"name": "judging"}}}}
+    seen = replace(NOTHING, source=Source({"evaluate.py": ""}, "9"))
+
+    planned = look(judged(trained(**own), **own), seen, FIRST)
+
+    assert created(planned, CONFIGMAPS)["metadata"]["name"] == "text-source-evaluate"
+    assert planned.status["source"] == {"configMap": "judging", "resourceVersion": "9"}
+
+
+@pytest.mark.parametrize(
+    ("name", "uri"),
+    [("heldout", "s3://team-a/heldout/"), ("images", "s3://team-a/images/"), ("corpus", MADE["uri"])],
+)
+def test_the_rows_are_those_of_a_dataset_that_the_spec_names(name, uri):
+    spec = {
+        "evaluate": EVALUATE | {"data": {"dataset": name}},
+        "datasets": [{"name": "images", "uri": "s3://team-a/images/"}],
+        "prepare": PREPARE,
+    }
+    first = running(look(judged(**spec), NOTHING, FIRST).status, 1, **spec)
+    second = look(judged(ended(first, 1, spec=spec, dataset=MADE).status, **spec), NOTHING, FIRST)
+    third = ended(running(second.status, 2, **spec), 2, spec=spec, model=MODEL).status
+
+    [told] = config(look(judged(third, **spec), NOTHING, START))["datasets"]
+
+    assert (told["name"], told["uri"]) == (name, uri)
+    assert told.get("digest") == (MADE["digest"] if name == "corpus" else None)
+
+
+def test_a_model_without_a_baseline_is_told_once_and_evaluated():
+    planned = look(judged(trained()), NOTHING, FIRST)
+
+    assert conditions(planned.status)["BaselineCompared"] == ("False", "NoBaseline")
+    assert [event.reason for event in planned.events] == ["AttemptStarted", "NoBaseline"]
+    told = config(planned)["evaluate"]
+    assert "baseline" not in told
+    assert told["comparisons"] == []
+    assert planned.status["evaluation"] == {"format": "ONNX"}
+
+
+def test_the_baseline_of_the_first_attempt_is_that_of_all():
+    status = evaluating()
+    raised = pod(0, "Failed", attempt=2, exit_code=1, message=record("Failed", NOW, **RAISED))
+    seen = Observed((batch_job("text-2", conditions=FAILED),), (raised,), SEEN)
+    again = look(judged(status), seen).status
+    assert (again["state"], again["attemptsCounted"]) == ("Restarting", 1)
+    moved = replace(START, baseline=START.baseline.model_copy(update={"version": "7"}))
+
+    planned = look(judged(again), NOTHING, moved, now=NOW + 10 * SECOND)
+
+    assert config(planned)["evaluate"]["baseline"]["version"] == "6"
+    assert planned.status["evaluation"]["baseline"] == BASELINE
+
+
+def test_an_operator_that_died_before_the_job_was_made_makes_the_same():
+    first = look(judged(trained()), NOTHING, START)
+
+    again = look(judged(first.status), NOTHING, FIRST)
+
+    assert again.creates == first.creates
+    assert again.status["evaluation"] == first.status["evaluation"]
+
+
+def test_a_baseline_that_cannot_be_proven_keeps_the_evaluation_from_beginning_and_loses_nothing():
+    problem = Problem(FailureClass.DATA, "BaselineUnreadable", "version 6 has no digest")
+    waits = look(judged(trained()), NOTHING, Start(problem=problem)).status
+    assert (waits["state"], waits["reason"]) == ("Pending", "BaselineUnreadable")
+
+    failed = look(judged(trained()), NOTHING, Start(problem=problem), now=NOW + 700 * SECOND).status
+
+    assert (failed["state"], failed["failure"]["message"]) == ("Failed", "evaluate: version 6 has no digest")
+    assert failed["model"]["uri"] == MODEL["uri"]
+    assert "evaluate.baseline" in failed["failure"]["hint"]
+
+
+def test_what_it_measures_stands_beside_what_the_training_has_measured():
+    told = {"accuracy": 0.93, "accuracy/region:north": 0.9, "baseline/accuracy": 0.95, "worse_by/accuracy": 0.01}
+    live = read_live({"protocol": 1, "state": "Evaluating", "metrics": told, "run": {"id": "c", "experimentId": "3"}})
+
+    status = running(evaluating(), 2, live)
+
+    assert status["reason"] == "Evaluating"
+    assert status["metrics"] == {"evaluate/accuracy": "0.93", "loss": "0.5"}
+    assert status["columns"]["metric"] == "evaluate/accuracy=0.93"
+    assert (status["run"]["id"], status["stages"][1]["run"]["id"]) == ("r1", "c")
+
+
+def test_metrics_of_it_displace_the_trainings_where_there_are_too_many():
+    before = evaluating() | {"metrics": {f"m{number:02}": "1" for number in range(64)}}
+    live = read_live({"protocol": 1, "state": "Evaluating", "metrics": {"f1": 0.5}})
+
+    metrics = running(before, 2, live)["metrics"]
+
+    assert len(metrics) == 64
+    assert metrics["evaluate/f1"] == "0.5"
+
+
+def test_its_success_leads_to_the_gates():
+    planned = ended(
+        evaluating(), 2, evaluation=REPORT, metrics={"accuracy": 0.93}, run={"id": "c", "experimentId": "3"}
+    )
+
+    status = planned.status
+    assert (status["state"], status["reason"]) == ("Finishing", "Judging")
+    assert status["evaluation"] == {"format": "ONNX", "baseline": BASELINE, "samples": 1200}
+    assert conditions(status)["BaselineCompared"] == ("True", "Compared")
+    assert [(entry["stage"], entry["outcome"]) for entry in status["history"]] == [
+        ("Train", "Succeeded"),
+        ("Evaluate", "Succeeded"),
+    ]
+    assert planned.requeue_after == 0.0
+    assert len(planned.patches) == 1
+
+
+@pytest.mark.parametrize(
+    ("report", "reason", "words"),
+    [
+        (None, "NoEvaluation", "does not say what was judged"),
+        (REPORT | {"digest": "sha256:" + "0" * 64}, "EvaluatedModelChanged", "and the training has made sha256:5d41"),
+        (REPORT | {"baselineDigest": ""}, "BaselineUnreadable", "digest none was compared with, and version 6 has"),
+    ],
+    ids=["nothing", "other bytes", "without the baseline"],
+)
+def test_an_evaluation_of_something_else_fails_and_registers_nothing(report, reason, words):
+    fields = {} if report is None else {"evaluation": report}
+
+    status = ended(evaluating(), 2, **fields).status
+
+    assert (status["state"], status["failure"]["reason"]) == ("Failed", reason)
+    assert words in status["failure"]["message"]
+    assert status["model"]["uri"] == MODEL["uri"]
+    assert "version" not in status["model"]
+
+
+@pytest.mark.parametrize("reason", ["DataUnreadable", "EvaluatedModelChanged", "BaselineUnreadable"])
+def test_bad_data_fails_once_with_what_to_do_and_keeps_the_model(reason):
+    said = {"class": "Data", "reason": reason, "message": "no column species", "hint": "name one of: a, b"}
+    failed = pod(0, "Failed", attempt=2, exit_code=2, message=record("Failed", NOW, **said))
+    seen = Observed((batch_job("text-2", conditions=FAILED),), (failed,), None)
+
+    status = look(judged(evaluating()), seen).status
+
+    assert (status["state"], status["reason"]) == ("Failed", reason)
+    assert status["message"] == "evaluate: no column species; name one of: a, b"
+    assert (status["model"]["uri"], status["stages"][1]["state"]) == (MODEL["uri"], "Failed")
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "made", "words"),
+    [
+        ({"format": "ONNX"}, ["TensorFlow"], "evaluate judges ONNX; exported: TensorFlow; not exported: ONNX"),
+        ({}, ["Keras"], "evaluate judges ONNX or TensorFlow; exported: Keras"),
+    ],
+    ids=["the one that is asked for", "none that is served"],
+)
+def test_a_model_that_cannot_be_judged_ends_the_job_as_a_required_format_does(evaluate, made, words):
+    spec = {
+        "evaluate": EVALUATE | evaluate,
+        "output": {"model": "text", "formats": ["TensorFlow", "ONNX", "Keras"]},
+    }
+    first = running(look(judged(**spec), NOTHING, FIRST).status, 1, **spec)
+
+    status = ended(first, 1, spec=spec, model=MODEL | {"formats": made}).status
+
+    assert (status["state"], status["reason"]) == ("Succeeded", "RequiredFormatMissing")
+    assert words in status["message"]
+    assert status["model"]["uri"] == MODEL["uri"]
+    assert [stage["state"] for stage in status["stages"]] == ["Succeeded", "Pending"]
+
+
+def test_the_saved_model_is_judged_where_there_is_no_onnx():
+    first = running(look(judged(), NOTHING, FIRST).status, 1)
+
+    assert ended(first, 1, model=MODEL | {"formats": ["TensorFlow"]}).status["evaluation"] == {"format": "TensorFlow"}
+
+
+def test_several_models_end_the_job_before_any_is_evaluated():
+    first = running(look(judged(), NOTHING, FIRST).status, 1)
+
+    status = ended(first, 1, reason="AmbiguousModel", message="2 models could be meant").status
+
+    assert (status["state"], status["reason"]) == ("Succeeded", "AmbiguousModel")
+    assert "model" not in status
+
+
+def test_a_job_suspended_in_its_evaluation_goes_on_with_it():
+    stopped = pod(0, "Failed", attempt=2, exit_code=6, deleted_at=NOW)
+    suspended = look(judged(evaluating(), suspend=True), Observed((), (stopped,), SEEN)).status
+    assert (suspended["state"], suspended["stage"]) == ("Suspended", "Evaluate")
+
+    again = look(judged(suspended), NOTHING, FIRST)
+
+    assert config(again)["evaluate"]["baseline"] == BASELINE
+    assert (again.status["attempt"]["number"], again.status["attemptsCounted"]) == (3, 0)
+
+
+def test_three_stages_follow_one_another():
+    status = look(judged(prepare=PREPARE), NOTHING, FIRST).status
+
+    assert [stage["name"] for stage in status["stages"]] == ["Prepare", "Train", "Evaluate"]
+    assert status["stage"] == "Prepare"

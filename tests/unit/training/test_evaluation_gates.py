@@ -1,0 +1,295 @@
+"""The gates of spec.evaluate, by what the run of the stage has."""
+
+import asyncio
+import json
+import math
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.api.trainingjob import Evaluate, EvaluationStatus
+from headrace.tracking.errors import RunDeleted
+from headrace.tracking.records import ModelVersion, Run
+from headrace.training.evaluation_gates import judge_evaluation, shown_metrics
+from headrace.training.finish import finish
+from headrace.training.judging import DigestMismatch
+from training_builders import BASELINE, EVALUATE, JUDGED, MODEL, NOW, UID, training_job
+
+DIGEST = MODEL["digest"]
+COMPARED = EvaluationStatus.model_validate({"format": "ONNX", "baseline": BASELINE, "samples": 1200})
+ALONE = EvaluationStatus(format="ONNX")
+GOOD = {
+    "accuracy": 0.93,
+    "baseline/accuracy": 0.94,
+    "difference_low/accuracy": -0.02,
+    "difference_high/accuracy": 0.0,
+    "worse_by/accuracy": 0.001,
+    "samples/accuracy": 1200.0,
+    "accuracy/region:north": 0.85,
+    "samples/accuracy/region:north": 300.0,
+    "accuracy/region:south": 0.95,
+    "equalized_odds_difference/sex": 0.04,
+}
+
+
+def judged(measured, *gates, known=COMPARED):
+    evaluate = Evaluate.model_validate(EVALUATE | ({"gates": list(gates)} if gates else {}))
+    return judge_evaluation(evaluate, known, measured)
+
+
+def test_a_check_has_all_that_was_measured_of_it():
+    whole, north, odds = judged(GOOD)
+
+    assert (whole.metric, whole.slice, whole.value, whole.baseline) == ("evaluate/accuracy", "", "0.93", "0.94")
+    assert (whole.low, whole.high, whole.worse_by, whole.samples) == ("-0.02", "0", "0.001", 1200)
+    assert (whole.max_regression, whole.confidence, whole.passed) == (Decimal("0.02"), Decimal("0.95"), True)
+    assert (north.slice, north.value, north.samples, north.confidence) == ("region=north", "0.85", 300, None)
+    assert (odds.metric, odds.slice, odds.value) == ("evaluate/equalized_odds_difference", "sex", "0.04")
+    assert north.passed
+    assert odds.passed
+
+
+@pytest.mark.parametrize(
+    ("worse_by", "passed"),
+    [
+        (-0.5, True),
+        (0.0, True),
+        (0.02, True),  # up to it
+        (0.0200001, False),
+        (math.nan, False),
+        (math.inf, False),
+        (-math.inf, False),
+        (None, False),
+    ],
+    ids=str,
+)
+def test_a_model_may_be_worse_by_as_much_as_was_said(worse_by, passed):
+    measured = {**GOOD, "worse_by/accuracy": worse_by} if worse_by is not None else {"accuracy": 0.93}
+    [check] = judged(measured, {"metric": "accuracy", "maxRegression": "0.02"})
+
+    assert check.passed is passed
+
+
+@pytest.mark.parametrize(
+    ("value", "passed"), [(0.9, True), (0.8999, False), (math.nan, False), (math.inf, False)], ids=str
+)
+def test_the_value_has_its_own_bounds(value, passed):
+    assert judged({**GOOD, "accuracy": value})[0].passed is passed
+
+
+def test_without_a_baseline_only_the_absolute_bounds_hold():
+    measured = {"accuracy": 0.93}
+    check = judged(measured, {"metric": "accuracy", "maxRegression": "0"}, known=ALONE)[0]
+    assert (check.passed, check.baseline, check.worse_by) == (True, None, None)
+
+    both = {"metric": "accuracy", "min": "0.95", "maxRegression": "0"}
+    assert not judged(measured, both, known=ALONE)[0].passed
+    assert not judged({}, {"metric": "accuracy", "maxRegression": "0"}, known=ALONE)[0].passed
+
+
+@given(st.dictionaries(st.text(max_size=20), st.floats(), max_size=5))
+def test_a_gate_whose_metric_is_not_there_never_passes(measured):
+    measured.pop("f1", None)
+    assert not judged(measured, {"metric": "f1", "min": "-1000000"})[0].passed
+
+
+def test_status_shows_what_holds_for_all_rows():
+    assert shown_metrics(GOOD) == {"evaluate/accuracy": 0.93, "evaluate/equalized_odds_difference/sex": 0.04}
+
+
+@dataclass
+class Registry:
+    """MLflow with the run of the training and that of its evaluation."""
+
+    runs: dict[str, Run]
+    tags: dict[str, str] = field(default_factory=dict)
+    registered: list = field(default_factory=list)
+    deleted: bool = False
+
+    async def find_run(self, experiment_id, uid):
+        assert experiment_id == "3"
+        return self.runs.get(uid)
+
+    async def check_run(self, run_id):
+        if self.deleted:
+            raise RunDeleted(f"run {run_id} was deleted")
+
+    async def tag_run(self, run_id, tags):
+        self.tags |= tags
+
+    async def ensure_model(self, *_):
+        return type("Model", (), {"name": "team-a.text"})
+
+    async def register(self, model, run_id, digest, source, uid, notes):
+        self.registered.append((run_id, digest, notes))
+        return ModelVersion("team-a.text", "7", source, run_id)
+
+    async def point_alias(self, *_):
+        """Pointed."""
+
+
+def registry(measured=GOOD, **tags):
+    found = {"headrace.evaluated.digest": DIGEST, "headrace.baseline.digest": BASELINE["digest"], **tags}
+    training = Run("r1", "3", "FINISHED", "s3://team-a/mlflow/x/r1/artifacts", tags={"headrace.digest": DIGEST})
+    return Registry({UID: training, f"{UID}/evaluate": Run("c", "3", "FINISHED", "", metrics=measured, tags=found)})
+
+
+def end(mlflow, known=COMPARED, **spec):
+    status = {
+        "state": "Finishing",
+        "stage": "Evaluate",
+        "model": {"name": "team-a.text", "uri": MODEL["uri"], "digest": DIGEST},
+        "run": {"id": "r1", "experimentID": "3"},
+        "stages": [{"name": "Evaluate", "run": {"id": "c"}}],
+        "metrics": {"loss": "0.5"},
+    }
+    job = training_job(status, workers=1, **JUDGED | spec)
+    return asyncio.run(finish(job.with_status(job.status.evolve(evaluation=known)), mlflow, "", NOW))
+
+
+def test_a_model_that_passes_is_registered_with_what_was_measured_of_it():
+    mlflow = registry()
+
+    verdict = end(mlflow)
+
+    status = verdict.status
+    assert (status.state, status.reason, status.model.version) == ("Succeeded", "GatePassed", "7")
+    assert [check.passed for check in status.model.gate.checks] == [True, True, True]
+    assert status.metrics == {
+        "evaluate/accuracy": "0.93",
+        "evaluate/equalized_odds_difference/sex": "0.04",
+        "loss": "0.5",
+    }
+    assert mlflow.tags == {"headrace.gate": "passed"}
+    [(run_id, digest, notes)] = mlflow.registered
+    assert (run_id, digest) == ("r1", DIGEST)
+    assert notes.tags["headrace.evaluation.run"] == "c"
+    assert notes.tags["headrace.baseline.version"] == "6"
+    assert json.loads(notes.tags["headrace.evaluation"])["evaluate/accuracy"] == "0.93"
+    assert "- accuracy of region=north: 0.85" in notes.description
+    assert "Evaluated on 1200 rows." in notes.description
+
+
+def test_the_card_of_the_run_is_the_versions_description():
+    mlflow = registry(**{"mlflow.note.content": "# Irises\n" + "x" * 9000})
+
+    end(mlflow)
+
+    [(_, _, notes)] = mlflow.registered
+    assert notes.description.startswith("# Irises\n")
+    assert len(notes.description) < 5000
+
+
+def test_gates_of_both_kinds_have_to_pass():
+    mlflow = registry()
+    spec = {"evaluation": {"gates": [{"metric": "val_accuracy", "min": "0.5"}]}}
+
+    status = end(mlflow, **spec).status
+
+    assert (status.reason, mlflow.registered) == ("GateFailed", [])
+    assert [(check.metric, check.passed) for check in status.model.gate.checks] == [
+        ("val_accuracy", False),
+        ("evaluate/accuracy", True),
+        ("evaluate/accuracy", True),
+        ("evaluate/equalized_odds_difference", True),
+    ]
+    assert "val_accuracy was never logged" in status.message
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "hint"),
+    [
+        ({"accuracy": 0.8}, "accuracy is 0.8, must be at least 0.9", "train longer or with better data"),
+        ({"accuracy": math.nan}, "accuracy is NaN, must be at least 0.9", "train longer or with better data"),
+        (
+            {"worse_by/accuracy": 0.031},
+            "accuracy is 0.93, that of version 6 (champion) 0.94: worse by at least 0.031 with a confidence of 0.95, "
+            "may be worse by 0.02",
+            "train longer or with better data",
+        ),
+        (
+            {"worse_by/accuracy": None},
+            "how much worse accuracy is than that of version 6 was not measured, and maxRegression is 0.02",
+            "train longer or with better data",
+        ),
+        (
+            {"accuracy/region:north": None},
+            "accuracy of region=north was not measured (accuracy/region:south were): no row has this value",
+            "judge on rows that the metric can be measured on",
+        ),
+        (
+            {"equalized_odds_difference/sex": None},
+            "equalized_odds_difference of sex was not measured: the column is not there, or has one value only",
+            "judge on rows that the metric can be measured on",
+        ),
+        (
+            {"equalized_odds_difference/sex": 0.3},
+            "equalized_odds_difference of sex is 0.3, must be at most 0.1",
+            "train longer or with better data",
+        ),
+        (dict.fromkeys(GOOD), "accuracy was not measured; accuracy of region=north was not measured", "no metrics"),
+    ],
+    ids=["bound", "NaN", "worse", "not compared", "no such slice", "no such column", "unfair", "nothing"],
+)
+def test_a_gate_that_fails_says_why_and_what_to_do(change, said, hint):
+    mlflow = registry({name: value for name, value in {**GOOD, **change}.items() if value is not None})
+
+    status = end(mlflow).status
+
+    assert (status.state, status.reason) == ("Succeeded", "GateFailed")
+    assert said in status.message
+    assert hint in status.message
+    assert (mlflow.registered, status.model.version, status.model.uri) == ([], None, MODEL["uri"])
+    assert said in mlflow.tags["headrace.gate"]
+
+
+def test_a_metric_that_the_users_program_does_not_log_is_told_with_those_that_it_logs():
+    script = {"task": "Script", "entrypoint": "judge.py", "gates": [{"metric": "bleu", "slice": "l=de", "min": "0.2"}]}
+    mlflow = registry({"rouge": 0.4}, **{"headrace.baseline.digest": ""})
+
+    status = end(mlflow, EvaluationStatus(samples=3), evaluate=script).status
+
+    assert "bleu of l=de was never logged" in status.message
+    assert "let judge.py log bleu/l:de (headrace_client.log), or name a metric that it logs (rouge)" in status.message
+
+
+def test_an_evaluation_without_gates_registers_and_says_so():
+    mlflow = registry(**{"headrace.baseline.digest": ""})
+
+    status = end(mlflow, ALONE, evaluate={**EVALUATE, "gates": []}).status
+
+    assert (status.reason, status.model.gate, status.model.version) == ("Registered", None, "7")
+    assert mlflow.tags == {}
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"headrace.evaluated.digest": "sha256:" + "0" * 64}, "but it should have judged sha256:5d41"),
+        ({"headrace.evaluated.digest": ""}, "headrace.evaluated.digest of the evaluation's run c is not set"),
+        ({"headrace.baseline.digest": ""}, "headrace.baseline.digest of the evaluation's run c is not set"),
+    ],
+    ids=["other bytes", "no bytes", "no baseline"],
+)
+def test_what_was_judged_has_to_be_what_is_registered(tags, words):
+    mlflow = registry(**tags)
+
+    with pytest.raises(DigestMismatch, match=words):
+        end(mlflow)
+
+    assert mlflow.registered == []
+
+
+def test_an_evaluation_whose_run_is_gone_waits_for_it_or_registers_nothing():
+    mlflow = registry()
+    del mlflow.runs[f"{UID}/evaluate"]
+
+    with pytest.raises(DigestMismatch, match="MLflow has no run of this stage"):
+        end(mlflow)
+    mlflow.deleted = True
+    with pytest.raises(RunDeleted, match="run c was deleted"):
+        end(mlflow)
+    assert mlflow.registered == []
