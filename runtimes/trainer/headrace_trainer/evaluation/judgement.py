@@ -196,7 +196,7 @@ def _fairness(
     for column, values in items.sensitive.items():
         ours = _sides(candidate, values)
         theirs = None if baseline is None else _sides(baseline, values)
-        if ours is None:
+        if ours is None or len(values.names) < 2:
             continue
         others = None if theirs is None else fairness.measured(*theirs[1])
         found.append(Measured(column, len(ours[0]), fairness.measured(*ours[1]), others))
