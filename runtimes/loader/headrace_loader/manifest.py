@@ -1,27 +1,18 @@
-"""The manifest of a model, as the loader follows it: bounded, with names that any volume can have, and which of its
-files go where. No I/O here.
-"""
+"""The manifest of a model, as the loader follows it, and which of its files go where. No I/O here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from headrace_common import manifest as manifests
+from headrace_common import model_manifest
 from headrace_common.formats import SIGNATURE
-from headrace_common.manifest import NAME, File
-from headrace_common.paths import collision, why_unsafe
+from headrace_common.manifest import NAME, File, Invalid
+from headrace_common.model_manifest import MAX_BYTES, ModelManifest
+from headrace_common.paths import collision
 from headrace_loader.failures import LoadError, Reason
 
-MAX_BYTES = 4 * 1024 * 1024
-MAX_FILES = 10_000
-
-
-@dataclass(frozen=True)
-class Manifest:
-    files: tuple[File, ...]
-    formats: Mapping[str, str]
+__all__ = ["MAX_BYTES", "PlannedFile", "parse", "plan"]
 
 
 @dataclass(frozen=True)
@@ -32,22 +23,15 @@ class PlannedFile:
     destination: str
 
 
-def parse(content: bytes) -> Manifest:
+def parse(content: bytes) -> ModelManifest:
     """The manifest in `content`. Raises LoadError(ManifestInvalid)."""
     try:
-        files, fields = manifests.decode(content)
-    except manifests.Invalid as error:
+        return model_manifest.parse(content)
+    except Invalid as error:
         raise _invalid(str(error)) from error
-    if not 0 < len(files) <= MAX_FILES:
-        raise _invalid(f"does not list between 1 and {MAX_FILES} files")
-    for file in files:
-        problem = "is the manifest itself" if file.path == NAME else why_unsafe(file.path)
-        if problem:
-            raise _invalid(f"has the path {file.path!r}, which {problem}")
-    return Manifest(files=files, formats=_formats(fields.get("formats")))
 
 
-def plan(manifest: Manifest, formats: tuple[str, ...], layout: Mapping[str, str]) -> tuple[PlannedFile, ...]:
+def plan(manifest: ModelManifest, formats: tuple[str, ...], layout: Mapping[str, str]) -> tuple[PlannedFile, ...]:
     """The files to fetch for `formats`, and the signature, each with its destination.
 
     Raises LoadError when a format is not in the model or the layout puts two files in one place.
@@ -84,13 +68,3 @@ def _invalid(problem: str) -> LoadError:
         f"{NAME} {problem}.",
         "Export the model again; a manifest is written by the launcher and never by hand.",
     )
-
-
-def _formats(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise _invalid("has no formats")
-    for name, folder in value.items():
-        problem = why_unsafe(folder) if isinstance(folder, str) else "is not a text"
-        if problem:
-            raise _invalid(f"has a folder for {name!r} that {problem}")
-    return value

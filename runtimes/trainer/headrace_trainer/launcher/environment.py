@@ -22,14 +22,17 @@ from headrace_trainer.launcher.tracking.mlflow import Run
 # A ConfigMap's files cannot be executed: their first line names the interpreter, or else their suffix.
 _INTERPRETERS = {".py": sys.executable, ".sh": "/bin/sh"}
 _MOST_OF_A_LINE = 256
+_EVALUATION = "headrace_trainer.evaluation"
 # What each Python of a program without an adapter runs first.
 _STARTUP = Path(__file__).parent / "startup"
 
 
 def command(config: Config, adapter: str | None) -> list[str]:
     """How the script is started, by its adapter or by itself: each parameter as --name=value, texts as they are and
-    everything else as JSON.
+    everything else as JSON. Without an entrypoint Headrace itself judges a model.
     """
+    if not config.entrypoint:
+        return [sys.executable, "-m", _EVALUATION]
     arguments = [f"--{name}={_text(value)}" for name, value in config.parameters.items()]
     script = config.source / config.entrypoint
     if adapter is not None:
@@ -60,6 +63,11 @@ def environment(
         env["PATH"] = _before(paths.packages / "bin", inherited.get("PATH"))
     if config.prepare is not None:
         env["HEADRACE_DATASET_DIR"] = str(paths.prepared)
+    if (evaluate := config.evaluate) is not None:
+        env["HEADRACE_MODEL_DIR"] = str(paths.model)
+        env["HEADRACE_EVALUATION"] = str(paths.evaluation)
+        if evaluate.baseline is not None:
+            env["HEADRACE_BASELINE_DIR"] = str(paths.baseline)
     if config.formats:
         env["HEADRACE_EXPORT_DIR"] = str(paths.export)
         env["HEADRACE_INPUT_EXAMPLE"] = "Rows" if config.keeps_rows else "None"

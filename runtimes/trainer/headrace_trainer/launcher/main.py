@@ -159,7 +159,8 @@ class Launcher:
             self._tracker = Tracker(config.tracking, identity, attempt, config.parameters, client, settings.paths)
             self._sampler = Sampler(cgroup, settings, lambda: self._run, self._tracker.log_system)
         self._files = RunFiles(config, settings, self._store, client, self._tracker, lambda: self._stop_at)
-        self._stage = stage_of(Surroundings(config, settings, self._store, self._tracker, self._report, self._files))
+        around = Surroundings(config, settings, self._store, self._tracker, self._report, self._files, client)
+        self._stage = stage_of(around)
 
     def run(self) -> int:
         """The whole attempt; the exit code of PID 1."""
@@ -221,7 +222,7 @@ class Launcher:
         except OSError as error:
             raise Failed(cannot_be_run(command[0], error)) from error
         if self._adapter is None:  # an adapter says when training begins
-            self._report.state = State.TRAINING
+            self._report.state = self._stage.working
         try:
             self._watch(child)
         finally:
@@ -438,7 +439,7 @@ class Launcher:
         report, script = self._report, self._script
         match message:
             case Fit():
-                report.state = State.TRAINING
+                report.state = self._stage.working
                 report.progress.begin(message)
                 report.metrics.begin(message)
             case Replay():
@@ -494,7 +495,7 @@ class Launcher:
                 log(f"a message of the script itself is left out: {type(message).__name__} is told by who follows it")
 
     def _train(self, message: Step | Epoch, step: int) -> None:
-        self._report.state = State.TRAINING
+        self._report.state = self._stage.working
         self._report.progress.advance(message)
         self._script.steps_seen = max(self._script.steps_seen, step)
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace_common.protocol import parts
-from headrace_common.protocol.parts import CheckpointReference, DatasetReference, LostPeer, ModelReference, RunReference
+from headrace_common.protocol.parts import (
+    CheckpointReference,
+    DatasetReference,
+    EvaluationReference,
+    LostPeer,
+    ModelReference,
+    RunReference,
+)
 from headrace_common.protocol.reasons import AMBIGUOUS_MODEL, Reason
 from headrace_common.protocol.report import Condition, Live, Outcome, Record, State
 from headrace_trainer.launcher.failures.judge import Failure
@@ -51,6 +58,7 @@ class Report:
     model_note: str = ""
     export_trial: ExportTrial | None = None
     dataset: DatasetReference | None = None
+    evaluation: EvaluationReference | None = None
     ambiguity: str = ""  # several models could be meant
     tracking: Condition = Condition.OK
     storage_is_buffering: bool = False
@@ -96,6 +104,7 @@ class Report:
             checkpoint=self._checkpoint(),
             resume=self._resume(),
             dataset=self.dataset,
+            evaluation=self.evaluation,
         )
         if (failure := self.failure) is not None:
             record = replace(

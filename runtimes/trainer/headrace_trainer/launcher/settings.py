@@ -59,6 +59,26 @@ class Paths:
         return self.work / "prepared"
 
     @property
+    def model(self) -> Path:
+        """In an evaluation: the model that is judged."""
+        return self.scratch / "model"
+
+    @property
+    def baseline(self) -> Path:
+        """In an evaluation: the one that it is compared with."""
+        return self.scratch / "baseline"
+
+    @property
+    def evaluation(self) -> Path:
+        """What the process of an evaluation is told."""
+        return self.scratch / "evaluation.json"
+
+    @property
+    def results(self) -> Path:
+        """What it leaves becomes artifacts of the run."""
+        return self.scratch / "results"
+
+    @property
     def messages(self) -> Path:
         """The pipe with a name."""
         return self.scratch / "messages"

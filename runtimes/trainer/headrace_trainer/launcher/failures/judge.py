@@ -171,9 +171,9 @@ _END_WITHOUT = (
 
 
 def _refused(refused: Refused) -> Failure:
-    """A script's process may claim no other reason than these two."""
-    is_blind = refused.reason == Reason.GPU_NOT_VISIBLE
-    return Failure(Reason.GPU_NOT_VISIBLE if is_blind else Reason.BAD_CONFIG, refused.message, refused.hint)
+    """A script's process may claim no other reason than these."""
+    reason = next((one for one in _CLAIMED if one == refused.reason), Reason.BAD_CONFIG)
+    return Failure(reason, refused.message, refused.hint)
 
 
 def cannot_be_run(program: str, error: OSError) -> Failure:
@@ -185,6 +185,7 @@ def cannot_be_run(program: str, error: OSError) -> Failure:
     )
 
 
+_CLAIMED = (Reason.GPU_NOT_VISIBLE, Reason.DATA_UNREADABLE, Reason.EVALUATION_FAILED, Reason.BASELINE_UNREADABLE)
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 _CRASHED = "A native library crashed. The end of the log may say which: kubectl -n NAMESPACE logs POD -c trainer."
 _SIGNALLED = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from headrace_common.protocol import config
+from headrace_trainer.launcher.stages.evaluate import Evaluating
 from headrace_trainer.launcher.stages.kind import Stage, Surroundings
 from headrace_trainer.launcher.stages.prepare import Preparing
 from headrace_trainer.launcher.stages.train import Training
@@ -12,6 +13,7 @@ from headrace_trainer.launcher.stages.train import Training
 _STAGES: Mapping[config.Stage, Callable[[Surroundings], Stage]] = {
     config.Stage.PREPARE: Preparing,
     config.Stage.TRAIN: Training,
+    config.Stage.EVALUATE: Evaluating,
 }
 
 

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headrace_common.protocol.config import Config, Dataset
+from headrace_common.protocol.report import State
 from headrace_trainer.launcher.datasets.objects import Object
 from headrace_trainer.launcher.report import Report
 from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.settings import Settings
 from headrace_trainer.launcher.store.s3 import Store
 from headrace_trainer.launcher.tracking.files import RunFiles
-from headrace_trainer.launcher.tracking.mlflow import UsedDataset
+from headrace_trainer.launcher.tracking.mlflow import MLflow, UsedDataset
 from headrace_trainer.launcher.tracking.run import Tracker
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What a stage has to work with; what it has made is told in `report`. Without storage or tracking there is
-    neither store nor tracker.
+    neither store nor tracker, nor the `client` of its server.
     """
 
     config: Config
@@ -29,6 +30,7 @@ class Surroundings:
     tracker: Tracker | None
     report: Report
     files: RunFiles
+    client: MLflow | None = None
 
 
 class Stage(Protocol):
@@ -36,10 +38,12 @@ class Stage(Protocol):
 
     use_of_inputs   what the run's list of inputs says that they are for
     lists_inputs    whether what is made says of what it was made: their digests are then needed without a run, too
+    working         what is being done while its script runs
     """
 
     use_of_inputs: str
     lists_inputs: bool
+    working: State
 
     def is_made_already(self) -> bool:
         """Whether what the script is to make is there: then nothing is fetched, installed or run. Asked once, when the

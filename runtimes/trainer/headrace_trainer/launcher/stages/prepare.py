@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.parts import DatasetReference
+from headrace_common.protocol.report import State
 from headrace_common.tags import DATASET_DIGEST_TAG, DATASET_MADE_BY_TAG, DATASET_TAG
 from headrace_trainer.launcher.datasets import contents
 from headrace_trainer.launcher.datasets.identity import Preparation, list_inputs, preparation
@@ -26,6 +27,7 @@ class Preparing:
 
     use_of_inputs = "preparation"
     lists_inputs = True
+    working = State.TRAINING
 
     def __init__(self, around: Surroundings) -> None:
         if around.config.prepare is None or around.store is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace_common.protocol.config import Dataset
+from headrace_common.protocol.report import State
 from headrace_trainer.launcher.datasets.objects import Object
 from headrace_trainer.launcher.failures.judge import Failed, export_failed, none_handed_over
 from headrace_trainer.launcher.frameworks import framework_of
@@ -21,6 +22,7 @@ class Training:
 
     use_of_inputs = "training"
     lists_inputs = False
+    working = State.TRAINING
 
     def __init__(self, around: Surroundings) -> None:
         self._config = around.config

@@ -10,7 +10,7 @@ import http.client
 import json
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headrace_common.json_numbers import to_json
@@ -45,7 +45,7 @@ class Rejected(Exception):
 @dataclass(frozen=True)
 class Run:
     """A run as MLflow has it. `start_time` is in milliseconds since 1970, `logged` is the highest step logged of each
-    key; a `deleted` one takes nothing.
+    key, `values` has its last value; a `deleted` one takes nothing.
     """
 
     id: str
@@ -56,6 +56,8 @@ class Run:
     tags: Mapping[str, str]
     status: str
     deleted: bool
+    values: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,8 @@ def _run(data: Mapping[str, Any]) -> Run:
         tags=tags,
         status=info.get("status", ""),
         deleted=info.get("lifecycle_stage") == _DELETED,
+        values={m["key"]: float(m["value"]) for m in content.get("metrics", ())},
+        params={param["key"]: param["value"] for param in content.get("params", ())},
     )
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from headrace_common.protocol.config import Scalar, Tracking
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Condition
-from headrace_common.tags import ATTEMPT_TAG, PARENT_TAG, UID_TAG
+from headrace_common.tags import ATTEMPT_TAG, DESCRIPTION_TAG, PARENT_TAG, UID_TAG
 from headrace_trainer.launcher.failures.judge import Failed, Failure, terminated
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.settings import Paths
@@ -152,9 +152,9 @@ class Tracker:
         self.log(unsent.read(checkpoint))
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """Have the run tagged in the end, in one line each: a page shows tags in a table."""
+        """Have the run tagged in the end, in one line each: a page shows tags in a table, but for the description."""
         with self._changed:
-            self._tags.update({name: one_line(text) for name, text in tags.items()})
+            self._tags.update({n: text if n == DESCRIPTION_TAG else one_line(text) for n, text in tags.items()})
             self._changed.notify_all()
 
     def log_dataset(self, dataset: UsedDataset) -> None:

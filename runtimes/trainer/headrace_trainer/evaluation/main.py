@@ -1,0 +1,120 @@
+"""The order of things: read the rows, ask the models, measure, and leave what was found in a folder.
+
+What somebody can correct is told to the launcher in a sentence; anything else is a fault of Headrace, with a traceback.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+from headrace_common.evaluation import Task
+from headrace_trainer.adapters.messages import Messages, milliseconds
+from headrace_trainer.evaluation import said as answers_of
+from headrace_trainer.evaluation.artifact.load import load
+from headrace_trainer.evaluation.artifact.predict import batch_rows
+from headrace_trainer.evaluation.data.read import read
+from headrace_trainer.evaluation.files import results
+from headrace_trainer.evaluation.instructions import VARIABLE, Instructions, read_instructions
+from headrace_trainer.evaluation.judgement import judge
+from headrace_trainer.evaluation.progress import Progress
+from headrace_trainer.evaluation.refusal import Refusal, of_baseline
+from headrace_trainer.evaluation.rows import Items, Rows, items_of, rows_of
+from headrace_trainer.evaluation.said import Asking, Said, aligned
+
+_DESCRIPTOR = "HEADRACE_CHILD_FD"
+
+
+def main() -> int:
+    """As the launcher starts it."""
+    descriptor = os.environ.get(_DESCRIPTOR)
+    messages = Messages(int(descriptor) if descriptor else None)
+    try:
+        evaluate(read_instructions(Path(os.environ[VARIABLE])), messages)
+    except Refusal as refusal:
+        print(f"headrace: {refusal.message}. {refusal.hint}", flush=True)
+        told = {"message": refusal.message, "hint": refusal.hint, "reason": str(refusal.reason)}
+        messages.send("refused", time=milliseconds(), **told)
+        messages.flush()
+        return 2
+    messages.flush()
+    return 0
+
+
+def evaluate(instructions: Instructions, messages: Messages) -> None:
+    """Leaves what was found in `instructions.results`. Raises Refusal."""
+    wanted = instructions.evaluate
+    if wanted.data is None:
+        raise RuntimeError("a task of Headrace's own has data")
+    rows = rows_of(read(instructions.dataset, wanted.data.path, wanted.data.dataset), wanted)
+    items = items_of(rows, wanted.task)
+    progress = Progress(messages, rows.count, 1 if instructions.baseline is None else 2)
+    candidate, format = _asked(instructions, instructions.model, rows, items, progress, is_baseline=False)
+    baseline: Said | None = None
+    if instructions.baseline is not None:
+        try:
+            baseline, _ = _asked(instructions, instructions.baseline, rows, items, progress, is_baseline=True)
+        except Refusal as refusal:
+            raise of_baseline(refusal) from refusal
+    if baseline is not None and wanted.task is Task.CLASSIFICATION:
+        candidate, baseline = _of_same_classes(candidate, baseline, rows, wanted.data.positive)
+    _check_sensitive(instructions, candidate)
+    found = judge(
+        wanted.task,
+        items,
+        candidate.answers,
+        None if baseline is None else baseline.answers,
+        wanted.comparisons,
+        instructions.seed,
+    )
+    for remark in (*candidate.remarks, *found.remarks):
+        messages.warn("evaluation", remark)
+    results.leave(instructions, rows, items, candidate, baseline, found, format)
+
+
+def _asked(
+    instructions: Instructions, folder: Path, rows: Rows, items: Items, progress: Progress, *, is_baseline: bool
+) -> tuple[Said, str]:
+    """What the model in this folder says, and in which format it was asked."""
+    task, data = instructions.evaluate.task, instructions.evaluate.data
+    if data is None:
+        raise RuntimeError("a task of Headrace's own has data")
+    artifact = load(folder, instructions.evaluate.format)
+    asking = Asking(artifact, data, rows, progress.of_model())
+    print(
+        f"headrace: {rows.count} rows of {rows.table.where} go to {'the baseline' if is_baseline else 'the model'} "
+        f"({artifact.format}), {batch_rows(artifact, asking.feed)} at once",
+        flush=True,
+    )
+    if task is Task.CLASSIFICATION:
+        said = answers_of.classified(asking, data.positive, may_lack_some=is_baseline)
+    else:
+        said = answers_of.other(task, asking, items)
+    print(f"headrace: output {said.output} has {said.kind}", flush=True)
+    del asking
+    gc.collect()  # the other model needs the memory
+    return said, artifact.format
+
+
+def _of_same_classes(candidate: Said, baseline: Said, rows: Rows, positive: str) -> tuple[Said, Said]:
+    names = (*candidate.classes, *(name for name in baseline.classes if name not in candidate.classes))
+    positive = positive or candidate.classes[-1]
+    return aligned(candidate, names, rows, positive), aligned(baseline, names, rows, positive)
+
+
+def _check_sensitive(instructions: Instructions, candidate: Said) -> None:
+    wanted = instructions.evaluate
+    if not wanted.sensitive:
+        return
+    if wanted.task is not Task.CLASSIFICATION:
+        raise Refusal(
+            f"evaluate.sensitive: fairness is measured of task Classification, not of {wanted.task}",
+            "Leave evaluate.sensitive out, or name the columns in evaluate.slices.",
+        )
+    if wanted.data is not None and not wanted.data.positive and len(candidate.classes) > 2:
+        raise Refusal(
+            f"evaluate.sensitive: the model has {len(candidate.classes)} classes, and nothing says which one is the "
+            "advantage that groups are to have alike",
+            "Name it in evaluate.data.positive.",
+        )

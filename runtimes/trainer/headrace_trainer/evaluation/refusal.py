@@ -1,0 +1,55 @@
+"""What makes an evaluation impossible and is somebody's to correct: told by one sentence, never by a traceback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from headrace_common.protocol.reasons import Reason
+
+_NAMED = 20
+_LONGEST = 80
+_WORDS = 300
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|b'[^']*'")
+
+
+class Refusal(Exception):
+    """`message` says what is wrong and where, `hint` what to write instead. Neither has a value of a row."""
+
+    def __init__(self, message: str, hint: str, reason: Reason = Reason.EVALUATION_FAILED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.reason = reason
+
+
+class UnreadableData(Refusal):
+    """The rows cannot be read, or are not what was said of them."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint, Reason.DATA_UNREADABLE)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names in a sentence, not too many and none too long."""
+    found: Sequence[str] = [shortened(str(name)) for name in names]
+    more = len(found) - _NAMED
+    return ", ".join(found[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def shortened(text: str) -> str:
+    """A name as a sentence can hold it."""
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= _LONGEST else f"{one_line[: _LONGEST - 3]}..."
+
+
+def words_of(error: BaseException) -> str:
+    """What a library says, without what it quotes: that may be of a row."""
+    text = " ".join(_QUOTED.sub("...", str(error)).split())[:_WORDS]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def of_baseline(refusal: Refusal) -> Refusal:
+    """What cannot be done with the baseline is told as that."""
+    hint = f"{refusal.hint} Or name another version in evaluate.baseline, or none: the model is then judged alone."
+    return Refusal(f"the baseline: {refusal.message}", hint, Reason.BASELINE_UNREADABLE)

@@ -1,0 +1,104 @@
+"""Classification: a class for each row, most often by a probability for each class."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn import metrics
+
+from headrace_trainer.evaluation.statistics.families import Family
+from headrace_trainer.evaluation.tasks import calibration, classification_sums, ranked
+
+Array = np.ndarray[Any, np.dtype[Any]]
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Classified:
+    """One model's answers. `truth` and `predicted` are indices of classes, of which there are `classes`; of two the
+    `positive` one is what areas under curves are of. `probabilities` has a row a row and a column a class, each row
+    summing to 1; None where the model names a class and no more.
+    """
+
+    truth: Array
+    predicted: Array
+    probabilities: Array | None
+    weights: Array
+    classes: int
+    positive: int = 1
+
+    def measured(self, items: Array) -> Mapping[str, float]:
+        truth, predicted, weights = self.truth[items], self.predicted[items], self.weights[items]
+        with warnings.catch_warnings():  # of classes that these rows lack, which is a matter of the rows
+            warnings.simplefilter("ignore")
+            found = _of_classes(truth, predicted, weights)
+            if self.probabilities is not None:
+                found |= self._of_probabilities(truth, self.probabilities[items].astype(np.float64), weights)
+        return found
+
+    def families(self, items: Array) -> Sequence[Family]:
+        truth, predicted, weights = self.truth[items], self.predicted[items], self.weights[items]
+        found = [classification_sums.confusion(truth, predicted, weights, self.classes)]
+        if self.probabilities is None:
+            return found
+        given = self.probabilities[items].astype(np.float64)
+        found.append(classification_sums.means(truth, given, weights, top=TOP, positive=self.positive))
+        found.append(calibration.family(truth, predicted, given, weights))
+        found += ranked.families(truth, given, weights, self._curves(truth))
+        return found
+
+    def _of_probabilities(self, truth: Array, given: Array, weights: Array) -> dict[str, float]:
+        every = np.arange(self.classes)
+        found = {
+            "log_loss": float(metrics.log_loss(truth, given, sample_weight=weights, labels=every)),
+            "calibration_error": calibration.error(truth, given.argmax(axis=1), given, weights),
+        }
+        if self.classes == 2:
+            shown = given[:, self.positive]
+            found["brier_score"] = float(
+                metrics.brier_score_loss(truth == self.positive, shown, sample_weight=weights, pos_label=True)
+            )
+        else:
+            found["brier_score"] = float(
+                metrics.brier_score_loss(truth, given, sample_weight=weights, labels=every, scale_by_half=False)
+            )
+        if self.classes > TOP:
+            found["top_5_accuracy"] = float(
+                metrics.top_k_accuracy_score(truth, given, k=TOP, sample_weight=weights, labels=every)
+            )
+        return found | self._areas(truth, given, weights)
+
+    def _areas(self, truth: Array, given: Array, weights: Array) -> dict[str, float]:
+        """Of two classes the positive one's; of more the mean over those that there are, each against the rest."""
+        of = {"roc_auc": metrics.roc_auc_score, "average_precision": metrics.average_precision_score}
+        curves = self._curves(truth)
+        return {
+            name: float(np.mean([area(truth == one, given[:, one], sample_weight=weights) for one in curves]))
+            if len(curves)
+            else float("nan")
+            for name, area in of.items()
+        }
+
+    def _curves(self, truth: Array) -> list[int]:
+        """The classes that a curve can be drawn of: some rows are of it, and some are not."""
+        there = np.unique(truth)
+        if len(there) < 2:
+            return []
+        return [self.positive] if self.classes == 2 else [int(one) for one in there]
+
+
+def _of_classes(truth: Array, predicted: Array, weights: Array) -> dict[str, float]:
+    shared: dict[str, Any] = {"sample_weight": weights, "zero_division": 0}
+    return {
+        "accuracy": float(metrics.accuracy_score(truth, predicted, sample_weight=weights)),
+        "balanced_accuracy": float(metrics.balanced_accuracy_score(truth, predicted, sample_weight=weights)),
+        "precision": float(metrics.precision_score(truth, predicted, average="macro", **shared)),
+        "recall": float(metrics.recall_score(truth, predicted, average="macro", **shared)),
+        "f1": float(metrics.f1_score(truth, predicted, average="macro", **shared)),
+        "f1_weighted": float(metrics.f1_score(truth, predicted, average="weighted", **shared)),
+        "matthews": float(metrics.matthews_corrcoef(truth, predicted, sample_weight=weights)),
+    }
