@@ -26,7 +26,7 @@ def broken_numbers(irises):
 
 
 def rows_of(irises, **others):
-    return {"measures": irises["measures"], "label": irises["label"], **others}
+    return {"measures": irises["measures"], "label": irises["label"]} | others
 
 
 DATA, FAILED = Reason.DATA_UNREADABLE, Reason.EVALUATION_FAILED
@@ -67,7 +67,8 @@ CASES = {
         "evaluate.data.positive"),
     "a format that is not there": (rows_of, {"format": "TensorFlow", "model": "trees"}, FAILED,
         "no format TensorFlow; it has ONNX", "output.formats"),
-    "another task": (rows_of, {"task": "TextGeneration"}, FAILED, "the label has 1 tokens a row", "one token"),
+    "another task": (lambda i: rows_of(i, label=np.stack([i["label"]] * 2, axis=1)), {"task": "TextGeneration"}, FAILED,
+        "the label has 2 tokens a row", "as many as"),
     "a path outside": (rows_of, {"data": {"path": "../other.npz"}}, DATA, "leads out of the dataset", "path"),
     "no such path": (rows_of, {"data": {"path": "validation.npz"}}, DATA, "is not there; the dataset has test.npz",
         "path"),
