@@ -102,11 +102,11 @@ def _joined(parts: list[Columns], files: list[Path], where: str) -> Columns:
 
 
 def _npz(path: Path) -> Columns:
+    if not zipfile.is_zipfile(path):
+        raise _Unreadable("is no .npz file", "Write it by numpy.savez(PATH, NAME=ARRAY, ...).")
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
-    except zipfile.BadZipFile as error:
-        raise _Unreadable("is no .npz file", "Write it by numpy.savez(PATH, NAME=ARRAY, ...).") from error
     except ValueError as error:
         if "pickle" in str(error).lower() or "Object arrays" in str(error):
             raise _Unreadable(

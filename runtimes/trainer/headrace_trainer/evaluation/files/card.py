@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#+!|~&$])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]#+!|~$])")
 _NONE = "not said"
 _MOST_SLICES = 100
 
@@ -134,7 +134,7 @@ def shown(value: Any) -> str:
 
 
 def _in_markdown(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", markup.escape(" ".join(text.split()), quote=False))
 
 
 def _row(cells: Sequence[str]) -> str:
