@@ -11,6 +11,7 @@ so two namespaces never share one.
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from types import MappingProxyType
 
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import (
@@ -35,6 +36,8 @@ from headrace.tracking.records import (
     RunStatus,
 )
 from headrace_common.tags import DIGEST_TAG, NAMESPACE_TAG, UID_TAG
+
+DESCRIPTION_LENGTH = 5000  # the most that MLflow keeps
 
 
 def model_name(namespace: str, name: str) -> str:
@@ -150,14 +153,23 @@ class Ledger:
         await self._grant(tenant_user, GrantedOn.REGISTERED_MODEL, full_name, Permission.READ)
         return model
 
-    async def register(self, model: str, run_id: str, digest: str, source: str, attempt_tag: str) -> ModelVersion:
+    async def register(
+        self,
+        model: str,
+        run_id: str,
+        digest: str,
+        source: str,
+        attempt_tag: str,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> ModelVersion:
         """The version of `model` (its registry name) with these bytes for this attempt: one, however often called.
+        `more` are tags that it has from its first moment.
 
         Two calls of which one was thought dead may both have made one: the lowest version is the one, for everybody.
         """
         found = await self._client.search_model_versions(model, UID_TAG, attempt_tag)
         if not found:
-            tags = {UID_TAG: attempt_tag, DIGEST_TAG: digest}
+            tags = {**more, UID_TAG: attempt_tag, DIGEST_TAG: digest}
             await self._client.create_model_version(model, source, run_id, tags)
             found = await self._client.search_model_versions(model, UID_TAG, attempt_tag)
         if not found:
@@ -176,6 +188,17 @@ class Ledger:
         """Write the outcome on a version. Tags are overwritten by the same value: safe to repeat."""
         for key, value in sorted(tags.items()):
             await self._client.set_model_version_tag(model, version, key, value)
+
+    async def describe_version(self, model: str, version: str, paragraph: str) -> None:
+        """Put a paragraph at the end of a version's description, once. Where both are too long, what was there before
+        loses its end.
+        """
+        found = await self._client.get_model_version(model, version)
+        paragraph = paragraph[:DESCRIPTION_LENGTH]
+        if found.description.endswith(paragraph):
+            return
+        before = found.description.rstrip()[: max(0, DESCRIPTION_LENGTH - len(paragraph) - 2)]
+        await self._client.describe_model_version(model, version, f"{before}\n\n{paragraph}".lstrip())
 
     # -- aliases -------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from headrace.api.trainingjob import State, TrainingJob, TrainingJobStatus
 from headrace.tracking.errors import AliasReserved
 from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import GATE_TAG, ModelVersion, RunStatus
+from headrace.training.approval import awaiting
+from headrace.training.approving import marks
 from headrace.training.judging import DigestMismatch, judgement, missed, verify
 from headrace.training.stage_status import run_uids
 from headrace.training.verdict import Verdict, not_met, registered
@@ -40,7 +42,9 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     if gate is not None and not gate.passed:
         return not_met(status, judged, gate, now)
     model = await ledger.ensure_model(metadata.namespace, output.model, tenant_user)
-    version = await ledger.register(model.name, run.id, digest, uri, metadata.uid)
+    version = await ledger.register(model.name, run.id, digest, uri, metadata.uid, marks(job))
+    if output.needs_approval:
+        return awaiting(job, registered(job, judged, version, None, now))
     reserved = await _point_alias(ledger, model.name, output.alias, version)
     return registered(job, judged, version, reserved, now)
 
