@@ -94,8 +94,8 @@ def _must_wait(job: TrainingJob) -> None:
         raise CommandError(f"TrainingJob {name} is {status.state or State.PENDING}: {why}")
     if approval.state is not ApprovalState.AWAITING:
         raise CommandError(
-            f"TrainingJob {name}: its model was {approval.state.lower()} by {approval.by} before, and the first decision "
-            "stands; for another one train again, in a new TrainingJob"
+            f"TrainingJob {name}: its model was {approval.state.lower()} by {approval.by} before, and the first "
+            "decision stands; for another one train again, in a new TrainingJob"
         )
 
 
@@ -106,11 +106,14 @@ async def _user(kube: KubeClient) -> str:
 
 
 APPROVE = DecisionCommand(
-    "approve",
-    "say that a TrainingJob's model may be used: its alias is then pointed at it",
-    ApprovalState.APPROVED,
-    False,
+    name="approve",
+    help="say that a TrainingJob's model may be used: its alias is then pointed at it",
+    decision=ApprovalState.APPROVED,
+    needs_reason=False,
 )
 REFUSE = DecisionCommand(
-    "refuse", "say that a TrainingJob's model may not be used: the alias stays where it is", ApprovalState.REFUSED, True
+    name="refuse",
+    help="say that a TrainingJob's model may not be used: the alias stays where it is",
+    decision=ApprovalState.REFUSED,
+    needs_reason=True,
 )
