@@ -314,7 +314,8 @@ class Approving(Way):
         assert live is not None
         state = (live["status"]["model"].get("approval") or {}).get("state")
         decision = {"Awaiting": "Approved", "Approved": "Refused"}.get(state)
-        if decision is not None:
+        is_decided = state == "Awaiting" and APPROVAL in live["metadata"].get("annotations", {})
+        if decision is not None and not is_decided:
             marks = {APPROVAL: decision, APPROVAL_BY: "alice", APPROVAL_REASON: "seen"}
             await self.kube.merge_patch(TRAININGJOBS, self.namespace, NAME, {"metadata": {"annotations": marks}})
 
