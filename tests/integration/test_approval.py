@@ -32,6 +32,7 @@ from training_builders import SETTINGS
 from .conftest import Kubectl
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "headrace"
+HOW_TO = CHART.parents[1] / "docs" / "how-to" / "approve-a-version.md"
 NAMESPACE = "approvals"
 IN_FORCE_SECONDS = 30.0
 
@@ -238,6 +239,26 @@ def test_a_status_that_is_written_carries_no_decision_along(server: Server) -> N
     found = server.root.get("trainingjob", "text", NAMESPACE)
     assert found["status"]["message"] == "it waits"
     assert "headrace.dev/approval" not in found["metadata"].get("annotations", {})
+
+
+def test_the_policy_of_the_how_to_demands_an_approval_where_the_label_is(server: Server) -> None:
+    [text] = [part.split("```")[0] for part in HOW_TO.read_text().split("```yaml") if "AdmissionPolicy" in part]
+    server.root("apply", "-f", "-", stdin=text)
+    server.root("label", "namespace", NAMESPACE, "headrace.dev/approval=required")
+    without, no_model = job("new"), job("new")
+    del without["spec"]["output"]["approval"], no_model["spec"]["output"]
+
+    def create(manifest: dict[str, Any]) -> str:
+        return server.root.run("create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest)).stderr
+
+    try:
+        deadline = time.monotonic() + IN_FORCE_SECONDS
+        while "set spec.output.approval.required to true" not in create(without):
+            assert time.monotonic() < deadline, "the policy is not in force"
+            time.sleep(0.2)
+        assert (create(job("new")), create(no_model)) == ("", "")
+    finally:
+        server.root("delete", "-f", "-", stdin=text)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
