@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -319,6 +319,26 @@ class Registry:
 
     async def point_alias(self, model: str, alias: str, version: str) -> None:
         self.alias = version
+
+
+@pytest.mark.parametrize(("enforced", "reason"), [(True, "TenantNotFound"), (False, "ApprovalNotEnforced")])
+def test_no_job_that_asks_for_an_approval_is_started_where_anybody_could_give_it(
+    enforced: bool, reason: str, kubectl: Kubectl, namespace: str
+) -> None:
+    manifest = job("text")
+    manifest["metadata"]["namespace"] = namespace
+    kubectl.create(manifest)
+    settings = replace(SETTINGS, operator_namespace=namespace, approvals_enforced=enforced)
+
+    async def look() -> dict[str, Any]:
+        async with KubeClient.session(kubectl.kubeconfig) as kube, aiohttp.ClientSession() as http:
+            await TrainingReconciler(kube, http, settings, Registry()).reconcile(Key(TRAININGJOBS, namespace, "text"))  # type: ignore[arg-type]
+            found = await kube.get(TRAININGJOBS, namespace, "text")
+            return found["status"] if found is not None else {}
+
+    status = asyncio.run(look())
+    # Without the setting the next thing that is missing is the tenant.
+    assert (status["state"], status["reason"]) == ("Pending", reason)
 
 
 def test_the_operator_points_the_alias_once_somebody_with_the_right_has_approved(server: Server, capsys: Any) -> None:

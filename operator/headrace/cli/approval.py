@@ -15,6 +15,7 @@ from headrace.kube.client import KubeClient
 from headrace.kube.errors import Conflict, KubeError
 from headrace.kube.resources import SELFSUBJECTREVIEWS, TRAININGJOBS, Object
 from headrace.labels import APPROVAL, APPROVAL_BY, APPROVAL_REASON
+from headrace.training.states import Reason
 
 MAX_REASON = 1024
 
@@ -92,6 +93,8 @@ def _must_wait(job: TrainingJob) -> None:
         ended = status.state in (State.SUCCEEDED, State.FAILED)
         why = status.message if ended else "a version waits for an approval once it has succeeded"
         raise CommandError(f"TrainingJob {name} is {status.state or State.PENDING}: {why}")
+    if status.reason == Reason.APPROVAL_NOT_ENFORCED:
+        raise CommandError(f"TrainingJob {name}: {status.message}")
     if approval.state is not ApprovalState.AWAITING:
         raise CommandError(
             f"TrainingJob {name}: its model was {approval.state.lower()} by {approval.by} before, and the first "

@@ -1,4 +1,5 @@
-"""The end of a TrainingJob with an output: compare digests, judge the gates, register the version, point the alias.
+"""The end of a TrainingJob with an output: compare digests, judge the gates, register the version, point the alias or
+leave it to a person (`approval`).
 
 The intent stands in status (state Finishing, the model's uri and digest) before anything here runs. Each act looks
 first for what an earlier try left, so that an operator killed between two of them registers one version and moves one

@@ -227,7 +227,7 @@ class TrainingReconciler:
         if self._ledger is None:
             error = TrackingUnavailable(NO_MLFLOW)
             return await self._wait_for_tracking(job, live, patches_of=Plan(patches=patches), error=error, now=now)
-        if has_marks(job):
+        if needs_approval(job) and has_marks(job):
             # From the next status on an approval counts, and the policy takes none before: nobody has checked this one.
             planned = Plan(patches=(*patches, unmark(job)), events=(UNTRUSTED,), requeue_after=POLL_ENDING)
             return await apply(planned, self._client, TRAININGJOBS, live)

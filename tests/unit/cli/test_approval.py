@@ -15,12 +15,14 @@ WAITS = {"required": True, "state": "Awaiting"}
 OUTPUT = {"model": "text", "alias": "candidate", "approval": {"required": True}}
 
 
-def job(approval: dict[str, Any] | None, state: str = "Succeeded", output: Any = OUTPUT, message: str = "") -> Any:
+def job(
+    approval: dict[str, Any] | None, state: str = "Succeeded", output: Any = OUTPUT, message: str = "", reason: str = ""
+) -> Any:
     model = {"name": "team-a.text", "version": "7"} | ({} if approval is None else {"approval": approval})
     return {
         "metadata": {"name": "text", "namespace": "team-a", "uid": "u-1"},
         "spec": {"source": {"configMap": {"name": "code"}}, "entrypoint": "train.py", "output": output},
-        "status": {"state": state, "message": message, "model": model},
+        "status": {"state": state, "reason": reason, "message": message, "model": model},
     }
 
 
@@ -106,6 +108,7 @@ def test_without_an_alias_there_is_none_to_point(run, capsys):
         (job(None, "Running"), "is Running: a version waits for an approval once it has succeeded"),
         (job(None, message="not registered: acc is 0.1"), "is Succeeded: not registered: acc is 0.1"),
         (job(None, "Failed", message="ValueError: x"), "is Failed: ValueError: x"),
+        (job(WAITS, reason="ApprovalNotEnforced", message="set admission.enabled=true"), "set admission.enabled=true"),
         (job({"required": True, "state": "Refused", "by": "bob"}), "was refused by bob before, and the first decision"),
     ],
     ids=lambda value: None if isinstance(value, dict) else str(value)[:40],
