@@ -327,6 +327,7 @@ def test_no_job_that_asks_for_an_approval_is_started_where_anybody_could_give_it
 ) -> None:
     manifest = job("text")
     manifest["metadata"]["namespace"] = namespace
+    kubectl("create", "configmap", "code", "-n", namespace, "--from-literal=train.py=print()")
     kubectl.create(manifest)
     settings = replace(SETTINGS, operator_namespace=namespace, approvals_enforced=enforced)
 
