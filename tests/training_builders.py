@@ -19,6 +19,7 @@ SETTINGS = Settings(
     storage=StorageSettings("http://s3:7070", "us-east-1"),
     tracking=TrackingSettings("http://mlflow:5000", "http://localhost:5000", "admin", "secret"),
     health_port=0,
+    approvals_enforced=True,
 )
 
 

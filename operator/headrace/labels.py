@@ -18,3 +18,10 @@ RECORD_FINALIZER = f"{GROUP}/record"
 MODEL_SERVICE = f"{GROUP}/modelservice"
 MODEL_SERVICE_UID = f"{GROUP}/modelservice-uid"
 REVISION = f"{GROUP}/revision"
+
+# On a TrainingJob: what a person has decided of its version, who, and why. The chart's policy lets only who may
+# approve write them (charts/headrace/templates/admission/approval.yaml).
+APPROVAL = f"{GROUP}/approval"
+APPROVAL_BY = f"{GROUP}/approval-by"
+APPROVAL_REASON = f"{GROUP}/approval-reason"
+APPROVE_VERB = "approve"

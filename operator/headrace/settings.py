@@ -57,6 +57,7 @@ class Settings:
     serving_policies: bool = True
     model_clients: Mapping[str, str] = field(default_factory=dict)  # labels of namespaces that may reach models
     image_pull_secrets: tuple[str, ...] = ()  # names of Secrets in each namespace, for the pods that are made there
+    approvals_enforced: bool = False  # the chart's policies are there: who writes an approval has the right to
     package_index_url: str = ""  # for requirements.txt; empty: PyPI
 
     @staticmethod
@@ -108,6 +109,7 @@ class Settings:
             serving_policies=env.get("HEADRACE_SERVING_POLICIES", "true") == "true",
             model_clients=_labels(env, "HEADRACE_MODEL_CLIENTS"),
             image_pull_secrets=_names(env.get("HEADRACE_IMAGE_PULL_SECRETS", "")),
+            approvals_enforced=env.get("HEADRACE_APPROVALS_ENFORCED", "") == "true",
             package_index_url=env.get("HEADRACE_PACKAGE_INDEX_URL", ""),
         )
 

@@ -17,6 +17,7 @@ from headrace.api.crd import custom_resource_definition
 from headrace.api.kind import API_VERSION
 from headrace.api.modelservice import ModelService
 from headrace.api.trainingjob import (
+    ApprovalState,
     Attempt,
     AttemptOutcome,
     AttemptRecord,
@@ -25,6 +26,7 @@ from headrace.api.trainingjob import (
     ConditionStatus,
     Failure,
     FailureClass,
+    ModelApproval,
     PreparedDataset,
     Progress,
     Run,
@@ -32,6 +34,7 @@ from headrace.api.trainingjob import (
     StageState,
     StageStatus,
     State,
+    TrainedModel,
     TrainingJob,
     TrainingJobStatus,
     to_status_dict,
@@ -109,6 +112,7 @@ TRAINING_JOB: dict[str, Any] = {
             "requiredFormats": ["ONNX"],
             "inputExample": "None",
             "alias": "candidate",
+            "approval": {"required": True},
         },
         "restartPolicy": {"maxRestarts": 3},
         "startDeadlineSeconds": 600,
@@ -657,7 +661,7 @@ CHANGES: dict[str, Any] = {
     "spec.tracking": {"experiment": "other"},
     "spec.checkpoint": {"interval": "6m", "keep": 3},
     "spec.evaluation": {"gates": [{"metric": "val_accuracy", "min": "0.1"}]},
-    "spec.output": {"model": "other", "formats": ["ONNX"]},
+    "spec.output": {"model": "text-generator", "formats": ["TensorFlow", "ONNX"], "alias": "candidate"},
     "spec.restartPolicy": {"maxRestarts": 4},
     "spec.startDeadlineSeconds": 601,
     "spec.activeDeadlineSeconds": 86401,
@@ -747,6 +751,16 @@ STATUS = TrainingJobStatus(
     history=(AttemptRecord(attempt=1, stage=Stage.PREPARE, outcome=AttemptOutcome.SUCCEEDED, reason="Prepared"),),
     progress=Progress(percent=45, eta_seconds=1320, epoch=5, epochs=10, step=450, steps=1000),
     metrics={"val_auc": "0.931", "loss": "NaN"},
+    model=TrainedModel(
+        name="team-a.text",
+        approval=ModelApproval(
+            state=ApprovalState.REFUSED,
+            by="u" * 2000,
+            at="2025-01-01T00:00:00Z",  # type: ignore[arg-type]
+            reason="é" * 2000,
+            recorded=True,
+        ),
+    ),
     conditions=(
         Condition(
             type="Ready",

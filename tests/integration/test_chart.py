@@ -196,7 +196,7 @@ def test_cluster_finds_no_mistake_in_the_policies(cluster: Cluster) -> None:
 
     assert eventually(checked)
     findings = {item["metadata"]["name"]: item["status"]["typeChecking"] for item in cluster.get(*ours)["items"]}
-    names = ("authors", "modelservices", "tenants", "trainingjobs")
+    names = ("approvals", "authors", "modelservices", "tenants", "trainingjobs")
     assert findings == {f"headrace-{name}": {} for name in names}
 
 
@@ -422,6 +422,19 @@ def test_clusters_own_viewer_may_look_and_not_train(cluster: Cluster) -> None:
     viewer = cluster.plane.kubeconfig_for("viewer")
     assert eventually(lambda: cluster.kubectl("get", "trainingjobs", "-n", TEAM, user=viewer)[0] == 0)
     assert cluster.kubectl("auth", "can-i", "create", "trainingjobs.headrace.dev", "-n", TEAM, user=viewer)[0] != 0
+
+
+def test_the_right_to_approve_comes_with_no_role_of_the_clusters_own(cluster: Cluster, editor: Path) -> None:
+    cluster.kubectl("create", "rolebinding", "owner", "-n", TEAM, "--clusterrole=admin", "--user=owner")
+    cluster.kubectl("create", "rolebinding", "judge", "-n", TEAM, "--clusterrole=headrace-approver", "--user=judge")
+    question = ("auth", "can-i", "approve", "trainingjobs.headrace.dev")
+    may = {
+        user: cluster.kubectl(*question, "-n", namespace, f"--as={user}")[0] == 0
+        for user, namespace in (("editor", TEAM), ("owner", TEAM), ("judge", TEAM))
+    }
+    assert may == {"editor": False, "owner": False, "judge": True}
+    assert cluster.kubectl(*question, "-n", "team-b", "--as=judge")[0] != 0
+    assert cluster.kubectl("auth", "can-i", "delete", question[-1], "-n", TEAM, "--as=judge")[0] != 0
 
 
 @pytest.mark.parametrize(

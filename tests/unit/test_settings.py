@@ -17,6 +17,12 @@ def test_a_url_with_credentials_is_refused_without_repeating_them(name):
     assert "secret@" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("value", "is_taken"), [("true", True), ("false", False), ("", False), ("yes", False)])
+def test_an_approval_counts_only_where_somebody_says_that_a_policy_is_there(value, is_taken):
+    assert Settings.from_environment(NEEDED | {"HEADRACE_APPROVALS_ENFORCED": value}).approvals_enforced is is_taken
+    assert not Settings.from_environment(NEEDED).approvals_enforced
+
+
 def test_labels_of_clients_are_read_and_what_is_no_label_is_refused():
     assert Settings.from_environment(NEEDED | {"HEADRACE_MODEL_CLIENTS": "a/b=c, d="}).model_clients == {
         "a/b": "c",

@@ -167,6 +167,8 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
   value: {{ .Values.gateway.throttle }}
 - name: HEADRACE_NETWORK_POLICIES
   value: {{ .Values.networkPolicy.enabled | quote }}
+- name: HEADRACE_APPROVALS_ENFORCED
+  value: {{ .Values.admission.enabled | quote }}
 - name: HEADRACE_IMAGE_PULL_SECRETS
   value: {{ include "headrace.asWritten" (join "," .Values.image.pullSecrets) }}
 {{- with .Values.trainer.packageIndex.url }}
@@ -200,9 +202,9 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - apiGroups: [headrace.dev]
   resources: [trainingjobs]
   verbs: [delete]
-# An annotation that asks for another try is taken off when it is granted.
+# An annotation that asks for another try is taken off when it is granted, and an approval that no policy has looked at.
 - apiGroups: [headrace.dev]
-  resources: [modelservices]
+  resources: [trainingjobs, modelservices]
   verbs: [patch]
 - apiGroups: [headrace.dev]
   resources: [trainingjobs/status, modelservices/status]

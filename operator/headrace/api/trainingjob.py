@@ -37,6 +37,7 @@ from headrace.api.scalars import (
 )
 from headrace.api.status import to_status_dict
 from headrace.api.trainingjob_status import (
+    ApprovalState,
     Attempt,
     AttemptOutcome,
     AttemptRecord,
@@ -46,6 +47,7 @@ from headrace.api.trainingjob_status import (
     EvaluationStatus,
     Gate,
     GateCheck,
+    ModelApproval,
     PreparedDataset,
     Progress,
     Resume,
@@ -64,6 +66,8 @@ from headrace_common.formats import ModelFormat
 from headrace_common.tags import SYSTEM_METRICS
 
 __all__ = [
+    "Approval",
+    "ApprovalState",
     "Attempt",
     "AttemptOutcome",
     "AttemptRecord",
@@ -86,6 +90,7 @@ __all__ = [
     "FailureClass",
     "Gate",
     "GateCheck",
+    "ModelApproval",
     "ModelCard",
     "ModelFormat",
     "ObjectMeta",
@@ -246,6 +251,19 @@ class InputExample(StrEnum):
     NONE = "None"
 
 
+class Approval(Model):
+    """Whether a person has to agree before the new version is used."""
+
+    required: Annotated[
+        bool,
+        Schema(
+            "Whether the alias waits: the job succeeds with reason AwaitingApproval, the version is registered, and "
+            "output.alias is pointed at it once somebody with the right to approve TrainingJobs has said so "
+            "(kubectl headrace approve). Until then no ModelService serves the version."
+        ),
+    ] = False
+
+
 class Output(Model):
     """The model that comes out."""
 
@@ -294,6 +312,12 @@ class Output(Model):
             "A ModelService's promotion alias is refused (AliasReserved)."
         ),
     ] = None
+    approval: Annotated[Approval | None, Schema("Whether a person has to agree first. Absent: nobody is asked.")] = None
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether the version waits for a person's decision."""
+        return self.approval is not None and self.approval.required
 
 
 class RestartPolicy(Model):

@@ -264,6 +264,42 @@ class Gate(Model):
     ] = ()
 
 
+class ApprovalState(StrEnum):
+    """Where the approval of a version is."""
+
+    AWAITING = "Awaiting"
+    APPROVED = "Approved"
+    REFUSED = "Refused"
+
+
+class ModelApprovalChanges(TypedDict, total=False):
+    """The fields of an approval, for its `evolve`."""
+
+    required: bool
+    state: ApprovalState
+    by: Line | None
+    at: Time | None
+    reason: Line | None
+    recorded: bool | None
+
+
+class ModelApproval(Model):
+    """What a person has said of the version. The first decision stands."""
+
+    required: Annotated[bool, Schema("Whether the version waits for a decision.")] = True
+    state: Annotated[ApprovalState, Schema("Awaiting, Approved or Refused.")] = ApprovalState.AWAITING
+    by: Annotated[Line | None, Schema("Who decided: the user name that the API server knows.")] = None
+    at: Annotated[Time | None, Schema("When the operator took the decision.")] = None
+    reason: Annotated[Line | None, Schema("Why, as the person wrote it.")] = None
+    recorded: Annotated[
+        bool | None, Schema("Set once the decision is in MLflow, and the alias points at an approved version.")
+    ] = None
+
+    def evolve(self, **changes: Unpack[ModelApprovalChanges]) -> Self:
+        """The approval with these fields changed."""
+        return self.model_copy(update=changes)
+
+
 class TrainedModelChanges(TypedDict, total=False):
     """The fields of a trained model, for its `evolve`."""
 
@@ -273,6 +309,7 @@ class TrainedModelChanges(TypedDict, total=False):
     uri: Line | None
     gate: Gate | None
     alias: Word | None
+    approval: ModelApproval | None
 
 
 class TrainedModel(Model):
@@ -284,6 +321,9 @@ class TrainedModel(Model):
     uri: Annotated[Line | None, Schema("Where the artifact lies.")] = None
     gate: Annotated[Gate | None, Schema("The verdict of spec.evaluation and spec.evaluate.")] = None
     alias: Annotated[Word | None, Schema("The alias that was pointed at this version.")] = None
+    approval: Annotated[
+        ModelApproval | None, Schema("The decision of a person; absent where spec.output asks for none.")
+    ] = None
 
     def evolve(self, **changes: Unpack[TrainedModelChanges]) -> Self:
         """The model with these fields changed."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
+from headrace.cli.approval import APPROVE, REFUSE
 from headrace.cli.command import GROUP, Command, load
 from headrace.cli.errors import CommandError
 from headrace.cli.example import ExampleCommand
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands: list[Command] = [
             TenantCommand(),
             ExampleCommand(),
+            APPROVE,
+            REFUSE,
             *load(entry_points(group=GROUP)),
             VersionCommand(),
         ]

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from headrace.api.modelservice import ModelService, RolloutOutcome
 from headrace.api.scalars import REASON_PATTERN
-from headrace.api.trainingjob import State, TrainingJob
+from headrace.api.trainingjob import ApprovalState, State, TrainingJob
 from headrace.kube.client import KubeClient
 from headrace.kube.resources import TRAININGJOBS
 from headrace.serving.revision import Artifact
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import NotFound, TrackingError
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace.tracking.records import APPROVAL_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
 from headrace_common.tags import DIGEST_TAG
 
 NO_MLFLOW = (
@@ -138,8 +138,22 @@ def _registered(version: ModelVersion) -> Resolved:
             f"{DIGEST_TAG}): use a version of a TrainingJob, or spec.model.uri"
         )
         raise NotResolved("DigestMissing", message)
+    _check_approval(version.model, version.version, version.tags.get(APPROVAL_TAG, ""))
     artifact = Artifact(version.source.rstrip("/"), version.digest, version.model, version.version)
     return Resolved(artifact, _rolled_back(version))
+
+
+def _check_approval(model: str, version: str, state: str) -> None:
+    """A version that no person was asked about has no state. Raises NotResolved."""
+    if state == ApprovalState.AWAITING:
+        message = (
+            f"version {version} of model {model} waits for an approval: kubectl headrace approve TRAININGJOB, for the "
+            "TrainingJob that made it; or name another version"
+        )
+        raise NotResolved("AwaitingApproval", message)
+    if state == ApprovalState.REFUSED:
+        message = f"version {version} of model {model} was refused by the person who was asked: name another version"
+        raise NotResolved("ApprovalRefused", message)
 
 
 def _rolled_back(version: ModelVersion) -> str | None:
@@ -160,6 +174,9 @@ async def of_training_job(namespace: str, name: str, kube: KubeClient) -> Artifa
     job = TrainingJob.model_validate(found)
     model = job.status.model
     if job.status.state is State.SUCCEEDED and model is not None and model.uri and model.digest and model.version:
+        if (approval := model.approval) is not None:
+            told = approval.recorded or approval.state is ApprovalState.REFUSED
+            _check_approval(model.name or "", model.version, approval.state if told else ApprovalState.AWAITING)
         return Artifact(model.uri.rstrip("/"), model.digest, model.name or "", model.version)
     if job.status.state in (State.SUCCEEDED, State.FAILED):
         raise NotResolved("NoModel", f"TrainingJob {name} ended without a registered model: {job.status.message}")

@@ -158,6 +158,11 @@ class MlflowClient:
         body = {"name": name, "version": version, "key": key, "value": value}
         await self._post("model-versions/set-tag", f"version {version} of model {name}", body)
 
+    async def describe_model_version(self, name: str, version: str, description: str) -> None:
+        what, body = f"version {version} of model {name}", {"name": name, "version": version}
+        path = "2.0/mlflow/model-versions/update"
+        await self._call("PATCH", path, what, body=body | {"description": description})
+
     async def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         """NotFound when the model has no such alias, or there is no such model."""
         answer = await self._get("registered-models/alias", f"alias {alias} of model {name}", name=name, alias=alias)

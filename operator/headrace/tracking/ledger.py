@@ -37,6 +37,8 @@ from headrace.tracking.records import (
 )
 from headrace_common.tags import DIGEST_TAG, NAMESPACE_TAG, UID_TAG
 
+DESCRIPTION_LENGTH = 5000  # the most that MLflow keeps
+
 
 def model_name(namespace: str, name: str) -> str:
     """The registry's name of a model that a spec calls `name`."""
@@ -156,6 +158,7 @@ class Ledger:
         self, model: str, run_id: str, digest: str, source: str, attempt_tag: str, notes: Notes = _NO_NOTES
     ) -> ModelVersion:
         """The version of `model` (its registry name) with these bytes for this attempt: one, however often called.
+        `more` are tags that it has from its first moment.
 
         Two calls of which one was thought dead may both have made one: the lowest version is the one, for everybody.
         """
@@ -180,6 +183,17 @@ class Ledger:
         """Write the outcome on a version. Tags are overwritten by the same value: safe to repeat."""
         for key, value in sorted(tags.items()):
             await self._client.set_model_version_tag(model, version, key, value)
+
+    async def describe_version(self, model: str, version: str, paragraph: str) -> None:
+        """Put a paragraph at the end of a version's description, once. Where both are too long, what was there before
+        loses its end.
+        """
+        found = await self._client.get_model_version(model, version)
+        paragraph = paragraph[:DESCRIPTION_LENGTH]
+        if found.description.endswith(paragraph):
+            return
+        before = found.description.rstrip()[: max(0, DESCRIPTION_LENGTH - len(paragraph) - 2)]
+        await self._client.describe_model_version(model, version, f"{before}\n\n{paragraph}".lstrip())
 
     # -- aliases -------------------------------------------------------------------------------------------------------
 

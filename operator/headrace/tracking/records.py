@@ -110,6 +110,7 @@ class ModelVersion:
     version: str
     source: str
     run_id: str = ""
+    description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -123,6 +124,7 @@ class ModelVersion:
             version=str(found["version"]),
             source=found.get("source", ""),
             run_id=found.get("run_id", ""),
+            description=found.get("description", ""),
             tags=_tags(found.get("tags", [])),
         )
 
@@ -139,6 +141,12 @@ class Notes:
 # Of a version: what the stage Evaluate has measured of it (JSON), and the run that has.
 EVALUATION_TAG = "headrace.evaluation"
 EVALUATION_RUN_TAG = "headrace.evaluation.run"
+# Tags that the operator alone writes and reads. Of a version that a person has to approve: the state, who decided, when
+# and why.
+APPROVAL_TAG = "headrace.approval"
+APPROVAL_BY_TAG = "headrace.approval.by"
+APPROVAL_AT_TAG = "headrace.approval.at"
+APPROVAL_REASON_TAG = "headrace.approval.reason"
 GATE_TAG = "headrace.gate"
 PROMOTION_TAG_PREFIX = "headrace.promotion."
 ROLLOUT_TAG = "headrace.rollout"

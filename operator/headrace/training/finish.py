@@ -1,5 +1,6 @@
-"""The end of a TrainingJob with an output: compare digests, judge the gates, register the version, point the alias.
-With the stage Evaluate this is also where its run is read: it has to have judged the bytes that are registered.
+"""The end of a TrainingJob with an output: compare digests, judge the gates, register the version, point the alias or
+leave it to a person (`approval`). With the stage Evaluate this is also where its run is read: it has to have judged the
+bytes that are registered.
 
 The intent stands in status (state Finishing, the model's uri and digest) before anything here runs. Each act looks
 first for what an earlier try left, so that an operator killed between two of them registers one version and moves one
@@ -13,7 +14,9 @@ from datetime import datetime
 from headrace.api.trainingjob import Stage, State, TrainingJob, TrainingJobStatus
 from headrace.tracking.errors import AliasReserved
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import GATE_TAG, ModelVersion, Run, RunStatus
+from headrace.tracking.records import GATE_TAG, ModelVersion, Notes, Run, RunStatus
+from headrace.training.approval import awaiting
+from headrace.training.approving import marks
 from headrace.training.judging import DigestMismatch, judgement, missed, verify, verify_evaluation
 from headrace.training.notes import notes_of
 from headrace.training.stage_status import run_uids, run_under_way, uid_of_own_run
@@ -43,7 +46,11 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     if gate is not None and not gate.passed:
         return not_met(status, judged, gate, now)
     model = await ledger.ensure_model(metadata.namespace, output.model, tenant_user)
-    version = await ledger.register(model.name, run.id, digest, uri, metadata.uid, notes_of(judged))
+    notes = notes_of(judged)
+    with_marks = Notes({**notes.tags, **marks(job)}, notes.description)
+    version = await ledger.register(model.name, run.id, digest, uri, metadata.uid, with_marks)
+    if output.needs_approval:
+        return awaiting(job, registered(job, judged, version, None, now))
     reserved = await _point_alias(ledger, model.name, output.alias, version)
     return registered(job, judged, version, reserved, now)
 

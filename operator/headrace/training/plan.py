@@ -16,10 +16,12 @@ from headrace.api.trainingjob import Run, State, TrainingJob, TrainingJobStatus
 from headrace.kube.errors import Refused
 from headrace.kube.plan import Event, EventType, Plan
 from headrace.settings import Settings
+from headrace.training.approval import is_awaiting
 from headrace.training.divergence import HINT, divergence
 from headrace.training.objects import jobs_of_old
 from headrace.training.observed import Observed
 from headrace.training.phases.after_the_end import after_the_end, being_deleted
+from headrace.training.phases.awaiting_approval import awaiting_approval
 from headrace.training.phases.before_an_attempt import before_an_attempt
 from headrace.training.phases.cannot_begin import after_a_refusal
 from headrace.training.phases.during_an_attempt import during_an_attempt
@@ -45,6 +47,8 @@ def _step(view: View) -> Step:
     status = view.status
     if view.job.metadata.deletion_timestamp is not None:
         return being_deleted(view)
+    if is_awaiting(status):
+        return awaiting_approval(view)
     if status.state in FINAL_STATES or status.state == State.FINISHING:
         return after_the_end(view)
     if status.attempt is None or status.attempt.finished_at is not None:

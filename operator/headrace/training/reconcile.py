@@ -26,6 +26,17 @@ from headrace.settings import Settings
 from headrace.tenancy.objects import TENANT_CONFIGMAP
 from headrace.tracking.errors import ExperimentDeleted, RunDeleted, TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger, experiment_name, model_name
+from headrace.training.approval import (
+    NOT_ENFORCED,
+    UNTRUSTED,
+    decided,
+    has_marks,
+    is_unrecorded,
+    needs_approval,
+    unmark,
+    untold,
+)
+from headrace.training.approving import record_decision
 from headrace.training.baseline import BaselineUnusable, alias_to_resolve, version_of
 from headrace.training.finish import end_run, finish, is_run_open
 from headrace.training.job import PROGRESS_PORT, attempt_name
@@ -47,6 +58,7 @@ from headrace_common.tags import OUTCOME_TAG
 log = logging.getLogger(__name__)
 
 POLL_UNTOLD = 30.0
+NO_MLFLOW = "this installation has no MLflow any more: set mlflow.enabled or mlflow.url in the chart's values"
 MAX_PROGRESS_BYTES = 64 * 1024
 
 
@@ -78,6 +90,8 @@ class TrainingReconciler:
         now = self._now()
         if job.status.state is State.FINISHING and job.metadata.deletion_timestamp is None:
             return await self._finish(job, live, observed, now)
+        if is_unrecorded(job.status) and job.metadata.deletion_timestamp is None:
+            return await self._record_decision(job, live, observed, now)
         start = await self._start(job, observed)
         planned = plan(job, observed, start, now, self._settings)
         if is_run_open(job.status) and planned.status is not None:
@@ -178,6 +192,8 @@ class TrainingReconciler:
         bucket = (tenant or {}).get("bucket", "") if keeps else ""
         if job.spec.prepare is not None and not bucket:
             return Start(problem=_no_bucket(job, tenant))
+        if needs_approval(job) and job.status.attempt is None and not self._settings.approvals_enforced:
+            return Start(problem=Problem(FailureClass.CONFIG, Reason.APPROVAL_NOT_ENFORCED, NOT_ENFORCED))
         if job.spec.tracking is None:
             return Start(bucket=bucket)
         if self._ledger is None:
@@ -217,10 +233,12 @@ class TrainingReconciler:
     async def _finish(self, job: TrainingJob, live: Object, observed: Observed, now: datetime) -> float | None:
         patches = release(job.metadata.namespace, observed.pods, now)
         if self._ledger is None:
-            error: TrackingError = TrackingUnavailable(
-                "this installation has no MLflow any more: set mlflow.enabled or mlflow.url in the chart's values"
-            )
+            error = TrackingUnavailable(NO_MLFLOW)
             return await self._wait_for_tracking(job, live, patches_of=Plan(patches=patches), error=error, now=now)
+        if needs_approval(job) and has_marks(job):
+            # From the next status on an approval counts, and the policy takes none before: nobody has checked this one.
+            planned = Plan(patches=(*patches, unmark(job)), events=(UNTRUSTED,), requeue_after=POLL_ENDING)
+            return await apply(planned, self._client, TRAININGJOBS, live)
         tenant = await self._tenant(job.metadata.namespace)
         try:
             verdict = await finish(job, self._ledger, (tenant or {}).get("mlflowUser", ""), now)
@@ -234,6 +252,21 @@ class TrainingReconciler:
         if status["state"] == State.SUCCEEDED:
             await self._forget_run(job)
         return again
+
+    async def _record_decision(self, job: TrainingJob, live: Object, observed: Observed, now: datetime) -> float | None:
+        """Status has what a person decided; MLflow has to be told."""
+        patches = release(job.metadata.namespace, observed.pods, now)
+        try:
+            if self._ledger is None:
+                raise TrackingUnavailable(NO_MLFLOW)
+            verdict = decided(job, await record_decision(job, self._ledger))
+        except TrackingError as error:
+            waiting = finish_status(job, untold(job.status, error), now)
+            planned = Plan(status=waiting, patches=patches, requeue_after=POLL_UNTOLD)
+        else:
+            status = finish_status(job, verdict.status, now)
+            planned = Plan(status=status, patches=patches, events=(verdict.event,), requeue_after=POLL_ENDING)
+        return await apply(planned, self._client, TRAININGJOBS, live)
 
     async def _forget_run(self, job: TrainingJob) -> None:
         """The job has just come to its end, and so has its run."""

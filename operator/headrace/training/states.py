@@ -81,6 +81,10 @@ class Reason:
     REQUIRED_FORMAT_MISSING = "RequiredFormatMissing"
     MODEL_MISSING = "ModelMissing"
     REGISTERED = "Registered"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    APPROVED = "Approved"
+    APPROVAL_REFUSED = "ApprovalRefused"
+    APPROVAL_NOT_ENFORCED = "ApprovalNotEnforced"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from headrace.api.trainingjob import (
     to_status_dict,
 )
 from headrace.kube.resources import Object
+from headrace.training import approval
 from headrace.training.divergence import HINT, divergence
 from headrace.training.evaluation_gates import shown_metrics
 from headrace.training.observed import Pod
@@ -35,6 +36,8 @@ from headrace_common.protocol.report import Live, Record
 
 # The metric that the METRIC column shows when no gate names one: the first of these that there is.
 SHOWN_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
+
+_CONDITION_STATUS = {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}
 
 DIVERGED = "Diverged"
 """The condition of a training whose loss is no number any more. It is there once that has happened."""
@@ -133,7 +136,7 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
     }
     before = {condition.type: condition for condition in status.conditions}
     # The text of a moment belongs to the condition that holds; the others would change with it for nothing.
-    told = {
+    told: dict[str, tuple[bool | None, str, str]] = {
         kind: (holds, reason, (message or f"the TrainingJob is {state or reason}") if holds else _not_so(kind, state))
         for kind, holds in facts.items()
     }
@@ -141,9 +144,11 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
     if diverged or DIVERGED in before:
         why = f"{diverged}: the training has diverged; {HINT}" if diverged else "the losses are finite again"
         told[DIVERGED] = (bool(diverged), "LossNotFinite" if diverged else "LossFinite", why)
+    if (approved := approval.condition(status)) is not None:
+        told["Approved"] = approved
     conditions = []
     for kind, (holds, why, text) in told.items():
-        value = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+        value = _CONDITION_STATUS[holds]
         old = before.pop(kind, None)
         conditions.append(
             Condition(

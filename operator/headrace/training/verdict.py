@@ -46,11 +46,12 @@ class Verdict:
 def registered(
     job: TrainingJob, judged: Judgement, version: ModelVersion, reserved: AliasReserved | None, now: datetime
 ) -> Verdict:
-    """The model is a version, and `output.alias` points at it, unless that is `reserved`."""
+    """The model is a version, and `output.alias` points at it, unless that is `reserved` or waits for an approval."""
     status, output, gate, diverged = job.status, job.spec.output, judged.gate, judged.diverged
     assert status.model is not None
     assert output is not None
-    reason, alias = Reason.GATE_PASSED if gate else Reason.REGISTERED, output.alias
+    reason = Reason.GATE_PASSED if gate else Reason.REGISTERED
+    alias = None if output.needs_approval else output.alias
     note = f"; the training diverged ({diverged} at its end), and no gate asks for it" if diverged else ""
     if reserved is not None:
         # The model is good and registered; only the alias is not to be had.

@@ -38,13 +38,21 @@ from headrace.kube.resources import (
     Object,
     Resource,
 )
+from headrace.labels import APPROVAL, APPROVAL_BY, APPROVAL_REASON
 from headrace.serving.owners import PromotionOwners
 from headrace.serving.reconcile import ServingReconciler
 from headrace.tracking import inflight
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import AlreadyExists
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import PROMOTION_TAG_PREFIX, ROLLOUT_TAG
+from headrace.tracking.records import (
+    APPROVAL_AT_TAG,
+    APPROVAL_BY_TAG,
+    APPROVAL_REASON_TAG,
+    APPROVAL_TAG,
+    PROMOTION_TAG_PREFIX,
+    ROLLOUT_TAG,
+)
 from headrace.training.reconcile import TrainingReconciler
 from headrace_common.tags import BASELINE_DIGEST_TAG, DIGEST_TAG, EVALUATED_DIGEST_TAG, UID_TAG
 from headrace_local import binaries
@@ -356,6 +364,69 @@ async def evaluate_and_register(servers: Servers, namespace: str, die_after: int
     return way
 
 
+# --- a version that a person approves --------------------------------------------------------------------------------
+
+
+class Approving(Way):
+    """From the end of the training on: what is before is `Training`."""
+
+    resource = TRAININGJOBS
+
+    async def play(self) -> None:
+        """A person approves what waits, and changes their mind once that was noticed."""
+        live = await self.kube.get(TRAININGJOBS, self.namespace, NAME)
+        assert live is not None
+        state = (live["status"]["model"].get("approval") or {}).get("state")
+        decision = {"Awaiting": "Approved", "Approved": "Refused"}.get(state)
+        is_decided = state == "Awaiting" and APPROVAL in live["metadata"].get("annotations", {})
+        if decision is not None and not is_decided:
+            marks = {APPROVAL: decision, APPROVAL_BY: "alice", APPROVAL_REASON: "seen"}
+            await self.kube.merge_patch(TRAININGJOBS, self.namespace, NAME, {"metadata": {"annotations": marks}})
+
+    async def train(self, uid: str) -> None:
+        """The launcher, and the operator up to here; somebody has decided before there was a version."""
+        experiment = await Ledger(self.mlflow).ensure_experiment(self.namespace, NAME, "team-a", "")
+        tags = [{"key": UID_TAG, "value": uid}, {"key": DIGEST_TAG, "value": DIGEST}]
+        asked = {"experiment_id": experiment.id, "tags": tags, "start_time": 1}
+        run = (await self.mlflow._call("POST", "2.0/mlflow/runs/create", "a run", body=asked))["run"]["info"]
+        model = {"name": self.model, "uri": f"{run['artifact_uri']}/model", "digest": DIGEST}
+        status = {"state": "Finishing", "model": model, "run": {"id": run["run_id"], "experimentID": experiment.id}}
+        await self.kube.merge_patch(TRAININGJOBS, self.namespace, NAME, {"status": status}, "status")
+        early = {"metadata": {"annotations": {APPROVAL: "Refused", APPROVAL_BY: "eve"}}}
+        await self.kube.merge_patch(TRAININGJOBS, self.namespace, NAME, early)
+
+
+async def approve_and_point(servers: Servers, namespace: str, die_after: int | None) -> Way:
+    way, mlflow = Approving(servers, namespace, die_after), servers.mlflow
+    await Ledger(mlflow).ensure_model(namespace, NAME, "")
+    await mlflow.create_model_version(way.model, "s3://team-a/1", "", {DIGEST_TAG: "sha256:1"})
+    await mlflow.set_alias(way.model, "candidate", "1")
+    spec = {
+        "source": {"configMap": {"name": "code"}},
+        "entrypoint": "train.py",
+        "tracking": {"experiment": NAME},
+        "output": {"model": NAME, "alias": "candidate", "approval": {"required": True}},
+    }
+    uid = await way.create(spec)
+    await way.train(uid)
+    await way.until(lambda status: bool((status["model"].get("approval") or {}).get("recorded")))
+    status, tale = await way.look(), way.tale()
+
+    approval = status["model"]["approval"]
+    assert (status["state"], status["reason"], status["model"]["version"]) == ("Succeeded", "Approved", "2"), tale
+    assert (approval["state"], approval["by"], approval["reason"]) == ("Approved", "alice", "seen"), tale
+    versions = await mlflow.search_model_versions(way.model, UID_TAG, uid)
+    assert [version.version for version in versions] == ["2"], tale
+    [version], at = versions, approval["at"]
+    told = {name: value for name, value in version.tags.items() if name.startswith(APPROVAL_TAG)}
+    decision = {APPROVAL_TAG: "Approved", APPROVAL_BY_TAG: "alice", APPROVAL_AT_TAG: at, APPROVAL_REASON_TAG: "seen"}
+    assert told == decision, tale
+    assert version.description == f"Approved by alice at {at}: seen", tale
+    assert (await mlflow.get_registered_model(way.model)).aliases == {"candidate": "2"}, tale
+    assert [write[-1] for write in way.writes() if "registered-models/alias candidate" in write] == ["2"], tale
+    return way
+
+
 # --- a ModelService --------------------------------------------------------------------------------------------------
 
 
@@ -438,11 +509,15 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.mark.parametrize(
-    "live_through",
-    [train_and_register, evaluate_and_register, roll_out_and_promote],
-    ids=["training", "evaluation", "serving"],
-)
+WAYS = {
+    "training": train_and_register,
+    "evaluation": evaluate_and_register,
+    "approving": approve_and_point,
+    "serving": roll_out_and_promote,
+}
+
+
+@pytest.mark.parametrize("live_through", WAYS.values(), ids=WAYS.keys())
 def test_whatever_write_an_operator_is_killed_after_the_next_one_ends_where_it_would_have(
     plane: ControlPlane,
     mlflow_url: str,

@@ -43,6 +43,7 @@ def test_operator_may_do_what_training_and_serving_need(render) -> None:
     needed = {
         ("headrace.dev", "trainingjobs", "watch", ""),
         ("headrace.dev", "trainingjobs", "delete", ""),
+        ("headrace.dev", "trainingjobs", "patch", ""),
         ("headrace.dev", "trainingjobs/status", "update", ""),
         ("batch", "jobs", "create", ""),
         ("batch", "jobs", "delete", ""),
@@ -63,6 +64,25 @@ def test_operator_may_do_what_training_and_serving_need(render) -> None:
         ("apiextensions.k8s.io", "customresourcedefinitions", "watch", ""),
     }
     assert needed <= rights
+
+
+@pytest.mark.parametrize("settings", [(), ("admission.enabled=false",), ("aggregateRoles.enabled=false",)])
+def test_the_right_to_approve_is_given_by_one_role_that_no_other_one_takes_in(settings, render) -> None:
+    objects = render(*settings)
+    approving = [role for role in objects if role["kind"] in ROLE_KINDS and "approve" in str(role["rules"])]
+    assert [role["metadata"]["name"] for role in approving] == ["headrace-approver"]
+    assert not [label for label in approving[0]["metadata"]["labels"] if "aggregate" in label]
+    assert {(resource, verb) for _, resource, verb, _ in granted(approving)} == {
+        ("trainingjobs", verb) for verb in ("get", "list", "watch", "patch", "approve")
+    }
+
+
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_the_operator_takes_approvals_where_the_policy_is_there(enabled, render) -> None:
+    objects = render(f"admission.enabled={enabled}")
+    assert objects.env("headrace-operator")["HEADRACE_APPROVALS_ENFORCED"] == enabled
+    assert ("headrace-approvals" in objects.of("ValidatingAdmissionPolicy")) is (enabled == "true")
+    assert ("headrace-approvals" in objects.of("ValidatingAdmissionPolicyBinding")) is (enabled == "true")
 
 
 def test_lease_is_the_operators_own_only(render) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from headrace.serving.resolve import find_models
 from headrace.tracking.errors import NotFound, TrackingUnavailable
-from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace.tracking.records import APPROVAL_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
 from headrace_common.tags import DIGEST_TAG
 from serving_builders import artifact, model_service
 
@@ -91,3 +91,53 @@ def test_other_outcomes_refuse_nothing(outcome):
     found = find(model_service(), Registry({"candidate": version(8, **{ROLLOUT_TAG: outcome})}))
 
     assert found.rolled_back == {}
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [("Awaiting", "AwaitingApproval"), ("Refused", "ApprovalRefused"), ("Approved", None)],
+)
+@pytest.mark.parametrize("named", [{"alias": "candidate"}, {"version": "8"}])
+def test_a_version_that_is_not_approved_is_not_served_however_it_is_named(tag, reason, named):
+    service = model_service(model={"registry": {"name": "text", **named}})
+    registry = Registry({"candidate": version(8, **{APPROVAL_TAG: tag})})
+
+    found = find(service, registry)
+
+    assert (found.problem and found.problem[0]) == reason
+    assert found.source == (artifact(8) if reason is None else None)
+
+
+@dataclass
+class Cluster:
+    """Has one TrainingJob, which made version 8."""
+
+    approval: dict[str, object] | None
+
+    async def get(self, resource, namespace, name):
+        made = artifact(8)
+        model = {"name": made.model, "version": made.version, "uri": made.uri, "digest": made.digest}
+        approval = {} if self.approval is None else {"approval": {"required": True} | self.approval}
+        spec = {"source": {"configMap": {"name": "code"}}, "entrypoint": "train.py"}
+        status = {"state": "Succeeded", "model": model | approval}
+        return {"metadata": {"name": name, "namespace": namespace}, "spec": spec, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("approval", "reason"),
+    [
+        (None, None),
+        ({"state": "Awaiting"}, "AwaitingApproval"),
+        ({"state": "Approved"}, "AwaitingApproval"),  # MLflow is not told yet
+        ({"state": "Approved", "recorded": True}, None),
+        ({"state": "Refused"}, "ApprovalRefused"),
+        ({"state": "Refused", "recorded": True}, "ApprovalRefused"),
+    ],
+)
+def test_the_model_of_a_training_job_is_served_once_it_is_approved(approval, reason):
+    service = model_service(model={"trainingJob": {"name": "text"}})
+
+    found = asyncio.run(find_models(service, Cluster(approval), None, None))
+
+    assert (found.problem and found.problem[0]) == reason
+    assert found.source == (artifact(8) if reason is None else None)

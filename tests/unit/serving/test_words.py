@@ -259,6 +259,7 @@ def test_a_service_that_is_short_of_pods_counts_them_whatever_else_it_has_to_say
 # Reasons that come from elsewhere: the registry, records of the pods' containers, and what a plan does not see.
 ELSEWHERE = re.compile(
     r"\w+NotFound|Digest\w+|Training\w+|NoModel|Tracking\w+|Model\w+|SignatureMismatch|NameInUse|Alias\w+|RolledBack"
+    r"|\w*Approval\w*"
 )
 
 

@@ -14,10 +14,13 @@ from headrace.tracking.errors import (
     AliasReserved,
     ExperimentDeleted,
     ModelNameTaken,
+    NotFound,
     TrackingForbidden,
+    TrackingUnavailable,
     VersionMismatch,
 )
 from headrace.tracking.records import ModelVersion, Run
+from headrace.training.approval import decided, untold
 from headrace.training.finish import finish
 from headrace.training.judging import DigestMismatch
 from headrace.training.observed import Observed, Source
@@ -53,6 +56,7 @@ from words import reasons_of, unclear
 NOTHING = Observed(jobs=(), pods=(), source=Source({"train.py": "print()"}, "5"))
 COMPLETE, FAILED = (("Complete", ""),), (("Failed", "BackoffLimitExceeded"),)
 LATER = NOW + timedelta(seconds=61)
+UNENFORCED = replace(SETTINGS, approvals_enforced=False)
 DIGEST = "sha256:" + "a" * 64
 MODEL = {"uri": "s3://team-a/mlflow/x/1/artifacts/model", "digest": DIGEST, "formats": ["ONNX"]}
 OUTPUT = {"tracking": {"experiment": "x"}, "output": {"model": "text", "alias": "candidate"}}
@@ -191,6 +195,31 @@ def registered(alias=None, **spec) -> Plan:
     job = finishing(**spec)
     verdict = asyncio.run(finish(job, Registry(alias), "", NOW))
     return Plan(status=finish_status(job, verdict.status, NOW), events=(verdict.event,))
+
+
+APPROVAL = OUTPUT | {"output": OUTPUT["output"] | {"approval": {"required": True}}}
+DECIDED = {"headrace.dev/approval": "Approved", "headrace.dev/approval-by": "alice"}
+
+
+def awaits(settings=SETTINGS, marks=None, **spec) -> Plan:
+    """A look at a version that waits for a person."""
+    status = registered(**APPROVAL).status
+    job = training_job(status, workers=1, **APPROVAL | spec)
+    meta = job.metadata.model_copy(update={"annotations": marks or {}})
+    return plan(job.model_copy(update={"metadata": meta}), Observed((), (), None), Start(), NOW, settings)
+
+
+def decides(decision="Approved", problem=None) -> Plan:
+    """MLflow was told of a decision."""
+    taken = awaits(marks=DECIDED | {"headrace.dev/approval": decision, "headrace.dev/approval-reason": "it is right"})
+    job = training_job(taken.status, workers=1, **APPROVAL)
+    verdict = decided(job, problem)
+    return Plan(status=finish_status(job, verdict.status, NOW), events=(verdict.event,))
+
+
+def cannot_tell() -> Plan:
+    job = training_job(awaits(marks=DECIDED).status, workers=1, **APPROVAL)
+    return Plan(status=finish_status(job, untold(job.status, TrackingUnavailable("MLflow does not answer")), NOW))
 
 
 def not_registered(error) -> Plan:
@@ -359,6 +388,16 @@ PLANS = {
     "the registered version": lambda: registered(),
     "the gate passed": lambda: registered(evaluation={"gates": [{"metric": "acc", "min": "0.1"}]}),
     "the gate failed": lambda: registered(evaluation={"gates": [{"metric": "acc", "min": "0.9"}]}),
+    "no policy for approvals": lambda: stopped_by(FailureClass.CONFIG, Reason.APPROVAL_NOT_ENFORCED),
+    "a version waits for a person": lambda: registered(**APPROVAL),
+    "it still waits": lambda: awaits(),
+    "it waits, and the job has a time to live": lambda: registered(**APPROVAL, ttlSecondsAfterFinished=60),
+    "it waits, and no policy is there": lambda: awaits(UNENFORCED, DECIDED),
+    "a person has decided": lambda: awaits(marks=DECIDED),
+    "MLflow does not know yet": lambda: cannot_tell(),
+    "a person has approved": lambda: decides(),
+    "a person has refused": lambda: decides("Refused"),
+    "a person has approved a version that is deleted": lambda: decides(problem=NotFound("version 7 is not there")),
     "the alias is reserved": lambda: registered(AliasReserved("the alias is the promotion alias of a ModelService")),
 }
 

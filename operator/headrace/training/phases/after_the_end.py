@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from headrace.kube.plan import Delete, Plan
 from headrace.kube.resources import TRAININGJOBS
+from headrace.training.approval import ended_at
 from headrace.training.release import release
 from headrace.training.states import FINAL_STATES
 from headrace.training.step import POLL_ENDING, Step
@@ -25,8 +26,9 @@ def after_the_end(view: View) -> Step:
     patches = release(metadata.namespace, pods, view.now)
     requeue = POLL_ENDING if any(pod.held for pod in pods) else None
     ttl = view.job.spec.ttl_seconds_after_finished
-    if ttl is not None and status.completion_time is not None and status.state in FINAL_STATES:
-        left = (status.completion_time + timedelta(seconds=ttl) - view.now).total_seconds()
+    ended = ended_at(status)
+    if ttl is not None and ended is not None and status.state in FINAL_STATES:
+        left = (ended + timedelta(seconds=ttl) - view.now).total_seconds()
         if left <= 0 and requeue is None:
             return Step(Plan(deletes=(Delete(TRAININGJOBS, metadata.namespace, metadata.name, metadata.uid),)))
         requeue = requeue if requeue is not None else left
