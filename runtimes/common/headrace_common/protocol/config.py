@@ -1,8 +1,8 @@
 """HEADRACE_CONFIG: what the operator tells the launcher, one pod's instructions. Nothing secret is in it.
 
 A launcher reads what operators of earlier and later releases wrote: what it does not know it leaves alone. Instructions
-that would then be followed wrongly have the number STAGED, so that a launcher that knows of no stages refuses them; all
-others have the number that such a launcher reads.
+that would then be followed wrongly have the number STAGED, so that a launcher that knows of no stages refuses them, or
+DECLARED, where it would leave out what is declared of tables; all others have the number that such a launcher reads.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from headrace_common.protocol import PROTOCOL
 from headrace_common.protocol.claims import DIGEST
 from headrace_common.protocol.fields import CannotBeDone, Fields, OtherProtocol, decode, wrong
 from headrace_common.protocol.storage import Storage
+from headrace_common.protocol.tables import Tables, parse_tables
 
 VARIABLE = "HEADRACE_CONFIG"
 # With a stage, or a dataset that has a digest.
 STAGED = 2
-_SPOKEN = (PROTOCOL, STAGED)
+# With tables: what is to be masked would not be.
+DECLARED = 3
+_SPOKEN = (PROTOCOL, STAGED, DECLARED)
 Scalar = bool | int | float | str
 
 
@@ -78,11 +81,13 @@ class Dataset:
 class Prepare:
     """The dataset that a stage of preparation makes, by its name: what lies below `uri` is all that was ever made under
     this name, a folder a digest. `image` is the one that the pod runs, a part of what makes two preparations the same.
+    With `tables` what is declared of them comes first, and the script, if there is one, after it.
     """
 
     name: str
     uri: str
     image: str = ""
+    tables: Tables | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,8 @@ class Config:
         return json.dumps(self.as_json(), sort_keys=True)
 
     def _protocol(self) -> int:
+        if self.prepare is not None and self.prepare.tables is not None:
+            return DECLARED
         staged = self.stage is not Stage.TRAIN or self.prepare is not None or any(one.digest for one in self.datasets)
         return STAGED if staged else PROTOCOL
 
@@ -161,6 +168,8 @@ class Config:
         found: dict[str, Any] = {} if self.stage is Stage.TRAIN else {"stage": str(self.stage)}
         if (prepare := self.prepare) is not None:
             found["prepare"] = {"name": prepare.name, "uri": prepare.uri, "image": prepare.image}
+            if prepare.tables is not None:
+                found["prepare"]["tables"] = prepare.tables.as_json()
         return found
 
     def _outside_world(self) -> dict[str, Any]:
@@ -195,7 +204,7 @@ def parse_config(text: str) -> Config:
     root = Fields(decode(text, VARIABLE), VARIABLE)
     protocol = root.integer("protocol", least=0)
     if protocol not in _SPOKEN:
-        spoken = " and ".join(map(str, _SPOKEN))
+        spoken = ", ".join(map(str, _SPOKEN))
         raise OtherProtocol(f"the operator speaks protocol {protocol}, this launcher speaks {spoken}")
     job, source = root.object("job"), root.object("source")
     config = Config(
@@ -205,7 +214,7 @@ def parse_config(text: str) -> Config:
         gpus=root.integer("gpus", least=0, default=0),
         workers=_workers(root.optional("workers")),
         source=Path(source.text("path")),
-        entrypoint=source.text("entrypoint"),
+        entrypoint=source.text("entrypoint", "" if _has_tables(root) else None),
         parameters=_parameters(root.mapping("parameters")),
         datasets=tuple(_dataset(one) for one in root.objects("datasets")),
         storage=_storage(root.optional("storage")),
@@ -270,7 +279,19 @@ def _stage(name: str) -> Stage:
 def _prepare(fields: Fields | None) -> Prepare | None:
     if fields is None:
         return None
-    return Prepare(fields.text("name"), fields.text("uri").rstrip("/"), fields.text("image", ""))
+    tables = fields.optional("tables")
+    return Prepare(
+        fields.text("name"),
+        fields.text("uri").rstrip("/"),
+        fields.text("image", ""),
+        None if tables is None else parse_tables(tables),
+    )
+
+
+def _has_tables(root: Fields) -> bool:
+    """Then it may do without a script."""
+    prepare = root.optional("prepare")
+    return prepare is not None and prepare.has("tables")
 
 
 def _storage(fields: Fields | None) -> Storage | None:
@@ -324,6 +345,9 @@ def _check(config: Config) -> None:
         raise CannotBeDone("output: a model is kept with its run, and there is no tracking")
     if (config.stage is Stage.PREPARE) != (config.prepare is not None):
         raise CannotBeDone("prepare: a stage of preparation has it, and no other stage")
+    tables = None if config.prepare is None else config.prepare.tables
+    if tables is not None and tables.dataset not in {one.name for one in config.datasets}:
+        raise CannotBeDone(f"prepare.tables: dataset {tables.dataset} is none of those that are fetched")
     places = [*config.datasets, *(place for place in (config.checkpoints, config.prepare) if place is not None)]
     for uri in [place.uri for place in places]:
         if not s3.is_uri(uri):
