@@ -237,9 +237,15 @@ def _privacy(fields: Fields | None) -> Privacy | None:
 def _split(fields: Fields | None) -> Split | None:
     if fields is None:
         return None
-    shares = {name: _decimal(fields, name) or Decimal(0) for name in ("train", "validation", "test")}
-    by = {name: fields.text(name, "") for name in ("stratify", "group", "time")}
-    return Split(**shares, seed=fields.integer("seed", least=0, default=0), **by)
+    return Split(
+        train=_decimal(fields, "train") or Decimal(0),
+        validation=_decimal(fields, "validation") or Decimal(0),
+        test=_decimal(fields, "test") or Decimal(0),
+        seed=fields.integer("seed", least=0, default=0),
+        stratify=fields.text("stratify", ""),
+        group=fields.text("group", ""),
+        time=fields.text("time", ""),
+    )
 
 
 def _balance(fields: Fields | None) -> Balance | None:

@@ -21,7 +21,9 @@ def source_files(folder: Path) -> Iterator[Path]:
 
 
 def check_entrypoint(config: Config) -> None:
-    """Raises Failed (EntrypointNotFound) with the files that there are."""
+    """Raises Failed (EntrypointNotFound) with the files that there are. Where tables are all, there is none to run."""
+    if not config.entrypoint:
+        return
     path = config.source / config.entrypoint
     inside = path.resolve().is_relative_to(config.source.resolve()) or ".." not in path.parts
     if inside and path.is_file():

@@ -34,10 +34,10 @@ _CARD = r"\b[2-6][0-9](?:[ -]?[0-9]){11,17}\b"
 _PHONE = r"(?:\+|\b00)[ (]?[0-9][0-9 ()./-]{6,}"
 _LOCAL_PHONE = r"[0-9(+][0-9 ()./-]{5,}[0-9]"
 _ISSUERS = re.compile(r"4|5[1-5]|2[2-7]|3[47]|3[068]|6011|65|62")
-_WORDS = frozenset(
-    "email mail phone telephone mobile fax firstname lastname surname forename fullname givenname familyname username "
-    "name birthday birthdate dateofbirth dob address street postcode zip zipcode ssn passport iban creditcard "
-    "cardnumber ip ipaddress".split()
+_TELLING = re.compile(
+    "e?mail(address)?|(tele|mobile)?phone(number)?|mobile|fax|(first|last|sur|fore|full|given|family|user)?name|"
+    "birth(day|date)|dateofbirth|dob|(home|street)?address|street|postcode|zip(code)?|ssn|passport(number)?|iban|"
+    "(credit)?card(number)?|ip(address)?"
 )
 
 
@@ -75,9 +75,11 @@ def is_personal(value: str) -> bool:
 
 
 def _of_column(name: str, column: Array, region: str) -> Iterator[Finding]:
-    if "".join(re.findall("[a-z]+", _split_words(name).lower())) in _WORDS:
+    if _TELLING.fullmatch("".join(re.findall("[a-z]+", name.lower()))):
         yield Finding(name, Kind.NAME, len(column))
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)):
+    if not (
+        pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)
+    ):
         return
     counted = pc.value_counts(texts(column).combine_chunks().drop_null())
     values, counts = counted.field("values"), counted.field("counts")
@@ -89,10 +91,6 @@ def _of_column(name: str, column: Array, region: str) -> Iterator[Finding]:
         is_chance = kind is Kind.CARD and len(candidates) > _FEW and len(hits) < _SHARE * len(candidates)
         if hits and not is_chance:
             yield Finding(name, kind, sum(hits))
-
-
-def _split_words(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
 
 def _tests(region: str) -> tuple[tuple[Kind, str, Callable[[str], bool]], ...]:

@@ -108,9 +108,9 @@ def _read_csv(file: Path, told: str) -> pa.Table:
         wrong.append(row)
         return "error" if len(wrong) > 1 else "skip"
 
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
     with _open(file, told) as stream:
-        head = stream.readline()
-    names = _header(head, told)
+        names = pyarrow.csv.open_csv(stream, parse_options=parse).schema.names
     options = {
         "read_options": pyarrow.csv.ReadOptions(use_threads=False),  # with threads no row knows its number
         "parse_options": pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
@@ -128,15 +128,6 @@ def _read_csv(file: Path, told: str) -> pa.Table:
         row = wrong[0]
         _unreadable(f"{told}: row {row.number - 1} has {row.actual_columns} fields, not {row.expected_columns}")
     return table
-
-
-def _header(line: bytes, told: str) -> list[str]:
-    """The names of the columns; of a header of several lines what matters not, since it is refused."""
-    parsed = pyarrow.csv.read_csv(
-        io.BytesIO(line.rstrip(b"\r\n") + b"\n"), read_options=pyarrow.csv.ReadOptions(use_threads=False)
-    )
-    names: list[str] = parsed.column_names
-    return names
 
 
 def _read_parquet(file: Path, told: str) -> pa.Table:

@@ -96,7 +96,5 @@ def _parts(table: Table, hidden: Table, tables: Tables, places: Codes | None) ->
 
 
 def _size(table: Table) -> str:
-    data = table.data
-    return (
-        f"{data.num_rows} rows, {data.num_columns} columns, {data.nbytes >> 20} MiB in memory, of {len(table.files)} files"
-    )
+    data, files = table.data, len(table.files)
+    return f"{data.num_rows} rows, {data.num_columns} columns, {data.nbytes >> 20} MiB in memory, of {files} files"

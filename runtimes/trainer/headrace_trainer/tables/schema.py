@@ -5,7 +5,7 @@ with their rows; with their values where nobody has declared, or found, that the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -156,5 +156,3 @@ def _shown(value: str) -> str:
     if is_personal(value):
         return "(not shown)"
     return repr(value[:_MOST_OF_A_VALUE]) + ("..." if len(value) > _MOST_OF_A_VALUE else "")
-
-

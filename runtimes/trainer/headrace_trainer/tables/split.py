@@ -13,6 +13,7 @@ Rows stay in their order in each part.
 
 from __future__ import annotations
 
+import itertools
 from typing import NoReturn
 
 import numpy as np
@@ -142,7 +143,7 @@ def check_leaks(parts: Codes, groups: Codes | None, times: Codes | None) -> None
             )
     if times is not None:
         present = [times[parts == part] for part in range(len(PARTS)) if (parts == part).any()]
-        if any(before.max() >= after.min() for before, after in zip(present, present[1:], strict=False)):
+        if any(before.max() >= after.min() for before, after in itertools.pairwise(present)):
             raise Refused(
                 Reason.SPLIT_LEAKS,
                 "a row of a later part is as early as one of an earlier part",
@@ -163,18 +164,19 @@ def _groups(table: Table, name: str) -> Codes:
 def _times(table: Table, name: str) -> Codes:
     """Times as numbers: a column of numbers as it is, others as Timestamps."""
     column = table.column(name, "split.time")
-    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    parsed = parse(column, ColumnType.NUMBER if is_number else ColumnType.TIMESTAMP)
+    is_whole = pa.types.is_integer(column.type)
+    is_number = is_whole or pa.types.is_floating(column.type)
+    kind = ColumnType.INTEGER if is_whole else ColumnType.NUMBER if is_number else ColumnType.TIMESTAMP
+    parsed = parse(column, kind)
     missing = rows_of(pc.is_null(parsed.values))
     if missing:
         unusable(
             f"split.time: {len(missing)} values of {name} are missing, or no time ({table.places(missing)})",
             "A time is a number, or as in ISO 8601: 2026-11-30, 2026-11-30T08:30:00Z. Without a zone it is UTC.",
         )
-    values = parsed.values.to_numpy()
-    if is_number:  # only their order counts
-        return np.unique(values, return_inverse=True)[1].astype(np.int64)
-    return values.astype("datetime64[us]").astype(np.int64)
+    values = parsed.values if is_number else parsed.values.cast(pa.int64())
+    # Only their order counts.
+    return np.unique(values.to_numpy(), return_inverse=True)[1].astype(np.int64)
 
 
 def _check_filled(parts: Codes, shares: npt.NDArray[np.float64], how: Split) -> None:

@@ -9,16 +9,16 @@ import pyarrow as pa
 
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.tables.refusal import Refused
+from headrace_trainer.tables.types import Array
 
 _SHOWN = 5
 _NAMED = 20
-Array = pa.ChunkedArray
 
 
 @dataclass(frozen=True)
 class Table:
-    """`files` are names and numbers of rows, in the order in which the rows stand. What is `untyped` has texts alone, as
-    they were written.
+    """`files` are names and numbers of rows, in the order in which the rows stand. What is `untyped` has texts alone,
+    as they were written.
     """
 
     data: pa.Table

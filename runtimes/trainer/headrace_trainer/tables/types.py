@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -24,10 +24,11 @@ _NAN = r"^\s*[nN][aA][nN]\s*$"
 _BOOLEAN = r"^\s*([tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|0|1)\s*$"
 _TRUE = r"^\s*([tT][rR][uU][eE]|1)\s*$"
 _OWN_INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
-_OWN_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
+# A number of more digits would not be the same as one of 64 bits.
+_OWN_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
 _OWN_BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
 TIME = pa.timestamp("us", "UTC")
-Array = pa.ChunkedArray
+Array: TypeAlias = pa.ChunkedArray
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ def _booleans_of_text(column: Array) -> Array:
 
 def _times_of_text(column: Array) -> Array:
     parsed = pd.to_datetime(column.to_pandas(), format="ISO8601", utc=True, errors="coerce")
-    return pa.chunked_array([pa.Array.from_pandas(parsed, type=TIME)])
+    moments = parsed.dt.tz_localize(None).to_numpy("datetime64[us]")
+    return pa.chunked_array([pa.array(moments, pa.timestamp("us"))]).cast(TIME)
 
 
 def _finite(column: Array) -> Array:
@@ -183,7 +185,11 @@ def _booleans(column: Array) -> Array:
 def _times(column: Array) -> Array:
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         return column.cast(TIME, safe=False)
-    if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type) and not pa.types.is_duration(column.type):
+    if (
+        pa.types.is_temporal(column.type)
+        and not pa.types.is_time(column.type)
+        and not pa.types.is_duration(column.type)
+    ):
         return column.cast(pa.timestamp("us"), safe=False).cast(TIME)
     return _none(column, TIME)
 
