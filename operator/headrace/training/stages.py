@@ -13,6 +13,7 @@ from pathlib import Path
 
 from headrace.api.common import Resources
 from headrace.api.frameworks import Framework
+from headrace.api.tables import Tables
 from headrace.api.trainingjob import (
     Dataset,
     InputExample,
@@ -37,8 +38,8 @@ class Part:
     """What one stage runs: all of a job that is not the same in each of its stages.
 
     `source_copy` is the name of the pinned copy of the source, `image` is empty for the release's, `checkpoints` the
-    name of their folder, `makes` that of the dataset that comes out, where one does. `resources_field` is where the
-    spec has `resources`.
+    name of their folder, `makes` that of the dataset that comes out, where one does, and `tables` what is declared of
+    it. Without a script `entrypoint` is empty. `resources_field` is where the spec has `resources`.
     """
 
     job: TrainingJob
@@ -57,6 +58,7 @@ class Part:
     optional_formats: tuple[str, ...] = ()
     keeps_rows: bool = True
     makes: str = ""
+    tables: Tables | None = None
     resources_field: str = "resources"
 
     @property
@@ -112,7 +114,7 @@ def parts_to_come(job: TrainingJob) -> tuple[Part, ...]:
 def entrypoints(job: TrainingJob) -> tuple[str, ...]:
     """The scripts that the source of the stage under way has to have: those of later stages that run from it, too."""
     copy = part_of(job).source_copy
-    return tuple(part.entrypoint for part in parts_to_come(job) if part.source_copy == copy)
+    return tuple(part.entrypoint for part in parts_to_come(job) if part.source_copy == copy and part.entrypoint)
 
 
 def datasets_uri(bucket: str, name: str) -> str:
@@ -151,13 +153,14 @@ def _prepare(job: TrainingJob) -> Part:
         source_copy=_source_copy(job) if prepare.source is None else f"{_source_copy(job)}-prepare",
         image=prepare.image or spec.image,
         framework=Framework.SCRIPT,
-        entrypoint=prepare.entrypoint,
+        entrypoint=prepare.entrypoint or "",
         parameters=prepare.parameters,
         datasets=_inputs(prepare.datasets),
         strategy=Strategy(),
         resources=prepare.resources,
         checkpoints=f"{job.metadata.uid}-prepare",
         makes=prepare.output.name,
+        tables=prepare.tables,
         resources_field="prepare.resources",
     )
 

@@ -52,8 +52,9 @@ def split(table: Table, how: Split) -> Codes:
 
 
 def shares_of(how: Split) -> npt.NDArray[np.float64]:
-    """By the parts' numbers."""
-    return np.array([float(how.train), float(how.validation), float(how.test)])
+    """By the parts' numbers; they make 1."""
+    shares = np.array([float(how.train), float(how.validation), float(how.test)])
+    return shares / float(how.train + how.validation + how.test)
 
 
 def codes(table: Table, name: str, asked_by: str) -> Codes:
