@@ -1,4 +1,9 @@
-"""The order of things: a dataset's table goes in, its parts and a report come out."""
+"""The order of things: a dataset's table goes in, its parts and a report come out.
+
+Read, schema, split, privacy, detect, balance, write: parts are of the rows as they were, so that they may be split by a
+column that is dropped; what is in them is of the hidden table. A table is one of Arrow's in memory, each module takes
+one and gives one. No text of a library's error leaves here: it may have a value of a private column.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ from headrace_trainer.tables.read import read
 from headrace_trainer.tables.refusal import Refused
 from headrace_trainer.tables.split import PARTS, Codes, split
 from headrace_trainer.tables.table import Table
+from headrace_trainer.tables.twice import also_in_training
 from headrace_trainer.tables.write import write
 
 WHOLE = "data"
@@ -36,11 +42,11 @@ def run(tables: Tables, source: Path, name: str, key: bytes, target: Path, tell:
     places = None if tables.split is None else split(table, tables.split)
     hidden = table if tables.privacy is None else privacy.apply(table, tables.privacy, key)
     found = [] if tables.privacy is None else _look(hidden, tables.privacy, private, tell)
-    parts = _parts(table, hidden, tables, places)
-    told = report.report(tables, table.data, len(table.files), parts, found)
-    if twice := {part: count for part, count in told.get("rowsAlsoInTraining", {}).items() if count}:
-        several = " and ".join(f"{count} rows of {part}" for part, count in twice.items())
-        tell("split", f"{several} are in the training part too, value for value: what is learnt by heart counts there")
+    rows = _rows(places)
+    twice = also_in_training(hidden.data, rows) if rows else {}
+    _tell_twice(twice, tell)
+    parts = _parts(table, hidden, tables, rows)
+    told = report.report(tables, table.data, len(table.files), parts, found, twice)
     target.mkdir(parents=True, exist_ok=True)
     for part, data in parts.items():
         file = write(data, target, part, tables.write)
@@ -81,12 +87,25 @@ def _look(table: Table, how: Privacy, done: set[str], tell: Callable[[str, str],
     return found
 
 
-def _parts(table: Table, hidden: Table, tables: Tables, places: Codes | None) -> dict[str, pa.Table]:
-    """Which rows, by the table as it was; what is in them, of the hidden one."""
+def _rows(places: Codes | None) -> dict[str, Codes]:
+    """The rows of each part that there is; none without a split."""
     if places is None:
+        return {}
+    found = {name: np.flatnonzero(places == number) for number, name in enumerate(PARTS)}
+    return {name: rows for name, rows in found.items() if len(rows)}
+
+
+def _tell_twice(twice: Mapping[str, int], tell: Callable[[str, str], None]) -> None:
+    several = " and ".join(f"{count} rows of {part}" for part, count in twice.items() if count)
+    if several:
+        tell("split", f"{several} are in the training part too, value for value: what is learnt by heart counts there")
+
+
+def _parts(table: Table, hidden: Table, tables: Tables, rows: Mapping[str, Codes]) -> dict[str, pa.Table]:
+    """Which rows, by the table as it was; what is in them, of the hidden one."""
+    if not rows:
         return {WHOLE: hidden.data}
-    rows = {name: np.flatnonzero(places == number) for number, name in enumerate(PARTS)}
-    parts = {name: hidden.data.take(pa.array(of_part)) for name, of_part in rows.items() if len(of_part)}
+    parts = {name: hidden.data.take(pa.array(of_part)) for name, of_part in rows.items()}
     if tables.balance is not None and tables.split is not None:
         made = balance.balance(table, tables.balance, rows["train"], tables.split.seed)
         parts["train"] = hidden.data.take(pa.array(made.rows))
