@@ -210,10 +210,9 @@ class Launcher:
         declared = None if config.prepare is None else config.prepare.tables
         if declared is None:
             return
-        environment = tables.environment(config, declared, settings, os.environ)
-        child = Child.start(
-            tables.command(), environment, settings.paths.work, self._inbox.put, settings.paths.messages
-        )
+        found = tables.environment(config, declared, settings, os.environ)
+        child = Child.start(tables.command(), found, settings.paths.work, self._inbox.put, settings.paths.messages)
+        self._report.state = State.TRAINING
         try:
             self._watch(child)
         finally:

@@ -43,8 +43,10 @@ _REASONS = {
 
 
 def command() -> list[str]:
-    """How the process is started."""
-    return [sys.executable, "-m", "headrace_trainer.tables"]
+    """How the process is started. Without the working directory on its import path (-P): a script's files of an earlier
+    attempt may lie there.
+    """
+    return [sys.executable, "-P", "-m", "headrace_trainer.tables"]
 
 
 def environment(config: Config, tables: Tables, settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -117,13 +119,12 @@ def finish(config: Config, tables: Tables, settings: Settings) -> None:
 
 
 def _remove(path: Path) -> None:
-    """The datasets are read-only."""
+    """The datasets were made read-only; the folder that they all lie in is the pod's, and was not."""
     for folder, _, _ in os.walk(path):
         os.chmod(folder, 0o755)
-    is_below = path.parent.stat().st_mode
-    os.chmod(path.parent, 0o755)
+    if not os.access(path.parent, os.W_OK):
+        os.chmod(path.parent, 0o755)
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink()
-    os.chmod(path.parent, is_below)

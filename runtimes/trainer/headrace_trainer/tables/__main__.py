@@ -9,8 +9,8 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
-from typing import Any
 
 from headrace_common.protocol.fields import Fields, decode
 from headrace_common.protocol.tables import KEY_VARIABLE, parse_tables
@@ -18,10 +18,12 @@ from headrace_common.protocol.tables import KEY_VARIABLE, parse_tables
 # What the launcher tells: {"tables", "dataset", "name", "target"}.
 VARIABLE = "HEADRACE_TABLES"
 REFUSED, FAILED = 2, 70
+_MOST_OF_A_TEXT = 8000  # a message is one line of 64 KiB; names of columns and files have no bound
 
 
 def main() -> int:
     """The exit code."""
+    warnings.simplefilter("ignore")  # their words may have a value, too
     try:
         return _main()
     except MemoryError:
@@ -61,9 +63,10 @@ def _warn(subject: str, message: str) -> None:
     _send("warning", subject=subject, message=message)
 
 
-def _send(kind: str, **fields: Any) -> None:
+def _send(kind: str, **fields: str) -> None:
     descriptor = int(os.environ.get("HEADRACE_CHILD_FD", "2"))
-    os.write(descriptor, json.dumps({"type": kind, **fields}).encode() + b"\n")
+    told = {name: text[:_MOST_OF_A_TEXT] for name, text in fields.items()}
+    os.write(descriptor, json.dumps({"type": kind, **told}).encode() + b"\n")
 
 
 if __name__ == "__main__":

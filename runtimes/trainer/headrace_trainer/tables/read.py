@@ -23,6 +23,10 @@ from headrace_trainer.tables.types import from_json
 
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _NAMED = 5
+# A row of a CSV file has to fit into two of them.
+_BLOCK_BYTES = 16 << 20
+# Of the texts of a column: their places are numbers of 32 bits.
+_MOST_BYTES = 2**31 - 1
 _HINT = (
     "spec.prepare.tables reads .csv, .jsonl (also .gz and .zst) and .parquet files of one kind, with the same columns. "
     "Correct the files, or name one file or folder of the dataset in spec.prepare.tables.path."
@@ -50,6 +54,12 @@ def read(folder: Path, path: str, name: str) -> Table:
     for index, field in enumerate(whole.schema):
         if pa.types.is_null(field.type):
             whole = whole.set_column(index, field.name, whole.column(index).cast(pa.string()))
+        if whole.column(index).nbytes > _MOST_BYTES:
+            _unreadable(
+                f"{field.name} has more than 2 GiB of values",
+                "Split the data into several jobs, or prepare it by a script: set spec.prepare.type to Script, without "
+                "spec.prepare.tables.",
+            )
     return Table(whole, tuple((told, part.num_rows) for told, part in parts), untyped=kinds == {".csv"})
 
 
@@ -109,10 +119,11 @@ def _read_csv(file: Path, told: str) -> pa.Table:
         return "error" if len(wrong) > 1 else "skip"
 
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
+    blocks = pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)  # with threads no row has a number
     with _open(file, told) as stream:
-        names = pyarrow.csv.open_csv(stream, parse_options=parse).schema.names
+        names = pyarrow.csv.open_csv(stream, read_options=blocks, parse_options=parse).schema.names
     options = {
-        "read_options": pyarrow.csv.ReadOptions(use_threads=False),  # with threads no row knows its number
+        "read_options": blocks,
         "parse_options": pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
         "convert_options": pyarrow.csv.ConvertOptions(
             strings_can_be_null=True, null_values=[""], column_types=dict.fromkeys(names, pa.string())
