@@ -62,9 +62,24 @@ TRAINING_JOB: dict[str, Any] = {
                 "schema": {
                     "strict": True,
                     "columns": [
-                        {"name": "age", "type": "Integer", "nullable": False, "min": "0", "max": "130"},
-                        {"name": "city", "type": "Text", "oneOf": ["Ulm", "Bonn"], "matches": "^[A-Z]"},
-                        {"name": "patient id", "type": "Integer", "unique": True},
+                        {
+                            "name": "age",
+                            "type": "Integer",
+                            "min": "0",
+                            "max": "130",
+                            "matches": "",
+                            "nullable": True,
+                            "unique": False,
+                        },
+                        {
+                            "name": "city",
+                            "type": "Text",
+                            "oneOf": ["Ulm", "Bonn"],
+                            "matches": "^[A-Z]",
+                            "nullable": False,
+                            "unique": False,
+                        },
+                        {"name": "patient id", "type": "Integer", "unique": True, "nullable": False, "matches": ""},
                     ],
                 },
                 "privacy": {
@@ -80,6 +95,7 @@ TRAINING_JOB: dict[str, Any] = {
                     "seed": 7,
                     "stratify": "city",
                     "group": "patient id",
+                    "time": "",
                 },
                 "balance": {"column": "city", "method": "Oversample"},
                 "write": {"format": "Parquet", "compression": "Zstd", "rowGroupRows": 100000},
@@ -234,7 +250,7 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "tables alone beside a script": (
         {"spec.prepare.type": "Tables"},
-        "spec.prepare.type: Forbidden: type Tables runs no script: leave entrypoint, source and parameters out",
+        "spec.prepare.type: Forbidden: type Tables runs no script: leave entrypoint and source out",
     ),
     "tables of no dataset": (
         {"spec.prepare.tables.dataset": "corpus"},

@@ -83,9 +83,8 @@ class Prepare(Model):
             field_path=".tables",
         ),
         Rule(
-            "self.type != 'Tables' || (!has(self.entrypoint) && !has(self.source) && "
-            "(!has(self.parameters) || size(self.parameters) == 0))",
-            "type Tables runs no script: leave entrypoint, source and parameters out, or use type Script",
+            "self.type != 'Tables' || (!has(self.entrypoint) && !has(self.source))",
+            "type Tables runs no script: leave entrypoint and source out, or use type Script",
             field_path=".type",
         ),
         Rule(
