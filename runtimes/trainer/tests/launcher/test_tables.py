@@ -18,12 +18,19 @@ import pyarrow.parquet
 import pytest
 from trainer_support import wait_until
 
+import wire_examples
+from headrace_trainer.launcher import tables
+from headrace_trainer.launcher.failures.judge import ChildEnd, Failed
+from headrace_trainer.launcher.failures.oom import MemoryKill
+from headrace_trainer.launcher.instructions import read_instructions
+from headrace_trainer.launcher.messages import Refused
+
 MASKING_KEY = "a masking key that is 32 bytes.."
 PEOPLE = [
     (f"Person{number:03d} Muster", f"person{number:03d}@mail.example", f"+49 30 9018{number:03d}", number % 20, number)
     for number in range(200)
 ]
-PLANTED = (b"Person0", b"Muster", b"@mail.example", b"9018", b"+49 30")
+PLANTED = (b"Person0", b"Muster", b"@mail.example", b"30 9018", b"+49 30")
 TABLES = {
     "dataset": "raw",
     "schema": {
@@ -75,7 +82,7 @@ def prepare(program, s3, mlflow, tenant, tmp_path):
     tracking = mlflow.experiment("tables", f"s3://{made}/artifacts")
     started = []
 
-    def start(script="", *, uid="uid-1", attempt=1, key=MASKING_KEY, uri="people/", **tables):
+    def start(script="", *, uid="uid-1", attempt=1, key=MASKING_KEY, uri="people/", **declared):
         started.append(uid)
         source = {} if script else {"source": {"path": str(tmp_path / "no-source"), "entrypoint": ""}}
         place = str(tmp_path / f"data-{len(started)}" / "raw")
@@ -86,7 +93,7 @@ def prepare(program, s3, mlflow, tenant, tmp_path):
                 "name": "people",
                 "uri": f"s3://{made}/headrace/datasets/people",
                 "image": "trainer:1",
-                "tables": {**TABLES, **tables},
+                "tables": {**TABLES, **declared},
             },
             "job": {"namespace": "team-a", "name": "job", "uid": uid, "attempt": attempt},
             "datasets": [{"name": "raw", "uri": f"s3://{raw}/{uri}", "path": place}],
@@ -160,11 +167,11 @@ def test_a_script_finds_what_came_of_it_and_neither_what_was_masked_nor_the_key(
 
         assert not Path(os.environ["RAW"]).exists()
         assert "HEADRACE_MASKING_KEY" not in os.environ
-        tables = headrace.tables_folder()
-        assert sorted(path.name for path in tables.iterdir()) == ["report.json", "test.parquet", "train.parquet"]
+        made = headrace.tables_folder()
+        assert sorted(path.name for path in made.iterdir()) == ["report.json", "test.parquet", "train.parquet"]
         folder = headrace.dataset_folder()
         assert not list(folder.iterdir())
-        (folder / "sizes").write_text(str((tables / "train.parquet").stat().st_size))
+        (folder / "sizes").write_text(str((made / "train.parquet").stat().st_size))
         """
     )
     assert launched.wait() == 0, launched.log
@@ -173,12 +180,7 @@ def test_a_script_finds_what_came_of_it_and_neither_what_was_masked_nor_the_key(
 
 REFUSALS = {
     "SchemaViolated": {"schema": {"columns": [{"name": "visits", "type": "Integer", "max": "198"}]}},
-    "ColumnNotFound": {"balance": {"column": "class", "method": "Weights"}},
-    "ColumnUnusable": {"split": {"train": "0.8", "test": "0.2", "time": "label"}, "schema": None},
     "PrivateDataFound": {"privacy": {"columns": [{"name": "name", "action": "Drop"}], "detect": "Refuse"}},
-    "SplitEmpty": {"split": {"train": "0.8", "validation": "0.1", "test": "0.1", "group": "label"}},
-    "SplitLeaks": {"split": {"train": "0.8", "test": "0.2", "time": "visits", "group": "household"}},
-    "TableUnreadable": {"path": "people.csv"},
 }
 
 
@@ -189,17 +191,49 @@ def test_what_cannot_be_done_is_one_reason_with_a_hint_and_no_dataset(prepare, s
     assert launched.wait() == 2, launched.log
     record = launched.record
     assert (record["outcome"], record["class"], record["reason"]) == ("Failed", "Data", reason), record["message"]
-    assert "spec.prepare.tables" in record["hint"] or "ISO 8601" in record["hint"]
+    assert "spec.prepare.tables" in record["hint"]
     assert not [planted for planted in PLANTED if planted in json.dumps(record).encode() + launched.log.encode()]
     assert not [key for key in s3.keys(made) if key.startswith("headrace/datasets/")]
 
 
-def test_a_key_that_is_too_short_is_told(prepare):
-    launched = prepare(key="short")
-    assert launched.wait() == 2, launched.log
-    assert (launched.record["class"], launched.record["reason"]) == ("Config", "BadConfig")
-    assert "the masking key has 5 bytes, and needs 16" in launched.record["message"]
-    assert "keySecretRef" in launched.record["hint"]
+OWN = ("TableUnreadable", "ColumnNotFound", "ColumnUnusable", "SplitEmpty", "SplitLeaks", "PackageMissing", "BadConfig")
+
+
+@pytest.mark.parametrize("reason", OWN)
+def test_a_refusal_is_the_failure_that_it_names(reason):
+    told = tables.failure(ChildEnd(2, 0, refused=Refused("no", "do this", reason)))
+    assert (str(told.reason), told.hint, told.exit_code) == (reason, "do this", 2)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "words"),
+    [
+        (ChildEnd(0, 0), None, ""),
+        (ChildEnd(70, 0), "LauncherFailed", "what is declared in prepare.tables failed, with exit code 70"),
+        (ChildEnd(-9, 0), "ChildKilled", "prepare.tables: the script's process was ended by SIGKILL"),
+        (
+            ChildEnd(-9, 0, memory_kill=MemoryKill(1 << 30, 1 << 30)),
+            "OutOfMemory",
+            "prepare.tables was killed for memory",
+        ),
+        (ChildEnd(2, 0, refused=Refused("no", "", "DatasetChanged")), "BadConfig", "prepare.tables: no"),
+    ],
+)
+def test_each_end_is_one_failure(end, reason, words):
+    told = tables.failure(end)
+    assert (None if told is None else str(told.reason)) == reason
+    assert told is None or words in told.message
+
+
+@pytest.mark.parametrize("key", ["", "short"])
+def test_a_key_that_is_too_short_is_told(key):
+    whole = json.loads(wire_examples.text("config-tables"))
+    with pytest.raises(Failed) as raised:
+        tables.fingerprint(read_instructions(json.dumps(whole)), {"HEADRACE_MASKING_KEY": key})
+    failure = raised.value.failure
+    assert (str(failure.failure_class), str(failure.reason)) == ("Config", "BadConfig")
+    assert f"the masking key has {len(key)} bytes, and needs 16" in failure.message
+    assert "keySecretRef" in failure.hint
 
 
 def test_a_dataset_of_one_object_is_of_the_kind_that_its_name_says(prepare, s3):
