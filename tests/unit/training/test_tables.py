@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from headrace.kube.resources import CONFIGMAPS, JOBS
 from headrace.training.observed import Observed, Source
+from headrace.training.reports import goes_on
+from headrace.training.stages import part_of
 from headrace.training.view import Start
 from headrace_common.protocol.config import parse_config
 from training_builders import DECLARED, MADE, PREPARE, training_job
@@ -62,3 +66,20 @@ def test_the_training_gets_neither_the_key_nor_the_tables():
     container, _ = trainer(DECLARED, status={"stage": "Train", "dataset": MADE})
     assert instructions(container).prepare is None
     assert not [one for one in container["env"] if one["name"] == "HEADRACE_MASKING_KEY"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("PreparingData", "what is declared in prepare.tables is being done"), ("Uploading", "what came of it is being")],
+)
+def test_without_a_script_none_is_spoken_of(reason, words):
+    alone, with_script = (part_of(training_job(workers=1, prepare=prepare)) for prepare in (DECLARED, WITH_SCRIPT))
+    assert words in goes_on(alone, reason)
+    assert "script" not in goes_on(alone, reason)
+    assert "the script" in goes_on(with_script, reason)
+
+
+def test_a_source_that_is_missing_is_made_with_the_training_s_script():
+    planned = look(training_job(workers=1, prepare=DECLARED), Observed((), (), None), START)
+    assert planned.status["reason"] == "SourceNotFound"
+    assert "--from-file=train.py" in planned.status["message"]
