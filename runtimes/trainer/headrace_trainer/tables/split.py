@@ -59,7 +59,13 @@ def shares_of(how: Split) -> npt.NDArray[np.float64]:
 
 def codes(table: Table, name: str, asked_by: str) -> Codes:
     """A number for each different value; values that are missing are a class of their own."""
-    encoded = table.column(name, asked_by).combine_chunks().dictionary_encode(null_encoding="encode")
+    column = table.column(name, asked_by)
+    if pa.types.is_nested(column.type):
+        unusable(
+            f"{asked_by}: the values of {name} are of type {column.type}, of which no two can be told to be the same",
+            "Name a column of texts, numbers or times in spec.prepare.tables.",
+        )
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64)
 
 

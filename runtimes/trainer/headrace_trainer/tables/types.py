@@ -163,8 +163,10 @@ def _finite(column: Array) -> Array:
 
 
 def _integers(column: Array) -> Array:
+    if pa.types.is_uint64(column.type):
+        column = pc.if_else(pc.less(column, pa.scalar(2**63, pa.uint64())), column, None)
     if pa.types.is_integer(column.type):
-        return column.cast(pa.int64(), safe=not pa.types.is_uint64(column.type))
+        return column.cast(pa.int64())
     if pa.types.is_floating(column.type):
         whole = pc.and_(pc.is_finite(column), pc.less(pc.abs(column), 2.0**53))
         whole = pc.and_(whole, pc.equal(pc.floor(column), column))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import math
 
+import pyarrow as pa
 import pytest
 from table_support import prepare, refused
 
 from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.tables import ColumnType
+from headrace_trainer.tables.types import parse
 
 COLUMNS = [
     {"name": "age", "type": "Integer", "min": "0", "max": "130"},
@@ -104,3 +108,26 @@ def test_whole_numbers_of_a_table_with_missing_values_are_integers(tmp_path):
     assert [row["x"] for row in made.rows("data")] == [1, None]
     why = refused(tmp_path, {"a.jsonl": '{"x": 1.5}\n{"x": 2}\n'}, schema={"columns": columns})
     assert "x: 1 values are no Integer (row 1: '1.5')" in why.message
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "bad"),
+    [
+        (pa.array([2**63 - 1, 2**63], pa.uint64()), ColumnType.INTEGER, (1,)),
+        (pa.array([1, 0], pa.int8()), ColumnType.BOOLEAN, (0, 1)),
+        (pa.array([True, None]), ColumnType.NUMBER, (0,)),
+        (pa.array([1.5, math.nan, math.inf, 2.0]), ColumnType.INTEGER, (0, 2)),
+        (pa.array([1.5, math.nan, math.inf]), ColumnType.NUMBER, (2,)),
+        (pa.array([datetime.time(1)]), ColumnType.TIMESTAMP, (0,)),
+        (pa.array([datetime.date(2026, 1, 1)]), ColumnType.TIMESTAMP, ()),
+        (pa.array([1]), ColumnType.TEXT, (0,)),
+        (pa.array(["9" * 18, "9" * 19, "1.0", " 1 ", "+1", "", None]), ColumnType.INTEGER, (1, 2, 5)),
+        (pa.array(["1e3", ".5", "1.", "1e400", "nan", "-", "1_000"]), ColumnType.NUMBER, (3, 5, 6)),
+        (pa.array(["true", "FALSE", "1", "0", "yes"]), ColumnType.BOOLEAN, (4,)),
+        (pa.array(["2026-11-30", "2026-11-30T08:30:00Z", "1", "30/11/2026"]), ColumnType.TIMESTAMP, (2, 3)),
+    ],
+)
+def test_what_is_no_value_of_a_type_is_a_row_and_nothing_else_is(values, kind, bad):
+    parsed = parse(pa.chunked_array([values]), kind)
+    assert parsed.bad == bad
+    assert len(parsed.values) == len(values)

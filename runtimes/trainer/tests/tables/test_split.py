@@ -182,3 +182,10 @@ def test_rows_that_are_in_two_parts_by_their_values_are_counted_and_told(tmp_pat
     assert made.report["rowsAlsoInTraining"] == {"validation": 2, "test": 2}
     assert made.told[0][0] == "split"
     assert "2 rows of validation and 2 rows of test are in the training part too" in made.told[0][1]
+
+
+def test_lists_are_no_groups():
+    with pytest.raises(Refused) as raised:
+        split(table(g=[[1], [2]]), declared(split={"train": "0.5", "test": "0.5", "group": "g"}).split)
+    assert raised.value.reason is Reason.COLUMN_UNUSABLE
+    assert "the values of g are of type list" in raised.value.message
