@@ -32,6 +32,31 @@ PREPARE: dict[str, Any] = {
 }
 """A stage of preparation, for a spec."""
 
+DECLARED: dict[str, Any] = {
+    "type": "Tables",
+    "datasets": [{"name": "raw", "uri": "s3://team-a/raw/"}],
+    "tables": {
+        "dataset": "raw",
+        "path": "2026/",
+        "schema": {
+            "columns": [
+                {"name": "age", "type": "Integer", "min": "0", "max": "130"},
+                {"name": "city", "type": "Text", "nullable": True, "oneOf": ["Ulm", "Bonn"], "matches": "^[A-Z]"},
+            ]
+        },
+        "privacy": {
+            "keySecretRef": {"name": "masking", "key": "key"},
+            "columns": [{"name": "email", "action": "Drop"}, {"name": "patient", "action": "Hash"}],
+            "detect": "Refuse",
+            "region": "DE",
+        },
+        "split": {"train": "0.8", "validation": "0.1", "test": "0.1", "seed": 7, "group": "patient"},
+        "balance": {"column": "city", "method": "Oversample"},
+    },
+    "output": {"name": "corpus"},
+}
+"""A stage of preparation without a script: all is declared."""
+
 HEX = "9c1e" + "0" * 60
 MADE: dict[str, Any] = {
     "name": "corpus",

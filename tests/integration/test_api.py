@@ -59,6 +59,50 @@ TRAINING_JOB: dict[str, Any] = {
             "entrypoint": "prepare.py",
             "parameters": {"vocabulary": 10000, "lower": True},
             "datasets": [{"name": "raw", "uri": "s3://team-a/raw/"}],
+            "tables": {
+                "dataset": "raw",
+                "path": "2026/",
+                "schema": {
+                    "strict": True,
+                    "columns": [
+                        {
+                            "name": "age",
+                            "type": "Integer",
+                            "min": "0",
+                            "max": "130",
+                            "matches": "",
+                            "nullable": True,
+                            "unique": False,
+                        },
+                        {
+                            "name": "city",
+                            "type": "Text",
+                            "oneOf": ["Ulm", "Bonn"],
+                            "matches": "^[A-Z]",
+                            "nullable": False,
+                            "unique": False,
+                        },
+                        {"name": "patient id", "type": "Integer", "unique": True, "nullable": False, "matches": ""},
+                    ],
+                },
+                "privacy": {
+                    "keySecretRef": {"name": "masking", "key": "key"},
+                    "columns": [{"name": "patient id", "action": "Hash"}, {"name": "email", "action": "Drop"}],
+                    "detect": "Refuse",
+                    "region": "DE",
+                },
+                "split": {
+                    "train": "0.8",
+                    "validation": "0.1",
+                    "test": "0.1",
+                    "seed": 7,
+                    "stratify": "city",
+                    "group": "patient id",
+                    "time": "",
+                },
+                "balance": {"column": "city", "method": "Oversample"},
+                "write": {"format": "Parquet", "compression": "Zstd", "rowGroupRows": 100000},
+            },
             "resources": {"limits": {"cpu": "2"}, "requests": {"cpu": "500m"}},
             "output": {"name": "cleaned"},
         },
@@ -209,9 +253,12 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "an object as parameter": ({"spec.parameters": {"layers": {"a": 1}}}, "spec.parameters.layers"),
     "an empty object as parameter": ({"spec.parameters": {"layers": {}}}, "spec.parameters.layers"),
     "too many parameters": ({"spec.parameters": {f"p{i}": i for i in range(65)}}, "must have at most 64 items"),
-    "prepare of an unknown type": ({"spec.prepare.type": "Spark"}, 'supported values: "Script"'),
+    "prepare of an unknown type": ({"spec.prepare.type": "Spark"}, 'supported values: "Script", "Tables"'),
     "prepare without a type": ({"spec.prepare.type": ABSENT}, "spec.prepare.type: Required value"),
-    "prepare without an entrypoint": ({"spec.prepare.entrypoint": ABSENT}, "spec.prepare.entrypoint: Required value"),
+    "prepare without an entrypoint": (
+        {"spec.prepare.entrypoint": ABSENT},
+        "spec.prepare.entrypoint: Required value: name the script that type Script runs",
+    ),
     "prepare outside of its source": ({"spec.prepare.entrypoint": "../x.py"}, "must stay within the source"),
     "prepare of nothing": ({"spec.prepare.output": ABSENT}, "spec.prepare.output: Required value"),
     "prepare of a name that is a path": ({"spec.prepare.output.name": "../x"}, "spec.prepare.output.name"),
@@ -226,6 +273,64 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "prepare's image beside the source image that it runs": (
         {"spec.source": {"image": "x:1"}, "spec.prepare.source": ABSENT},
         "spec.prepare.image: Forbidden: source.image is the image that runs: leave prepare.image empty",
+    ),
+    "tables that nobody says": (
+        {"spec.prepare.type": "Tables", "spec.prepare.tables": ABSENT},
+        "spec.prepare.tables: Required value: say what type Tables does",
+    ),
+    "tables alone beside a script": (
+        {"spec.prepare.type": "Tables"},
+        "spec.prepare.type: Forbidden: type Tables runs no script: leave entrypoint and source out",
+    ),
+    "tables of no dataset": (
+        {"spec.prepare.tables.dataset": "corpus"},
+        "spec.prepare.tables.dataset: Forbidden: tables.dataset is the name of one of prepare.datasets",
+    ),
+    "tables outside of their dataset": (
+        {"spec.prepare.tables.path": "a/../../x"},
+        "must be a relative path, without ..",
+    ),
+    "a hash without a key": (
+        {"spec.prepare.tables.privacy.keySecretRef": ABSENT},
+        "privacy.keySecretRef: Required value: Hash and Tokenize need a key: name the Secret that has it",
+    ),
+    "a private label": (
+        {"spec.prepare.tables.privacy.columns": [{"name": "city", "action": "Hash"}]},
+        "spec.prepare.tables.split.stratify: Forbidden: stratify names a private column",
+    ),
+    "a private class": (
+        {"spec.prepare.tables.balance.column": "email"},
+        "spec.prepare.tables.balance.column: Forbidden: balance names a private column",
+    ),
+    "a region that is none": ({"spec.prepare.tables.privacy.region": "de"}, "must be a country in two capitals"),
+    "shares that are not all": (
+        {"spec.prepare.tables.split.test": "0.2"},
+        "spec.prepare.tables.split.train: Forbidden: train, validation and test are to make 1",
+    ),
+    "a share that is none": ({"spec.prepare.tables.split.test": "most"}, "split.test: Forbidden: must be a decimal"),
+    "nothing to train on": (
+        {"spec.prepare.tables.split": {"train": "0", "test": "1"}},
+        "train is to be more than 0",
+    ),
+    "classes in time": (
+        {"spec.prepare.tables.split.time": "day"},
+        "spec.prepare.tables.split.stratify: Forbidden: time and stratify cannot be had together",
+    ),
+    "balance without parts": (
+        {"spec.prepare.tables.split": ABSENT},
+        "spec.prepare.tables.balance: Forbidden: balance is of the part train: set split",
+    ),
+    "bounds of texts": (
+        {"spec.prepare.tables.schema": {"columns": [{"name": "a", "type": "Text", "min": "0"}]}},
+        "type: Forbidden: min and max are for Integer and Number",
+    ),
+    "values of numbers": (
+        {"spec.prepare.tables.schema": {"columns": [{"name": "a", "type": "Integer", "oneOf": ["1"]}]}},
+        "type: Forbidden: oneOf and matches are for Text",
+    ),
+    "a column twice": (
+        {"spec.prepare.tables.privacy.columns": [{"name": "a", "action": "Drop"}, {"name": "a", "action": "Mask"}]},
+        "Duplicate value",
     ),
     "prepare with a list as parameter": ({"spec.prepare.parameters": {"x": [1]}}, "spec.prepare.parameters.x"),
     "evaluate of an unknown task": ({"spec.evaluate.task": "Clustering"}, "spec.evaluate.task: Unsupported value"),
@@ -653,6 +758,12 @@ CHANGES: dict[str, Any] = {
     "spec.datasets": [{"name": "corpus", "uri": "s3://team-a/other.txt"}],
     "spec.prepare": {"type": "Script", "entrypoint": "prepare.py", "output": {"name": "other"}},
     "spec.evaluate": {"task": "Script", "entrypoint": "evaluate.py"},
+    "spec.prepare": {
+        "type": "Tables",
+        "datasets": [{"name": "raw", "uri": "s3://team-a/raw/"}],
+        "tables": {"dataset": "raw", "split": {"train": "0.333333", "validation": "0.333333", "test": "0.333334"}},
+        "output": {"name": "other"},
+    },
     "spec.storage": {"secretRef": {"name": "other"}},
     "spec.serviceAccountName": "other",
     "spec.strategy": {"type": "SingleWorker", "workers": 1},

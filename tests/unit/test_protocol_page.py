@@ -66,7 +66,7 @@ def test_the_page_has_all_fields_that_there_are_and_no_others(message, shown):
     assert {path for example in shown for path in fields(example)} == of_examples(message)
 
 
-@pytest.mark.parametrize("shown", CONFIGS, ids=["train", "prepare", "evaluate"])
+@pytest.mark.parametrize("shown", CONFIGS, ids=["train", "prepare", "evaluate", "tables"])
 def test_the_page_s_instructions_are_understood_and_have_nothing_that_is_not_read(shown):
     assert parse_config(json.dumps(shown)).as_json() == shown
 

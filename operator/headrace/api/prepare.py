@@ -11,10 +11,12 @@ from headrace.api.base import Model, Rule, Schema, list_map
 from headrace.api.common import Resources
 from headrace.api.program import Dataset, Entrypoint, Parameter, Source
 from headrace.api.scalars import ImageReference, Label
+from headrace.api.tables import Tables
 
 
 class PrepareType(StrEnum):
     SCRIPT = "Script"
+    TABLES = "Tables"
 
 
 class PrepareOutput(Model):
@@ -30,10 +32,21 @@ class Prepare(Model):
         PrepareType,
         Schema(
             "Script: a program in one pod. The files that it leaves in the folder which HEADRACE_DATASET_DIR names are "
-            "the dataset."
+            "the dataset. Tables: no program; what is declared in tables is all, and what comes of it is the dataset."
         ),
     ]
-    entrypoint: Annotated[Entrypoint, Schema("The script to run, relative to the source, such as prepare.py.")]
+    tables: Annotated[
+        Tables | None,
+        Schema(
+            "What is declared of tables: their schema, what is private, how they are split, balanced and written. With "
+            "type Script it is done first, and the script finds what came of it in the folder that HEADRACE_TABLES_DIR "
+            "names."
+        ),
+    ] = None
+    entrypoint: Annotated[
+        Entrypoint | None,
+        Schema("The script to run, relative to the source, such as prepare.py. Type Script needs it."),
+    ] = None
     source: Annotated[Source | None, Schema("Where the script comes from. Absent: from spec.source.")] = None
     image: Annotated[ImageReference, Schema("The image that the pod runs. Empty: as spec.image.")] = ""
     parameters: Annotated[
@@ -56,6 +69,28 @@ class Prepare(Model):
             "!has(self.source) || !has(self.source.image) || !has(self.image) || self.image == ''",
             "prepare.source.image is the image that runs: leave prepare.image empty",
             field_path=".image",
+        ),
+        Rule(
+            "self.type != 'Script' || has(self.entrypoint)",
+            "name the script that type Script runs",
+            reason="FieldValueRequired",
+            field_path=".entrypoint",
+        ),
+        Rule(
+            "self.type != 'Tables' || has(self.tables)",
+            "say what type Tables does",
+            reason="FieldValueRequired",
+            field_path=".tables",
+        ),
+        Rule(
+            "self.type != 'Tables' || (!has(self.entrypoint) && !has(self.source))",
+            "type Tables runs no script: leave entrypoint and source out, or use type Script",
+            field_path=".type",
+        ),
+        Rule(
+            "!has(self.tables) || (has(self.datasets) && self.datasets.exists(one, one.name == self.tables.dataset))",
+            "tables.dataset is the name of one of prepare.datasets",
+            field_path=".tables.dataset",
         ),
     )
 

@@ -77,7 +77,7 @@ def addressed(job: TrainingJob, hint: str, *, pod: str = "", container: str = ""
         "CONTAINER": container,
         "NAMESPACE": job.metadata.namespace,
         "TRAININGJOB": job.metadata.name,
-        "SCRIPT": part.entrypoint,
+        "SCRIPT": part.entrypoint or job.spec.entrypoint,
         "RESOURCES": part.resources_field,
         "CONFIGMAP": source.name if source is not None else "",
     }

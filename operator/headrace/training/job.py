@@ -27,6 +27,7 @@ from headrace.podsecurity import container_security, pod_security
 from headrace.podtext import as_written
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
+from headrace.training import tables
 from headrace.training.deadline import name_deadline
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
@@ -168,7 +169,11 @@ def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> 
         progress_port=PROGRESS_PORT,
         keeps_rows=part.keeps_rows,
         stage=told_to_launchers(part.stage),
-        prepare=protocol.Prepare(part.makes, datasets_uri(bucket, part.makes), context.image) if part.makes else None,
+        prepare=protocol.Prepare(
+            part.makes, datasets_uri(bucket, part.makes), context.image, tables.told_to_launchers(part.tables)
+        )
+        if part.makes
+        else None,
         evaluate=part.judges,
     )
 
@@ -199,6 +204,7 @@ def _pod_template(part: Part, context: AttemptContext, settings: Settings, subdo
     ]
     if settings.package_index_url:  # uv's name for it
         env.append({"name": "UV_DEFAULT_INDEX", "value": settings.package_index_url})
+    env += tables.masking_key(part.tables)
     mounts: list[Object] = [
         {"name": "work", "mountPath": "/headrace/work"},
         {"name": "data", "mountPath": "/data"},

@@ -73,6 +73,11 @@ _GOES_ON_IN: Mapping[tuple[Stage, str], str] = {
     "the data",
     (Stage.EVALUATE, Reason.UPLOADING): "the model was judged; the report is being uploaded to S3",
 }
+# Of a stage without a script.
+_GOES_ON_ALONE: Mapping[str, str] = {
+    Reason.PREPARING_DATA: "what is declared in prepare.tables is being done; the pod's log says how far it is",
+    Reason.UPLOADING: "what is declared in prepare.tables is done; what came of it is being uploaded to S3",
+}
 # Told by the launcher itself: they hold until it tells something else.
 TOLD_REASONS = frozenset({*_RUNNING.values(), *STATE_REASONS.values(), *(reason for reason, _ in _OUTAGES.values())})
 
@@ -84,7 +89,8 @@ def reason_of(part: Part, live: Live) -> str:
 
 def goes_on(part: Part, reason: str) -> str:
     """What goes on, in words; empty where nothing is known of the reason."""
-    text = _GOES_ON_IN.get((part.stage, reason)) or _GOES_ON.get(reason, "")
+    alone = "" if part.entrypoint else _GOES_ON_ALONE.get(reason, "")
+    text = alone or _GOES_ON_IN.get((part.stage, reason)) or _GOES_ON.get(reason, "")
     return _of_stage(part, text)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from headrace.api.common import Resources
 from headrace.api.frameworks import Framework
+from headrace.api.tables import Tables
 from headrace.api.trainingjob import (
     Dataset,
     Evaluate,
@@ -46,9 +47,9 @@ class Part:
     """What one stage runs: all of a job that is not the same in each of its stages.
 
     `source_copy` is the name of the pinned copy of the source, `image` is empty for the release's, `checkpoints` the
-    name of their folder (empty: there are none), `makes` that of the dataset that comes out, where one does, `judges`
-    what is judged, where something is. `resources_field` is where the spec has `resources`. Source, its copy and the
-    entrypoint are empty where Headrace's own program is what runs.
+    name of their folder (empty: there are none), `makes` that of the dataset that comes out, where one does, and
+    `tables` what is declared of it; `judges` is what is judged, where something is. `resources_field` is where the spec
+    has `resources`. Source, its copy and the entrypoint are empty where Headrace's own program is what runs.
     """
 
     job: TrainingJob
@@ -67,6 +68,7 @@ class Part:
     optional_formats: tuple[str, ...] = ()
     keeps_rows: bool = True
     makes: str = ""
+    tables: Tables | None = None
     judges: judging.Evaluate | None = None
     resources_field: str = "resources"
 
@@ -164,13 +166,14 @@ def _prepare(job: TrainingJob) -> Part:
         source_copy=_source_copy(job) if prepare.source is None else f"{_source_copy(job)}-prepare",
         image=prepare.image or spec.image,
         framework=Framework.SCRIPT,
-        entrypoint=prepare.entrypoint,
+        entrypoint=prepare.entrypoint or "",
         parameters=prepare.parameters,
         datasets=_inputs(prepare.datasets),
         strategy=Strategy(),
         resources=prepare.resources,
         checkpoints=f"{job.metadata.uid}-prepare",
         makes=prepare.output.name,
+        tables=prepare.tables,
         resources_field="prepare.resources",
     )
 

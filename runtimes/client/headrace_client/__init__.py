@@ -12,6 +12,7 @@
     start = headrace.resumed_step()                 `framework: Keras`: where a loop of its own goes on; 0 at first
     plot.savefig(headrace.outputs() / "loss.png")   a file that is kept with the run
     folder = headrace.dataset_folder()              `prepare`: the folder whose files become the dataset
+    folder = headrace.tables_folder()               `prepare`: the folder with what came of `prepare.tables`
     if headrace.should_stop(): ...                  the pod is being stopped: keep a checkpoint and end
     headrace.export("model.onnx", format="ONNX")    the model that becomes a version
     headrace.export(model)                          the same in a job of `framework: Keras`, which needs nothing else
@@ -21,7 +22,7 @@ exports then go nowhere. It uses the standard library alone.
 """
 
 from headrace_client._checkpoints import checkpoint, checkpoint_is_due, last_checkpoint, last_step, resumed_step
-from headrace_client._dataset import dataset_folder
+from headrace_client._dataset import dataset_folder, tables_folder
 from headrace_client._export import FORMATS, export
 from headrace_client._metrics import log, progress
 from headrace_client._outputs import outputs
@@ -44,4 +45,5 @@ __all__ = [
     "resumed_step",
     "should_stop",
     "steps",
+    "tables_folder",
 ]

@@ -20,3 +20,15 @@ def dataset_folder() -> Path:
     folder = Path(name or "prepared")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def tables_folder() -> Path:
+    """The folder with what came of `prepare.tables`, which was done before the script: train.parquet and so on, and
+    report.json. Outside of a pod: the folder `tables` of the working directory.
+
+    Raises RuntimeError in the pod of a stage without them.
+    """
+    name = os.environ.get("HEADRACE_TABLES_DIR")
+    if not name and in_job():
+        raise RuntimeError("nothing is declared in prepare.tables: there is no HEADRACE_TABLES_DIR")
+    return Path(name or "tables")

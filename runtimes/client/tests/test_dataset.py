@@ -29,3 +29,12 @@ def test_in_another_stage_nothing_can_be_left_where_it_would_be_lost(monkeypatch
     monkeypatch.setenv("HEADRACE_MESSAGES", str(tmp_path / "messages"))
     with pytest.raises(RuntimeError, match="HEADRACE_DATASET_DIR"):
         headrace_client.dataset_folder()
+
+
+def test_what_came_of_declared_tables_lies_where_the_launcher_says(monkeypatch, tmp_path):
+    assert headrace_client.tables_folder() == Path("tables")
+    monkeypatch.setenv("HEADRACE_MESSAGES", str(tmp_path / "messages"))
+    with pytest.raises(RuntimeError, match="HEADRACE_TABLES_DIR"):
+        headrace_client.tables_folder()
+    monkeypatch.setenv("HEADRACE_TABLES_DIR", str(tmp_path))
+    assert headrace_client.tables_folder() == tmp_path

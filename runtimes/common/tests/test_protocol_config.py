@@ -27,6 +27,7 @@ from headrace_common.protocol.config import (
 from headrace_common.protocol.evaluate import Baseline, Card, Comparison, Evaluate, EvaluatedModel, EvaluationData
 from headrace_common.protocol.fields import CannotBeDone, NotUnderstood, OtherProtocol
 from headrace_common.protocol.storage import Storage
+from headrace_common.protocol.tables import Tables
 
 TEXT, WORD = st.text(max_size=20), st.text(min_size=1, max_size=20)
 SECONDS = st.integers(0, 10**6) | st.floats(0, 1e6)
@@ -208,8 +209,8 @@ def test_what_is_no_json_is_told(text):
 
 
 def test_another_protocol_is_told_by_both_numbers():
-    with pytest.raises(OtherProtocol, match="the operator speaks protocol 3, this launcher speaks 1 and 2"):
-        parse_config(json.dumps(gang() | {"protocol": 3}))
+    with pytest.raises(OtherProtocol, match="the operator speaks protocol 9, this launcher speaks 1, 2, 3"):
+        parse_config(json.dumps(gang() | {"protocol": 9}))
 
 
 @pytest.mark.parametrize(
@@ -217,9 +218,10 @@ def test_another_protocol_is_told_by_both_numbers():
     [
         ({}, 1),
         ({"stage": Stage.PREPARE, "prepare": Prepare("x", "s3://b/x")}, 2),
+        ({"stage": Stage.PREPARE, "prepare": Prepare("x", "s3://b/x", tables=Tables("corpus"))}, 3),
         ({"datasets": (Dataset("x", "s3://b/x/", Path("/data/x"), "sha256:" + "0" * 64),)}, 2),
     ],
-    ids=["neither", "a stage", "a digest"],
+    ids=["neither", "a stage", "tables", "a digest"],
 )
 def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_that_it_refuses(change, number):
     assert replace(parse_config(json.dumps(gang())), **change).as_json()["protocol"] == number
@@ -237,6 +239,10 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
         ({"prepare": {"name": "x", "uri": "s3://b/x"}}, "prepare: a stage of preparation has it, and no other stage"),
         ({"stage": "prepare", "prepare": {"name": "x", "uri": "gs://b/x"}}, "gs://b/x: this launcher reads and"),
         (
+            {"stage": "prepare", "prepare": {"name": "x", "uri": "s3://b/x", "tables": {"dataset": "raw"}}},
+            "prepare.tables: dataset raw is none of those that are fetched",
+        ),
+        (
             {"stage": "prepare", "prepare": {"name": "x", "uri": "s3://b/x"}, "storage": None},
             "dataset corpus, dataset images, checkpoint, output, prepare: there is no storage to read from or",
         ),
@@ -250,6 +256,7 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
         "no prepare",
         "prepare",
         "scheme of prepare",
+        "tables",
         "no storage",
     ],
 )

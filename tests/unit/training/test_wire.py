@@ -24,7 +24,7 @@ from headrace.training.status import take_live
 from headrace_common.protocol import reasons as told
 from headrace_common.protocol.config import parse_config
 from headrace_common.protocol.fields import CannotBeDone
-from training_builders import MADE, PREPARE, SETTINGS, training_job
+from training_builders import DECLARED, MADE, PREPARE, SETTINGS, training_job
 
 OUTSIDE = {
     "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}, {"name": "images", "uri": "s3://team-a/images/"}],
@@ -94,6 +94,11 @@ JOBS = {
     "config-prepared": (
         training_job({"stage": "Train", "dataset": MADE}, workers=1, **STAGED),
         AttemptContext(2, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+    "config-tables": (
+        training_job(workers=1, **STAGED | {"prepare": DECLARED}),
+        AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
         SETTINGS,
     ),
     "config-gang": (

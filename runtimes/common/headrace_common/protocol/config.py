@@ -1,8 +1,8 @@
 """HEADRACE_CONFIG: what the operator tells the launcher, one pod's instructions. Nothing secret is in it.
 
 A launcher reads what operators of earlier and later releases wrote: what it does not know it leaves alone. Instructions
-that would then be followed wrongly have the number STAGED, so that a launcher that knows of no stages refuses them; all
-others have the number that such a launcher reads.
+that would then be followed wrongly have the number STAGED, so that a launcher that knows of no stages refuses them, or
+DECLARED, where it would leave out what is declared of tables; all others have the number that such a launcher reads.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from headrace_common.protocol.claims import DIGEST
 from headrace_common.protocol.evaluate import Evaluate, parse_evaluate
 from headrace_common.protocol.fields import CannotBeDone, Fields, OtherProtocol, decode, wrong
 from headrace_common.protocol.storage import Storage
+from headrace_common.protocol.tables import Tables, parse_tables
 
 VARIABLE = "HEADRACE_CONFIG"
 # With a stage, or a dataset that has a digest.
 STAGED = 2
-_SPOKEN = (PROTOCOL, STAGED)
+# With tables: what is to be masked would not be.
+DECLARED = 3
+_SPOKEN = (PROTOCOL, STAGED, DECLARED)
 Scalar = bool | int | float | str
 
 
@@ -81,11 +84,13 @@ class Dataset:
 class Prepare:
     """The dataset that a stage of preparation makes, by its name: what lies below `uri` is all that was ever made under
     this name, a folder a digest. `image` is the one that the pod runs, a part of what makes two preparations the same.
+    With `tables` what is declared of them comes first, and the script, if there is one, after it.
     """
 
     name: str
     uri: str
     image: str = ""
+    tables: Tables | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,8 @@ class Config:
         return json.dumps(self.as_json(), sort_keys=True)
 
     def _protocol(self) -> int:
+        if self.prepare is not None and self.prepare.tables is not None:
+            return DECLARED
         staged = self.stage is not Stage.TRAIN or self.prepare is not None or self.evaluate is not None
         return STAGED if staged or any(one.digest for one in self.datasets) else PROTOCOL
 
@@ -166,6 +173,8 @@ class Config:
         found: dict[str, Any] = {} if self.stage is Stage.TRAIN else {"stage": str(self.stage)}
         if (prepare := self.prepare) is not None:
             found["prepare"] = {"name": prepare.name, "uri": prepare.uri, "image": prepare.image}
+            if prepare.tables is not None:
+                found["prepare"]["tables"] = prepare.tables.as_json()
         if self.evaluate is not None:
             found["evaluate"] = self.evaluate.as_json()
         return found
@@ -202,11 +211,11 @@ def parse_config(text: str) -> Config:
     root = Fields(decode(text, VARIABLE), VARIABLE)
     protocol = root.integer("protocol", least=0)
     if protocol not in _SPOKEN:
-        spoken = " and ".join(map(str, _SPOKEN))
+        spoken = ", ".join(map(str, _SPOKEN))
         raise OtherProtocol(f"the operator speaks protocol {protocol}, this launcher speaks {spoken}")
     job, source = root.object("job"), root.object("source")
     evaluate = parse_evaluate(root.optional("evaluate"), f"{VARIABLE}.evaluate")
-    runs_a_script = evaluate is None or evaluate.task is Task.SCRIPT
+    runs_a_script = (evaluate is None or evaluate.task is Task.SCRIPT) and not _has_tables(root)
     config = Config(
         job=Job(job.text("namespace"), job.text("name"), job.text("uid"), job.integer("attempt", least=1)),
         framework=root.text("framework", "Keras"),
@@ -280,7 +289,19 @@ def _stage(name: str) -> Stage:
 def _prepare(fields: Fields | None) -> Prepare | None:
     if fields is None:
         return None
-    return Prepare(fields.text("name"), fields.text("uri").rstrip("/"), fields.text("image", ""))
+    tables = fields.optional("tables")
+    return Prepare(
+        fields.text("name"),
+        fields.text("uri").rstrip("/"),
+        fields.text("image", ""),
+        None if tables is None else parse_tables(tables),
+    )
+
+
+def _has_tables(root: Fields) -> bool:
+    """Then it may do without a script."""
+    prepare = root.optional("prepare")
+    return prepare is not None and prepare.has("tables")
 
 
 def _storage(fields: Fields | None) -> Storage | None:
@@ -335,6 +356,9 @@ def _check(config: Config) -> None:
         raise CannotBeDone("output: a model is kept with its run, and there is no tracking")
     if (config.stage is Stage.PREPARE) != (config.prepare is not None):
         raise CannotBeDone("prepare: a stage of preparation has it, and no other stage")
+    tables = None if config.prepare is None else config.prepare.tables
+    if tables is not None and tables.dataset not in {one.name for one in config.datasets}:
+        raise CannotBeDone(f"prepare.tables: dataset {tables.dataset} is none of those that are fetched")
     if (config.stage is Stage.EVALUATE) != (config.evaluate is not None):
         raise CannotBeDone("evaluate: a stage of evaluation has it, and no other stage")
     if config.evaluate is not None and config.tracking is None:

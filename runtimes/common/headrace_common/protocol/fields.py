@@ -75,6 +75,13 @@ class Fields:
             raise wrong(f"{self._where}.{name}", "a number that is not negative", value)
         return value
 
+    def flag(self, name: str) -> bool:
+        """True or false; false where it is absent."""
+        value = self._value(name, False)
+        if not isinstance(value, bool):
+            raise wrong(f"{self._where}.{name}", "true or false", value)
+        return value
+
     def items(self, name: str) -> list[Any]:
         """A list; empty where it is absent."""
         value = self._data.get(name)

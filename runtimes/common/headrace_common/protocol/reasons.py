@@ -47,6 +47,13 @@ class Reason(StrEnum):
     EVALUATED_MODEL_CHANGED = "EvaluatedModelChanged"
     BASELINE_UNREADABLE = "BaselineUnreadable"
     EVALUATION_FAILED = "EvaluationFailed"
+    TABLE_UNREADABLE = "TableUnreadable"
+    SCHEMA_VIOLATED = "SchemaViolated"
+    COLUMN_NOT_FOUND = "ColumnNotFound"
+    COLUMN_UNUSABLE = "ColumnUnusable"
+    PRIVATE_DATA_FOUND = "PrivateDataFound"
+    SPLIT_EMPTY = "SplitEmpty"
+    SPLIT_LEAKS = "SplitLeaks"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     STORAGE_FORBIDDEN = "StorageForbidden"
     BUCKET_NOT_FOUND = "BucketNotFound"
@@ -81,6 +88,13 @@ RULES: Mapping[Reason, tuple[FailureClass, int]] = {
     Reason.EVALUATED_MODEL_CHANGED: (FailureClass.DATA, 2),
     Reason.BASELINE_UNREADABLE: (FailureClass.DATA, 2),
     Reason.EVALUATION_FAILED: (FailureClass.CONFIG, 2),
+    Reason.TABLE_UNREADABLE: (FailureClass.DATA, 2),
+    Reason.SCHEMA_VIOLATED: (FailureClass.DATA, 2),
+    Reason.COLUMN_NOT_FOUND: (FailureClass.DATA, 2),
+    Reason.COLUMN_UNUSABLE: (FailureClass.DATA, 2),
+    Reason.PRIVATE_DATA_FOUND: (FailureClass.DATA, 2),
+    Reason.SPLIT_EMPTY: (FailureClass.DATA, 2),
+    Reason.SPLIT_LEAKS: (FailureClass.DATA, 2),
     Reason.STORAGE_UNAVAILABLE: (FailureClass.STORAGE, 4),
     Reason.STORAGE_FORBIDDEN: (FailureClass.STORAGE, 4),
     Reason.BUCKET_NOT_FOUND: (FailureClass.STORAGE, 4),

@@ -12,6 +12,7 @@ from pathlib import Path
 from headrace_common.cgroup import Cgroup
 from headrace_common.cpus import allowed_cpus, usable_cpus
 from headrace_common.protocol.config import VARIABLE, Config, Scalar
+from headrace_common.protocol.tables import KEY_VARIABLE
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.log import log
@@ -45,7 +46,7 @@ def environment(
 ) -> dict[str, str]:
     """What the script's process finds in its environment; `run` is None where there is none (yet)."""
     paths = settings.paths
-    env = {name: value for name, value in inherited.items() if name != VARIABLE}
+    env = {name: value for name, value in inherited.items() if name not in (VARIABLE, KEY_VARIABLE)}
     env |= {
         "HEADRACE_PARAMETERS": json.dumps(config.parameters),
         "HEADRACE_SEED": str(_seed(config)),
@@ -68,6 +69,8 @@ def environment(
         env["HEADRACE_EVALUATION"] = str(paths.evaluation)
         if evaluate.baseline is not None:
             env["HEADRACE_BASELINE_DIR"] = str(paths.baseline)
+        if config.prepare.tables is not None:
+            env["HEADRACE_TABLES_DIR"] = str(paths.tables)
     if config.formats:
         env["HEADRACE_EXPORT_DIR"] = str(paths.export)
         env["HEADRACE_INPUT_EXAMPLE"] = "Rows" if config.keeps_rows else "None"

@@ -25,7 +25,7 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Outcome, State
 from headrace_common.record import TerminationLog
 from headrace_common.tags import EXPORT_TRIAL_TAG
-from headrace_trainer.launcher import environment
+from headrace_trainer.launcher import environment, tables
 from headrace_trainer.launcher.failures import nccl
 from headrace_trainer.launcher.failures.fields import in_fields_of
 from headrace_trainer.launcher.failures.judge import (
@@ -171,6 +171,8 @@ class Launcher:
         try:
             ready = self._wait_for(self._get_ready, when_stopped=0.0)
             if ready.script_is_due:
+                self._run_tables()
+            if ready.script_is_due and self._config.entrypoint:
                 self._run_script(ready)
             self._deliver()
         except Failed as error:
@@ -202,6 +204,29 @@ class Launcher:
             self._packages,
             lambda state: self._inbox.put(Entered(state)),
         )
+
+    def _run_tables(self) -> None:
+        """Do what is declared of tables, where it is. Raises Failed, Stopped."""
+        config, settings = self._config, self._settings
+        declared = None if config.prepare is None else config.prepare.tables
+        if declared is None:
+            return
+        found = tables.environment(config, declared, settings, os.environ)
+        child = Child.start(tables.command(), found, settings.paths.work, self._inbox.put, settings.paths.messages)
+        self._report.state = State.TRAINING
+        try:
+            self._watch(child)
+        finally:
+            child.close()
+        self._handle_waiting()
+        self._report.log_tail = child.log_tail
+        failure = tables.failure(self._end_of_script(child.log_by_stream))
+        self._script = Script()
+        if self._stop_at is not None:
+            raise Stopped
+        if failure is not None:
+            raise Failed(failure)
+        tables.finish(config, declared, settings)
 
     def _run_script(self, ready: Ready) -> None:
         """Run the script to its end. Raises Failed with the cause of a bad one, Stopped where SIGTERM was the cause."""

@@ -55,8 +55,8 @@ def get_ready(
     """Raises Failed with the first thing that is not as it has to be. `enter` is told what is being done."""
     check_entrypoint(config)
     paths = settings.paths
-    made = [paths.prepared] if config.prepare else [paths.results] if config.evaluate else []
-    for folder in (paths.checkpoints, paths.export, paths.trace, *made):
+    of_stage = [paths.prepared, paths.tables] if config.prepare else [paths.results] if config.evaluate else []
+    for folder in (paths.checkpoints, paths.export, paths.trace, *of_stage):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     paths.outputs.mkdir(exist_ok=True)

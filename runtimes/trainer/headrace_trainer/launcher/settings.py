@@ -79,6 +79,11 @@ class Paths:
         return self.scratch / "results"
 
     @property
+    def tables(self) -> Path:
+        """What came of what is declared of tables, where a script goes on with it."""
+        return self.scratch / "tables"
+
+    @property
     def messages(self) -> Path:
         """The pipe with a name."""
         return self.scratch / "messages"

@@ -128,7 +128,7 @@ def test_what_operators_of_earlier_releases_wrote_starts_the_script(name, starte
     ("change", "hint"),
     [
         ({"gpus": -1}, "This is no fault of the script"),
-        ({"protocol": 3}, "Use the trainer image that belongs to the operator's release."),
+        ({"protocol": 9}, "Use the trainer image that belongs to the operator's release."),
         ({"storage": None}, "Correct the TrainingJob's spec."),
     ],
     ids=["a field", "another protocol", "what is not there"],

@@ -1,6 +1,7 @@
 """What makes two preparations the same: the same code, parameters, image and inputs. Then the second one need not run.
 
-Not part of it: the pod's environment (podTemplate), and what the versions in requirements.txt leave open.
+Not part of it: the pod's environment (podTemplate), and what the versions in requirements.txt leave open. Of the
+masking key there is a fingerprint: another key makes other tables.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _PROTOCOL = 1  # another one where the same would have to be done anew
 @dataclass(frozen=True)
 class Preparation:
     """`source` is the sha256 of each file by its path. An input is its name, and what it has: its digest where that is
-    known beforehand, else which objects there are, for which nothing has to be downloaded.
+    known beforehand, else which objects there are, for which nothing has to be downloaded. `tables` is what is declared
+    of them, and `masking` the fingerprint of their key.
     """
 
     source: Mapping[str, str]
@@ -32,6 +34,8 @@ class Preparation:
     parameters: Mapping[str, Scalar]
     image: str
     inputs: Sequence[tuple[str, str]]
+    tables: Mapping[str, Any] | None = None
+    masking: str = ""
 
     @property
     def key(self) -> str:
@@ -45,6 +49,7 @@ class Preparation:
                 "image": self.image,
                 "inputs": self.inputs,
             }
+            | ({} if self.tables is None else {"tables": self.tables, "masking": self.masking})
         )
 
     @property
@@ -53,16 +58,19 @@ class Preparation:
         return f"sha256:{_sha256(self.source)}"
 
 
-def preparation(config: Config, listed: Mapping[str, Sequence[Object]]) -> Preparation:
+def preparation(config: Config, listed: Mapping[str, Sequence[Object]], masking: str = "") -> Preparation:
     """The one that the configuration asks for; `listed` are the objects of its inputs by name, as `list_inputs` has
-    them.
+    them. Without a script no file of the source counts.
     """
+    tables = None if config.prepare is None else config.prepare.tables
     return Preparation(
-        source=_source(config.source),
+        source=_source(config.source) if config.entrypoint else {},
         entrypoint=config.entrypoint,
         parameters=config.parameters,
         image="" if config.prepare is None else config.prepare.image,
         inputs=[(one.name, one.digest or _versions(listed[one.name])) for one in config.datasets],
+        tables=None if tables is None else tables.as_json(),
+        masking=masking,
     )
 
 

@@ -40,6 +40,7 @@ class Packages:
 
     def __init__(self, config: Config, settings: Settings, store: Store | None) -> None:
         self._file = config.source / REQUIREMENTS
+        self._has_script = bool(config.entrypoint)
         self._settings = settings
         self._lock: PackageLock | None = None
         self._copy: PackageCopy | None = None
@@ -51,7 +52,7 @@ class Packages:
 
     @property
     def are_asked_for(self) -> bool:
-        return self._file.is_file()
+        return self._has_script and self._file.is_file()
 
     def install(self) -> None:
         """Raises Failed (PackagesNotInstalled, PackageIndexUnavailable, Storage...), and Ended after `stop`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from headrace_common.protocol.config import Dataset
@@ -16,6 +17,7 @@ from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.stages.kind import Surroundings
 from headrace_trainer.launcher.store.s3 import Patience
+from headrace_trainer.launcher.tables import fingerprint
 from headrace_trainer.launcher.tracking.files import CURVES_SECONDS
 from headrace_trainer.launcher.tracking.mlflow import UsedDataset
 
@@ -45,7 +47,8 @@ class Preparing:
 
     def is_made_already(self) -> bool:
         self._listed = list_inputs(self._around.config, self._store, self._around.settings.outage)
-        self._what = preparation(self._around.config, self._listed)
+        masking = fingerprint(self._around.config, os.environ)
+        self._what = preparation(self._around.config, self._listed, masking)
         self._found = self._datasets.find(self._what.key)
         if self._found is not None:
             log(f"dataset {self._name}: {self._found.made_by} has prepared the same: {self._found.uri} is used again")
@@ -84,6 +87,8 @@ class Preparing:
             "image": what.image,
             "inputs": [{"name": one.name, "uri": one.uri, "digest": one.digest} for one in self._inputs],
         }
+        if config.prepare is not None and config.prepare.tables is not None:
+            about["tables"] = config.prepare.tables.as_json()
         return self._datasets.keep(folder, found, what.key, about)
 
     def _asked(self) -> Preparation:

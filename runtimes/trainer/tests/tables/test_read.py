@@ -1,0 +1,150 @@
+"""Files to one table: of which kinds, in which order, of which types, and what cannot be read."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from table_support import prepare, refused
+
+from headrace_common.protocol.reasons import Reason
+from headrace_trainer.tables import read
+
+CSV = "id,name,zip,rate,ok,day,empty\n1,Ann,01234,1.5,true,2026-11-30,\n2,,99999,2,false,2026-12-01,\n"
+TYPED = [
+    {"id": 1, "name": "Ann", "zip": "01234", "rate": 1.5, "ok": True, "day": "2026-11-30", "empty": None},
+    {"id": 2, "name": None, "zip": "99999", "rate": 2.0, "ok": False, "day": "2026-12-01", "empty": None},
+]
+
+
+def parquet(columns, **options):
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pa.table(columns), sink, **options)
+    return sink.getvalue()
+
+
+LINES = "".join(json.dumps(row) + "\n" for row in TYPED)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"a.csv": CSV},
+        {"a.csv": "\ufeff" + CSV.replace("\n", "\r\n")},
+        {"a.csv.gz": gzip.compress(CSV.encode())},
+        {"a.CSV": CSV, "README.md": "no table", ".hidden": "no"},
+        {"a.jsonl": LINES},
+        {"a.jsonl.gz": gzip.compress(LINES.encode())},
+        {"a.parquet": parquet({name: [row[name] for row in TYPED] for name in TYPED[0]})},
+        {"below/a.csv": CSV},
+    ],
+    ids=lambda file: next(iter(file)),
+)
+def test_each_kind_of_file_gives_the_same_table(tmp_path, file):
+    assert prepare(tmp_path, file).rows("data") == TYPED
+
+
+def test_what_is_compressed_by_zstd_is_read(tmp_path):
+    source = tmp_path / "packed.zst"
+    with pa.CompressedOutputStream(str(source), "zstd") as packed:
+        packed.write(CSV.encode())
+    assert prepare(tmp_path, {"a.csv.zst": source.read_bytes()}).rows("data") == TYPED
+
+
+def test_files_are_read_in_the_order_of_their_names_and_by_their_columns_names(tmp_path):
+    made = prepare(tmp_path, {"b.csv": "x,y\n3,c\n", "a.csv": "x,y\n1,a\n", "a/z.csv": "y,x\nb,2\n"})
+    assert [row["x"] for row in made.rows("data")] == [1, 2, 3]
+    assert made.report["read"]["files"] == 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(["a", "b", "c"]))
+def test_the_order_in_which_files_came_to_be_does_not_matter(tmp_path_factory, order):
+    files = {f"{name}.csv": f"x\n{name}\n" for name in order}
+    made = prepare(tmp_path_factory.mktemp("order"), files)
+    assert [row["x"] for row in made.rows("data")] == ["a", "b", "c"]
+
+
+def test_a_type_is_what_all_rows_of_all_files_are(tmp_path):
+    made = prepare(tmp_path, {"a.csv": "x,y\n1,1\n", "b.csv": "x,y\nlarge,2\n"})
+    assert [tuple(row.values()) for row in made.rows("data")] == [("1", 1), ("large", 2)]
+
+
+@pytest.mark.parametrize("value", ["007", "+1", "1e999", "NaN", "NA", " 1", "12345678901234567890", "1,5", "0x1", "-"])
+def test_what_is_not_written_as_a_number_is_stays_a_text(tmp_path, value):
+    assert prepare(tmp_path, {"a.csv": f'x,y\n"{value}",1\n'}).rows("data") == [{"x": value, "y": 1}]
+
+
+def test_one_file_of_a_folder_can_be_named(tmp_path):
+    files = {"a.csv": "x\n1\n", "b.jsonl": "{}\n"}
+    assert prepare(tmp_path, files, path="a.csv").rows("data") == [{"x": 1}]
+
+
+def test_rows_of_json_may_lack_a_column_and_mixed_values_are_texts(tmp_path):
+    made = prepare(tmp_path, {"a.jsonl": '{"x": 1}\n\n{"y": true}\n{"x": "a", "y": NaN}\n'})
+    assert made.rows("data") == [{"x": "1", "y": None}, {"x": None, "y": True}, {"x": "a", "y": None}]
+
+
+def test_types_of_parquet_are_kept(tmp_path):
+    columns = {
+        "day": [datetime.date(2026, 11, 30)],
+        "list": [[1, 2]],
+        "small": pa.array([1], pa.int8()),
+        "category": pa.array(["a"]).dictionary_encode(),
+    }
+    made = prepare(tmp_path, {"a.parquet": parquet(columns)})
+    assert made.rows("data") == [{"day": datetime.date(2026, 11, 30), "list": [1, 2], "small": 1, "category": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"a.csv": "x,y\n1,2\n3,4,secret\n"}, "a.csv: row 2 has 3 fields, not 2"),
+        ({"a.csv": "x,y\n1\n"}, "a.csv: row 1 has 1 fields, not 2"),
+        ({"a.csv": b"x\ncaf\xe9\n"}, "a.csv is no .csv file that can be read: it is damaged, or no UTF-8"),
+        ({"a.csv": ""}, "a.csv is no .csv file"),
+        ({"a.csv": "x,x\n1,2\n"}, "two columns have the name x"),
+        ({"a.csv": "x,\n1,2\n"}, "a column has no name"),
+        ({"a.csv": "x\n"}, "a.csv: there are no rows"),
+        ({"a.csv.gz": b"x\n1\n"}, "a.csv.gz is no .csv file"),
+        ({"a.csv.gz": gzip.compress(b"x\n" + b"1\n" * 9999)[:40]}, "a.csv.gz is no .csv file"),
+        ({"a.parquet": b"PAR1 no"}, "a.parquet is no .parquet file"),
+        ({"a.parquet": b""}, "a.parquet is no .parquet file"),
+        ({"a.jsonl": '{"x": 1}\nsecret\n'}, "a.jsonl: line 2 is no JSON object"),
+        ({"a.jsonl": '{"x": {"y": "secret"}}\n'}, "line 1: x is no text, number, true or false"),
+        ({"a.jsonl": b'{"x": "caf\xe9"}\n'}, "a.jsonl is no .jsonl file"),
+        ({"a.csv": "x\n1\n", "b.jsonl": "{}\n"}, "files of several kinds: .csv, .jsonl"),
+        ({"a.csv": "x,y\n1,2\n", "b.csv": "x,z\n1,2\n"}, "b.csv and a.csv have not the same columns: y, z"),
+        ({"a.parquet": parquet({"x": [1]}), "b.parquet": parquet({"x": ["a"]})}, "x: a column has other types"),
+        ({"a.xlsx": b"x"}, "there is no .csv, .jsonl or .parquet file"),
+    ],
+)
+def test_what_cannot_be_read_is_told_without_its_content(tmp_path, files, told):
+    why = refused(tmp_path, files)
+    assert why.reason is Reason.TABLE_UNREADABLE
+    assert told in why.message
+    assert "secret" not in why.message
+
+
+@pytest.mark.parametrize("path", ["b.csv", "../raw-0/../../x"])
+def test_a_path_that_is_not_there_is_told(tmp_path, path):
+    why = refused(tmp_path, {"a.csv": "x\n1\n"}, path=path)
+    assert (why.reason, f"there is no {path}" in why.message) == (Reason.TABLE_UNREADABLE, True)
+
+
+def test_a_column_that_is_too_large_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(read, "_MOST_BYTES", 100)
+    why = refused(tmp_path, {"a.csv": "x,y\n" + "1,some text\n" * 20})
+    assert (why.reason, "y has more than 2 GiB of values" in why.message) == (Reason.TABLE_UNREADABLE, True)
+
+
+def test_a_long_row_is_read(tmp_path):
+    text = "x" * (3 << 20)
+    assert prepare(tmp_path, {"a.csv": f"x,y\n1,{text}\n"}).rows("data") == [{"x": 1, "y": text}]
