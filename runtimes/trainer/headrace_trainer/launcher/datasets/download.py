@@ -7,28 +7,23 @@ from pathlib import Path
 
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
-from headrace_trainer.launcher.datasets.objects import Object, in_terms_of_data, not_found, objects_of
+from headrace_common.s3 import Place
+from headrace_trainer.launcher.datasets.objects import Object, in_terms_of_data, not_found
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.store.digests import PREFIX
 from headrace_trainer.launcher.store.parts import Changed
 from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
 
 
-def download(dataset: Dataset, store: Store, outage_seconds: float, pinned: Sequence[Object] | None = None) -> None:
-    """One object becomes the file `dataset.path`, a prefix the folder. With `pinned` these objects are the dataset, and
-    no others; each has to be the one that was listed. Raises Failed (Data…, StorageUnavailable).
+def download(dataset: Dataset, objects: Sequence[Object], store: Store, outage_seconds: float) -> None:
+    """One object becomes the file `dataset.path`, a prefix the folder. Each object has to be the one that was listed.
+    Raises Failed (Data…, StorageUnavailable).
     """
-    found = objects_of(dataset, store, outage_seconds) if pinned is None else pinned
     try:
-        for one in found:
+        for one in objects:
             target = dataset.path / one.path if one.path else dataset.path
             target.parent.mkdir(parents=True, exist_ok=True)
-            if pinned is None:
-                store.download(one.place, target, Patience(outage_seconds))
-            else:
-                _download_pinned(dataset, one, target, store, Patience(outage_seconds))
-    except NotFound as error:
-        raise Failed(not_found(dataset, f"{error} went away while it was downloaded")) from error
+            _download(dataset, one, target, store, Patience(outage_seconds))
     except Failed as error:
         raise Failed(in_terms_of_data(dataset, error.failure)) from error
     _make_read_only(dataset.path)
@@ -48,18 +43,24 @@ def check(dataset: Dataset, sha256: str) -> None:
         )
 
 
-def _download_pinned(dataset: Dataset, one: Object, target: Path, store: Store, patience: Patience) -> None:
+def _download(dataset: Dataset, one: Object, target: Path, store: Store, patience: Patience) -> None:
     try:
-        store.download_version(one.place, target, one.version, patience)
+        store.download_version(Place.parse(one.uri), target, one.version, patience)
     except Changed as error:
-        raise Failed(
-            Failure(
-                Reason.DATASET_CHANGED,
-                f"dataset {dataset.name}: {one.place} was written anew while the dataset was read",
-                "Keep what is prepared from under names that are written once. A new TrainingJob reads what is there "
-                "now.",
-            )
-        ) from error
+        raise Failed(_changed(dataset, one, "was written anew")) from error
+    except NotFound as error:
+        if dataset.digest:
+            raise Failed(not_found(dataset, f"{one.uri} went away while it was downloaded")) from error
+        raise Failed(_changed(dataset, one, "is gone")) from error
+
+
+def _changed(dataset: Dataset, one: Object, what: str) -> Failure:
+    return Failure(
+        Reason.DATASET_CHANGED,
+        f"dataset {dataset.name}: {one.uri} {what} since the dataset was first read",
+        "All attempts of a job read the same bytes: keep them under names that are written once, such as a folder for "
+        "each version. A new TrainingJob reads what is there now.",
+    )
 
 
 def _make_read_only(path: Path) -> None:

@@ -18,7 +18,7 @@ class Object:
     `size` is in bytes. `version` changes whenever the object is written with other bytes.
     """
 
-    place: Place
+    uri: str
     path: str
     size: int
     version: str
@@ -34,10 +34,15 @@ def objects_of(dataset: Dataset, store: Store, outage_seconds: float) -> tuple[O
             except NotFound:
                 pass
             else:
-                return (Object(place, "", one.size, one.version),)
+                return (Object(str(place), "", one.size, one.version),)
         return _below(dataset, Place(place.bucket, place.key.rstrip("/")), store, patience)
     except Failed as error:
         raise Failed(in_terms_of_data(dataset, error.failure)) from error
+
+
+def below(dataset: Dataset, path: str) -> str:
+    """The address of one of its objects, by the object's path."""
+    return f"{dataset.uri.rstrip('/')}/{path}" if path else dataset.uri
 
 
 def _below(dataset: Dataset, root: Place, store: Store, patience: Patience) -> tuple[Object, ...]:
@@ -56,7 +61,7 @@ def _below(dataset: Dataset, root: Place, store: Store, patience: Patience) -> t
                     "Rename the object in S3, so that its key has no `..` in it.",
                 )
             )
-        found.append(Object(Place(root.bucket, item.key), path, item.size, item.version))
+        found.append(Object(below(dataset, path), path, item.size, item.version))
     if not found:
         raise Failed(not_found(dataset, "there is no such object, and nothing below it"))
     return tuple(found)
