@@ -16,7 +16,7 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
 from headrace_trainer.launcher import fontcache
 from headrace_trainer.launcher.datasets import download
-from headrace_trainer.launcher.datasets.objects import objects_of
+from headrace_trainer.launcher.datasets.origins.choose import origin_of
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.packages.install import Packages
 from headrace_trainer.launcher.peers import wait_for_names
@@ -89,8 +89,8 @@ def _fetch(
     if store is None:
         raise RuntimeError("a configuration with datasets has a storage")
     pinned = None if dataset.digest else stage.pinned(dataset)
-    objects = objects_of(dataset, store, settings.outage) if pinned is None else pinned
-    download.download(dataset, objects, store, settings.outage)
+    origin = origin_of(dataset, store, settings.outage)
+    download.download(dataset, origin.objects(dataset) if pinned is None else pinned, origin)
     is_wanted = dataset.digest or stage.lists_inputs or tracker is not None
     used = UsedDataset(dataset.name, digest(dataset.path) if is_wanted else "", dataset.uri, stage.use_of_inputs)
     download.check(dataset, used.digest)

@@ -14,6 +14,7 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.datasets.download import download
+from headrace_trainer.launcher.datasets.origins.choose import origin_of
 from headrace_trainer.launcher.datasets.pins import Pins
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.store.s3 import Store
@@ -124,7 +125,7 @@ def test_an_object_written_anew_while_the_training_gets_ready_is_final_too(pins,
     found = pins.objects((dataset,))["raw"]
     s3.put(bucket, "raw/a.txt", b"anew")
     with pytest.raises(Failed, match=r"raw/a\.txt was written anew") as raised:
-        download(dataset, found, store, 1.0)
+        download(dataset, found, origin_of(dataset, store, 1.0))
     assert raised.value.failure.reason is Reason.DATASET_CHANGED
 
 

@@ -1,31 +1,47 @@
-"""Datasets are downloaded before the script starts, so that its log begins with what it does. Read-only afterwards."""
+"""Datasets are downloaded before the script starts, so that its log begins with what it does. Read-only afterwards.
+
+Small objects are fetched several at once, large ones each by itself, in parts.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
-from headrace_common.s3 import Place
-from headrace_trainer.launcher.datasets.objects import Object, in_terms_of_data, not_found
+from headrace_trainer.launcher.datasets.at_once import for_each
+from headrace_trainer.launcher.datasets.objects import Object, changed, not_found
+from headrace_trainer.launcher.datasets.origins.kind import Origin
 from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.store.digests import PREFIX
-from headrace_trainer.launcher.store.parts import Changed
-from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
+from headrace_trainer.launcher.store.parts import PART_BYTES, Changed
+from headrace_trainer.launcher.store.s3 import NotFound
+
+AT_ONCE = 16
+_TELL_SECONDS = 10.0
+_MB = 1e6
 
 
-def download(dataset: Dataset, objects: Sequence[Object], store: Store, outage_seconds: float) -> None:
-    """One object becomes the file `dataset.path`, a prefix the folder. Each object has to be the one that was listed.
+def download(dataset: Dataset, objects: Sequence[Object], origin: Origin, at_once: int = AT_ONCE) -> None:
+    """One object becomes the file `dataset.path`, several the folder. Each object has to be the one that was listed.
     Raises Failed (Data…, StorageUnavailable).
     """
-    try:
-        for one in objects:
-            target = dataset.path / one.path if one.path else dataset.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _download(dataset, one, target, store, Patience(outage_seconds))
-    except Failed as error:
-        raise Failed(in_terms_of_data(dataset, error.failure)) from error
+    told = _Told(dataset, objects)
+    for folder in {_target(dataset, one).parent for one in objects}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fetch(one: Object) -> None:
+        _fetch(dataset, one, origin)
+        told.has(one)
+
+    for_each((one for one in objects if one.size <= PART_BYTES), fetch, min(at_once, len(objects)))
+    for one in objects:
+        if one.size > PART_BYTES:
+            fetch(one)
     _make_read_only(dataset.path)
 
 
@@ -43,24 +59,42 @@ def check(dataset: Dataset, sha256: str) -> None:
         )
 
 
-def _download(dataset: Dataset, one: Object, target: Path, store: Store, patience: Patience) -> None:
+def _fetch(dataset: Dataset, one: Object, origin: Origin) -> None:
     try:
-        store.download_version(Place.parse(one.uri), target, one.version, patience)
+        origin.fetch(dataset, one, _target(dataset, one))
     except Changed as error:
-        raise Failed(_changed(dataset, one, "was written anew")) from error
+        raise Failed(changed(dataset, one, "was written anew")) from error
     except NotFound as error:
         if dataset.digest:
             raise Failed(not_found(dataset, f"{one.uri} went away while it was downloaded")) from error
-        raise Failed(_changed(dataset, one, "is gone")) from error
+        raise Failed(changed(dataset, one, "is gone")) from error
 
 
-def _changed(dataset: Dataset, one: Object, what: str) -> Failure:
-    return Failure(
-        Reason.DATASET_CHANGED,
-        f"dataset {dataset.name}: {one.uri} {what} since the dataset was first read",
-        "All attempts of a job read the same bytes: keep them under names that are written once, such as a folder for "
-        "each version. A new TrainingJob reads what is there now.",
-    )
+def _target(dataset: Dataset, one: Object) -> Path:
+    return dataset.path / one.path if one.path else dataset.path
+
+
+class _Told:
+    """Says in the log how far a download is, where it takes long."""
+
+    def __init__(self, dataset: Dataset, objects: Sequence[Object]) -> None:
+        self._name = dataset.name
+        self._all, self._all_bytes = len(objects), sum(one.size for one in objects)
+        self._done = self._bytes = 0
+        self._told_at = time.monotonic()
+        self._turn = Lock()
+        log(f"dataset {self._name}: {self._all} file(s), {self._all_bytes / _MB:.1f} MB")
+
+    def has(self, one: Object) -> None:
+        """One more is there."""
+        with self._turn:
+            self._done += 1
+            self._bytes += one.size
+            if time.monotonic() - self._told_at < _TELL_SECONDS:
+                return
+            self._told_at = time.monotonic()
+            of = f"{self._done} of {self._all} file(s), {self._bytes / _MB:.1f} of {self._all_bytes / _MB:.1f} MB"
+        log(f"dataset {self._name}: {of}")
 
 
 def _make_read_only(path: Path) -> None:

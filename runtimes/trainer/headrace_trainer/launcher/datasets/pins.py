@@ -20,9 +20,9 @@ from headrace_common.protocol.config import Checkpoints, Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_common.s3 import Place
 from headrace_trainer.launcher import chief
-from headrace_trainer.launcher.datasets.objects import Object, below, objects_of
+from headrace_trainer.launcher.datasets.objects import Object, address_below
+from headrace_trainer.launcher.datasets.origins.choose import origin_of
 from headrace_trainer.launcher.failures.judge import Failed, Failure
-from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store, TooLarge
 
 _PROTOCOL = 1
@@ -46,12 +46,12 @@ class Pins:
 
     def _objects(self, dataset: Dataset) -> Sequence[Object]:
         if self._root is None:
-            return self._list(dataset)
+            return self._found(dataset)
         place = self._root.below(f"{dataset.name}.json.gz")
         try:
             pin = self._read(place)
         except NotFound:
-            found = self._list(dataset)
+            found = self._found(dataset)
             self._store.write(place, _encode(dataset, found), self.patience)
             return found
         except TooLarge as error:
@@ -67,10 +67,8 @@ class Pins:
         missing = "has not said which objects the inputs are"
         return chief.await_word(self._store, place, self.patience.seconds, self.patience, missing)
 
-    def _list(self, dataset: Dataset) -> Sequence[Object]:
-        found = objects_of(dataset, self._store, self.patience.seconds)
-        log(f"dataset {dataset.name}: {len(found)} object(s), {sum(one.size for one in found)} bytes")
-        return found
+    def _found(self, dataset: Dataset) -> Sequence[Object]:
+        return origin_of(dataset, self._store, self.patience.seconds).objects(dataset)
 
 
 def _encode(dataset: Dataset, objects: Sequence[Object]) -> bytes:
@@ -92,7 +90,7 @@ def _object(dataset: Dataset, path: Any, size: Any, version: Any) -> Object:
         raise ValueError("it has an entry that is no object")
     if leaves_its_folder(path):
         raise ValueError(f"it has the path {path!r}")
-    return Object(below(dataset, path), path, size, version)
+    return Object(address_below(dataset, path), path, size, version)
 
 
 def _unreadable(dataset: Dataset, place: Place, error: Exception) -> Failure:
