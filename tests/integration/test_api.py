@@ -206,6 +206,26 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.datasets": [{"name": "a", "uri": "/etc"}]},
         "spec.datasets[0].uri: Forbidden: must be like s3://BUCKET/KEY",
     ),
+    "dataset over http": (
+        {"spec.datasets": [{"name": "a", "uri": "http://example.org/a", "sha256": "0" * 64}]},
+        "spec.datasets[0].uri: Forbidden: must be like s3://BUCKET/KEY",
+    ),
+    "dataset with a password": (
+        {"spec.datasets": [{"name": "a", "uri": "https://me:secret@example.org/a", "sha256": "0" * 64}]},
+        "without a user or password in it",
+    ),
+    "dataset of the web without its sha256": (
+        {"spec.datasets": [{"name": "a", "uri": "https://example.org/a"}]},
+        "spec.datasets[0].sha256: Required value: a file on the web needs its sha256",
+    ),
+    "dataset of the web with half a sha256": (
+        {"spec.datasets": [{"name": "a", "uri": "https://example.org/a", "sha256": "abc"}]},
+        "spec.datasets[0].sha256: Forbidden: must be 64 hex digits",
+    ),
+    "dataset of a bucket with a sha256": (
+        {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a", "sha256": "0" * 64}]},
+        "spec.datasets[0].sha256: Forbidden: sha256 is of a file on the web",
+    ),
     "dataset name as a path": ({"spec.datasets": [{"name": "../a", "uri": "s3://bucket/a"}]}, "spec.datasets[0].name"),
     "secret without a name": ({"spec.storage": {"secretRef": {}}}, "spec.storage.secretRef.name: Required value"),
     "unknown strategy": (

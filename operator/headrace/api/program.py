@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from headrace.api.base import Model, Rule, Schema, matching
-from headrace.api.scalars import S3URI, ImageReference, Label, Subdomain
+from headrace.api.scalars import DataURI, ImageReference, Label, Subdomain
 
 Parameter = Annotated[
     bool | int | float | str,
@@ -80,4 +80,33 @@ class Dataset(Model):
     """An input that is fetched before the script starts."""
 
     name: Annotated[Label, Schema("The script finds the data at /data/NAME, read-only.", maxLength=40)]
-    uri: Annotated[S3URI, Schema("An object, or a prefix that ends in /, such as s3://team-a/corpus.txt.")]
+    uri: Annotated[
+        DataURI,
+        Schema(
+            "An object, or a prefix that ends in /, such as s3://team-a/corpus.txt; or a file on the web, such as "
+            "https://example.org/corpus.txt, with its sha256."
+        ),
+    ]
+    sha256: Annotated[
+        str | None,
+        Schema(
+            "Of a file on the web: its sha256 in 64 hex digits, as sha256sum prints it. Another file is not "
+            "trained on.",
+            maxLength=64,
+            rules=(matching("^[0-9a-f]{64}$", "must be 64 hex digits in lower case, as sha256sum prints them"),),
+        ),
+    ] = None
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!self.uri.startsWith('https://') || has(self.sha256)",
+            "a file on the web needs its sha256: nothing else says that each attempt reads the same bytes",
+            reason="FieldValueRequired",
+            field_path=".sha256",
+        ),
+        Rule(
+            "self.uri.startsWith('https://') || !has(self.sha256)",
+            "sha256 is of a file on the web (https://): leave it out",
+            field_path=".sha256",
+        ),
+    )

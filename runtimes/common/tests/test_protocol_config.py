@@ -204,17 +204,24 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
     [
         ({"storage": None}, "dataset corpus, dataset images, checkpoint, output: there is no storage to read from or"),
         ({"tracking": None}, "output: a model is kept with its run, and there is no tracking"),
-        ({"datasets": [{"name": "x", "uri": "gs://b/x", "path": "/data/x"}]}, "gs://b/x: this launcher reads and"),
+        (
+            {"datasets": [{"name": "x", "uri": "ftp://b/x", "path": "/data/x"}]},
+            "ftp://b/x: this launcher reads datasets",
+        ),
+        (
+            {"datasets": [{"name": "x", "uri": "https://b/x", "path": "/data/x"}]},
+            "dataset x: an address of the web has a digest",
+        ),
         ({"stage": "evaluate"}, "stage evaluate: this launcher knows prepare and train only"),
         ({"stage": "prepare"}, "prepare: a stage of preparation has it, and no other stage"),
         ({"prepare": {"name": "x", "uri": "s3://b/x"}}, "prepare: a stage of preparation has it, and no other stage"),
-        ({"stage": "prepare", "prepare": {"name": "x", "uri": "gs://b/x"}}, "gs://b/x: this launcher reads and"),
+        ({"stage": "prepare", "prepare": {"name": "x", "uri": "gs://b/x"}}, "gs://b/x: this launcher writes to"),
         (
             {"stage": "prepare", "prepare": {"name": "x", "uri": "s3://b/x"}, "storage": None},
             "dataset corpus, dataset images, checkpoint, output, prepare: there is no storage to read from or",
         ),
     ],
-    ids=["storage", "tracking", "scheme", "stage", "no prepare", "prepare", "scheme of prepare", "no storage"],
+    ids=["storage", "tracking", "scheme", "web", "stage", "no prepare", "prepare", "scheme of prepare", "no storage"],
 )
 def test_what_cannot_be_done_together_is_told(change, sentence):
     with pytest.raises(CannotBeDone) as caught:

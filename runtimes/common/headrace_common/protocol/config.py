@@ -26,6 +26,9 @@ VARIABLE = "HEADRACE_CONFIG"
 STAGED = 2
 _SPOKEN = (PROTOCOL, STAGED)
 Scalar = bool | int | float | str
+# Addresses that a dataset can have. What is on the web has to have a digest: nothing else tells its bytes from others.
+_WEB = "https://"
+DATA_SCHEMES = (s3.SCHEME, _WEB)
 
 
 class Stage(StrEnum):
@@ -59,8 +62,8 @@ class Workers:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Objects to be downloaded before the script starts: `uri` is one object or a prefix. With a `digest`, a
-    `sha256:...`, only what has this one is the dataset.
+    """What is to be at `path` before the script starts. `uri` is of one of DATA_SCHEMES: an object or all below it, or
+    a file. With a `digest`, a `sha256:...`, only what has this one is the dataset.
     """
 
     name: str
@@ -314,7 +317,7 @@ def _keeps_rows(fields: Fields | None) -> bool:
 
 def _check(config: Config) -> None:
     """What each part is well-formed for, but cannot be done together."""
-    wants_storage = [f"dataset {one.name}" for one in config.datasets]
+    wants_storage = [f"dataset {one.name}" for one in config.datasets if one.uri.startswith(s3.SCHEME)]
     wants_storage += ["checkpoint"] if config.checkpoints else []
     wants_storage += ["output"] if config.formats else []
     wants_storage += ["prepare"] if config.prepare else []
@@ -324,7 +327,16 @@ def _check(config: Config) -> None:
         raise CannotBeDone("output: a model is kept with its run, and there is no tracking")
     if (config.stage is Stage.PREPARE) != (config.prepare is not None):
         raise CannotBeDone("prepare: a stage of preparation has it, and no other stage")
-    places = [*config.datasets, *(place for place in (config.checkpoints, config.prepare) if place is not None)]
-    for uri in [place.uri for place in places]:
+    for one in config.datasets:
+        _check_dataset(one)
+    for uri in [place.uri for place in (config.checkpoints, config.prepare) if place is not None]:
         if not s3.is_uri(uri):
-            raise CannotBeDone(f"{uri}: this launcher reads and writes s3://BUCKET/KEY only")
+            raise CannotBeDone(f"{uri}: this launcher writes to s3://BUCKET/KEY only")
+
+
+def _check_dataset(one: Dataset) -> None:
+    is_known = s3.is_uri(one.uri) if one.uri.startswith(s3.SCHEME) else one.uri.startswith(DATA_SCHEMES)
+    if not is_known:
+        raise CannotBeDone(f"{one.uri}: this launcher reads datasets from {', '.join(DATA_SCHEMES)} only")
+    if one.uri.startswith(_WEB) and not one.digest:
+        raise CannotBeDone(f"dataset {one.name}: an address of the web has a digest")

@@ -13,7 +13,7 @@ from threading import Lock
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.datasets.at_once import for_each
-from headrace_trainer.launcher.datasets.objects import Object, changed, not_found
+from headrace_trainer.launcher.datasets.objects import Object, address_of, changed, is_prepared, not_found
 from headrace_trainer.launcher.datasets.origins.kind import Origin
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.log import log
@@ -24,6 +24,10 @@ from headrace_trainer.launcher.store.s3 import NotFound
 AT_ONCE = 16
 _TELL_SECONDS = 10.0
 _MB = 1e6
+_CORRECT_SHA256 = (
+    "It is another file than spec.datasets names. Find out why; if the new one is what you want, write its sha256 into "
+    "a new TrainingJob."
+)
 
 
 def download(dataset: Dataset, objects: Sequence[Object], origin: Origin, at_once: int = AT_ONCE) -> None:
@@ -51,12 +55,18 @@ def check(dataset: Dataset, sha256: str) -> None:
         raise Failed(
             Failure(
                 Reason.DATASET_CHANGED,
-                f"dataset {dataset.name}: {dataset.uri} has the digest {PREFIX}{sha256}, and is to have "
+                f"dataset {dataset.name}: {address_of(dataset)} has the digest {PREFIX}{sha256}, and is to have "
                 f"{dataset.digest}: somebody has changed it since",
-                "What a job has prepared is not to be written to. Delete its manifest, "
-                f"{dataset.uri.rstrip('/')}.json: a new TrainingJob then prepares it anew.",
+                _not_to_be_written_to(dataset) if is_prepared(dataset) else _CORRECT_SHA256,
             )
         )
+
+
+def _not_to_be_written_to(dataset: Dataset) -> str:
+    return (
+        "What a job has prepared is not to be written to. Delete its manifest, "
+        f"{dataset.uri.rstrip('/')}.json: a new TrainingJob then prepares it anew."
+    )
 
 
 def _fetch(dataset: Dataset, one: Object, origin: Origin) -> None:
@@ -83,7 +93,8 @@ class _Told:
         self._done = self._bytes = 0
         self._told_at = time.monotonic()
         self._turn = Lock()
-        log(f"dataset {self._name}: {self._all} file(s), {self._all_bytes / _MB:.1f} MB")
+        size = f", {self._all_bytes / _MB:.1f} MB" if self._all_bytes else ""  # of a web server's nobody knows it yet
+        log(f"dataset {self._name}: {self._all} file(s){size}")
 
     def has(self, one: Object) -> None:
         """One more is there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from headrace_common.paths import collision, leaves_its_folder
 from headrace_common.protocol.config import Dataset
@@ -22,6 +23,11 @@ class Object:
     path: str
     size: int
     version: str
+
+
+def address_of(dataset: Dataset) -> str:
+    """As it is told: what an https:// address has after a `?` may be a key."""
+    return dataset.uri.partition("?")[0] if dataset.uri.startswith("https://") else dataset.uri
 
 
 def address_below(dataset: Dataset, path: str) -> str:
@@ -47,17 +53,31 @@ def found_below(dataset: Dataset, listed: Iterable[tuple[str, int, str]]) -> Seq
     return tuple(found)
 
 
+def is_prepared(dataset: Dataset) -> bool:
+    """Whether an earlier stage has made it: its digest is known, and it is in the tenant's own bucket."""
+    return bool(dataset.digest) and dataset.uri.startswith("s3://")
+
+
 def not_found(dataset: Dataset, why: str) -> Failure:
     """Of a dataset that is not there, or not all of it."""
     hint = "Correct spec.datasets in a new TrainingJob, or upload the data to this address."
-    if dataset.digest:  # nobody has written this address
+    if is_prepared(dataset):  # nobody has written this address
         hint = "It was prepared before the training, and deleted since. A new TrainingJob prepares it anew."
-    return Failure(Reason.DATASET_NOT_FOUND, f"dataset {dataset.name}: {dataset.uri}: {why}", hint)
+    return Failure(Reason.DATASET_NOT_FOUND, f"dataset {dataset.name}: {address_of(dataset)}: {why}", hint)
 
 
 def forbidden(dataset: Dataset, why: str, hint: str) -> Failure:
     """Of one that may not be read."""
     return Failure(Reason.DATASET_FORBIDDEN, f"dataset {dataset.name}: {why}", hint)
+
+
+def cannot_be_written(dataset: Dataset, path: Path, error: OSError) -> Failure:
+    """Of the pod's disk."""
+    return Failure(
+        Reason.STORAGE_UNAVAILABLE,
+        f"dataset {dataset.name}: {address_of(dataset)}: {path} could not be written: {error}",
+        "The pod's disk is full, or the folder is not writable: raise spec.resources.limits.ephemeral-storage.",
+    )
 
 
 def changed(dataset: Dataset, one: Object, what: str) -> Failure:

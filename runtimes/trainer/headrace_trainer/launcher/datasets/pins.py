@@ -34,7 +34,9 @@ class Pins:
     and may do so with what is there now.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None, *, is_chief: bool, store: Store, outage_seconds: float) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints | None, *, is_chief: bool, store: Store | None, outage_seconds: float
+    ) -> None:
         self._root = None if checkpoints is None else Place.parse(checkpoints.uri).below("inputs")
         self._is_chief = is_chief
         self._store = store
@@ -45,11 +47,11 @@ class Pins:
         return {one.name: self._objects(one) for one in datasets if not one.digest}
 
     def _objects(self, dataset: Dataset) -> Sequence[Object]:
-        if self._root is None:
+        if self._root is None or self._store is None:
             return self._found(dataset)
         place = self._root.below(f"{dataset.name}.json.gz")
         try:
-            pin = self._read(place)
+            pin = self._read(place, self._store)
         except NotFound:
             found = self._found(dataset)
             self._store.write(place, _encode(dataset, found), self.patience)
@@ -61,11 +63,11 @@ class Pins:
         except (ValueError, TypeError, KeyError, RecursionError, OSError, EOFError, zlib.error) as error:
             raise Failed(_unreadable(dataset, place, error)) from error
 
-    def _read(self, place: Place) -> bytes:
+    def _read(self, place: Place, store: Store) -> bytes:
         if self._is_chief:
-            return self._store.read(place, self.patience, _MAX_BYTES)
+            return store.read(place, self.patience, _MAX_BYTES)
         missing = "has not said which objects the inputs are"
-        return chief.await_word(self._store, place, self.patience.seconds, self.patience, missing)
+        return chief.await_word(store, place, self.patience.seconds, self.patience, missing)
 
     def _found(self, dataset: Dataset) -> Sequence[Object]:
         return origin_of(dataset, self._store, self.patience.seconds).objects(dataset)

@@ -71,8 +71,6 @@ class Training:
         self._delivery.of_model(script.exported, export, about)
 
     def _pins(self) -> Pins:
-        if self._store is None:
-            raise RuntimeError("a configuration with datasets has a storage")
         return Pins(
             self._config.checkpoints,
             is_chief=self._settings.worker == 0,
