@@ -83,8 +83,9 @@ class Dataset(Model):
     uri: Annotated[
         DataURI,
         Schema(
-            "An object, or a prefix that ends in /, such as s3://team-a/corpus.txt; or a file on the web, such as "
-            "https://example.org/corpus.txt, with its sha256."
+            "An object, or a prefix that ends in /, such as s3://team-a/corpus.txt, of S3, Google Cloud Storage "
+            "(gs://) or Azure Blob Storage (az://CONTAINER/...); or a file on the web, such as https://example.org/corpus.txt, "
+            "with its sha256."
         ),
     ]
     sha256: Annotated[

@@ -15,6 +15,7 @@ AT = Path("/data/d")
     ("spec", "expected"),
     [
         ({"uri": "s3://b/k/"}, protocol.Dataset("d", "s3://b/k/", AT)),
+        ({"uri": "az://c/k"}, protocol.Dataset("d", "az://c/k", AT)),
         (
             {"uri": "https://example.org/d.csv", "sha256": "0" * 64},
             protocol.Dataset("d", "https://example.org/d.csv", AT, "sha256:" + "0" * 64),

@@ -28,7 +28,7 @@ _SPOKEN = (PROTOCOL, STAGED)
 Scalar = bool | int | float | str
 # Addresses that a dataset can have. What is on the web has to have a digest: nothing else tells its bytes from others.
 _WEB = "https://"
-DATA_SCHEMES = (s3.SCHEME, _WEB)
+DATA_SCHEMES = (s3.SCHEME, "gs://", "az://", _WEB)
 
 
 class Stage(StrEnum):

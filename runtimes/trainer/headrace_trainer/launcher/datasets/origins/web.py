@@ -22,11 +22,11 @@ from typing import IO, Any
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.datasets.objects import Object, address_of, cannot_be_written, forbidden, not_found
+from headrace_trainer.launcher.datasets.origins.waiting import Waiting
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.log import log
 
 SCHEME = "https://"
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _READ_SECONDS = 20.0
 _CHUNK_BYTES = 1 << 20
 _TELL_SECONDS = 10.0
@@ -57,31 +57,6 @@ class _Part:
         self.had = 0
 
 
-@dataclass
-class _Patience:
-    """Of so many seconds without a byte."""
-
-    seconds: float
-    pause: float = _FIRST_PAUSE
-    away_since: float | None = None
-    furthest: int = 0
-
-    def came(self, had: int) -> None:
-        """What came before, and comes again after a break, is nothing new."""
-        if had > self.furthest:
-            self.furthest, self.pause, self.away_since = had, _FIRST_PAUSE, None
-
-    def is_over(self) -> bool:
-        """Else it has waited for a while."""
-        now = time.monotonic()
-        self.away_since = now if self.away_since is None else self.away_since
-        if now + self.pause > self.away_since + self.seconds:
-            return True
-        time.sleep(self.pause)
-        self.pause = min(self.pause * 2, _LONGEST_PAUSE)
-        return False
-
-
 class Web:
     """Any server."""
 
@@ -105,20 +80,20 @@ class Web:
             part.unlink(missing_ok=True)
 
     def _fetch(self, dataset: Dataset, part: _Part) -> None:
-        patience, told = _Patience(self._outage_seconds), False
+        waiting, told = Waiting(self._outage_seconds), False
         while True:
             try:
-                self._go_on(dataset, part, patience)
+                self._go_on(dataset, part, waiting)
             except _TryAgain as error:
                 if not told:
                     log(f"dataset {dataset.name}: {address_of(dataset)} does not answer, trying again: {error}")
                 told = True
-                if patience.is_over():
+                if waiting.is_over():
                     raise Failed(_away(dataset, error)) from error
             else:
                 return
 
-    def _go_on(self, dataset: Dataset, part: _Part, patience: _Patience) -> None:
+    def _go_on(self, dataset: Dataset, part: _Part, waiting: Waiting) -> None:
         """From where it broke off to its end."""
         if not part.validator:
             part.begin_anew()
@@ -136,14 +111,14 @@ class Web:
         with answer:
             _take_up(part, answer.status, answer.headers)
             _check_room(dataset, part)
-            self._pour(dataset, answer, part, patience)
+            self._pour(dataset, answer, part, waiting)
 
-    def _pour(self, dataset: Dataset, answer: Any, part: _Part, patience: _Patience) -> None:
+    def _pour(self, dataset: Dataset, answer: Any, part: _Part, waiting: Waiting) -> None:
         told_at = time.monotonic()
         while data := _read(answer):
             part.file.write(data)
             part.had += len(data)
-            patience.came(part.had)
+            waiting.came(part.had)
             if time.monotonic() - told_at >= _TELL_SECONDS:
                 told_at = time.monotonic()
                 of = "" if part.whole is None else f" of {part.whole / 1e6:.1f}"
