@@ -48,7 +48,12 @@ TRAINING_JOB: dict[str, Any] = {
         "framework": "Keras",
         "entrypoint": "train.py",
         "parameters": {"epochs": 10, "learning_rate": 0.001, "shuffle": True, "seed": "010"},
-        "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}],
+        "datasets": [
+            {"name": "corpus", "uri": "s3://team-a/corpus.txt"},
+            {"name": "words", "uri": "https://example.org/words.csv?download=1", "sha256": "0" * 64},
+            {"name": "images", "persistentVolumeClaim": {"claimName": "images", "path": "2026/05"}},
+            {"name": "sounds", "image": {"reference": "registry.example.org/data/sounds@sha256:" + "0" * 64}},
+        ],
         "prepare": {
             "type": "Script",
             "source": {"configMap": {"name": "cleaning"}},
@@ -221,6 +226,22 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "dataset of the web with half a sha256": (
         {"spec.datasets": [{"name": "a", "uri": "https://example.org/a", "sha256": "abc"}]},
         "spec.datasets[0].sha256: Forbidden: must be 64 hex digits",
+    ),
+    "dataset of nowhere": (
+        {"spec.datasets": [{"name": "a"}]},
+        "spec.datasets[0]: Forbidden: set exactly one of uri, persistentVolumeClaim and image",
+    ),
+    "dataset of two places": (
+        {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a", "image": {"reference": "x:1"}}]},
+        "spec.datasets[0]: Forbidden: set exactly one of uri, persistentVolumeClaim and image",
+    ),
+    "dataset outside of its volume": (
+        {"spec.datasets": [{"name": "a", "persistentVolumeClaim": {"claimName": "x", "path": "a/../../etc"}}]},
+        "spec.datasets[0].persistentVolumeClaim.path: Forbidden: must be a path within the volume",
+    ),
+    "dataset of a volume with a sha256": (
+        {"spec.datasets": [{"name": "a", "persistentVolumeClaim": {"claimName": "x"}, "sha256": "0" * 64}]},
+        "spec.datasets[0].sha256: Forbidden: sha256 is of a file on the web",
     ),
     "dataset of a bucket with a sha256": (
         {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a", "sha256": "0" * 64}]},

@@ -29,6 +29,8 @@ Scalar = bool | int | float | str
 # Addresses that a dataset can have. What is on the web has to have a digest: nothing else tells its bytes from others.
 _WEB = "https://"
 DATA_SCHEMES = (s3.SCHEME, "gs://", "az://", _WEB)
+# Of volumes that the pod has mounted.
+VOLUME, IMAGE = "pvc://", "oci://"
 
 
 class Stage(StrEnum):
@@ -63,18 +65,21 @@ class Workers:
 @dataclass(frozen=True)
 class Dataset:
     """What is to be at `path` before the script starts. `uri` is of one of DATA_SCHEMES: an object or all below it, or
-    a file. With a `digest`, a `sha256:...`, only what has this one is the dataset.
+    a file. With a `digest`, a `sha256:...`, only what has this one is the dataset. One that the pod has mounted is
+    found at `mount`; its `uri`, of VOLUME or IMAGE, is only told.
     """
 
     name: str
     uri: str
     path: Path
     digest: str = ""
+    mount: Path | None = None
 
     def as_json(self) -> dict[str, str]:
         """As a part of a message."""
         found = {"name": self.name, "uri": self.uri, "path": str(self.path)}
-        return found | ({"digest": self.digest} if self.digest else {})
+        found |= {"digest": self.digest} if self.digest else {}
+        return found | ({} if self.mount is None else {"mount": str(self.mount)})
 
 
 @dataclass(frozen=True)
@@ -260,7 +265,9 @@ def _dataset(fields: Fields) -> Dataset:
     digest = fields.text("digest", "")
     if digest and not DIGEST.fullmatch(digest):
         raise wrong(f"{VARIABLE}.datasets: digest of {fields.text('name')}", "sha256: and 64 hex digits", digest)
-    return Dataset(fields.text("name"), fields.text("uri"), Path(fields.text("path")), digest)
+    mount = fields.text("mount", "")
+    where = Path(mount) if mount else None
+    return Dataset(fields.text("name"), fields.text("uri"), Path(fields.text("path")), digest, where)
 
 
 def _stage(name: str) -> Stage:
@@ -335,6 +342,8 @@ def _check(config: Config) -> None:
 
 
 def _check_dataset(one: Dataset) -> None:
+    if one.mount is not None:
+        return
     is_known = s3.is_uri(one.uri) if one.uri.startswith(s3.SCHEME) else one.uri.startswith(DATA_SCHEMES)
     if not is_known:
         raise CannotBeDone(f"{one.uri}: this launcher reads datasets from {', '.join(DATA_SCHEMES)} only")
