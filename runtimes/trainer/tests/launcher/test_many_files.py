@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from breaking_proxy import BreakingProxy
 from trainer_support import wait_until
 
 from headrace_common.protocol.config import Dataset
@@ -127,14 +128,17 @@ def test_all_of_them_are_there(program, many):
 
 def test_sigterm_ends_a_download_at_once(program, s3, many):
     path, config = many
-    launched = program(READS, config=config, env={"DATA": str(path)})
+    proxy, may_answer = BreakingProxy(s3.port), threading.Event()
+    proxy.breaks = lambda method, query, _: "list-type" not in query and not may_answer.wait(60)
+    storage = {**config["storage"], "endpoint": proxy.endpoint}
+    launched = program(READS, config={**config, "storage": storage}, env={"DATA": str(path)})
     wait_until(lambda: "dataset many: 300 file(s)" in launched.log, 30, "the download begins")
-    s3.freeze()
     try:
         launched.process.send_signal(signal.SIGTERM)
         assert launched.wait(10) == 6, launched.log
     finally:
-        s3.thaw()
+        may_answer.set()
+        proxy.close()
     assert launched.record["outcome"] == "Interrupted"
 
 
