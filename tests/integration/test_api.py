@@ -51,7 +51,12 @@ TRAINING_JOB: dict[str, Any] = {
         "framework": "Keras",
         "entrypoint": "train.py",
         "parameters": {"epochs": 10, "learning_rate": 0.001, "shuffle": True, "seed": "010"},
-        "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}],
+        "datasets": [
+            {"name": "corpus", "uri": "s3://team-a/corpus.txt"},
+            {"name": "words", "uri": "https://example.org/words.csv?download=1", "sha256": "0" * 64},
+            {"name": "images", "persistentVolumeClaim": {"claimName": "images", "path": "2026/05"}},
+            {"name": "sounds", "image": {"reference": "registry.example.org/data/sounds@sha256:" + "0" * 64}},
+        ],
         "prepare": {
             "type": "Script",
             "source": {"configMap": {"name": "cleaning"}},
@@ -442,6 +447,42 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.datasets": [{"name": "a", "uri": "/etc"}]},
         "spec.datasets[0].uri: Forbidden: must be like s3://BUCKET/KEY",
     ),
+    "dataset over http": (
+        {"spec.datasets": [{"name": "a", "uri": "http://example.org/a", "sha256": "0" * 64}]},
+        "spec.datasets[0].uri: Forbidden: must be like s3://BUCKET/KEY",
+    ),
+    "dataset with a password": (
+        {"spec.datasets": [{"name": "a", "uri": "https://me:secret@example.org/a", "sha256": "0" * 64}]},
+        "without a user or password in it",
+    ),
+    "dataset of the web without its sha256": (
+        {"spec.datasets": [{"name": "a", "uri": "https://example.org/a"}]},
+        "spec.datasets[0].sha256: Required value: a file on the web needs its sha256",
+    ),
+    "dataset of the web with half a sha256": (
+        {"spec.datasets": [{"name": "a", "uri": "https://example.org/a", "sha256": "abc"}]},
+        "spec.datasets[0].sha256: Forbidden: must be 64 hex digits",
+    ),
+    "dataset of nowhere": (
+        {"spec.datasets": [{"name": "a"}]},
+        "spec.datasets[0]: Forbidden: set exactly one of uri, persistentVolumeClaim and image",
+    ),
+    "dataset of two places": (
+        {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a", "image": {"reference": "x:1"}}]},
+        "spec.datasets[0]: Forbidden: set exactly one of uri, persistentVolumeClaim and image",
+    ),
+    "dataset outside of its volume": (
+        {"spec.datasets": [{"name": "a", "persistentVolumeClaim": {"claimName": "x", "path": "a/../../etc"}}]},
+        "spec.datasets[0].persistentVolumeClaim.path: Forbidden: must be a path within the volume",
+    ),
+    "dataset of a volume with a sha256": (
+        {"spec.datasets": [{"name": "a", "persistentVolumeClaim": {"claimName": "x"}, "sha256": "0" * 64}]},
+        "spec.datasets[0].sha256: Forbidden: sha256 is of a file on the web",
+    ),
+    "dataset of a bucket with a sha256": (
+        {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a", "sha256": "0" * 64}]},
+        "spec.datasets[0].sha256: Forbidden: sha256 is of a file on the web",
+    ),
     "dataset name as a path": ({"spec.datasets": [{"name": "../a", "uri": "s3://bucket/a"}]}, "spec.datasets[0].name"),
     "secret without a name": ({"spec.storage": {"secretRef": {}}}, "spec.storage.secretRef.name: Required value"),
     "unknown strategy": (
@@ -756,14 +797,13 @@ CHANGES: dict[str, Any] = {
     "spec.image": "other:1",
     "spec.entrypoint": "other.py",
     "spec.datasets": [{"name": "corpus", "uri": "s3://team-a/other.txt"}],
-    "spec.prepare": {"type": "Script", "entrypoint": "prepare.py", "output": {"name": "other"}},
-    "spec.evaluate": {"task": "Script", "entrypoint": "evaluate.py"},
     "spec.prepare": {
         "type": "Tables",
         "datasets": [{"name": "raw", "uri": "s3://team-a/raw/"}],
         "tables": {"dataset": "raw", "split": {"train": "0.333333", "validation": "0.333333", "test": "0.333334"}},
         "output": {"name": "other"},
     },
+    "spec.evaluate": {"task": "Script", "entrypoint": "evaluate.py"},
     "spec.storage": {"secretRef": {"name": "other"}},
     "spec.serviceAccountName": "other",
     "spec.strategy": {"type": "SingleWorker", "workers": 1},

@@ -47,7 +47,9 @@ class Storage(Model):
         SecretReference,
         Schema(
             "The Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and, for training, "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD) of this namespace. `headrace tenant add` writes it."
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD) of this namespace, which `headrace tenant add` "
+            "writes. For datasets elsewhere also GOOGLE_SERVICE_ACCOUNT_KEY; AZURE_STORAGE_ACCOUNT_NAME, and "
+            "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY."
         ),
     ]
 

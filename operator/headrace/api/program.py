@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from headrace.api.base import Model, Rule, Schema, matching
-from headrace.api.scalars import S3URI, ImageReference, Label, Subdomain
+from headrace.api.scalars import DataURI, ImageReference, Label, Subdomain
 
 Parameter = Annotated[
     bool | int | float | str,
@@ -76,8 +76,79 @@ class Source(Model):
     )
 
 
+class VolumeClaim(Model):
+    """A PersistentVolumeClaim in the job's own namespace."""
+
+    claim_name: Annotated[Subdomain, Schema("Name of the claim. All pods of an attempt mount it, read-only.")]
+    path: Annotated[
+        str,
+        Schema(
+            "A file or folder in the volume, such as images/2026. Empty: all of it.",
+            maxLength=512,
+            rules=(
+                Rule(
+                    "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+                    "must be a path within the volume, such as images/2026: without / at its start, and without ..",
+                ),
+            ),
+        ),
+    ] = ""
+
+
+class ImageVolume(Model):
+    """The files of an image, or of another artifact in a registry."""
+
+    reference: Annotated[
+        ImageReference, Schema("Such as registry.example.org/data/images:2026-05. A digest pins it.", minLength=1)
+    ]
+
+
 class Dataset(Model):
-    """An input that is fetched before the script starts."""
+    """An input that is there before the script starts: what `uri` names is downloaded, volumes are mounted."""
 
     name: Annotated[Label, Schema("The script finds the data at /data/NAME, read-only.", maxLength=40)]
-    uri: Annotated[S3URI, Schema("An object, or a prefix that ends in /, such as s3://team-a/corpus.txt.")]
+    uri: Annotated[
+        DataURI | None,
+        Schema(
+            "An object, or a prefix that ends in /, such as s3://team-a/corpus.txt, of S3, Google Cloud Storage "
+            "(gs://) or Azure Blob Storage (az://CONTAINER/...); or a file on the web, such as "
+            "https://example.org/corpus.txt, with its sha256."
+        ),
+    ] = None
+    sha256: Annotated[
+        str | None,
+        Schema(
+            "Of a file on the web: its sha256 in 64 hex digits, as sha256sum prints it. Another file is not "
+            "trained on.",
+            maxLength=64,
+            rules=(matching("^[0-9a-f]{64}$", "must be 64 hex digits in lower case, as sha256sum prints them"),),
+        ),
+    ] = None
+    persistent_volume_claim: Annotated[
+        VolumeClaim | None, Schema("A volume of this namespace, which is mounted and not copied.")
+    ] = None
+    image: Annotated[
+        ImageVolume | None,
+        Schema(
+            "An image whose files are mounted, not copied: where the cluster has image volumes (Kubernetes 1.33 or "
+            "later, with a container runtime that has them)."
+        ),
+    ] = None
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.uri), has(self.persistentVolumeClaim), has(self.image)].filter(one, one).size() == 1",
+            "set exactly one of uri, persistentVolumeClaim and image",
+        ),
+        Rule(
+            "!has(self.uri) || !self.uri.startsWith('https://') || has(self.sha256)",
+            "a file on the web needs its sha256: nothing else says that each attempt reads the same bytes",
+            reason="FieldValueRequired",
+            field_path=".sha256",
+        ),
+        Rule(
+            "!has(self.sha256) || (has(self.uri) && self.uri.startsWith('https://'))",
+            "sha256 is of a file on the web (https://): leave it out",
+            field_path=".sha256",
+        ),
+    )

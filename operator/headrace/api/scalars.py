@@ -187,6 +187,29 @@ S3_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+$"
 S3URI = Annotated[str, Schema(maxLength=1024, rules=(matching(S3_PATTERN, "must be like s3://BUCKET/KEY"),))]
 
 
+DATA_PATTERN = "|".join(
+    (
+        S3_PATTERN,
+        r"^gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/\S+$",
+        r"^az://[a-z0-9$][a-z0-9-]{1,61}[a-z0-9]/\S+$",
+        r"^https://[^\s/@?#]+/[^\s#]+$",
+    )
+)
+DataURI = Annotated[
+    str,
+    Schema(
+        maxLength=1024,
+        rules=(
+            matching(
+                DATA_PATTERN,
+                "must be like s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY or https://HOST/FILE, without a "
+                "user or password in it",
+            ),
+        ),
+    ),
+]
+"""Where a dataset is downloaded from."""
+
 Word = Annotated[str, Schema(maxLength=128)]
 Cell = Annotated[str, Schema(maxLength=80)]
 Name = Annotated[str, Schema(maxLength=253)]

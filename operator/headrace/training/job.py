@@ -30,6 +30,7 @@ from headrace.tracking.ledger import experiment_name
 from headrace.training import tables
 from headrace.training.deadline import name_deadline
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
+from headrace.training.inputs import volumes_of
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 from headrace.training.stages import Part, datasets_uri, told_to_launchers
 from headrace_common.protocol import config as protocol
@@ -211,6 +212,9 @@ def _pod_template(part: Part, context: AttemptContext, settings: Settings, subdo
         {"name": "tmp", "mountPath": "/tmp"},
     ]
     volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in ("work", "data", "tmp")]
+    for volume, mount in volumes_of(part.datasets):
+        volumes.append(volume)
+        mounts.append(mount)
     if part.source.config_map is not None:
         mounts.append({"name": "source", "mountPath": "/headrace/source", "readOnly": True})
         volumes.append({"name": "source", "configMap": {"name": part.source_copy}})

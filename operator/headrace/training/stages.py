@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from headrace.api.common import Resources
 from headrace.api.frameworks import Framework
@@ -28,6 +27,7 @@ from headrace.api.trainingjob import (
     TrainingJobSpec,
 )
 from headrace.training.formats import formats_of, optional_of
+from headrace.training.inputs import DATA, told
 from headrace_common.evaluation import Task
 from headrace_common.protocol import config as protocol
 from headrace_common.protocol import evaluate as judging
@@ -38,8 +38,6 @@ _WORK: Mapping[Stage, str] = {
     Stage.TRAIN: "training",
     Stage.EVALUATE: "evaluation",
 }
-# Where each dataset is found in a pod, by its name.
-_DATA = Path("/data")
 
 
 @dataclass(frozen=True)
@@ -264,11 +262,11 @@ def _source_copy(job: TrainingJob) -> str:
 
 
 def _inputs(datasets: tuple[Dataset, ...]) -> tuple[protocol.Dataset, ...]:
-    return tuple(protocol.Dataset(one.name, one.uri, _DATA / one.name) for one in datasets)
+    return tuple(told(one) for one in datasets)
 
 
 def _made(dataset: PreparedDataset | None) -> tuple[protocol.Dataset, ...]:
     """The dataset of an earlier stage: these bytes, and no others."""
     if dataset is None:
         return ()
-    return (protocol.Dataset(dataset.name, dataset.uri, _DATA / dataset.name, dataset.digest),)
+    return (protocol.Dataset(dataset.name, dataset.uri, DATA / dataset.name, dataset.digest),)

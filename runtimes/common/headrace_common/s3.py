@@ -13,6 +13,7 @@ SCHEME = "s3://"
 DEFAULT_REGION = "us-east-1"
 READ_SECONDS = 20.0
 _CONNECT_SECONDS = 3.0
+_CONNECTIONS = 32  # that are kept: beyond them each request would make one anew
 _NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 _WORTH_ANOTHER_TRY = {
     "RequestTimeout",
@@ -90,6 +91,7 @@ def client(endpoint: str | None, region: str | None, read_seconds: float = READ_
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=read_seconds,
             retries={"total_max_attempts": 1},
+            max_pool_connections=_CONNECTIONS,
             s3={"addressing_style": "path" if endpoint else "auto"},
             # Checksums of our own are in every manifest; not every S3 store knows the newer trailing ones.
             request_checksum_calculation="when_required",

@@ -232,12 +232,19 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
     [
         ({"storage": None}, "dataset corpus, dataset images, checkpoint, output: there is no storage to read from or"),
         ({"tracking": None}, "output: a model is kept with its run, and there is no tracking"),
-        ({"datasets": [{"name": "x", "uri": "gs://b/x", "path": "/data/x"}]}, "gs://b/x: this launcher reads and"),
+        (
+            {"datasets": [{"name": "x", "uri": "ftp://b/x", "path": "/data/x"}]},
+            "ftp://b/x: this launcher reads datasets",
+        ),
+        (
+            {"datasets": [{"name": "x", "uri": "https://b/x", "path": "/data/x"}]},
+            "dataset x: an address of the web has a digest",
+        ),
         ({"stage": "tune"}, "stage tune: this launcher knows prepare, train, evaluate only"),
         ({"stage": "evaluate"}, "evaluate: a stage of evaluation has it, and no other stage"),
         ({"stage": "prepare"}, "prepare: a stage of preparation has it, and no other stage"),
         ({"prepare": {"name": "x", "uri": "s3://b/x"}}, "prepare: a stage of preparation has it, and no other stage"),
-        ({"stage": "prepare", "prepare": {"name": "x", "uri": "gs://b/x"}}, "gs://b/x: this launcher reads and"),
+        ({"stage": "prepare", "prepare": {"name": "x", "uri": "gs://b/x"}}, "gs://b/x: this launcher writes to"),
         (
             {"stage": "prepare", "prepare": {"name": "x", "uri": "s3://b/x", "tables": {"dataset": "raw"}}},
             "prepare.tables: dataset raw is none of those that are fetched",
@@ -251,6 +258,7 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
         "storage",
         "tracking",
         "scheme",
+        "web",
         "stage",
         "no evaluate",
         "no prepare",

@@ -31,6 +31,11 @@ STAGED = 2
 DECLARED = 3
 _SPOKEN = (PROTOCOL, STAGED, DECLARED)
 Scalar = bool | int | float | str
+# Addresses that a dataset can have. What is on the web has to have a digest: nothing else tells its bytes from others.
+_WEB = "https://"
+DATA_SCHEMES = (s3.SCHEME, "gs://", "az://", _WEB)
+# Of volumes that the pod has mounted.
+VOLUME, IMAGE = "pvc://", "oci://"
 
 
 class Stage(StrEnum):
@@ -65,19 +70,22 @@ class Workers:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Objects to be downloaded before the script starts: `uri` is one object or a prefix. With a `digest`, a
-    `sha256:...`, only what has this one is the dataset.
+    """What is to be at `path` before the script starts. `uri` is of one of DATA_SCHEMES: an object or all below it, or
+    a file. With a `digest`, a `sha256:...`, only what has this one is the dataset. One that the pod has mounted is
+    found at `mount`; its `uri`, of VOLUME or IMAGE, is only told.
     """
 
     name: str
     uri: str
     path: Path
     digest: str = ""
+    mount: Path | None = None
 
     def as_json(self) -> dict[str, str]:
         """As a part of a message."""
         found = {"name": self.name, "uri": self.uri, "path": str(self.path)}
-        return found | ({"digest": self.digest} if self.digest else {})
+        found |= {"digest": self.digest} if self.digest else {}
+        return found | ({} if self.mount is None else {"mount": str(self.mount)})
 
 
 @dataclass(frozen=True)
@@ -276,7 +284,9 @@ def _dataset(fields: Fields) -> Dataset:
     digest = fields.text("digest", "")
     if digest and not DIGEST.fullmatch(digest):
         raise wrong(f"{VARIABLE}.datasets: digest of {fields.text('name')}", "sha256: and 64 hex digits", digest)
-    return Dataset(fields.text("name"), fields.text("uri"), Path(fields.text("path")), digest)
+    mount = fields.text("mount", "")
+    where = Path(mount) if mount else None
+    return Dataset(fields.text("name"), fields.text("uri"), Path(fields.text("path")), digest, where)
 
 
 def _stage(name: str) -> Stage:
@@ -345,7 +355,7 @@ def _keeps_rows(fields: Fields | None) -> bool:
 
 def _check(config: Config) -> None:
     """What each part is well-formed for, but cannot be done together."""
-    wants_storage = [f"dataset {one.name}" for one in config.datasets]
+    wants_storage = [f"dataset {one.name}" for one in config.datasets if one.uri.startswith(s3.SCHEME)]
     wants_storage += ["checkpoint"] if config.checkpoints else []
     wants_storage += ["output"] if config.formats else []
     wants_storage += ["prepare"] if config.prepare else []
@@ -364,8 +374,19 @@ def _check(config: Config) -> None:
     if config.evaluate is not None and config.tracking is None:
         raise CannotBeDone("evaluate: what is measured is kept in a run, and there is no tracking")
     judged = (config.evaluate.model, config.evaluate.baseline) if config.evaluate is not None else ()
-    some = (config.checkpoints, config.prepare, *judged)
-    places = [*config.datasets, *(place for place in some if place is not None)]
-    for uri in [place.uri for place in places]:
+    for one in config.datasets:
+        _check_dataset(one)
+    places = (config.checkpoints, config.prepare, *judged)
+    for uri in [place.uri for place in places if place is not None]:
         if not s3.is_uri(uri):
-            raise CannotBeDone(f"{uri}: this launcher reads and writes s3://BUCKET/KEY only")
+            raise CannotBeDone(f"{uri}: this launcher writes to s3://BUCKET/KEY only")
+
+
+def _check_dataset(one: Dataset) -> None:
+    if one.mount is not None:
+        return
+    is_known = s3.is_uri(one.uri) if one.uri.startswith(s3.SCHEME) else one.uri.startswith(DATA_SCHEMES)
+    if not is_known:
+        raise CannotBeDone(f"{one.uri}: this launcher reads datasets from {', '.join(DATA_SCHEMES)} only")
+    if one.uri.startswith(_WEB) and not one.digest:
+        raise CannotBeDone(f"dataset {one.name}: an address of the web has a digest")

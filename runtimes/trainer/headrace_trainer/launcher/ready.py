@@ -15,7 +15,9 @@ from headrace_common.protocol.config import Config, Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
 from headrace_trainer.launcher import fontcache
-from headrace_trainer.launcher.datasets import download
+from headrace_trainer.launcher.datasets import download, mounted
+from headrace_trainer.launcher.datasets.objects import address_of
+from headrace_trainer.launcher.datasets.origins.choose import origin_of
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.packages.install import Packages
 from headrace_trainer.launcher.peers import wait_for_names
@@ -86,12 +88,16 @@ def _fetch(
     """The dataset, as it is to be. Its digest takes a second or two a GiB, and is empty where nobody wants it: without
     a run, of a worker that is not the chief.
     """
-    if store is None:
-        raise RuntimeError("a configuration with datasets has a storage")
-    download.download(dataset, store, settings.outage, stage.pinned(dataset))
-    is_wanted = dataset.digest or stage.lists_inputs or tracker is not None
-    used = UsedDataset(dataset.name, digest(dataset.path) if is_wanted else "", dataset.uri, stage.use_of_inputs)
-    download.check(dataset, used.digest)
+    pinned = None if dataset.digest else stage.pinned(dataset)
+    if dataset.mount is not None:
+        sha256 = mounted.attach(dataset, dataset.mount, pinned)
+    else:
+        origin = origin_of(dataset, store, settings.outage)
+        download.download(dataset, origin.objects(dataset) if pinned is None else pinned, origin)
+        is_wanted = dataset.digest or stage.lists_inputs or tracker is not None
+        sha256 = digest(dataset.path) if is_wanted else ""
+        download.check(dataset, sha256)
+    used = UsedDataset(dataset.name, sha256, address_of(dataset), stage.use_of_inputs)
     if tracker is not None:
         tracker.log_dataset(used)
     return used

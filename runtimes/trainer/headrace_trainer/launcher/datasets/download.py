@@ -1,36 +1,51 @@
-"""Datasets are downloaded before the script starts, so that its log begins with what it does. Read-only afterwards."""
+"""Datasets are downloaded before the script starts, so that its log begins with what it does. Read-only afterwards.
+
+Small objects are fetched several at once, large ones each by itself, in parts.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
-from headrace_trainer.launcher.datasets.objects import Object, in_terms_of_data, not_found, objects_of
+from headrace_trainer.launcher.datasets.at_once import for_each
+from headrace_trainer.launcher.datasets.objects import Object, address_of, changed, is_prepared, not_found
+from headrace_trainer.launcher.datasets.origins.kind import Origin
 from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.store.digests import PREFIX
-from headrace_trainer.launcher.store.parts import Changed
-from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
+from headrace_trainer.launcher.store.parts import PART_BYTES, Changed
+from headrace_trainer.launcher.store.s3 import NotFound
+
+AT_ONCE = 16
+_TELL_SECONDS = 10.0
+_MB = 1e6
+_CORRECT_SHA256 = (
+    "It is another file than spec.datasets names. Find out why; if the new one is what you want, write its sha256 into "
+    "a new TrainingJob."
+)
 
 
-def download(dataset: Dataset, store: Store, outage_seconds: float, pinned: Sequence[Object] | None = None) -> None:
-    """One object becomes the file `dataset.path`, a prefix the folder. With `pinned` these objects are the dataset, and
-    no others; each has to be the one that was listed. Raises Failed (Data…, StorageUnavailable).
+def download(dataset: Dataset, objects: Sequence[Object], origin: Origin, at_once: int = AT_ONCE) -> None:
+    """One object becomes the file `dataset.path`, several the folder. Each object has to be the one that was listed.
+    Raises Failed (Data…, StorageUnavailable).
     """
-    found = objects_of(dataset, store, outage_seconds) if pinned is None else pinned
-    try:
-        for one in found:
-            target = dataset.path / one.path if one.path else dataset.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if pinned is None:
-                store.download(one.place, target, Patience(outage_seconds))
-            else:
-                _download_pinned(dataset, one, target, store, Patience(outage_seconds))
-    except NotFound as error:
-        raise Failed(not_found(dataset, f"{error} went away while it was downloaded")) from error
-    except Failed as error:
-        raise Failed(in_terms_of_data(dataset, error.failure)) from error
+    told = _Told(dataset, objects)
+    for folder in {_target(dataset, one).parent for one in objects}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fetch(one: Object) -> None:
+        _fetch(dataset, one, origin)
+        told.has(one)
+
+    for_each((one for one in objects if one.size <= PART_BYTES), fetch, min(at_once, len(objects)))
+    for one in objects:
+        if one.size > PART_BYTES:
+            fetch(one)
     _make_read_only(dataset.path)
 
 
@@ -40,26 +55,57 @@ def check(dataset: Dataset, sha256: str) -> None:
         raise Failed(
             Failure(
                 Reason.DATASET_CHANGED,
-                f"dataset {dataset.name}: {dataset.uri} has the digest {PREFIX}{sha256}, and is to have "
+                f"dataset {dataset.name}: {address_of(dataset)} has the digest {PREFIX}{sha256}, and is to have "
                 f"{dataset.digest}: somebody has changed it since",
-                "What a job has prepared is not to be written to. Delete its manifest, "
-                f"{dataset.uri.rstrip('/')}.json: a new TrainingJob then prepares it anew.",
+                _not_to_be_written_to(dataset) if is_prepared(dataset) else _CORRECT_SHA256,
             )
         )
 
 
-def _download_pinned(dataset: Dataset, one: Object, target: Path, store: Store, patience: Patience) -> None:
+def _not_to_be_written_to(dataset: Dataset) -> str:
+    return (
+        "What a job has prepared is not to be written to. Delete its manifest, "
+        f"{dataset.uri.rstrip('/')}.json: a new TrainingJob then prepares it anew."
+    )
+
+
+def _fetch(dataset: Dataset, one: Object, origin: Origin) -> None:
     try:
-        store.download_version(one.place, target, one.version, patience)
+        origin.fetch(dataset, one, _target(dataset, one))
     except Changed as error:
-        raise Failed(
-            Failure(
-                Reason.DATASET_CHANGED,
-                f"dataset {dataset.name}: {one.place} was written anew while the dataset was read",
-                "Keep what is prepared from under names that are written once. A new TrainingJob reads what is there "
-                "now.",
-            )
-        ) from error
+        raise Failed(changed(dataset, one, "was written anew")) from error
+    except NotFound as error:
+        if dataset.digest:
+            raise Failed(not_found(dataset, f"{one.uri} went away while it was downloaded")) from error
+        raise Failed(changed(dataset, one, "is gone")) from error
+
+
+def _target(dataset: Dataset, one: Object) -> Path:
+    return dataset.path / one.path if one.path else dataset.path
+
+
+class _Told:
+    """Says in the log how far a download is, where it takes long."""
+
+    def __init__(self, dataset: Dataset, objects: Sequence[Object]) -> None:
+        self._name = dataset.name
+        self._all, self._all_bytes = len(objects), sum(one.size for one in objects)
+        self._done = self._bytes = 0
+        self._told_at = time.monotonic()
+        self._turn = Lock()
+        size = f", {self._all_bytes / _MB:.1f} MB" if self._all_bytes else ""  # of a web server's nobody knows it yet
+        log(f"dataset {self._name}: {self._all} file(s){size}")
+
+    def has(self, one: Object) -> None:
+        """One more is there."""
+        with self._turn:
+            self._done += 1
+            self._bytes += one.size
+            if time.monotonic() - self._told_at < _TELL_SECONDS:
+                return
+            self._told_at = time.monotonic()
+            of = f"{self._done} of {self._all} file(s), {self._bytes / _MB:.1f} of {self._all_bytes / _MB:.1f} MB"
+        log(f"dataset {self._name}: {of}")
 
 
 def _make_read_only(path: Path) -> None:

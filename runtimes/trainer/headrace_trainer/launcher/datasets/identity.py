@@ -15,7 +15,8 @@ from typing import Any
 
 from headrace_common.manifest import sha256_of
 from headrace_common.protocol.config import Config, Scalar
-from headrace_trainer.launcher.datasets.objects import Object, objects_of
+from headrace_trainer.launcher.datasets.objects import Object
+from headrace_trainer.launcher.datasets.origins.choose import origin_of
 from headrace_trainer.launcher.source import source_files
 from headrace_trainer.launcher.store.s3 import Store
 
@@ -78,7 +79,7 @@ def list_inputs(config: Config, store: Store, outage_seconds: float) -> Mapping[
     """The objects of the inputs by their names, as they are now; without those whose digest is known beforehand. Raises
     Failed (Data…).
     """
-    return {one.name: objects_of(one, store, outage_seconds) for one in config.datasets if not one.digest}
+    return {one.name: origin_of(one, store, outage_seconds).objects(one) for one in config.datasets if not one.digest}
 
 
 def _source(folder: Path) -> dict[str, str]:

@@ -1,15 +1,16 @@
-"""Which objects a dataset's address names: one of exactly that key, or all below it."""
+"""The objects that a dataset is made of, wherever they come from, and what is said of those that cannot be had."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path
 
+from headrace_common.paths import collision, leaves_its_folder
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
-from headrace_common.s3 import Place
 from headrace_trainer.launcher.failures.judge import Failed, Failure
-from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store
 
 
 @dataclass(frozen=True)
@@ -18,62 +19,91 @@ class Object:
     `size` is in bytes. `version` changes whenever the object is written with other bytes.
     """
 
-    place: Place
+    uri: str
     path: str
     size: int
     version: str
 
 
-def objects_of(dataset: Dataset, store: Store, outage_seconds: float) -> tuple[Object, ...]:
-    """At least one, in the order of their keys. Raises Failed (Data…, StorageUnavailable)."""
-    place, patience = Place.parse(dataset.uri), Patience(outage_seconds)
-    try:
-        if place.key and not place.key.endswith("/"):
-            try:
-                one = store.look(place, patience)
-            except NotFound:
-                pass
-            else:
-                return (Object(place, "", one.size, one.version),)
-        return _below(dataset, Place(place.bucket, place.key.rstrip("/")), store, patience)
-    except Failed as error:
-        raise Failed(in_terms_of_data(dataset, error.failure)) from error
+def address_of(dataset: Dataset) -> str:
+    """As it is told: what an https:// address has after a `?` may be a key."""
+    return dataset.uri.partition("?")[0] if dataset.uri.startswith("https://") else dataset.uri
 
 
-def _below(dataset: Dataset, root: Place, store: Store, patience: Patience) -> tuple[Object, ...]:
-    prefix = Place(root.bucket, f"{root.key}/" if root.key else "")
+def address_below(dataset: Dataset, path: str) -> str:
+    """The address of one of its objects, by the object's path."""
+    return f"{dataset.uri.rstrip('/')}/{path}" if path else dataset.uri
+
+
+def found_below(dataset: Dataset, listed: Iterable[tuple[str, int, str]]) -> Sequence[Object]:
+    """Of what a place has listed below the dataset's address (path, size, version), what becomes a file. Raises Failed
+    where that is nothing, or cannot be.
+    """
     found = []
-    for item in store.list(prefix, patience):
-        if item.key.endswith("/"):
+    for path, size, version in listed:
+        if not path or path.endswith("/"):
             continue
-        path = item.key[len(prefix.key) :]
-        relative = PurePosixPath(path)
-        if relative.is_absolute() or ".." in relative.parts:
-            raise Failed(
-                Failure(
-                    Reason.DATASET_FORBIDDEN,
-                    f"dataset {dataset.name}: the key {item.key} would be written outside of {dataset.path}",
-                    "Rename the object in S3, so that its key has no `..` in it.",
-                )
-            )
-        found.append(Object(Place(root.bucket, item.key), path, item.size, item.version))
+        if leaves_its_folder(path):
+            raise Failed(_unfit(dataset, path, f"would be written outside of {dataset.path}", "has no `..` in it"))
+        found.append(Object(address_below(dataset, path), path, size, version))
     if not found:
         raise Failed(not_found(dataset, "there is no such object, and nothing below it"))
+    if (twice := collision([one.path for one in found])) is not None:
+        raise Failed(_unfit(dataset, twice, "is the name of a file and of a folder", "is one of the two"))
     return tuple(found)
+
+
+def is_prepared(dataset: Dataset) -> bool:
+    """Whether an earlier stage has made it: its digest is known, and it is in the tenant's own bucket."""
+    return bool(dataset.digest) and dataset.uri.startswith("s3://")
 
 
 def not_found(dataset: Dataset, why: str) -> Failure:
     """Of a dataset that is not there, or not all of it."""
     hint = "Correct spec.datasets in a new TrainingJob, or upload the data to this address."
-    if dataset.digest:  # nobody has written this address
+    if is_prepared(dataset):  # nobody has written this address
         hint = "It was prepared before the training, and deleted since. A new TrainingJob prepares it anew."
-    return Failure(Reason.DATASET_NOT_FOUND, f"dataset {dataset.name}: {dataset.uri}: {why}", hint)
+    return Failure(Reason.DATASET_NOT_FOUND, f"dataset {dataset.name}: {address_of(dataset)}: {why}", hint)
 
 
-def in_terms_of_data(dataset: Dataset, failure: Failure) -> Failure:
+def forbidden(dataset: Dataset, why: str, hint: str) -> Failure:
+    """Of one that may not be read."""
+    return Failure(Reason.DATASET_FORBIDDEN, f"dataset {dataset.name}: {why}", hint)
+
+
+def cannot_be_written(dataset: Dataset, path: Path, error: OSError) -> Failure:
+    """Of the pod's disk."""
+    return Failure(
+        Reason.STORAGE_UNAVAILABLE,
+        f"dataset {dataset.name}: {address_of(dataset)}: {path} could not be written: {error}",
+        "The pod's disk is full, or the folder is not writable: raise spec.resources.limits.ephemeral-storage.",
+    )
+
+
+def changed(dataset: Dataset, one: Object, what: str) -> Failure:
+    """Of an object that is not what it was."""
+    return Failure(
+        Reason.DATASET_CHANGED,
+        f"dataset {dataset.name}: {one.uri} {what} since the dataset was first read",
+        "All attempts of a job read the same bytes: keep them under names that are written once, such as a folder for "
+        "each version. A new TrainingJob reads what is there now.",
+    )
+
+
+@contextmanager
+def in_terms_of_data(dataset: Dataset) -> Iterator[None]:
     """A store that refuses a dataset is a matter of the dataset; one that is away is not."""
-    if failure.reason is Reason.BUCKET_NOT_FOUND:
-        return not_found(dataset, "there is no such bucket")
-    if failure.reason is Reason.STORAGE_FORBIDDEN:
-        return Failure(Reason.DATASET_FORBIDDEN, f"dataset {dataset.name}: {failure.message}", failure.hint)
-    return failure
+    try:
+        yield
+    except Failed as error:
+        if error.failure.reason is Reason.BUCKET_NOT_FOUND:
+            raise Failed(not_found(dataset, "there is no such bucket")) from error
+        if error.failure.reason is Reason.STORAGE_FORBIDDEN:
+            raise Failed(forbidden(dataset, error.failure.message, error.failure.hint)) from error
+        raise
+
+
+def _unfit(dataset: Dataset, path: str, why: str, wish: str) -> Failure:
+    return forbidden(
+        dataset, f"the object {address_below(dataset, path)} {why}", f"Rename the object, so that it {wish}."
+    )

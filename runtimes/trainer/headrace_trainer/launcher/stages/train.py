@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.report import State
 from headrace_trainer.launcher.datasets.objects import Object
+from headrace_trainer.launcher.datasets.pins import Pins
 from headrace_trainer.launcher.failures.judge import Failed, export_failed, none_handed_over
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.model import chosen
@@ -28,6 +29,8 @@ class Training:
         self._config = around.config
         self._settings = around.settings
         self._report = around.report
+        self._store = around.store
+        self._objects: Mapping[str, Sequence[Object]] | None = None
         self._framework = framework_of(around.config)
         self._delivery = Delivery(
             around.config, around.settings, around.store, around.tracker, around.report, around.files
@@ -41,7 +44,10 @@ class Training:
         return ""
 
     def pinned(self, dataset: Dataset) -> Sequence[Object] | None:
-        return None
+        """Those that the first attempt has found."""
+        if self._objects is None:  # of all inputs at once: the other workers wait for it, and not for a download
+            self._objects = self._pins().objects(self._config.datasets)
+        return self._objects.get(dataset.name)
 
     def begin(self, inputs: Sequence[UsedDataset]) -> None:
         pass  # nothing is left to be done
@@ -65,3 +71,11 @@ class Training:
             raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
         about = {} if script.chosen is None else chosen.tags(script.chosen, self._report.metrics.keys)
         self._delivery.of_model(script.exported, export, about)
+
+    def _pins(self) -> Pins:
+        return Pins(
+            self._config.checkpoints,
+            is_chief=self._settings.worker == 0,
+            store=self._store,
+            outage_seconds=self._settings.outage,
+        )

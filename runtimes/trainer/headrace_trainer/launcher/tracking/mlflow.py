@@ -62,8 +62,8 @@ class Run:
 
 @dataclass(frozen=True)
 class UsedDataset:
-    """What a run was given: its name, the digest of its content (of which MLflow takes 36 characters), its s3://
-    address, and what it is used for.
+    """What a run was given: its name, the digest of its content (of which MLflow takes 36 characters), its address,
+    and what it is used for.
     """
 
     name: str
@@ -134,14 +134,13 @@ class MLflow:
 
     def log_datasets(self, run_id: str, datasets: Sequence[UsedDataset]) -> None:
         """A run has each (name, digest) once, however often it is logged."""
-        inputs = [
+        inputs: list[dict[str, Any]] = [
             {
                 "tags": [{"key": "mlflow.data.context", "value": used.context}],
                 "dataset": {
                     "name": used.name,
                     "digest": shortened(used.digest),
-                    "source_type": "s3",
-                    "source": json.dumps({"uri": used.uri}),
+                    **_source(used.uri),
                 },
             }
             for used in datasets
@@ -225,3 +224,10 @@ def _run(data: Mapping[str, Any]) -> Run:
 
 def _pairs(values: Mapping[str, str], longest: int) -> list[dict[str, str]]:
     return [{"key": key, "value": value[:longest]} for key, value in values.items()]
+
+
+def _source(uri: str) -> dict[str, str]:
+    """In the words of mlflow.data, which finds a dataset's data by them where it knows the kind of address."""
+    scheme = uri.partition("://")[0]
+    kind, key = ("http", "url") if scheme == "https" else (scheme, "uri")
+    return {"source_type": kind, "source": json.dumps({key: uri})}

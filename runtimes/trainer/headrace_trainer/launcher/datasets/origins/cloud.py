@@ -1,0 +1,166 @@
+"""gs://BUCKET/KEY and az://CONTAINER/KEY, by the library obstore. As s3://: one object of exactly that key, or all
+below it.
+
+Credentials are those of the environment, or of a workload identity; the library reads them itself. Which store of Azure
+it is, AZURE_STORAGE_ACCOUNT_NAME says. What the library tells of an error has addresses in it, which may be signed: the
+part after a `?` is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from headrace_common.protocol.config import Dataset
+from headrace_common.protocol.reasons import Reason
+from headrace_trainer.launcher.datasets.at_once import for_each
+from headrace_trainer.launcher.datasets.objects import Object, cannot_be_written, forbidden, found_below, not_found
+from headrace_trainer.launcher.datasets.origins.waiting import Waiting
+from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.store.parts import PART_BYTES, Changed
+from headrace_trainer.launcher.store.s3 import NotFound
+
+T = TypeVar("T")
+GOOGLE, AZURE = "gs://", "az://"
+_PARTS_AT_ONCE = 4
+_CHUNK_BYTES = 1 << 20
+_MOST_TOLD = 300
+_STATUS = re.compile(r"status code: (\d{3})")
+_QUERY = re.compile(r"\?\S*")
+_ROLES: Mapping[str, str] = {
+    GOOGLE: "Let the pods' service account list and read the bucket (workload identity), or put "
+    "GOOGLE_SERVICE_ACCOUNT_KEY into the Secret that spec.storage names.",
+    AZURE: "Put AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY, into the Secret "
+    "that spec.storage names, or let the pods' service account list and read the container (workload identity).",
+}
+
+
+class Cloud:
+    """One bucket or container."""
+
+    def __init__(self, dataset: Dataset, outage_seconds: float) -> None:
+        self._scheme = dataset.uri[: len(GOOGLE)]
+        self._bucket, _, self._key = dataset.uri[len(GOOGLE) :].partition("/")
+        self._outage_seconds = outage_seconds
+        self._store = self._open(dataset)
+
+    def objects(self, dataset: Dataset) -> Sequence[Object]:
+        import obstore
+
+        try:
+            if not self._key.endswith("/"):
+                one = self._call(dataset, lambda: obstore.head(self._store, self._key))
+                return (Object(dataset.uri, "", one["size"], _version(one)),)
+        except NotFound:
+            pass
+        prefix = f"{self._key.rstrip('/')}/"
+        try:
+            listed = self._call(dataset, lambda: [one for page in obstore.list(self._store, prefix) for one in page])
+        except NotFound:
+            raise Failed(not_found(dataset, "there is no such bucket or container")) from None
+        found = {one["path"][len(prefix) :]: one for one in listed}
+        folders = {"/".join(path.split("/")[:depth]) for path in found for depth in range(1, path.count("/") + 1)}
+        return found_below(  # the library names a folder's own empty object as the folder
+            dataset,
+            (
+                (path, one["size"], _version(one))
+                for path, one in sorted(found.items())
+                if one["size"] or path not in folders
+            ),
+        )
+
+    def fetch(self, dataset: Dataset, one: Object, target: Path) -> None:
+        part = target.with_name(f"{target.name}.part")
+        key = self._key if not one.path else f"{self._key.rstrip('/')}/{one.path}"
+        try:
+            with part.open("wb") as file:
+                descriptor = file.fileno()
+                for_each(
+                    range(0, max(one.size, 1), PART_BYTES),
+                    lambda begin: self._call(dataset, lambda: self._fetch(key, one, begin, descriptor)),
+                    _PARTS_AT_ONCE if one.size > PART_BYTES else 1,
+                )
+            part.rename(target)
+        except OSError as error:
+            raise Failed(cannot_be_written(dataset, target, error)) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _fetch(self, key: str, one: Object, begin: int, descriptor: int) -> None:
+        import obstore
+
+        end = min(begin + PART_BYTES, one.size)
+        found = obstore.get(self._store, key, options={"range": (begin, end)} if end < one.size or begin else None)
+        if _version(found.meta) != one.version or found.meta["size"] != one.size:
+            raise Changed
+        for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
+            begin += os.pwrite(descriptor, chunk, begin)
+        if begin != end:
+            raise Changed
+
+    def _open(self, dataset: Dataset) -> Any:
+        from obstore.exceptions import BaseError
+        from obstore.store import AzureStore, GCSStore
+
+        kind = GCSStore if self._scheme == GOOGLE else AzureStore
+        try:
+            return kind(
+                self._bucket,
+                # http:// only where the environment names such an endpoint.
+                client_options={"allow_http": True, "connect_timeout": "3s", "timeout": "120s", "read_timeout": "20s"},
+                retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)},  # no retry inside a retry
+            )
+        except (BaseError, ValueError) as error:
+            raise Failed(forbidden(dataset, f"{dataset.uri}: {_told(error)}", _ROLES[self._scheme])) from error
+
+    def _call(self, dataset: Dataset, operation: Callable[[], T]) -> T:
+        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+        waiting, has_told = Waiting(self._outage_seconds), False
+        while True:
+            try:
+                return operation()
+            except FileNotFoundError as error:
+                raise NotFound(dataset.uri) from error
+            except (PermissionDeniedError, UnauthenticatedError) as error:
+                raise Failed(forbidden(dataset, f"{dataset.uri}: {_told(error)}", _ROLES[self._scheme])) from error
+            except BaseError as error:
+                self._raise_if_refused(dataset, error)
+                problem = _told(error)
+            if not has_told:
+                log(f"dataset {dataset.name}: {dataset.uri} does not answer, trying again: {problem}")
+            has_told = True
+            if waiting.is_over():
+                raise Failed(_away(dataset, problem))
+
+    def _raise_if_refused(self, dataset: Dataset, error: Exception) -> None:
+        """Nothing is raised for what is worth another try. Of a listing the library tells the status in words alone."""
+        found = _STATUS.search(str(error))
+        status = int(found[1]) if found else 0
+        if status == 404:
+            raise NotFound(dataset.uri) from error
+        if 400 <= status < 500 and status not in (408, 429):
+            raise Failed(forbidden(dataset, f"{dataset.uri}: {_told(error)}", _ROLES[self._scheme])) from error
+
+
+def _version(found: Mapping[str, Any]) -> str:
+    """Bare: a listing has no quotes around an ETag, and other answers have."""
+    return str(found["e_tag"] or found["last_modified"].isoformat()).strip('"')
+
+
+def _told(error: Exception) -> str:
+    """The first line: more of them are the library's own structures."""
+    return _QUERY.sub("", str(error).strip().partition("\n")[0])[:_MOST_TOLD]
+
+
+def _away(dataset: Dataset, problem: str) -> Failure:
+    return Failure(
+        Reason.STORAGE_UNAVAILABLE,
+        f"dataset {dataset.name}: {dataset.uri}: the store did not answer in time: {problem}",
+        "Look at the store, and whether the pods have credentials for it; the next attempt tries again.",
+    )
