@@ -252,7 +252,7 @@ class Launcher:
     def _watch(self, child: Child) -> None:
         told = killed = False
         while self._script.exit_code is None:
-            self._handle_next()
+            self._handle_next(_RECORD_INTERVAL if self._stop_at is None else _TICK)
             if self._stop_at is not None:
                 if not told:
                     child.signal(signal.SIGTERM)
@@ -394,9 +394,9 @@ class Launcher:
         result: T = task.value
         return result
 
-    def _handle_next(self) -> None:
+    def _handle_next(self, seconds: float = _TICK) -> None:
         try:
-            self._handle(self._inbox.get(timeout=_TICK))
+            self._handle(self._inbox.get(timeout=seconds))
         except queue.Empty:
             return
 
