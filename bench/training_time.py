@@ -214,8 +214,8 @@ def compare(bench: Bench, pairs: int, interval: float) -> dict[str, Any]:
         cpu.append(launched.cpu / plain.cpu - 1)
         print(
             f"pair {number + 1}: plain {plain.wall:.2f} s ({plain.cpu:.2f} s CPU), launched {launched.wall:.2f} s "
-            f"({launched.cpu:.2f} s CPU, {launched.launcher:.2f} s of it the launcher's): {wall[-1]:+.2%} ({cpu[-1]:+.2%}); "
-            f"{checkpoints} checkpoints, {metrics} metrics",
+            f"({launched.cpu:.2f} s CPU, {launched.launcher:.2f} s of it the launcher's): "
+            f"{wall[-1]:+.2%} ({cpu[-1]:+.2%}); {checkpoints} checkpoints, {metrics} metrics",
             flush=True,
         )
         if checkpoints < CHECKPOINTS:
