@@ -74,10 +74,13 @@ def _leave_core() -> None:
 
 @dataclass(frozen=True)
 class Timing:
-    """One run: seconds of its own turns inside of `fit`, and of CPU."""
+    """One run: seconds of its own turns inside of `fit`, and of CPU; `launcher` is the part of it that is not the
+    script's process.
+    """
 
     wall: float
     cpu: float
+    launcher: float
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Training:
         pod.finish(self.runner.process, self.output)
         told = json.loads(self.result.read_text())
         launcher = self.launcher_cpu[-1] - self.launcher_cpu[0] if self.launcher_cpu else 0.0
-        return Timing(self.runner.seconds_within(told["begin"], told["end"]), told["cpu"] + launcher)
+        return Timing(self.runner.seconds_within(told["begin"], told["end"]), told["cpu"] + launcher, launcher)
 
 
 @dataclass(frozen=True)
@@ -211,8 +214,8 @@ def compare(bench: Bench, pairs: int, interval: float) -> dict[str, Any]:
         cpu.append(launched.cpu / plain.cpu - 1)
         print(
             f"pair {number + 1}: plain {plain.wall:.2f} s ({plain.cpu:.2f} s CPU), launched {launched.wall:.2f} s "
-            f"({launched.cpu:.2f} s CPU): {wall[-1]:+.2%} ({cpu[-1]:+.2%}); "
-            f"{checkpoints} checkpoints, {metrics} metrics",
+            f"({launched.cpu:.2f} s CPU, {launched.launcher:.2f} s of it the launcher's): "
+            f"{wall[-1]:+.2%} ({cpu[-1]:+.2%}); {checkpoints} checkpoints, {metrics} metrics",
             flush=True,
         )
         if checkpoints < CHECKPOINTS:

@@ -1,8 +1,9 @@
 """PID 1: the order of things. Get ready, run the script, judge its end, deliver what it has made, leave the record.
 
 Everything that waits for the network does so in a thread of its own and posts to one inbox; the main thread alone
-changes what is reported, so it can always be stopped. Stopping is SIGTERM: the script's process saves a checkpoint
-and ends, the checkpoint is uploaded, and the record says Interrupted, all within the pod's grace.
+changes what is reported, so it can always be stopped. Whoever asks for /progress gets it as it is between two events.
+Stopping is SIGTERM: the script's process saves a checkpoint and ends, the checkpoint is uploaded, and the record says
+Interrupted, all within the pod's grace.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ from headrace_trainer.launcher.tracking.run import Tracker
 
 T = TypeVar("T")
 _TICK = 1.0
+_RECORD_INTERVAL = 5.0
 _FLUSH_AFTER_FAILURE = 15.0
 _UPLOAD_AFTER_FAILURE = 30.0
 
@@ -123,7 +125,8 @@ class Launcher:
         self._inbox = inbox
         self._log_file = log_file
         self._report = Report(settings.worker)
-        self._server = ProgressServer(settings.bind, config.progress_port)
+        self._changing = threading.Lock()  # of the report, by an event
+        self._server = ProgressServer(settings.bind, config.progress_port, self._progress)
         self._script = Script()
         self._stop_at: float | None = None
         self._stopping_since = 0.0
@@ -165,7 +168,7 @@ class Launcher:
     def run(self) -> int:
         """The whole attempt; the exit code of PID 1."""
         self._server.start()
-        self._publish(force=True)
+        self._write_record()
         if self._sampler is not None:
             self._sampler.start()
         try:
@@ -184,7 +187,7 @@ class Launcher:
             return self._fail(launcher_failed(error))
         self._report.state = State.FINISHED
         self._report.conclude(Outcome.SUCCEEDED, None)
-        self._publish(force=True)
+        self._write_record()
         return 0
 
     @property
@@ -275,7 +278,7 @@ class Launcher:
     def _watch(self, child: Child) -> None:
         told = killed = False
         while self._script.exit_code is None:
-            self._handle_next()
+            self._handle_next(_RECORD_INTERVAL if self._stop_at is None else _TICK)
             if self._stop_at is not None:
                 if not told:
                     child.signal(signal.SIGTERM)
@@ -284,8 +287,9 @@ class Launcher:
                     log("the script's process did not end in time after SIGTERM and is killed")
                     child.signal(signal.SIGKILL)
                     killed = True
-            self._report.log_tail = child.log_tail
-            self._publish()
+            if self._is_record_due:
+                self._report.log_tail = child.log_tail
+                self._write_record()
 
     def _end_of_script(self, log_by_stream: tuple[str, ...]) -> ChildEnd:
         script = self._script
@@ -328,7 +332,7 @@ class Launcher:
         failure = in_fields_of(self._config.stage, failure)
         held_until = time.monotonic() + self._settings.peer_hold
         self._report.conclude(Outcome.FAILED, failure)
-        self._publish(force=True)
+        self._write_record()
         log(f"{failure.failure_class}/{failure.reason}: {one_line(failure.message)}")
         try:
             upload = max(_UPLOAD_AFTER_FAILURE, self._settings.grace)
@@ -339,7 +343,7 @@ class Launcher:
             log("stopped before all was saved")
         except Exception as error:  # noqa: BLE001 - the record of the cause stays
             log(f"not all was saved: {unforeseen(error)}")
-        self._publish(force=True)
+        self._write_record()
         return failure.exit_code
 
     def _hold(self, failure: Failure, until: float) -> None:
@@ -349,7 +353,7 @@ class Launcher:
                 if peer is not None:
                     failure = replace(failure, lost_peer=peer)
                     self._report.failure = failure
-                    self._publish(force=True)
+                    self._write_record()
             self._handle_next()
 
     def _find_silent_peer(self) -> int | None:
@@ -367,7 +371,7 @@ class Launcher:
         stored = self._report.checkpoint
         kept = "no checkpoint was kept" if stored is None else f"the last checkpoint kept is of step {stored.step}"
         self._report.failure = terminated(f"stopped by SIGTERM; {kept}")
-        self._publish(force=True)
+        self._write_record()
         return self._report.failure.exit_code
 
     def _save(self, status: str | None, upload_seconds: float, flush_seconds: float) -> None:
@@ -408,16 +412,17 @@ class Launcher:
                 if time.monotonic() >= limit:
                     raise Stopped
             self._handle_next()
-            self._publish()
+            if self._is_record_due:
+                self._write_record()
         self._handle_waiting()
         if task.error is not None:
             raise task.error
         result: T = task.value
         return result
 
-    def _handle_next(self) -> None:
+    def _handle_next(self, seconds: float = _TICK) -> None:
         try:
-            self._handle(self._inbox.get(timeout=_TICK))
+            self._handle(self._inbox.get(timeout=seconds))
         except queue.Empty:
             return
 
@@ -426,6 +431,10 @@ class Launcher:
             self._handle(self._inbox.get())
 
     def _handle(self, event: Event) -> None:
+        with self._changing:
+            self._apply(event)
+
+    def _apply(self, event: Event) -> None:
         match event:
             case ChildMessage(message, by_name) if by_name and self._adapter is not None:
                 self._take_from_script(message)
@@ -436,7 +445,7 @@ class Launcher:
             case CheckpointStored(stored, seconds):
                 self._report.checkpoint = stored
                 self._compare_with_grace(seconds)
-                self._publish(force=True)
+                self._write_record()
             case Noticed(warned):
                 self._warn(warned)
             case Entered(state):
@@ -458,7 +467,7 @@ class Launcher:
             self._report.conclude(
                 Outcome.INTERRUPTED, terminated("stopped by SIGTERM; its last checkpoint is being kept")
             )
-            self._publish(force=True)
+            self._write_record()
 
     def _take(self, message: Message) -> None:
         report, script = self._report, self._script
@@ -576,17 +585,29 @@ class Launcher:
 
     # --- what is said ---
 
-    def _publish(self, *, force: bool = False) -> None:
-        """/progress at once; the record once a second, or when it matters."""
+    def _progress(self) -> dict[str, Any]:
+        """The document of /progress as things are; asked for in the server's threads."""
+        with self._changing:
+            self._look_around()
+            return self._report.as_progress()
+
+    def _look_around(self) -> None:
+        """What other threads know."""
         if self._tracker is not None:
             self._report.run = self._tracker.run
             self._report.tracking = self._tracker.condition
         if self._store is not None:
             self._report.storage_is_buffering = self._store.away
-        self._server.publish(self._report.as_progress())
-        if force or time.monotonic() - self._written_at >= _TICK:
-            self._log_file.write(self._report.as_record())
-            self._written_at = time.monotonic()
+
+    @property
+    def _is_record_due(self) -> bool:
+        return time.monotonic() - self._written_at >= _RECORD_INTERVAL
+
+    def _write_record(self) -> None:
+        """At once when it matters, and else every few seconds: it may be all that outlives the pod."""
+        self._look_around()
+        self._log_file.write(self._report.as_record())
+        self._written_at = time.monotonic()
 
 
 def main() -> None:

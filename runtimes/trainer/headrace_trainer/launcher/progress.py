@@ -1,17 +1,18 @@
-"""How far the training is, and the HTTP endpoint that says so. The main thread publishes, the server's threads only
-read.
+"""How far the training is, and the HTTP endpoint that says so. What it says is made when somebody asks: a training says
+how far it is more often than anybody asks for that.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from threading import Thread
 from typing import Any
 
 from headrace_common.protocol import parts
@@ -20,6 +21,7 @@ from headrace_trainer.launcher.messages import Epoch, Fit, Replay, Step
 
 _WINDOW_MS = 10 * 60 * 1000
 _CLIENT_TIMEOUT = 5.0
+_LOOK_FOR_END_SECONDS = 3600.0
 
 
 class StepRate:
@@ -112,12 +114,14 @@ class Progress:
 
 
 class ProgressServer:
-    """Serves GET /progress and /healthz from threads of its own."""
+    """Serves GET /progress and /healthz from threads of its own. `document` is called in them, for each answer."""
 
-    def __init__(self, bind: str, port: int) -> None:
-        self._text = b"{}"
+    def __init__(self, bind: str, port: int, document: Callable[[], Mapping[str, Any]]) -> None:
+        def text() -> bytes:
+            return json.dumps(document(), separators=(",", ":")).encode()
+
         try:
-            self._server = _Server(_addresses(bind, port), _handler(lambda: self._text))
+            self._server = _Server(_addresses(bind, port), _handler(text))
         except OSError as error:
             raise Failed(bad_config(f"progressPort {port} cannot be served: {error}")) from error
 
@@ -127,11 +131,9 @@ class ProgressServer:
 
     def start(self) -> None:
         """Serve until the process ends."""
-        Thread(target=self._server.serve_forever, name="progress", daemon=True).start()
-
-    def publish(self, document: Mapping[str, Any]) -> None:
-        """What /progress answers from now on."""
-        self._text = json.dumps(document, separators=(",", ":")).encode()
+        # It never is to end, and looks for that seldom.
+        serve = functools.partial(self._server.serve_forever, poll_interval=_LOOK_FOR_END_SECONDS)
+        threading.Thread(target=serve, name="progress", daemon=True).start()
 
 
 class _Server(ThreadingHTTPServer):

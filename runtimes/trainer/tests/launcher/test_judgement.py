@@ -1,6 +1,5 @@
 """Each way in which a single machine can make a script end, and the record that it leaves."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from trainer_support import wait_until
 
 TRAINS = "from standin_adapter import *\ntrain(3)\n"
 
@@ -259,14 +259,14 @@ assert len(states) == 2 and "Z" not in states
 
 def test_a_record_is_there_from_the_start_and_outlives_a_sigkill_of_the_launcher(launch):
     launched = launch("from standin_adapter import *\ntrain(1000, pause=0.05)")
-    while not (launched.progress.get("step") or 0) > 5:
-        time.sleep(0.1)
-    time.sleep(1.2)
+    wait_until(lambda: (launched.progress.get("step") or 0) > 150, 60, "the script trains")
+    reached = launched.progress["step"]
     os.killpg(launched.process.pid, signal.SIGKILL)
     launched.process.wait()
-    assert launched.record["outcome"] == "Running"
-    assert launched.record["progress"]["step"] > 5
-    assert json.dumps(launched.record)
+    record = launched.record
+    assert record["outcome"] == "Running"
+    # At most 5 s old, at 20 steps a second; a busy machine may be late.
+    assert reached - 200 < record["progress"]["step"] <= reached + 20
 
 
 def test_a_script_that_cannot_be_followed_is_not_tried_again(launch):

@@ -1,9 +1,12 @@
 """How far, and how long still."""
 
+import json
+import urllib.request
+
 import pytest
 
 from headrace_trainer.launcher.messages import Epoch, Fit, Step
-from headrace_trainer.launcher.progress import Progress
+from headrace_trainer.launcher.progress import Progress, ProgressServer
 
 
 def step(number, time, fit=0, epoch=0):
@@ -72,3 +75,19 @@ def test_a_second_fit_begins_at_nought():
     progress.advance(step(10, time=1000))
     progress.begin(Fit(fit=1, epochs=1, steps_per_epoch=20))
     assert progress.now().as_json() == {"percent": 0.0, "fit": 1, "epoch": 1, "epochs": 1, "step": 0, "steps": 20}
+
+
+def test_each_answer_says_how_things_are_when_it_is_asked_for_and_costs_nothing_before():
+    told = []
+
+    def document():
+        told.append(len(told))
+        return {"step": told[-1]}
+
+    server = ProgressServer("127.0.0.1", 0, document)
+    server.start()
+    assert not told
+    for number in (0, 1):
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/progress", timeout=10) as answer:
+            assert json.loads(answer.read()) == {"step": number}
+    assert len(told) == 2

@@ -1,6 +1,7 @@
 """The few calls of MLflow's REST API that a run needs, over http.client: the mlflow package weighs 69 MB and blocks.
 
-No retries here: an answer, or an exception that says whether another try is worth it.
+No retries here: an answer, or an exception that says whether another try is worth it. A connection serves the calls of
+its thread that come close together (`Connections`), and is never tried on where the server may have closed it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Any
 
 from headrace_common.json_numbers import to_json
 from headrace_trainer.launcher.store.digests import shortened
+from headrace_trainer.launcher.tracking.connections import Connections
 from headrace_trainer.launcher.tracking.metrics import Metric
 
 METRICS_PER_BATCH = 1000
 _PARAMS_PER_BATCH = 100
 _MAX_PARAM = 6000
 _MAX_TAG = 5000
-_TIMEOUT = 10.0
 _HISTORY_PAGE = 25000
 _DELETED = "deleted"  # the lifecycle stage of what is in MLflow's trash
 
@@ -73,10 +74,11 @@ class UsedDataset:
 
 
 class MLflow:
-    """One server and one user. Each call is one connection; every method may raise Unavailable, Refused or Rejected."""
+    """One server and one user; every method may raise Unavailable, Refused or Rejected."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self._url = urllib.parse.urlsplit(url)
+        self._connections = Connections(self._url.scheme == "https", self._url.netloc)
         self._headers = {"Content-Type": "application/json"}
         if username:
             token = base64.b64encode(f"{username}:{password}".encode()).decode()
@@ -172,18 +174,11 @@ class MLflow:
         return self._request("POST", path, json.dumps(body).encode())
 
     def _request(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
-        if self._url.scheme == "https":
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(self._url.netloc, timeout=_TIMEOUT)
-        else:
-            connection = http.client.HTTPConnection(self._url.netloc, timeout=_TIMEOUT)
+        url = f"{self._url.path}/api/2.0/mlflow/{path}"
         try:
-            connection.request(method, f"{self._url.path}/api/2.0/mlflow/{path}", body, self._headers)
-            response = connection.getresponse()
-            text, status = response.read(), response.status
+            status, text = self._connections.call(method, url, body, self._headers)
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"{type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
         return _answer(status, text)
 
 

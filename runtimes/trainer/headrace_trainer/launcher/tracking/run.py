@@ -53,7 +53,8 @@ _UNKNOWN_USER = (
     "MLflow's user name and password come with the S3 keys: name the namespace's Secret (headrace-storage) in "
     "spec.storage.secretRef; if it is named, run `headrace tenant add` again."
 )
-_FLUSH_SECONDS = 2.0
+# A curve is looked at while it begins; a training of hours is not worth more requests than somebody may look at.
+_FIRST_SECONDS, _FIRST_FLUSH_SECONDS, _FLUSH_SECONDS = 60.0, 2.0, 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _LEAST_BATCH = 50
 _IDLE_LOOK_SECONDS = 15.0
@@ -247,7 +248,7 @@ class Tracker:
                 self._changed.notify_all()
 
     def _send_until_the_end(self) -> None:
-        pause = _FIRST_PAUSE
+        pause, began = _FIRST_PAUSE, time.monotonic()
         while True:
             try:
                 if self._send_all():
@@ -271,9 +272,11 @@ class Tracker:
             else:
                 self._note(None)
                 pause = _FIRST_PAUSE
+                is_first = time.monotonic() - began < _FIRST_SECONDS
                 with self._changed:
                     self._changed.wait_for(
-                        lambda: self._end is not None or bool(self._tags or self._datasets), _FLUSH_SECONDS
+                        lambda: self._end is not None or bool(self._tags or self._datasets),
+                        _FIRST_FLUSH_SECONDS if is_first else _FLUSH_SECONDS,
                     )
 
     def _wait_for_restoration(self, deleted: RunDeleted) -> None:

@@ -40,7 +40,7 @@ from headrace_trainer.adapters.replay import Replay, Verdict, previous_steps
 from headrace_trainer.adapters.session import FitRun, Session
 
 _LOGGED_STEPS = 500
-PROGRESS_SECONDS = 1.0
+PROGRESS_SECONDS = 2.0
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
