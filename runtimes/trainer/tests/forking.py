@@ -12,6 +12,7 @@ when it has ended, its wait status, a line each. The interpreter ends when the o
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -123,8 +124,11 @@ def _keep(request: dict, descriptors: list[int]) -> str:
 
 
 if __name__ == "__main__":
+    gc.disable()
     import keras  # noqa: F401 - and with it TensorFlow
 
+    gc.freeze()
+    gc.enable()
     with socket.socket(fileno=int(sys.argv[1])) as requests_of_tests:
         wanted = _serve(requests_of_tests)
     runpy.run_module(wanted, run_name="__main__")
