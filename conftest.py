@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -23,3 +24,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Takes the place of the schedulers that --dist names."""
     return _BySharedFixtures(config, log)
+
+
+def pytest_collection() -> None:
+    # A worker imports all tests, with TensorFlow and MLflow: a million objects for the collector to go through.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
