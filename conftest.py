@@ -1,11 +1,19 @@
-"""How tests are divided among the workers of pytest-xdist: what shares something expensive stays together."""
+"""How tests are divided among the workers of pytest-xdist: what shares something expensive stays together. And what no
+file of tests may leave behind for the next one in its worker.
+"""
 
 from __future__ import annotations
 
+import gc
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# How long a thread has to see that its work is over.
+THREAD_SECONDS = 10.0
 
 
 class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
@@ -23,3 +31,34 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Takes the place of the schedulers that --dist names."""
     return _BySharedFixtures(config, log)
+
+
+def pytest_collection() -> None:
+    # A worker imports all tests, with TensorFlow and MLflow: a million objects for the collector to go through.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_thread_of_ours_goes_on() -> Iterator[None]:
+    """A thread that outlives its tests works beside those of the next file, which fail for what it does."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if _is_ours(thread):
+            thread.join(THREAD_SECONDS)
+            assert not thread.is_alive(), f"{thread.name} ({_work(thread)}) goes on after the tests of its file"
+
+
+def _is_ours(thread: threading.Thread) -> bool:
+    """Not of a library, whose pools keep their idle threads, nor of the trainer, whose last as long as its process."""
+    return str(getattr(_work(thread), "__module__", "")).partition(".")[0] in ("headrace", "headrace_local")
+
+
+def _work(thread: threading.Thread) -> object:
+    """What it was made to run."""
+    return getattr(thread, "_target", None) or type(thread)

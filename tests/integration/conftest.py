@@ -6,12 +6,8 @@ starts one of their own.
 
 from __future__ import annotations
 
-import base64
 import json
-import ssl
 import subprocess
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from headrace_local.controlplane import ControlPlane
+from kube_requests import Api
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -55,38 +51,6 @@ class Kubectl:
         return Kubectl(self.plane, self.plane.kubeconfig_for(user, groups))
 
 
-@dataclass(frozen=True)
-class Api:
-    """Plain requests as a cluster administrator, for tables of cases: a hundredth of kubectl's time, the same words."""
-
-    url: str
-    context: ssl.SSLContext
-
-    def try_to_create(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Create it without keeping it; what the API server answers: the object, or the Status of a refusal."""
-        group_version, plural = manifest["apiVersion"], f"{manifest['kind'].lower()}s"
-        collection = f"{self.url}/apis/{group_version}/namespaces/{manifest['metadata']['namespace']}/{plural}"
-        request = urllib.request.Request(
-            f"{collection}?dryRun=All&fieldValidation=Strict",
-            data=json.dumps(manifest).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, context=self.context, timeout=30) as answer:
-                body = answer.read()
-        except urllib.error.HTTPError as error:
-            body = error.read()
-        result: dict[str, Any] = json.loads(body)
-        return result
-
-    def refusal(self, manifest: dict[str, Any]) -> str:
-        """The message that the API server refuses an object with."""
-        answer = self.try_to_create(manifest)
-        assert answer["kind"] == "Status", f"the API server accepted {json.dumps(manifest)}"
-        message: str = answer["message"]
-        return message
-
-
 def _list(objects: tuple[dict[str, Any], ...]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
@@ -107,16 +71,9 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def api(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Api:
-    config = yaml.safe_load(control_plane.kubeconfig.read_text())
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    pair = tmp_path_factory.mktemp("api") / "pair.pem"
-    pair.touch(mode=0o600)
-    pair.write_bytes(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
-    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    context = ssl.create_default_context(cadata=authority)
-    context.load_cert_chain(pair)
-    return Api(control_plane.url, context)
+def api(control_plane: ControlPlane) -> Api:
+    """For tables of cases."""
+    return Api.of(control_plane.kubeconfig)
 
 
 @pytest.fixture

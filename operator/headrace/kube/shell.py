@@ -7,6 +7,7 @@ several reasons (API server away, rights missing for a minute); here it is start
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -22,6 +23,7 @@ from headrace.kube.resources import Object, Resource
 CONNECT_SECONDS = 5
 REQUEST_SECONDS = 30
 RESTART_SECONDS = 5.0
+# How long kopf has to end once told to, and again once cancelled.
 STOP_SECONDS = 2.0
 # How often it is asked whether a watched kind has appeared.
 LOOK_SECONDS = 30.0
@@ -79,6 +81,7 @@ class Shell:
     async def _run_once(self) -> None:
         loop = asyncio.get_running_loop()
         stop, ended = threading.Event(), asyncio.Event()
+        cancels: list[Callable[[], object]] = []
 
         def hand_over(resource: Resource, event_type: str | None, obj: Object) -> None:
             if not stop.is_set():
@@ -86,7 +89,9 @@ class Shell:
 
         def body() -> None:
             try:
-                asyncio.run(self._operate(hand_over, stop))
+                asyncio.run(self._operate(hand_over, stop, cancels.append))
+            except asyncio.CancelledError:
+                log.debug("the watches did not end when told to and were cancelled")
             except Exception:  # of kopf or of the network: they are begun anew
                 log.exception("the watches failed")
             finally:
@@ -105,7 +110,7 @@ class Shell:
             for task in waits:
                 task.cancel()
             stop.set()
-            await asyncio.shield(asyncio.to_thread(thread.join, STOP_SECONDS))
+            await asyncio.shield(asyncio.to_thread(_end, thread, cancels))
 
     async def _until_a_kind_appears(self, before: frozenset[Resource]) -> None:
         """Return when a watched kind is served that was not in `before`.
@@ -138,7 +143,12 @@ class Shell:
                 }
         return frozenset(found)
 
-    async def _operate(self, hand_over: Sink, stop: threading.Event) -> None:
+    async def _operate(
+        self, hand_over: Sink, stop: threading.Event, on_cancel: Callable[[Callable[[], object]], None]
+    ) -> None:
+        """`on_cancel` gets what another thread calls to cancel this."""
+        loop, task = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
+        on_cancel(lambda: loop.call_soon_threadsafe(task.cancel))
         try:
             await kopf.operator(
                 registry=self._registry(hand_over),
@@ -198,6 +208,21 @@ def _handler(resource: Resource, hand_over: Sink) -> Callable[..., Any]:
         hand_over(resource, event["type"], event["object"])
 
     return handle
+
+
+def _end(thread: threading.Thread, cancels: Sequence[Callable[[], object]]) -> None:
+    """Wait for a thread that was told to stop, and cancel what it runs where it goes on.
+
+    Told to stop, kopf leaves requests that wait to be repeated alone for five seconds.
+    """
+    thread.join(STOP_SECONDS)
+    if thread.is_alive():
+        for cancel in cancels:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has just ended
+                cancel()
+        thread.join(STOP_SECONDS)
+    if thread.is_alive():
+        log.warning("the watches' thread does not end")
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:

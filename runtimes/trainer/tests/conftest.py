@@ -16,6 +16,7 @@ from headrace_local import binaries
 # The package under test is not installed, it is the one beside these tests; in a pod it lies in /opt/headrace.
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
+from forking import Interpreter  # noqa: E402
 from trainer_support import ACCESS_KEY, S3, SECRET_KEY, TRAINER, Launched, Mlflow, free_port  # noqa: E402
 
 Launch = Callable[..., Launched]
@@ -41,6 +42,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[Interpreter]:
+    forks = Interpreter([TRAINER])
+    yield forks
+    forks.close()
 
 
 @pytest.fixture
@@ -112,3 +120,15 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
             except subprocess.TimeoutExpired:
                 os.killpg(one.process.pid, signal.SIGKILL)
                 one.process.wait()
+
+
+@pytest.fixture
+def train(launch: Launch, interpreter: Interpreter) -> Launch:
+    """The same with a script of Keras, which runs in a fork of an interpreter that has imported it."""
+
+    def start(script: str, *, env: dict[str, str] | None = None, **rest: Any) -> Launched:
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+        forked = {"HEADRACE_TEST_FORKS": interpreter.address}
+        return launch(script, adapter="forked_keras", env={**quiet, **forked, **(env or {})}, **rest)
+
+    return start

@@ -9,7 +9,6 @@ import urllib.request
 import pytest
 from trainer_support import CLIENT, TRAINER, wait_until
 
-ADAPTER = "headrace_trainer.adapters.keras"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 # A fit of one line each, for scripts that are about MLflow.
 TRAINS = """
@@ -42,6 +41,11 @@ def the_run(mlflow, config):
 F1 = "mlflow.log_metric('f1', 0.9)\n"
 # The same for a program that says by itself what is to be known of it.
 FITS_BY_ITSELF = """
+import headrace_client
+def fit():
+    headrace_client.log({"loss": 1}, step=1)
+"""
+FITS_WITH_SKLEARN = """
 import headrace_client, numpy as np
 from sklearn.linear_model import LinearRegression
 def fit():
@@ -63,13 +67,22 @@ WAYS = {
 
 
 @pytest.mark.parametrize("framework", ["Keras", "Script"])
-@pytest.mark.parametrize("script", WAYS.values(), ids=WAYS)
-def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launch, mlflow, config, framework, script):
-    config = {**config, "framework": framework, "parameters": {"lr": 0.5}}
-    if framework == "Keras":
-        launched = launch(TRAINS + "import mlflow\n" + script, config=config, adapter=ADAPTER, env=QUIET)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(
+    launch, train, mlflow, config, framework, way
+):
+    config, script = {**config, "framework": framework, "parameters": {"lr": 0.5}}, WAYS[way]
+    whole = TRAINS + "import mlflow\n" + script
+    if framework == "Keras" and way == "autolog":  # which is about what has been imported: in an interpreter of its own
+        launched = launch(whole, config=config, adapter="headrace_trainer.adapters.keras", env=QUIET)
+    elif framework == "Keras":
+        launched = train(whole, config=config)
     else:
-        by_itself = FITS_BY_ITSELF + "import mlflow\n" + script.replace(FIT, "fit()\n")
+        by_itself = (
+            (FITS_WITH_SKLEARN if way == "autolog" else FITS_BY_ITSELF)
+            + "import mlflow\n"
+            + script.replace(FIT, "fit()\n")
+        )
         launched = launch(by_itself, config=config, env={**QUIET, "PYTHONPATH": f"{TRAINER}:{CLIENT}"})
     assert launched.wait(300) == 0, launched.log
 
@@ -79,36 +92,53 @@ def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(launc
     assert (info["status"], info["run_name"]) == ("FINISHED", "job")
 
 
-@pytest.mark.parametrize(
-    ("job", "asked", "used"),
-    [
-        ("http://mlflow.platform:5000", "http://localhost:5000", "http://mlflow.platform:5000"),
-        ("http://mlflow.platform:5000", "http://127.0.0.1:8080", "http://mlflow.platform:5000"),
-        ("http://mlflow.platform:5000", "https://mlflow.own", "https://mlflow.own"),
-        ("http://mlflow.platform:5000", "sqlite:///own.db", "sqlite:///own.db"),
-        ("http://127.0.0.1:5000", "http://localhost:5000", "http://localhost:5000"),
-    ],
-)
-def test_the_server_of_a_tutorial_is_left_out_and_one_s_own_is_not(job, asked, used):
+@pytest.fixture(scope="module")
+def asked_for_servers():
+    """What is used and said, by the server of the job and the one that the script asks for: each in a fork of a process
+    that has imported mlflow.
+    """
+    cases = [case[:2] for case in SERVERS]
     script = (
-        "import mlflow\nfrom headrace_trainer.adapters import mlflow_run\n"
-        f"mlflow.set_tracking_uri({job!r})\nmlflow_run.install('1', {job!r}, print)\n"
-        f"mlflow.set_tracking_uri({asked!r})\nprint(mlflow.get_tracking_uri())"
+        "import json, os\nimport mlflow\nfrom headrace_trainer.adapters import mlflow_run\n"
+        f"for job, asked in {cases!r}:\n"
+        "    if os.fork():\n"
+        "        assert os.wait()[1] == 0\n"
+        "        continue\n"
+        "    said = []\n"
+        "    mlflow.set_tracking_uri(job)\n"
+        "    mlflow_run.install('1', job, said.append)\n"
+        "    mlflow.set_tracking_uri(asked)\n"
+        "    print(json.dumps([mlflow.get_tracking_uri(), len(said)]), flush=True)\n"
+        "    os._exit(0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    *said, uri = done.stdout.splitlines()
+    return dict(zip(cases, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+SERVERS = [
+    ("http://mlflow.platform:5000", "http://localhost:5000", "http://mlflow.platform:5000"),
+    ("http://mlflow.platform:5000", "http://127.0.0.1:8080", "http://mlflow.platform:5000"),
+    ("http://mlflow.platform:5000", "https://mlflow.own", "https://mlflow.own"),
+    ("http://mlflow.platform:5000", "sqlite:///own.db", "sqlite:///own.db"),
+    ("http://127.0.0.1:5000", "http://localhost:5000", "http://localhost:5000"),
+]
+
+
+@pytest.mark.parametrize(("job", "asked", "used"), SERVERS)
+def test_the_server_of_a_tutorial_is_left_out_and_one_s_own_is_not(job, asked, used, asked_for_servers):
+    uri, said = asked_for_servers[job, asked]
     assert uri == used
     assert bool(said) is (used != asked)
 
 
-def test_a_script_that_fails_after_its_own_run_has_ended_leaves_a_failed_run(launch, mlflow, config):
+def test_a_script_that_fails_after_its_own_run_has_ended_leaves_a_failed_run(train, mlflow, config):
     script = TRAINS + "import mlflow\nwith mlflow.start_run():\n    model.fit(x, y)\nraise RuntimeError('afterwards')\n"
-    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    launched = train(script, config=config)
     assert launched.wait(300) == 1, launched.log
     assert the_run(mlflow, config)[0]["status"] == "FAILED"
 
 
-def test_a_run_that_a_process_of_the_script_s_ends_is_running_again_while_the_script_goes_on(launch, mlflow, config):
+def test_a_run_that_a_process_of_the_script_s_ends_is_running_again_while_the_script_goes_on(train, mlflow, config):
     script = TRAINS + (
         "import subprocess, sys, time\n"
         "code = 'import mlflow\\nwith mlflow.start_run(): mlflow.log_metric(\"f1\", 1)'\n"
@@ -117,7 +147,7 @@ def test_a_run_that_a_process_of_the_script_s_ends_is_running_again_while_the_sc
         "wait = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.2))\n"
         "model.fit(x, y, epochs=200, callbacks=[wait])\n"
     )
-    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    launched = train(script, config=config)
     wait_until((launched.work / "ended").exists, 300, "the script's process has ended the run")
     wait_until(lambda: the_run(mlflow, config)[0]["status"] == "RUNNING", 20, "the run is RUNNING again")
     launched.process.send_signal(signal.SIGTERM)
@@ -125,9 +155,9 @@ def test_a_run_that_a_process_of_the_script_s_ends_is_running_again_while_the_sc
     assert the_run(mlflow, config)[0]["status"] == "RUNNING"
 
 
-def test_a_run_below_the_job_s_is_the_script_s_own(launch, mlflow, config):
+def test_a_run_below_the_job_s_is_the_script_s_own(train, mlflow, config):
     script = TRAINS + "import mlflow\nwith mlflow.start_run(nested=True):\n    mlflow.log_metric('f1', 0.5)\n" + FIT
-    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    launched = train(script, config=config)
     assert launched.wait(300) == 0, launched.log
 
     below, above = mlflow.runs(config["tracking"]["experimentId"])
@@ -136,7 +166,7 @@ def test_a_run_below_the_job_s_is_the_script_s_own(launch, mlflow, config):
     assert (below["info"]["status"], above["info"]["status"]) == ("FINISHED", "FINISHED")
 
 
-def test_figures_and_texts_are_kept_with_the_run(launch, mlflow, s3, config):
+def test_figures_and_texts_are_kept_with_the_run(train, mlflow, s3, config):
     script = (
         TRAINS
         + FIT
@@ -146,7 +176,7 @@ def test_figures_and_texts_are_kept_with_the_run(launch, mlflow, s3, config):
             "mlflow.log_figure(figure, 'curve.png')\nmlflow.log_text('fine', 'note.txt')\n"
         )
     )
-    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    launched = train(script, config=config)
     assert launched.wait(300) == 0, launched.log
     uri = the_run(mlflow, config)[0]["artifact_uri"].removeprefix("s3://")
     bucket, _, prefix = uri.partition("/")
@@ -166,7 +196,7 @@ def test_without_tracking_nothing_is_said_of_mlflow(launch):
     assert "MLFLOW_RUN_ID" not in launched.log
 
 
-def test_without_tracking_a_script_that_logs_goes_on_after_it_was_killed(launch, s3):
+def test_without_tracking_a_script_that_logs_goes_on_after_it_was_killed(train, s3):
     script = (
         TRAINS + "import mlflow, os, signal, time\n"
         "first = not os.environ.get('HEADRACE_RESUME_DIR')\n"
@@ -189,10 +219,10 @@ def test_without_tracking_a_script_that_logs_goes_on_after_it_was_killed(launch,
         "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
         "checkpoint": {"uri": f"s3://{bucket}/checkpoints", "intervalSeconds": 0.1, "keep": 3},
     }
-    first = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    first = train(script, config=config)
     assert first.wait(300) == 3, first.log
     assert first.record["checkpoint"]["step"] > 0
-    second = launch(script, config=config, adapter=ADAPTER, env=QUIET, attempt=2)
+    second = train(script, config=config, attempt=2)
     assert second.wait(300) == 0, second.log
     assert "ENDED" in second.log
 
@@ -217,12 +247,12 @@ def test_an_mlflow_that_is_away_at_the_start_is_said_once_and_stops_no_script_th
     assert launched.log.count("stays in its pod") == 1
 
 
-def test_a_script_that_turns_to_a_server_of_its_own_is_left_alone(launch, mlflow, config):
+def test_a_script_that_turns_to_a_server_of_its_own_is_left_alone(train, mlflow, config):
     script = (
         TRAINS + "import mlflow\nmlflow.set_tracking_uri('sqlite:///own.db')\nwith mlflow.start_run() as run:\n"
         "    mlflow.log_metric('f1', 0.9)\nprint('OWN', mlflow.get_run(run.info.run_id).info.status)\n" + FIT
     )
-    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    launched = train(script, config=config)
     assert launched.wait(300) == 0, launched.log
     assert "OWN FINISHED" in launched.log
     assert "f1" not in the_run(mlflow, config)[1]
@@ -247,7 +277,7 @@ LOGS_THE_SAME = {
 
 
 @pytest.mark.parametrize(("before", "callbacks"), LOGS_THE_SAME.values(), ids=LOGS_THE_SAME)
-def test_a_metric_that_the_launcher_logs_is_there_once(launch, mlflow, config, before, callbacks):
+def test_a_metric_that_the_launcher_logs_is_there_once(train, mlflow, config, before, callbacks):
     script = TRAINS + (
         "import json, mlflow\n"
         f"{before}\n"
@@ -259,7 +289,7 @@ def test_a_metric_that_the_launcher_logs_is_there_once(launch, mlflow, config, b
         "    mlflow.log_metric('loss', 77)\n"
         "print('FITTED', json.dumps(fitted.history['val_loss']))\n"
     )
-    launched = launch(script, config=config, adapter=ADAPTER, env=QUIET)
+    launched = train(script, config=config)
     assert launched.wait(300) == 0, launched.log
 
     [run] = [run for run in mlflow.runs(config["tracking"]["experimentId"]) if run["info"]["run_name"] == "job"]
@@ -300,10 +330,12 @@ print("ITS OWN", mlflow.register_model(info.model_uri, "own").version)
 
 
 @pytest.mark.parametrize("framework", ["Keras", "Script"])
-def test_a_model_that_a_script_registers_is_logged_and_left_out_of_the_registry(launch, mlflow, config, framework):
+def test_a_model_that_a_script_registers_is_logged_and_left_out_of_the_registry(
+    launch, train, mlflow, config, framework
+):
     config = {**config, "framework": framework}
     if framework == "Keras":
-        launched = launch(TRAINS + FIT + REGISTERS, config=config, adapter=ADAPTER, env=QUIET)
+        launched = train(TRAINS + FIT + REGISTERS, config=config)
     else:
         launched = launch(REGISTERS, config=config, env={**QUIET, "PYTHONPATH": f"{TRAINER}:{CLIENT}"})
     assert launched.wait(300) == 0, launched.log

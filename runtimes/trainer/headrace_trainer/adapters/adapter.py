@@ -16,12 +16,15 @@ from headrace_trainer.adapters.session import Session
 @dataclass(frozen=True)
 class Adapter:
     """hooks    what is called after which module's import: from there on the script is followed
+    large    the modules whose objects the garbage collector leaves alone: none of the framework's models exists before
+             the last of them has been imported
     gang     what the script of a worker with peers runs in
     mirror   what the script of one worker with several devices runs in, which train in step
     export   makes the formats that are asked for of the model that is meant, in a folder
     """
 
     hooks: Callable[[Session], Mapping[str, Callable[[], None]]]
+    large: frozenset[str]
     gang: Callable[[Session], AbstractContextManager[object]]
     mirror: Callable[[Session], AbstractContextManager[object]]
     export: Callable[[Session, Ending, Path], None]

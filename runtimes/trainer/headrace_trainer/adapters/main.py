@@ -42,7 +42,7 @@ def main(adapter: Adapter, arguments: Sequence[str]) -> int:
         "mlflow": lambda: _hook_mlflow(session),
         **adapter.hooks(session),
     }
-    AfterImport(calls, lambda name, error: _refuse(session.messages, name, error)).install()
+    AfterImport(calls, lambda name, error: _refuse(session.messages, name, error), adapter.large).install()
     process = os.getpid()
     ending = script.run(arguments[0], arguments[1:], _scope(adapter, session), lambda error: _tell(session, error))
     if os.getpid() != process:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from forking import Interpreter
-from script_process import PACKAGE_ROOT, RunningChild
+from script_process import RunningChild
 
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
@@ -40,13 +40,6 @@ def _starts(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter |
 @pytest.fixture(scope="module")
 def start_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartChild]:
     yield from _starts(tmp_path_factory, None)
-
-
-@pytest.fixture(scope="session")
-def interpreter() -> Iterator[Interpreter]:
-    forks = Interpreter([PACKAGE_ROOT])
-    yield forks
-    forks.close()
 
 
 @pytest.fixture(scope="module")

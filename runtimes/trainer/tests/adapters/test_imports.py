@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from script_process import PACKAGE_ROOT
 
+# Any order of imports leaves the collector as it was, and what they brought outside of its reach.
 TRAIN = """
+import gc
 import numpy as np
+assert gc.isenabled() and gc.get_freeze_count() > 100_000
 x = np.random.rand(32, 4).astype("float32")
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
 model.compile("adam", "mse")
@@ -75,6 +82,32 @@ def test_a_loop_of_the_scripts_own_is_followed_through_tensorflow_alone(start_ch
     child = start_child(write("script.py", script))
     assert child.wait() == 0, child.stderr[-3000:]
     assert child.of_type("trained") == [{"type": "trained", "kind": "custom", "steps": 3}]
+
+
+def test_the_collector_pauses_during_an_import_and_leaves_alone_what_a_large_one_brought(tmp_path):
+    for name in ("small", "large", "broken"):
+        (tmp_path / f"{name}.py").write_text("import gc\nassert not gc.isenabled()\nlist_of_lists = [[]]\n")
+    with (tmp_path / "broken.py").open("a") as broken:
+        broken.write("raise ValueError\n")
+    script = """
+        import gc
+        from headrace_trainer.adapters.imports import AfterImport
+        AfterImport(dict.fromkeys(["small", "large", "broken"], lambda: None), print, large={"large"}).install()
+        import small
+        assert gc.isenabled() and not gc.get_freeze_count()
+        try:
+            import broken
+        except ValueError:
+            assert gc.isenabled() and not gc.get_freeze_count()
+        gc.disable()
+        import large
+        assert not gc.isenabled()
+        assert large.list_of_lists not in gc.get_objects()
+        """
+    path = os.pathsep.join([str(PACKAGE_ROOT), str(tmp_path)])
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env={"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_keras_that_cannot_be_followed_ends_the_script_at_its_import(start_child, write):

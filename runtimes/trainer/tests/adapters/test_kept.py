@@ -150,26 +150,36 @@ found = [model.n, list(model.losses_seen), *model.get_weights()]
 """
 
 
-def ends(start_keras: Any, text: str, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The verdict on a resume, what the resumed run has found, and what an undisturbed one finds."""
-    whole, resumed = tmp_path / "whole.py", tmp_path / "resumed.py"
-    for script in (whole, resumed):
-        result = repr(str(script.with_suffix(".npz")))
-        script.write_text(BEGIN + text.replace("FIT\n", FIT) + END.replace("RESULT", result))
-    undisturbed = start_keras(whole)
-    assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
-    checkpoints = tmp_path / "checkpoints"
-    first = start_keras(resumed, checkpoint_dir=checkpoints, checkpoint_interval=0.05)
+def written(text: str, script: Path) -> Path:
+    result = repr(str(script.with_suffix(".npz")))
+    script.write_text(BEGIN + text.replace("FIT\n", FIT) + END.replace("RESULT", result))
+    return script
+
+
+def verdict_on(start_keras: Any, script: Path) -> dict[str, Any]:
+    """On the resume of a script that was killed in the middle of an epoch, after its end."""
+    checkpoints = script.parent / "checkpoints"
+    first = start_keras(script, checkpoint_dir=checkpoints, checkpoint_interval=0.05)
     first.wait_until(lambda told: any(m["type"] == "checkpoint" and m["step"] > 15 and m["step"] % 5 for m in told))
     first.signal(signal.SIGKILL)
     first.wait()
-    second = start_keras(resumed, resume_dir=max(checkpoints.glob("ckpt-*")))
+    second = start_keras(script, resume_dir=max(checkpoints.glob("ckpt-*")))
     assert second.wait() == 0, second.stderr[-3000:]
+    verdict: dict[str, Any] = second.of_type("resume")[-1]
+    return verdict
+
+
+def ends(start_keras: Any, text: str, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The verdict on a resume, what the resumed run has found, and what an undisturbed one finds."""
+    whole, resumed = (written(text, tmp_path / name) for name in ("whole.py", "resumed.py"))
+    undisturbed = start_keras(whole)
+    assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
+    verdict = verdict_on(start_keras, resumed)
     found: list[dict[str, Any]] = []
     for script in (resumed, whole):
         with np.load(script.with_suffix(".npz")) as file:
             found.append({name: file[name] for name in file.files})
-    return second.of_type("resume")[-1], found[0], found[1]
+    return verdict, found[0], found[1]
 
 
 @pytest.mark.parametrize(
@@ -397,7 +407,7 @@ found = []
     ],
 )
 def test_what_cannot_be_put_back_is_named_and_nothing_is_called_exact(text, name, start_keras, tmp_path):
-    verdict, _, _ = ends(start_keras, text, tmp_path)
+    verdict = verdict_on(start_keras, written(text, tmp_path / "script.py"))
     assert verdict["exact"] is None, verdict
     assert verdict["message"].endswith(f"; but what the script keeps in {name} is not restored")
 

@@ -73,4 +73,4 @@ def _export(session: Session, ending: Ending, directory: Path) -> None:
     export.export(session, ending.main, directory)
 
 
-KERAS = Adapter(hooks=_hooks, gang=_gang, mirror=_mirror, export=_export)
+KERAS = Adapter(hooks=_hooks, large=frozenset({"tensorflow", "keras"}), gang=_gang, mirror=_mirror, export=_export)

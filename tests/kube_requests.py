@@ -1,0 +1,74 @@
+"""Plain requests as a cluster administrator, for what a test asks again and again: kubectl costs a hundred times it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from headrace_local.errors import LocalClusterError
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Api:
+    url: str
+    context: ssl.SSLContext
+
+    @staticmethod
+    def of(kubeconfig: Path) -> Api:
+        """As its first user, whose certificate it has in it."""
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        context = ssl.create_default_context(cadata=authority)
+        with tempfile.NamedTemporaryFile() as pair:  # only a file can be loaded
+            for part in ("client-certificate-data", "client-key-data"):
+                pair.write(base64.b64decode(user[part]))
+            pair.flush()
+            context.load_cert_chain(pair.name)
+        return Api(cluster["server"], context)
+
+    def ask(self, path: str, body: Object | None = None) -> Object:
+        """What the API server answers: an object, or the Status of a refusal."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, context=self.context, timeout=30) as answer:
+                found = answer.read()
+        except urllib.error.HTTPError as error:
+            found = error.read()
+        result: Object = json.loads(found)
+        return result
+
+    def get(self, path: str) -> Object:
+        """An object; raises LocalClusterError with what the API server says instead, as kubectl would."""
+        try:
+            found = self.ask(path)
+        except OSError as error:
+            raise LocalClusterError(f"GET {path}: {error}") from error
+        if found["kind"] == "Status":
+            raise LocalClusterError(f"GET {path}: {found['message']}")
+        return found
+
+    def try_to_create(self, manifest: Object) -> Object:
+        """Create it without keeping it; what the API server answers: the object, or the Status of a refusal."""
+        group_version, plural = manifest["apiVersion"], f"{manifest['kind'].lower()}s"
+        collection = f"/apis/{group_version}/namespaces/{manifest['metadata']['namespace']}/{plural}"
+        return self.ask(f"{collection}?dryRun=All&fieldValidation=Strict", manifest)
+
+    def refusal(self, manifest: Object) -> str:
+        """The message that the API server refuses an object with."""
+        answer = self.try_to_create(manifest)
+        assert answer["kind"] == "Status", f"the API server accepted {json.dumps(manifest)}"
+        message: str = answer["message"]
+        return message
