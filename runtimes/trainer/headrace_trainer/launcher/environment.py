@@ -17,7 +17,7 @@ from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.ready import PREVIOUS_STEPS, Ready
-from headrace_trainer.launcher.settings import Settings
+from headrace_trainer.launcher.settings import Paths, Settings
 from headrace_trainer.launcher.tracking.mlflow import Run
 
 # A ConfigMap's files cannot be executed: their first line names the interpreter, or else their suffix.
@@ -62,15 +62,7 @@ def environment(
     if paths.packages.is_dir():
         env["PYTHONPATH"] = _before(paths.packages, inherited.get("PYTHONPATH"))
         env["PATH"] = _before(paths.packages / "bin", inherited.get("PATH"))
-    if config.prepare is not None:
-        env["HEADRACE_DATASET_DIR"] = str(paths.prepared)
-    if (evaluate := config.evaluate) is not None:
-        env["HEADRACE_MODEL_DIR"] = str(paths.model)
-        env["HEADRACE_EVALUATION"] = str(paths.evaluation)
-        if evaluate.baseline is not None:
-            env["HEADRACE_BASELINE_DIR"] = str(paths.baseline)
-        if config.prepare.tables is not None:
-            env["HEADRACE_TABLES_DIR"] = str(paths.tables)
+    env |= _of_stage(config, paths)
     if config.formats:
         env["HEADRACE_EXPORT_DIR"] = str(paths.export)
         env["HEADRACE_INPUT_EXAMPLE"] = "Rows" if config.keeps_rows else "None"
@@ -90,6 +82,21 @@ def environment(
     if framework.adapter is None and "MLFLOW_RUN_ID" in for_mlflow:
         env["PYTHONPATH"] = _before(_STARTUP, env.get("PYTHONPATH"))
     return _for_libraries(settings, inherited) | for_mlflow | env
+
+
+def _of_stage(config: Config, paths: Paths) -> dict[str, str]:
+    """What the script of a preparation finds and leaves, and that of an evaluation."""
+    env: dict[str, str] = {}
+    if (prepare := config.prepare) is not None:
+        env["HEADRACE_DATASET_DIR"] = str(paths.prepared)
+        if prepare.tables is not None:
+            env["HEADRACE_TABLES_DIR"] = str(paths.tables)
+    if (evaluate := config.evaluate) is not None:
+        env["HEADRACE_MODEL_DIR"] = str(paths.model)
+        env["HEADRACE_EVALUATION"] = str(paths.evaluation)
+        if evaluate.baseline is not None:
+            env["HEADRACE_BASELINE_DIR"] = str(paths.baseline)
+    return env
 
 
 def _for_libraries(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
