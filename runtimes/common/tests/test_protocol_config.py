@@ -290,7 +290,7 @@ def evaluation(**changes) -> str:
         ({"model": {"uri": "s3://b/m", "digest": "1"}}, "HEADRACE_CONFIG.evaluate: digest of s3://b/m must be sha256:"),
         (
             {"model": {"uri": "gs://b/m", "digest": "sha256:" + "0" * 64}},
-            "gs://b/m: this launcher reads and writes s3:",
+            "gs://b/m: this launcher reads models from s3:",
         ),
         ({"format": "Keras"}, 'HEADRACE_CONFIG.evaluate.format must be ONNX or TensorFlow; it is "Keras"'),
         ({"slices": [1]}, "HEADRACE_CONFIG.evaluate.slices must be made of texts that are not empty; it is 1"),

@@ -55,9 +55,9 @@ class Registry:
     async def ensure_model(self, *_):
         return type("Model", (), {"name": "team-a.text"})
 
-    async def register(self, model, run_id, digest, source, attempt_tag, more):
-        self.tags |= more
-        return ModelVersion("team-a.text", "7", source, tags=more)
+    async def register(self, model, run_id, digest, source, attempt_tag, notes):
+        self.tags |= notes.tags
+        return ModelVersion("team-a.text", "7", source, tags=notes.tags)
 
     async def tag_version(self, model, version, tags):
         if self.gone is not None:

@@ -376,8 +376,10 @@ def _check(config: Config) -> None:
     judged = (config.evaluate.model, config.evaluate.baseline) if config.evaluate is not None else ()
     for one in config.datasets:
         _check_dataset(one)
-    places = (config.checkpoints, config.prepare, *judged)
-    for uri in [place.uri for place in places if place is not None]:
+    for uri in [model.uri for model in judged if model is not None]:
+        if not s3.is_uri(uri):
+            raise CannotBeDone(f"{uri}: this launcher reads models from s3://BUCKET/KEY only")
+    for uri in [place.uri for place in (config.checkpoints, config.prepare) if place is not None]:
         if not s3.is_uri(uri):
             raise CannotBeDone(f"{uri}: this launcher writes to s3://BUCKET/KEY only")
 
