@@ -18,7 +18,7 @@ import numpy as np
 from fairlearn import metrics
 
 from headrace_trainer.evaluation.statistics.families import Array as Sums
-from headrace_trainer.evaluation.statistics.families import Family
+from headrace_trainer.evaluation.statistics.families import Family, scattered
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _MEASURES: Mapping[str, Callable[..., float]] = {
@@ -56,11 +56,8 @@ def family(truth: Array, given: Array, group: Array, weights: Array) -> Family:
     """Columns, of each group: rows, given, positives, right among these, negatives, wrong among those."""
     groups = int(group.max()) + 1
     parts = (np.ones(len(truth)), given, truth, truth & given, ~truth, ~truth & given)
-    columns = np.zeros((len(truth), len(parts) * groups))
-    for place, part in enumerate(parts):
-        columns[np.arange(len(truth)), place * groups + group] = weights * part
     return Family(
-        columns,
+        scattered(len(parts) * groups, [(weights * part, place * groups + group) for place, part in enumerate(parts)]),
         {
             "demographic_parity_difference": lambda sums: _difference(sums, 0),
             "demographic_parity_ratio": lambda sums: _ratio(sums, 0),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -10,6 +14,7 @@ import pandas
 import pytest
 from sklearn import metrics
 
+TRAINER = Path(__file__).resolve().parents[2]
 COLUMNS = ("length", "width", "petal_length", "petal_width")
 WRITERS = {
     "csv": lambda frame, path: frame.to_csv(path, index=False),
@@ -172,3 +177,24 @@ def test_progress_is_told_of_both_models(judged, irises, tmp_path):
     sent = judged.messages.kept
     assert sent[0] == {"type": "fit", "fit": 0, "epochs": 1, "stepsPerEpoch": 300, "steps": 300}
     assert [one["step"] for one in sent if one["type"] == "progress"] == [150, 300]
+
+
+def test_a_saved_model_is_judged_by_tensorflow_and_is_the_same_model(judged, irises, tmp_path):
+    """In a process of its own, as the launcher starts it: TensorFlow is imported for this format alone."""
+    np.savez(tmp_path / "test.npz", measures=irises["measures"], label=irises["label"])
+    onnx = judged("flowers", tmp_path)
+    told = json.loads((judged.folder.parent / "instructions").read_text())
+    told["evaluate"]["format"] = "TensorFlow"
+    results, file = judged.folder.parent / "of-tensorflow", judged.folder.parent / "told"
+    results.mkdir()
+    file.write_text(json.dumps({**told, "results": str(results)}))
+    environment = {**os.environ, "HEADRACE_EVALUATION": str(file)}
+    environment |= {"PYTHONPATH": str(TRAINER), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "headrace_trainer.evaluation"],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    found = json.loads((results / "evaluation.json").read_text())
+    assert found["format"] == "TensorFlow"
+    assert found["metrics"] == pytest.approx(onnx["metrics"], rel=1e-4)

@@ -133,8 +133,9 @@ def test_text_is_judged_by_the_tokens_that_count():
     counts = random.random((6, 5)) < 0.7
     answers = Generated(sums_of(logs, np.where(counts, tokens, -1), counts), np.ones(6), 12)
     measured = answers.measured(np.arange(6))
-    given, truth = np.exp(logs[counts]), tokens[counts]
-    entropy = sklearn.log_loss(truth, given.astype(float), labels=np.arange(12))
+    given, truth = np.exp(logs[counts].astype(float)), tokens[counts]
+    given /= given.sum(axis=1, keepdims=True)
+    entropy = sklearn.log_loss(truth, given, labels=np.arange(12))
     assert measured["cross_entropy"] == pytest.approx(entropy, rel=1e-5)
     assert measured["perplexity"] == pytest.approx(np.exp(entropy), rel=1e-5)
     assert measured["accuracy"] == pytest.approx((given.argmax(axis=1) == truth).mean())
@@ -142,6 +143,15 @@ def test_text_is_judged_by_the_tokens_that_count():
         sklearn.top_k_accuracy_score(truth, given, k=5, labels=np.arange(12))
     )
     assert set(measured) == set(METRICS[Task.TEXT_GENERATION])
+
+
+def test_a_model_that_knows_nothing_is_right_of_one_token_in_as_many_as_there_are():
+    tokens = np.arange(12)[:, None]
+    sums = sums_of(np.full((12, 1, 12), -np.log(12.0)), tokens, tokens >= 0)
+    measured = Generated(sums, np.ones(12), 12).measured(np.arange(12))
+    assert measured["accuracy"] == pytest.approx(1 / 12)
+    assert measured["top_5_accuracy"] == pytest.approx(5 / 12)
+    assert measured["perplexity"] == pytest.approx(12)
 
 
 def test_fairness_is_what_fairlearn_says():

@@ -18,7 +18,6 @@ from headrace_common.evaluation import slice_of
 
 ROWS = 120
 COUNT = 3  # of classes
-SHIFT = {"good": 0.9, "worse": 0.4}
 
 
 def onnx_model(weight):
@@ -73,14 +72,11 @@ def bucket(s3):
 
 @pytest.fixture
 def models(s3, bucket):
-    """Of the candidate, and of a baseline that is worse less often: random weights are worse."""
-    other = onnx_model(1.0)
-    better = {"onnx/model.onnx": onnx_model(6.0)}
-    flipped = {"onnx/model.onnx": onnx_model(-2.0)}
+    """One that takes the greatest number, one that takes the least, and one that is not sure of the greatest."""
+    weights = {"good": 6.0, "bad": -2.0, "dull": 1.0}
     return {
-        "good": put_model(s3, bucket, "models/good", better),
-        "bad": put_model(s3, bucket, "models/bad", flipped),
-        "dull": put_model(s3, bucket, "models/dull", {"onnx/model.onnx": other}),
+        name: put_model(s3, bucket, f"models/{name}", {"onnx/model.onnx": onnx_model(weight)})
+        for name, weight in weights.items()
     }
 
 
@@ -228,21 +224,21 @@ def test_a_model_that_was_changed_is_not_judged(evaluate, s3, mlflow, bucket):
     assert not [run for run in mlflow.runs(evaluate.experiment) if metrics_of(run).get("accuracy")]
 
 
-def test_what_cannot_be_judged_is_a_failure_with_what_to_do(evaluate):
-    cases = {
-        "DataUnreadable": ({"data": {"label": "truth"}}, "no column 'truth'; it has x, label, region, sex"),
-        "EvaluationFailed": ({"format": "TensorFlow"}, "has no format TensorFlow"),
-    }
-    for attempt, (reason, (wanted, words)) in enumerate(cases.items(), start=1):
-        if reason == "EvaluationFailed":
-            wanted = {"data": {"output": "logits"}}
-            words = "no output 'logits'"
-        launched = evaluate(attempt=attempt, **wanted)
-        assert launched.wait(60) == 2, launched.log
-        assert (launched.record["reason"], launched.record["outcome"]) == (reason, "Failed")
-        assert words in launched.record["message"]
-        assert "evaluate.data" in launched.record["hint"]
-        assert "Traceback" not in launched.log
+@pytest.mark.parametrize(
+    ("wanted", "reason", "words", "field"),
+    [
+        ({"data": {"label": "truth"}}, "DataUnreadable", "no column 'truth'; it has x, label", "evaluate.data.label"),
+        ({"data": {"output": "logits"}}, "EvaluationFailed", "no output 'logits'", "evaluate.data.output"),
+        ({"format": "TensorFlow"}, "EvaluationFailed", "has no format TensorFlow; it has ONNX", "evaluate.format"),
+    ],
+)
+def test_what_cannot_be_judged_is_a_failure_with_what_to_do(evaluate, wanted, reason, words, field):
+    launched = evaluate(**wanted)
+    assert launched.wait(60) == 2, launched.log
+    assert (launched.record["reason"], launched.record["outcome"]) == (reason, "Failed")
+    assert words in launched.record["message"]
+    assert field in launched.record["hint"]
+    assert "Traceback" not in launched.log
 
 
 JUDGES = """

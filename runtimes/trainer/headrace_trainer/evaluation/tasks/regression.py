@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn import metrics
 
 from headrace_trainer.evaluation.statistics.families import Array as Sums
-from headrace_trainer.evaluation.statistics.families import Family, ratio
+from headrace_trainer.evaluation.statistics.families import Family, ratio, scattered
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _STEPS = 2048  # between errors, where there are more of them
@@ -100,9 +99,8 @@ def _order(errors: Array, weights: Array) -> Family:
     wide = errors.shape[1]
     levels, places = zip(*(_levels(errors[:, one]) for one in range(wide)), strict=True)
     starts = np.cumsum([0, *(len(one) for one in levels)])
-    rows = np.tile(np.arange(len(errors)), wide)
-    at = np.concatenate([start + place for start, place in zip(starts[:-1], places, strict=True)])
-    columns = sparse.csr_array((np.tile(weights, wide), (rows, at)), shape=(len(errors), int(starts[-1])))
+    at = [(weights, start + place) for start, place in zip(starts[:-1], places, strict=True)]
+    columns = scattered(int(starts[-1]), at)
 
     def parts(sums: Sums) -> list[tuple[Array, Sums]]:
         return [(level, sums[:, a:b]) for level, a, b in zip(levels, starts[:-1], starts[1:], strict=True)]
