@@ -38,7 +38,7 @@ def differences(candidate, baseline, names, *, seed, better, units=None, confide
     draws = resamples.draws(units.count, seed, replicates)
     found, values = [], []
     for one in (candidate, baseline):
-        families = [family for family in one.families(items) if set(family.metrics) & set(names)]
+        families = [family for family in one.families(items, names) if set(family.metrics) & set(names)]
         found.append({})
         values.append({})
         for family in families:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class Predicted:
         weights = self.weights[items]
         return float(np.average((self.predicted[items] - self.truth[items]).mean(axis=1), weights=weights))
 
-    def families(self, items: Array) -> Sequence[Family]:
+    def families(self, items: Array, wanted: Collection[str]) -> Sequence[Family]:
         truth, said, weights = self.truth[items], self.predicted[items], self.weights[items]
         return [_moments(truth, said, weights), _order(np.abs(truth - said), weights)]
 

@@ -10,7 +10,7 @@ An item is a row: a text, or a part of one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,9 @@ class Generated:
     vocabulary: int
 
     def measured(self, items: Array) -> Mapping[str, float]:
-        return self.families(items)[0].values()
+        return self.families(items, ())[0].values()
 
-    def families(self, items: Array) -> Sequence[Family]:
+    def families(self, items: Array, wanted: Collection[str]) -> Sequence[Family]:
         found = {
             "cross_entropy": column(1),
             "perplexity": _perplexity,
