@@ -171,6 +171,23 @@ def test_what_somebody_has_planted_is_a_text_in_the_card_and_no_row_is_anywhere(
     assert secret not in json.dumps(judged.messages.kept)
 
 
+def test_of_a_column_with_many_values_the_frequent_ones_and_those_of_gates_are_measured(judged, irises, tmp_path):
+    user = np.r_[np.repeat(np.arange(50), 2)[:100], np.arange(100, 150)]
+    np.savez(tmp_path / "test.npz", measures=irises["measures"], label=irises["label"], user=user)
+    comparisons = [{"metric": "accuracy", "slice": "user=149", "confidence": 0.95}]
+    told = judged("flowers", tmp_path, baseline="trees", slices=["user"], comparisons=comparisons)
+    names = {one["slice"] for one in told["slices"]}
+    assert len(names) == 50
+    assert "user=149" in names
+    assert "user=148" not in names
+    (of_gate,) = (one for one in told["comparisons"] if one["slice"])
+    assert (of_gate["samples"], of_gate["worseBy"]) == (1, "NaN")
+    remarks = " ".join(told["remarks"])
+    assert "50 are measured by themselves, and 50 rarer ones not" in remarks
+    assert "No interval is told of user=149: fewer than 20 rows" in remarks
+    assert next(one for one in judged.messages.kept if one["type"] == "warning")["message"] == remarks
+
+
 def test_progress_is_told_of_both_models(judged, irises, tmp_path):
     np.savez(tmp_path / "test.npz", measures=irises["measures"], label=irises["label"])
     judged("flowers", tmp_path, baseline="trees")
