@@ -214,7 +214,8 @@ class EvaluationStatus(Model):
         BaselineVersion | None, Schema("The version that is compared with; absent where there is none.")
     ] = None
     samples: Annotated[
-        Count | None, Schema("Number of rows that were judged on; absent until the stage has ended.")
+        Count | None,
+        Schema("Number of rows that were judged on; absent until the stage has ended, and with task Script."),
     ] = None
 
     def evolve(self, **changes: Unpack[EvaluationStatusChanges]) -> Self:
@@ -225,7 +226,7 @@ class EvaluationStatus(Model):
 class GateCheck(Model):
     """One gate and what was measured."""
 
-    metric: Annotated[Word, Schema("The metric judged; evaluate/NAME is one of the stage Evaluate.")]
+    metric: Annotated[str, Schema("The metric judged; evaluate/NAME is one of the stage Evaluate.", maxLength=144)]
     slice: Annotated[
         str,
         Schema(

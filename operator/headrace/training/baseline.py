@@ -23,6 +23,8 @@ from headrace.tracking.records import ModelVersion
 from headrace.training.formats import condition, with_condition
 from headrace.training.stages import stage_of
 from headrace.training.states import Reason
+from headrace_common import s3
+from headrace_common.protocol.claims import DIGEST
 
 CONDITION = "BaselineCompared"
 
@@ -45,10 +47,11 @@ def version_of(alias: str, found: ModelVersion | None) -> BaselineVersion | None
     """What is pinned. Raises BaselineUnusable for a version that Headrace has not registered."""
     if found is None:
         return None
-    if not found.digest:
+    if not DIGEST.fullmatch(found.digest) or not s3.is_uri(found.source):
+        missing = "does not lie in S3" if found.digest else "has no digest"
         raise BaselineUnusable(
-            f"alias {alias} of model {found.model} points at version {found.version}, which has no digest: Headrace "
-            "did not register it"
+            f"alias {alias} of model {found.model} points at version {found.version}, which {missing}: no TrainingJob "
+            "has registered it"
         )
     return BaselineVersion(alias=alias, version=found.version, digest=found.digest, uri=found.source)
 

@@ -75,7 +75,9 @@ def sentence(check: GateCheck, evaluate: Evaluate, known: EvaluationStatus, meas
     return "; ".join(said)
 
 
-def advice(checks: tuple[GateCheck, ...], evaluate: Evaluate, measured: Mapping[str, float]) -> str:
+def advice(
+    checks: tuple[GateCheck, ...], evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]
+) -> str:
     """What to do about those that have not passed."""
     if unknown := [check for check in checks if not check.passed and check.value is None]:
         if evaluate.task is Task.SCRIPT:
@@ -88,6 +90,12 @@ def advice(checks: tuple[GateCheck, ...], evaluate: Evaluate, measured: Mapping[
             "judge on rows that the metric can be measured on, or change evaluate.gates, in a new TrainingJob; "
             f"measured were {_listed(measured)}"
         )
+    compared = [check for check in checks if check.max_regression is not None and known.baseline is not None]
+    if unknown := [check for check in compared if not check.passed and check.worse_by is None]:
+        if evaluate.task is Task.SCRIPT:
+            names = ", ".join(f"{WORSE_BY}{_key(check)}" for check in unknown)
+            return f"let {evaluate.entrypoint} log {names} (headrace_client.log), in a new TrainingJob"
+        return "judge on more rows: fewer than 20 tell nothing of a difference; in a new TrainingJob"
     return "train longer or with better data, or change evaluate.gates, in a new TrainingJob"
 
 

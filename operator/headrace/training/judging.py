@@ -163,7 +163,8 @@ def advice(judged: Judgement) -> str:
     of_training = tuple(check for check in checks if not is_of_evaluation(check))
     evaluate, evaluation = judged.job.spec.evaluate, judged.evaluation
     if all(check.passed for check in of_training) and evaluate is not None and evaluation is not None:
-        return evaluation_gates.advice(tuple(filter(is_of_evaluation, checks)), evaluate, evaluation.metrics)
+        of_evaluation = tuple(filter(is_of_evaluation, checks))
+        return evaluation_gates.advice(of_evaluation, evaluate, _known(judged.job), evaluation.metrics)
     return _advice(of_training, judged.run)
 
 

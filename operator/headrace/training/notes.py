@@ -24,14 +24,14 @@ def notes_of(judged: Judgement) -> Notes:
     if known.baseline is not None:
         tags[BASELINE_VERSION_TAG] = known.baseline.version
     card = evaluation.tags.get(DESCRIPTION_TAG, "").strip()
-    description = card or _summary(judged, known.samples or 0)
+    description = card or _summary(judged, known.samples)
     return Notes(tags, description[:_MAX_DESCRIPTION])
 
 
-def _summary(judged: Judgement, samples: int) -> str:
+def _summary(judged: Judgement, samples: int | None) -> str:
     """Where the launcher has left no card."""
     checks = judged.gate.checks if judged.gate else ()
-    lines = [f"Evaluated on {samples} rows."]
+    lines = [f"Evaluated on {samples} rows." if samples else "Evaluated by a program of its team."]
     lines += [f"- {_line(check)}" for check in checks if is_of_evaluation(check)]
     return "\n".join(lines)
 

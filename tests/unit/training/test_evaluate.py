@@ -268,6 +268,16 @@ def test_its_success_leads_to_the_gates():
     assert len(planned.patches) == 1
 
 
+def test_of_how_many_rows_a_program_has_judged_nobody_tells():
+    status = evaluating(FIRST, **SCRIPT)
+    report = REPORT | {"baselineDigest": "", "samples": 0}
+
+    done = ended(status, 2, spec=SCRIPT, evaluation=report).status
+
+    assert done["message"].startswith("the model was evaluated; checking the gates")
+    assert "evaluation" not in done
+
+
 @pytest.mark.parametrize(
     ("report", "reason", "words"),
     [

@@ -213,7 +213,7 @@ def test_gates_of_both_kinds_have_to_pass():
         (
             {"worse_by/accuracy": None},
             "how much worse accuracy is than that of version 6 was not measured, and maxRegression is 0.02",
-            "train longer or with better data",
+            "judge on more rows: fewer than 20 tell nothing of a difference",
         ),
         (
             {"accuracy/region:north": None},
@@ -254,6 +254,16 @@ def test_a_metric_that_the_users_program_does_not_log_is_told_with_those_that_it
 
     assert "bleu of l=de was never logged" in status.message
     assert "let judge.py log bleu/l:de (headrace_client.log), or name a metric that it logs (rouge)" in status.message
+
+
+def test_a_program_that_does_not_compare_is_told_what_to_log():
+    script = {"task": "Script", "entrypoint": "judge.py", "gates": [{"metric": "cost", "maxRegression": "1"}]}
+    script["baseline"] = {"alias": "champion"}
+
+    status = end(registry({"cost": 7.0}), evaluate=script).status
+
+    assert "how much worse cost is than that of version 6 was not measured" in status.message
+    assert "let judge.py log worse_by/cost (headrace_client.log)" in status.message
 
 
 def test_an_evaluation_without_gates_registers_and_says_so():

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from headrace.tracking.errors import NotFound, TrackingError, TrackingUnavailable
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import Experiment, Run
+from headrace.tracking.records import Experiment, ModelVersion, Run
 from headrace.training.observed import Observed
 from headrace.training.reconcile import TrainingReconciler
-from training_builders import NOW, PREPARE, SETTINGS, UID, pod, record, stamp, training_job
+from training_builders import BASELINE, JUDGED, NOW, PREPARE, SETTINGS, UID, pod, record, stamp, training_job
 from training_looks import NOTHING, under_way
 
 TRACKED = {"prepare": PREPARE, "tracking": {"experiment": "x"}}
@@ -33,6 +34,7 @@ class Mlflow:
     """Its runs by their tag headrace.uid, those in its trash among them."""
 
     runs: dict[str, list[Run]] = field(default_factory=dict)
+    champion: ModelVersion | TrackingError = field(default_factory=lambda: NotFound("no such alias"))
 
     async def get_experiment_by_name(self, name):
         return Experiment("3", name, "s3://team-a/mlflow/x")
@@ -43,6 +45,12 @@ class Mlflow:
 
     async def get_run(self, run_id):
         return next(run for runs in self.runs.values() for run in runs if run.id == run_id)
+
+    async def get_model_version_by_alias(self, name, alias):
+        assert (name, alias) == ("team-a.text", "champion")
+        if isinstance(self.champion, TrackingError):
+            raise self.champion
+        return self.champion
 
 
 def run(name, deleted=False):
@@ -99,6 +107,51 @@ def test_what_a_preparation_misses_of_its_tenant_is_told(tenant, said):
     problem = start(training_job(prepare=PREPARE), tenant).problem
 
     assert (problem.reason, problem.message) == ("TenantNotFound", said)
+
+
+def before_evaluating(champion, runs=None):
+    """What is found out before the first attempt of the stage."""
+    status = between("Evaluate")
+    status["attempt"]["stage"], status["run"]["id"] = "Train", "job"
+    mlflow = Mlflow({UID: [run("job")]} | (runs or {}), champion)
+    reconciler = TrainingReconciler(Cluster(TENANT), None, SETTINGS, Ledger(mlflow))
+    return asyncio.run(reconciler._start(training_job(status, **JUDGED), NOTHING))
+
+
+def test_the_version_to_compare_with_is_the_one_that_the_alias_points_at():
+    found = before_evaluating(
+        ModelVersion("team-a.text", "6", BASELINE["uri"], tags={"headrace.digest": BASELINE["digest"]})
+    )
+
+    assert found.problem is None
+    assert found.baseline is not None
+    assert found.baseline.model_dump(by_alias=True) == BASELINE
+
+
+def test_a_model_without_that_alias_is_evaluated_without():
+    found = before_evaluating(NotFound("no such alias"))
+
+    assert (found.baseline, found.problem) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("champion", "reason", "patient"),
+    [
+        (TrackingUnavailable("no answer"), "TrackingUnavailable", True),
+        (ModelVersion("team-a.text", "6", BASELINE["uri"]), "BaselineUnreadable", False),
+    ],
+    ids=["MLflow is away", "a version without a digest"],
+)
+def test_a_version_that_cannot_be_found_out_is_waited_for(champion, reason, patient):
+    problem = before_evaluating(champion).problem
+
+    assert (problem.reason, problem.patient) == (reason, patient)
+
+
+def test_the_jobs_own_run_that_was_deleted_is_waited_for_before_an_evaluation():
+    problem = before_evaluating(NotFound("no such alias"), {UID: [run("job", deleted=True)]}).problem
+
+    assert (problem.reason, problem.patient) == ("RunDeleted", True)
 
 
 def ended_in(stage):

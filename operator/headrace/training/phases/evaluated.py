@@ -35,15 +35,20 @@ def evaluated(view: View, record: Record) -> Step:
         wanted = f"version {known.baseline.version} has {known.baseline.digest}" if known.baseline else "there is none"
         message = f"a baseline with digest {told.baseline_digest or 'none'} was compared with, and {wanted}"
         return failed(view, _cause(view, FailureClass.DATA, Reason.BASELINE_UNREADABLE, message))
-    taken = take_record(status, record).evolve(evaluation=known.evolve(samples=told.samples))
+    taken = take_record(status, record).evolve(evaluation=known.evolve(samples=told.samples or None))
     ended = attempts.end_succeeded(taken, Reason.EVALUATED, ended_at(view.pods, view.now))
     finishing = compared(view.job, ended, view.now).evolve(
         state=State.FINISHING,
         reason=Reason.JUDGING,
-        message=f"the model was evaluated on {told.samples} rows; checking the gates and registering it in MLflow",
+        message=f"the model was evaluated{_rows(told.samples)}; checking the gates and registering it in MLflow",
     )
     patches = release(view.job.metadata.namespace, view.pods, view.now)
     return Step(Plan(patches=patches, requeue_after=0.0), finishing)
+
+
+def _rows(samples: int) -> str:
+    """Nobody knows of how many the user's own program has judged."""
+    return f" on {samples} rows" if samples else ""
 
 
 def _cause(view: View, failure_class: FailureClass, reason: str, message: str) -> Cause:
