@@ -81,7 +81,7 @@ def judge(
 ) -> Judgement:
     """`wanted` are the comparisons that gates ask for; those of all rows are made in any case."""
     every = np.arange(items.count)
-    places = {"": every} | {name: place for name, place in items.slices.items() if len(place)}
+    places = {"": every} | {name: place for name, place in items.slices.items() if items.weights[place].sum() > 0}
     measured = [
         Measured(
             name,
