@@ -178,20 +178,31 @@ def test_what_was_judged_is_in_the_record_the_runs_and_the_artifacts(evaluate, s
     assert "scikit-learn==" in s3.get(bucket, f"{place}environment.lock").decode()
 
 
-def test_a_killed_attempt_and_the_next_one_come_to_the_same_numbers(evaluate, mlflow):
+def test_an_attempt_that_was_killed_and_the_next_one_come_to_the_same_numbers(evaluate, mlflow):
+    """The first one's node is lost while it hands over what it has found."""
     first = evaluate(baseline="dull")
-    wait_until(lambda: (first.work / ".headrace" / "evaluation.json").is_file(), 60, "the process is started")
-    first.process.send_signal(signal.SIGTERM)
-    assert first.wait(60) != 0
-    assert first.record["outcome"] in ("Interrupted", "Failed")
-    second, third = (evaluate(baseline="dull", attempt=number) for number in (2, 3))
-    found = []
-    for launched in (second, third):
-        assert launched.wait(120) == 0, launched.log
-        found.append(json.loads((launched.work / ".headrace" / "results" / "evaluation.json").read_text()))
-    assert found[0] == found[1]
-    history = mlflow.history(third.record["run"]["id"], "worse_by/accuracy")
-    assert len(history) == 1
+    found = first.work / ".headrace" / "results" / "evaluation.json"
+    wait_until(lambda: found.is_file() or first.process.poll() is not None, 120, "it has judged")
+    first.process.kill()
+    first.process.wait()
+    second = evaluate(baseline="dull", attempt=2)
+    assert second.wait(120) == 0, second.log
+
+    again = second.work / ".headrace" / "results" / "evaluation.json"
+    assert json.loads(again.read_text()) == json.loads(found.read_text())
+    metrics = metrics_of(run_of(mlflow, second, evaluate))
+    assert metrics["worse_by/accuracy"] <= 0
+    assert len(mlflow.history(second.record["run"]["id"], "worse_by/accuracy")) == 1
+    assert len(mlflow.history(evaluate.parent, "evaluate/accuracy")) == 1
+
+
+def test_one_that_is_told_to_stop_is_interrupted(evaluate, mlflow):
+    launched = evaluate()
+    wait_until(lambda: launched.progress.get("state") == "Evaluating", 60, "the process runs")
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.wait(30) == 6
+    assert (launched.record["outcome"], launched.record["reason"]) == ("Interrupted", "Terminated")
+    assert "evaluation" not in launched.record
 
 
 CHANGES = {
