@@ -124,7 +124,7 @@ def run_of(mlflow, launched, evaluate):
 
 
 def metrics_of(run):
-    return {one["key"]: one["value"] for one in run["data"]["metrics"]}
+    return {one["key"]: one["value"] for one in run["data"].get("metrics", ())}
 
 
 def tags_of(run):
