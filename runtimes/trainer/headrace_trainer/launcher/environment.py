@@ -65,7 +65,8 @@ def environment(
         env["HEADRACE_DATASET_DIR"] = str(paths.prepared)
     if (evaluate := config.evaluate) is not None:
         env["HEADRACE_MODEL_DIR"] = str(paths.model)
-        env["HEADRACE_EVALUATION"] = str(paths.evaluation)
+        if not config.entrypoint:
+            env["HEADRACE_EVALUATION"] = str(paths.evaluation)
         if evaluate.baseline is not None:
             env["HEADRACE_BASELINE_DIR"] = str(paths.baseline)
     if config.formats:
