@@ -35,6 +35,7 @@ with open("points.onnx", "wb") as file:
 headrace.export("points.onnx", format="ONNX")
 """
 ROWS = 600
+PATIENCE = 600  # three trainings and three evaluations share the cores
 SPEC: dict[str, Any] = {
     "framework": "Script",
     "storage": {"secretRef": {"name": "headrace-storage"}},
@@ -115,7 +116,7 @@ def later(tenant: Tenant, first: Object) -> dict[str, Object]:
     start(tenant, "points-equal")
     start(tenant, "points-worse", noise=0.9)
     start(tenant, "points-unreadable", data=DATA | {"label": "species"})
-    return {name: tenant.finished(f"points-{name}") for name in ("equal", "worse", "unreadable")}
+    return {name: tenant.finished(f"points-{name}", PATIENCE) for name in ("equal", "worse", "unreadable")}
 
 
 def test_the_first_model_is_judged_by_its_absolute_bounds_and_registered(tenant: Tenant, first: Object):

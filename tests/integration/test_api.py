@@ -983,6 +983,15 @@ class TestTighteningARule:
         del spec["evaluation"]["properties"]["gates"]["items"]["x-kubernetes-validations"]
         return definition
 
+    def before_slices(self):
+        """As a release had it whose checks were told apart by their metric alone."""
+        definition = self.loosened()
+        status = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+        checks = status["model"]["properties"]["gate"]["properties"]["checks"]
+        checks["x-kubernetes-list-map-keys"] = ["metric"]
+        del checks["items"]["properties"]["slice"]
+        return definition
+
     def apply(self, kubectl, definition):
         kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(definition))
         kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/trainingjobs.{self.GROUP}")
@@ -996,17 +1005,23 @@ class TestTighteningARule:
                 "spec.evaluation.gates": [{"metric": "a"}],
             },
         )
-        self.apply(kubectl, self.loosened())
+        self.apply(kubectl, self.before_slices())
         eventually(lambda: api.try_to_create(old)["kind"] == "TrainingJob")
         kubectl.create(old)
+        patch = ("patch", f"trainingjobs.{self.GROUP}", "text-generator", "--namespace", namespace, "--type=merge")
+        judged = {"passed": True, "checks": [{"metric": "a", "passed": True}]}
+        kubectl(*patch, "--subresource=status", "--patch", json.dumps({"status": {"model": {"gate": judged}}}))
         self.apply(kubectl, self.definition())
         eventually(lambda: api.try_to_create(changed(old, {"metadata.name": "new"}))["kind"] == "Status")
 
-        patch = ("patch", f"trainingjobs.{self.GROUP}", "text-generator", "--namespace", namespace, "--type=merge")
+        sliced = [{"metric": "a", "slice": name, "passed": True} for name in ("", "b=c")]
+        gate = {"model": {"gate": judged | {"checks": sliced}}}
+        kubectl(*patch, "--subresource=status", "--patch", json.dumps({"status": gate}))
         kubectl(*patch, "--subresource=status", "--patch", json.dumps({"status": to_status_dict(STATUS)}))
         kubectl(*patch, "--patch", json.dumps({"spec": {"suspend": True}}))
         stored = kubectl.get(f"trainingjobs.{self.GROUP}", "text-generator", namespace)
         assert (stored["spec"]["suspend"], stored["status"]["state"]) == (True, "Running")
+        assert stored["status"]["model"]["gate"]["checks"] == sliced
 
 
 class TestExplaining:

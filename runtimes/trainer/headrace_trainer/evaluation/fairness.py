@@ -11,23 +11,25 @@ being equal. fairlearn computes them; here they are functions of sums, too.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from fairlearn import metrics
 
 from headrace_trainer.evaluation.statistics.families import Array as Sums
-from headrace_trainer.evaluation.statistics.families import Family
+from headrace_trainer.evaluation.statistics.families import Family, scattered
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_MEASURES: Mapping[str, Callable[..., float]] = {
-    "demographic_parity_difference": metrics.demographic_parity_difference,
-    "demographic_parity_ratio": metrics.demographic_parity_ratio,
-    "equalized_odds_difference": metrics.equalized_odds_difference,
-    "equalized_odds_ratio": metrics.equalized_odds_ratio,
-    "equal_opportunity_difference": metrics.equal_opportunity_difference,
-    "equal_opportunity_ratio": metrics.equal_opportunity_ratio,
+_RATES = {
+    "selection_rate": metrics.selection_rate,
+    "true_positive_rate": metrics.true_positive_rate,
+    "false_positive_rate": metrics.false_positive_rate,
+}
+# Of each measure its rates, of which the worst counts.
+_OF_RATES = {
+    "demographic_parity": ["selection_rate"],
+    "equalized_odds": ["true_positive_rate", "false_positive_rate"],
+    "equal_opportunity": ["true_positive_rate"],
 }
 
 
@@ -35,10 +37,16 @@ def measured(truth: Array, given: Array, group: Array, weights: Array) -> dict[s
     """`truth` and `given` say of each row whether it is of the positive class, and is given it; `group` is a number."""
     with warnings.catch_warnings():  # of a group without positives, whose rate is 0
         warnings.simplefilter("ignore")
-        return {
-            name: float(of(truth.astype(int), given.astype(int), sensitive_features=group, sample_weight=weights))
-            for name, of in _MEASURES.items()
-        }
+        frame = metrics.MetricFrame(
+            metrics=_RATES,
+            y_true=truth.astype(int),
+            y_pred=given.astype(int),
+            sensitive_features=group,
+            sample_params={name: {"sample_weight": weights} for name in _RATES},
+        )
+        apart, by = frame.difference(method="between_groups"), frame.ratio(method="between_groups")
+    differences = {f"{name}_difference": float(apart[rates].max()) for name, rates in _OF_RATES.items()}
+    return differences | {f"{name}_ratio": float(by[rates].min(skipna=False)) for name, rates in _OF_RATES.items()}
 
 
 def by_group(truth: Array, given: Array, group: Array, weights: Array) -> dict[int, dict[str, float]]:
@@ -56,11 +64,8 @@ def family(truth: Array, given: Array, group: Array, weights: Array) -> Family:
     """Columns, of each group: rows, given, positives, right among these, negatives, wrong among those."""
     groups = int(group.max()) + 1
     parts = (np.ones(len(truth)), given, truth, truth & given, ~truth, ~truth & given)
-    columns = np.zeros((len(truth), len(parts) * groups))
-    for place, part in enumerate(parts):
-        columns[np.arange(len(truth)), place * groups + group] = weights * part
     return Family(
-        columns,
+        scattered(len(parts) * groups, [(weights * part, place * groups + group) for place, part in enumerate(parts)]),
         {
             "demographic_parity_difference": lambda sums: _difference(sums, 0),
             "demographic_parity_ratio": lambda sums: _ratio(sums, 0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,7 +81,7 @@ def judge(
 ) -> Judgement:
     """`wanted` are the comparisons that gates ask for; those of all rows are made in any case."""
     every = np.arange(items.count)
-    places = {"": every} | {name: place for name, place in items.slices.items() if len(place)}
+    places = {"": every} | {name: place for name, place in items.slices.items() if items.weights[place].sum() > 0}
     measured = [
         Measured(
             name,
@@ -127,8 +127,7 @@ def _compare(
     draws = resamples.draws(units.count, seed)
     better = {**METRICS[task], **FAIRNESS.get(task, {})}
     found: list[Compared] = []
-    slices = {slice for _, slice in asked}
-    for part in [*_parts(places, measured, candidate, baseline, slices), *_columns(items, fair, candidate, baseline)]:
+    for part in [*_parts(places, measured, candidate, baseline, asked), *_columns(items, fair, candidate, baseline)]:
         names = [name for name, of in asked if of == part.name and name in part.measured.metrics and name in better]
         if not names or part.measured.baseline is None:
             continue
@@ -160,13 +159,14 @@ def _parts(
     measured: Sequence[Measured],
     candidate: Answers,
     baseline: Answers,
-    slices: set[str],
+    asked: Collection[tuple[str, str]],
 ) -> list[_Part]:
-    return [
-        _Part(name, place, candidate.families(place), baseline.families(place), of)
-        for (name, place), of in zip(places.items(), measured, strict=True)
-        if name in slices
-    ]
+    found = []
+    for (name, place), of in zip(places.items(), measured, strict=True):
+        if names := {metric for metric, slice in asked if slice == name}:
+            ours, theirs = (answers.families(place, names) for answers in (candidate, baseline))
+            found.append(_Part(name, place, ours, theirs, of))
+    return found
 
 
 def _columns(items: Items, fair: Sequence[Measured], candidate: Answers, baseline: Answers) -> list[_Part]:

@@ -13,6 +13,8 @@ from headrace_trainer.evaluation.data.table import Array
 from headrace_trainer.evaluation.data.values import text_of
 from headrace_trainer.evaluation.refusal import Refusal, UnreadableData, listed
 
+_MOST_CLASSES = 50
+
 
 def texts_of(label: Array, where: str) -> Array:
     """Of each row its class, as a text. A row with a 1 among zeros, one a class, is the number of its place. Raises
@@ -54,7 +56,7 @@ def names_of(
         return numbers, ""
     if is_whole:
         raise Refusal(
-            f"the model has {width} classes, from 0 to {width - 1}, and the data has the labels {listed(labels)}",
+            f"the model has {width} classes, from 0 to {width - 1}, and the data has the labels {_classes(labels)}",
             "Write the labels as the model was trained on them, from 0 on; or correct evaluate.data.label or output.",
         )
     if len(labels) == width:
@@ -64,7 +66,7 @@ def names_of(
         )
     raise Refusal(
         f"the model has {width} classes and does not say what they are called, and the data has {len(labels)} labels: "
-        f"{listed(labels)}",
+        f"{_classes(labels)}",
         "Write the labels as the numbers that the model was trained on, from 0 on.",
     )
 
@@ -74,7 +76,7 @@ def check_known(texts: Array, names: Sequence[str], where: str) -> None:
     unknown = sorted(set(map(str, np.unique(texts))) - set(names))
     if unknown:
         raise Refusal(
-            f"{where} has labels that the model cannot give: {listed(unknown)}; it knows {listed(names)}",
+            f"{where} has labels that the model cannot give: {_classes(unknown)}; it knows {listed(names)}",
             "Correct evaluate.data.label, or leave rows of classes out that the model was not trained on.",
         )
 
@@ -85,6 +87,11 @@ def numbers_of(texts: Array, names: Sequence[str]) -> Array:
     values, of = np.unique(texts, return_inverse=True)
     places = np.array([number.get(str(value), -1) for value in values])
     return np.asarray(places[of.reshape(-1)])
+
+
+def _classes(labels: Sequence[str]) -> str:
+    """By their names; not of a column that has as many values as a column of names or numbers has."""
+    return listed(labels) if len(labels) <= _MOST_CLASSES else f"{len(labels)} different ones"
 
 
 def _is_whole(text: str) -> bool:

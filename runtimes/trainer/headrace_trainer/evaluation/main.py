@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from headrace_common.evaluation import Task
@@ -68,8 +69,9 @@ def evaluate(instructions: Instructions, messages: Messages) -> None:
         wanted.comparisons,
         instructions.seed,
     )
-    for remark in (*candidate.remarks, *found.remarks):
-        messages.warn("evaluation", remark)
+    found = replace(found, remarks=(*candidate.remarks, *_of_slices(rows), *found.remarks))
+    if found.remarks:
+        messages.warn("evaluation", " ".join(found.remarks))
     results.leave(instructions, rows, items, candidate, baseline, found, format)
 
 
@@ -95,6 +97,14 @@ def _asked(
     del asking
     gc.collect()  # the other model needs the memory
     return said, artifact.format
+
+
+def _of_slices(rows: Rows) -> list[str]:
+    return [
+        f"Of the values of {name} {len(values.names)} are measured by themselves, and {values.left_out} rarer ones not."
+        for name, values in rows.slices.items()
+        if values.left_out
+    ]
 
 
 def _of_same_classes(candidate: Said, baseline: Said, rows: Rows, positive: str) -> tuple[Said, Said]:

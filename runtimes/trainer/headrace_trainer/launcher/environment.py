@@ -93,7 +93,8 @@ def _of_stage(config: Config, paths: Paths) -> dict[str, str]:
             env["HEADRACE_TABLES_DIR"] = str(paths.tables)
     if (evaluate := config.evaluate) is not None:
         env["HEADRACE_MODEL_DIR"] = str(paths.model)
-        env["HEADRACE_EVALUATION"] = str(paths.evaluation)
+        if not config.entrypoint:
+            env["HEADRACE_EVALUATION"] = str(paths.evaluation)
         if evaluate.baseline is not None:
             env["HEADRACE_BASELINE_DIR"] = str(paths.baseline)
     return env

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -10,6 +14,7 @@ import pandas
 import pytest
 from sklearn import metrics
 
+TRAINER = Path(__file__).resolve().parents[2]
 COLUMNS = ("length", "width", "petal_length", "petal_width")
 WRITERS = {
     "csv": lambda frame, path: frame.to_csv(path, index=False),
@@ -166,9 +171,47 @@ def test_what_somebody_has_planted_is_a_text_in_the_card_and_no_row_is_anywhere(
     assert secret not in json.dumps(judged.messages.kept)
 
 
+def test_of_a_column_with_many_values_the_frequent_ones_and_those_of_gates_are_measured(judged, irises, tmp_path):
+    user = np.r_[np.repeat(np.arange(50), 2)[:100], np.arange(100, 150)]
+    np.savez(tmp_path / "test.npz", measures=irises["measures"], label=irises["label"], user=user)
+    comparisons = [{"metric": "accuracy", "slice": "user=149", "confidence": 0.95}]
+    told = judged("flowers", tmp_path, baseline="trees", slices=["user"], comparisons=comparisons)
+    names = {one["slice"] for one in told["slices"]}
+    assert len(names) == 50
+    assert "user=149" in names
+    assert "user=148" not in names
+    (of_gate,) = (one for one in told["comparisons"] if one["slice"])
+    assert (of_gate["samples"], of_gate["worseBy"]) == (1, "NaN")
+    remarks = " ".join(told["remarks"])
+    assert "50 are measured by themselves, and 50 rarer ones not" in remarks
+    assert "No interval is told of user=149: fewer than 20 rows" in remarks
+    assert next(one for one in judged.messages.kept if one["type"] == "warning")["message"] == remarks
+
+
 def test_progress_is_told_of_both_models(judged, irises, tmp_path):
     np.savez(tmp_path / "test.npz", measures=irises["measures"], label=irises["label"])
     judged("flowers", tmp_path, baseline="trees")
     sent = judged.messages.kept
     assert sent[0] == {"type": "fit", "fit": 0, "epochs": 1, "stepsPerEpoch": 300, "steps": 300}
     assert [one["step"] for one in sent if one["type"] == "progress"] == [150, 300]
+
+
+def test_a_saved_model_is_judged_by_tensorflow_and_is_the_same_model(judged, irises, tmp_path):
+    """In a process of its own, as the launcher starts it: TensorFlow is imported for this format alone."""
+    np.savez(tmp_path / "test.npz", measures=irises["measures"], label=irises["label"])
+    onnx = judged("flowers", tmp_path)
+    told = json.loads((judged.folder.parent / "instructions").read_text())
+    told["evaluate"]["format"] = "TensorFlow"
+    results, file = judged.folder.parent / "of-tensorflow", judged.folder.parent / "told"
+    results.mkdir()
+    file.write_text(json.dumps({**told, "results": str(results)}))
+    environment = {**os.environ, "HEADRACE_EVALUATION": str(file)}
+    environment |= {"PYTHONPATH": str(TRAINER), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "headrace_trainer.evaluation"],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    found = json.loads((results / "evaluation.json").read_text())
+    assert found["format"] == "TensorFlow"
+    assert found["metrics"] == pytest.approx(onnx["metrics"], rel=1e-4)

@@ -16,10 +16,11 @@ from headrace_trainer.evaluation.tasks.regression import Predicted
 from headrace_trainer.evaluation.tasks.text_generation import Generated, sums_of
 
 ROWS = 300
+EVERY = {name for of_task in METRICS.values() for name in of_task}
 
 
 def by_sums(answers, items):
-    return {name: value for family in answers.families(items) for name, value in family.values().items()}
+    return {name: value for family in answers.families(items, EVERY) for name, value in family.values().items()}
 
 
 def classified(classes, *, ties=False, lacks=()):
@@ -133,8 +134,9 @@ def test_text_is_judged_by_the_tokens_that_count():
     counts = random.random((6, 5)) < 0.7
     answers = Generated(sums_of(logs, np.where(counts, tokens, -1), counts), np.ones(6), 12)
     measured = answers.measured(np.arange(6))
-    given, truth = np.exp(logs[counts]), tokens[counts]
-    entropy = sklearn.log_loss(truth, given.astype(float), labels=np.arange(12))
+    given, truth = np.exp(logs[counts].astype(float)), tokens[counts]
+    given /= given.sum(axis=1, keepdims=True)
+    entropy = sklearn.log_loss(truth, given, labels=np.arange(12))
     assert measured["cross_entropy"] == pytest.approx(entropy, rel=1e-5)
     assert measured["perplexity"] == pytest.approx(np.exp(entropy), rel=1e-5)
     assert measured["accuracy"] == pytest.approx((given.argmax(axis=1) == truth).mean())
@@ -144,13 +146,25 @@ def test_text_is_judged_by_the_tokens_that_count():
     assert set(measured) == set(METRICS[Task.TEXT_GENERATION])
 
 
+def test_a_model_that_knows_nothing_is_right_of_one_token_in_as_many_as_there_are():
+    tokens = np.arange(12)[:, None]
+    sums = sums_of(np.full((12, 1, 12), -np.log(12.0)), tokens, tokens >= 0)
+    measured = Generated(sums, np.ones(12), 12).measured(np.arange(12))
+    assert measured["accuracy"] == pytest.approx(1 / 12)
+    assert measured["top_5_accuracy"] == pytest.approx(5 / 12)
+    assert measured["perplexity"] == pytest.approx(12)
+
+
 def test_fairness_is_what_fairlearn_says():
     random = np.random.default_rng(4)
     truth, given = random.random(ROWS) < 0.4, random.random(ROWS) < 0.5
     group, weights = random.integers(0, 3, ROWS), random.uniform(0.2, 3, ROWS)
     truth[group == 2] = False  # no rate of true positives
     measured = fairness.measured(truth, given, group, weights)
-    assert set(measured) == set(FAIRNESS[Task.CLASSIFICATION])
+    of_rows = {"sensitive_features": group, "sample_weight": weights}
+    assert measured == pytest.approx(
+        {name: getattr(fairlearn, name)(truth, given, **of_rows) for name in FAIRNESS[Task.CLASSIFICATION]}
+    )
     assert fairness.family(truth, given, group, weights).values() == pytest.approx(measured)
     shares = fairness.by_group(truth, given, group, weights)
     frame = fairlearn.MetricFrame(

@@ -48,6 +48,9 @@ CASES = {
         "3 classes, from 0 to 2, and the data has the labels 1, 2, 3", "from 0 on"),
     "labels that are prices": (lambda i: {"measures": i["measures"], "label": i["label"] + 0.5}, {}, DATA,
         "broken numbers", "Regression"),
+    "labels that are somebody's": (
+        lambda i: {"measures": i["measures"], "label": np.array([f"{n} {SECRET}" for n in range(150)])}, {}, FAILED,
+        "the data has 150 labels: 150 different ones", "numbers"),
     "other texts": (lambda i: {"measures": i["measures"], "label": np.array(["a", "b"])[i["label"] % 2]}, {}, FAILED,
         "does not say what they are called, and the data has 2 labels: a, b", "numbers"),
     "NaN comes out": (broken_numbers, {}, FAILED, "not finite for 1 of the rows 1 to 150", "missing values"),

@@ -18,7 +18,6 @@ from headrace_common.evaluation import slice_of
 
 ROWS = 120
 COUNT = 3  # of classes
-SHIFT = {"good": 0.9, "worse": 0.4}
 
 
 def onnx_model(weight):
@@ -73,14 +72,11 @@ def bucket(s3):
 
 @pytest.fixture
 def models(s3, bucket):
-    """Of the candidate, and of a baseline that is worse less often: random weights are worse."""
-    other = onnx_model(1.0)
-    better = {"onnx/model.onnx": onnx_model(6.0)}
-    flipped = {"onnx/model.onnx": onnx_model(-2.0)}
+    """One that takes the greatest number, one that takes the least, and one that is not sure of the greatest."""
+    weights = {"good": 6.0, "bad": -2.0, "dull": 1.0}
     return {
-        "good": put_model(s3, bucket, "models/good", better),
-        "bad": put_model(s3, bucket, "models/bad", flipped),
-        "dull": put_model(s3, bucket, "models/dull", {"onnx/model.onnx": other}),
+        name: put_model(s3, bucket, f"models/{name}", {"onnx/model.onnx": onnx_model(weight)})
+        for name, weight in weights.items()
     }
 
 
@@ -128,7 +124,7 @@ def run_of(mlflow, launched, evaluate):
 
 
 def metrics_of(run):
-    return {one["key"]: one["value"] for one in run["data"]["metrics"]}
+    return {one["key"]: one["value"] for one in run["data"].get("metrics", ())}
 
 
 def tags_of(run):
@@ -182,20 +178,31 @@ def test_what_was_judged_is_in_the_record_the_runs_and_the_artifacts(evaluate, s
     assert "scikit-learn==" in s3.get(bucket, f"{place}environment.lock").decode()
 
 
-def test_a_killed_attempt_and_the_next_one_come_to_the_same_numbers(evaluate, mlflow):
+def test_an_attempt_that_was_killed_and_the_next_one_come_to_the_same_numbers(evaluate, mlflow):
+    """The first one's node is lost while it hands over what it has found."""
     first = evaluate(baseline="dull")
-    wait_until(lambda: (first.work / ".headrace" / "evaluation.json").is_file(), 60, "the process is started")
-    first.process.send_signal(signal.SIGTERM)
-    assert first.wait(60) != 0
-    assert first.record["outcome"] in ("Interrupted", "Failed")
-    second, third = (evaluate(baseline="dull", attempt=number) for number in (2, 3))
-    found = []
-    for launched in (second, third):
-        assert launched.wait(120) == 0, launched.log
-        found.append(json.loads((launched.work / ".headrace" / "results" / "evaluation.json").read_text()))
-    assert found[0] == found[1]
-    history = mlflow.history(third.record["run"]["id"], "worse_by/accuracy")
-    assert len(history) == 1
+    found = first.work / ".headrace" / "results" / "evaluation.json"
+    wait_until(lambda: found.is_file() or first.process.poll() is not None, 120, "it has judged")
+    first.process.kill()
+    first.process.wait()
+    second = evaluate(baseline="dull", attempt=2)
+    assert second.wait(120) == 0, second.log
+
+    again = second.work / ".headrace" / "results" / "evaluation.json"
+    assert json.loads(again.read_text()) == json.loads(found.read_text())
+    metrics = metrics_of(run_of(mlflow, second, evaluate))
+    assert metrics["worse_by/accuracy"] <= 0
+    assert len(mlflow.history(second.record["run"]["id"], "worse_by/accuracy")) == 1
+    assert len(mlflow.history(evaluate.parent, "evaluate/accuracy")) == 1
+
+
+def test_one_that_is_told_to_stop_is_interrupted(evaluate, mlflow):
+    launched = evaluate()
+    wait_until(lambda: launched.progress.get("state") == "Evaluating", 60, "the process runs")
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.wait(30) == 6
+    assert (launched.record["outcome"], launched.record["reason"]) == ("Interrupted", "Terminated")
+    assert "evaluation" not in launched.record
 
 
 CHANGES = {
@@ -228,21 +235,21 @@ def test_a_model_that_was_changed_is_not_judged(evaluate, s3, mlflow, bucket):
     assert not [run for run in mlflow.runs(evaluate.experiment) if metrics_of(run).get("accuracy")]
 
 
-def test_what_cannot_be_judged_is_a_failure_with_what_to_do(evaluate):
-    cases = {
-        "DataUnreadable": ({"data": {"label": "truth"}}, "no column 'truth'; it has x, label, region, sex"),
-        "EvaluationFailed": ({"format": "TensorFlow"}, "has no format TensorFlow"),
-    }
-    for attempt, (reason, (wanted, words)) in enumerate(cases.items(), start=1):
-        if reason == "EvaluationFailed":
-            wanted = {"data": {"output": "logits"}}
-            words = "no output 'logits'"
-        launched = evaluate(attempt=attempt, **wanted)
-        assert launched.wait(60) == 2, launched.log
-        assert (launched.record["reason"], launched.record["outcome"]) == (reason, "Failed")
-        assert words in launched.record["message"]
-        assert "evaluate.data" in launched.record["hint"]
-        assert "Traceback" not in launched.log
+@pytest.mark.parametrize(
+    ("wanted", "reason", "words", "field"),
+    [
+        ({"data": {"label": "truth"}}, "DataUnreadable", "no column 'truth'; it has x, label", "evaluate.data.label"),
+        ({"data": {"output": "logits"}}, "EvaluationFailed", "no output 'logits'", "evaluate.data.output"),
+        ({"format": "TensorFlow"}, "EvaluationFailed", "has no format TensorFlow; it has ONNX", "evaluate.format"),
+    ],
+)
+def test_what_cannot_be_judged_is_a_failure_with_what_to_do(evaluate, wanted, reason, words, field):
+    launched = evaluate(**wanted)
+    assert launched.wait(60) == 2, launched.log
+    assert (launched.record["reason"], launched.record["outcome"]) == (reason, "Failed")
+    assert words in launched.record["message"]
+    assert field in launched.record["hint"]
+    assert "Traceback" not in launched.log
 
 
 JUDGES = """

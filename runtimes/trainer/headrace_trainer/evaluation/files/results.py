@@ -76,7 +76,7 @@ def as_json(
         "slices": [_measured(one) for one in found.measured[1:]],
         "fairness": [{**_measured(one), "groups": found.groups[one.slice]} for one in found.fairness],
         "comparisons": [_compared(one) for one in found.compared],
-        "remarks": [*candidate.remarks, *found.remarks],
+        "remarks": list(found.remarks),
         "card": wanted.card.as_json(),
         "about": dict(instructions.about),
     }

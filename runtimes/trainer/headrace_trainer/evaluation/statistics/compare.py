@@ -63,7 +63,7 @@ def replicated(family: Family, units: Array, draws: Array) -> dict[str, Array]:
 def _product(draws: Array, columns: Any) -> Array:
     if sparse.issparse(columns):
         return np.asarray((columns.T @ draws.T).T, dtype=np.float64)
-    return np.asarray(draws.astype(np.float64) @ columns)
+    return np.asarray(draws @ columns)
 
 
 def _values(of: OfSums, sums: Array) -> Array:

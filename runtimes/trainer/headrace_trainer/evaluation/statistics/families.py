@@ -6,11 +6,12 @@ sums count: those of a resample are `draws @ columns`, for all resamples at once
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # Of the sums of many samples, a row each, to the metric's value in each.
@@ -28,6 +29,15 @@ class Family:
         """Of the items themselves."""
         sums = np.asarray(self.columns.sum(axis=0), dtype=np.float64).reshape(1, -1)
         return {name: float(of(sums)[0]) for name, of in self.metrics.items()}
+
+
+def scattered(width: int, parts: Sequence[tuple[Array, Array]]) -> Any:
+    """A sparse matrix of so many columns: each of `parts` has a value a row, and the column where it stands."""
+    rows = np.arange(len(parts[0][0]))
+    values, places = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+    found = sparse.csr_array((values, (np.tile(rows, len(parts)), places)), shape=(len(rows), width))
+    found.eliminate_zeros()
+    return found
 
 
 def column(index: int, by: int = 0) -> OfSums:

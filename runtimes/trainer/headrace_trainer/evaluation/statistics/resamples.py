@@ -44,7 +44,7 @@ def units(items: int, groups: Array | None, seed: int) -> Units:
 def draws(count: int, seed: int, replicates: int = REPLICATES) -> Array:
     """How often each of `count` units is in each resample, a row a resample."""
     random = np.random.default_rng(seed)
-    found = np.empty((replicates, count), dtype=np.float32)
+    found = np.empty((replicates, count), dtype=np.float64)
     step = max(1, 4_000_000 // max(count, 1))
     for start in range(0, replicates, step):
         rows = min(step, replicates - start)

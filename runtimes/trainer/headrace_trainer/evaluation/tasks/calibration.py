@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace_trainer.evaluation.statistics.families import Family, ratio
+from headrace_trainer.evaluation.statistics.families import Family, ratio, scattered
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BINS = 15
@@ -19,7 +19,7 @@ BINS = 15
 
 def bins(truth: Array, predicted: Array, given: Array, weights: Array) -> tuple[Array, Array, Array]:
     """Of each bin: the weight of its right answers, of its confidence, and of its rows."""
-    sums = _columns(truth, predicted, given, weights).sum(axis=0)
+    sums = np.asarray(_columns(truth, predicted, given, weights).sum(axis=0)).reshape(-1)
     return sums[:BINS], sums[BINS : 2 * BINS], sums[2 * BINS :]
 
 
@@ -32,14 +32,11 @@ def family(truth: Array, predicted: Array, given: Array, weights: Array) -> Fami
     return Family(_columns(truth, predicted, given, weights), {"calibration_error": _error})
 
 
-def _columns(truth: Array, predicted: Array, given: Array, weights: Array) -> Array:
-    rows, sure = np.arange(len(truth)), given.max(axis=1)
+def _columns(truth: Array, predicted: Array, given: Array, weights: Array) -> Any:
+    sure = given.max(axis=1)
     place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    columns = np.zeros((len(truth), 3 * BINS))
-    columns[rows, place] = weights * (truth == predicted)
-    columns[rows, BINS + place] = weights * sure
-    columns[rows, 2 * BINS + place] = weights
-    return columns
+    parts = (weights * (truth == predicted), weights * sure, weights)
+    return scattered(3 * BINS, [(part, number * BINS + place) for number, part in enumerate(parts)])
 
 
 def _error(sums: Array) -> Array:

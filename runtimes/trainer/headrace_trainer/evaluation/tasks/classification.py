@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from headrace_trainer.evaluation.tasks import calibration, classification_sums, 
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TOP = 5
+_OF_CURVES = frozenset({"roc_auc", "average_precision"})
+_OF_PROBABILITIES = _OF_CURVES | {"log_loss", "brier_score", "calibration_error", "top_5_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,18 @@ class Classified:
                 found |= self._of_probabilities(truth, self.probabilities[items].astype(np.float64), weights)
         return found
 
-    def families(self, items: Array) -> Sequence[Family]:
+    def families(self, items: Array, wanted: Collection[str]) -> Sequence[Family]:
         truth, predicted, weights = self.truth[items], self.predicted[items], self.weights[items]
-        found = [classification_sums.confusion(truth, predicted, weights, self.classes)]
-        if self.probabilities is None:
+        found: list[Family] = []
+        if not _OF_PROBABILITIES.issuperset(wanted):
+            found.append(classification_sums.confusion(truth, predicted, weights, self.classes))
+        if self.probabilities is None or _OF_PROBABILITIES.isdisjoint(wanted):
             return found
         given = self.probabilities[items].astype(np.float64)
         found.append(classification_sums.means(truth, given, weights, top=TOP, positive=self.positive))
         found.append(calibration.family(truth, predicted, given, weights))
-        found += ranked.families(truth, given, weights, self._curves(truth))
+        if not _OF_CURVES.isdisjoint(wanted):
+            found += ranked.families(truth, given, weights, self._curves(truth))
         return found
 
     def _of_probabilities(self, truth: Array, given: Array, weights: Array) -> dict[str, float]:

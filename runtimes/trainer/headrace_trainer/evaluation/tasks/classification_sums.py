@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
-from headrace_trainer.evaluation.statistics.families import Family, column, ratio
+from headrace_trainer.evaluation.statistics.families import Family, column, ratio, scattered
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -16,18 +15,8 @@ def confusion(truth: Array, predicted: Array, weights: Array, classes: int) -> F
     """What the confusion matrix tells, of which the diagonal and the two margins are enough. Of a resample, as of a
     sample, a mean over classes is over those that are in it.
     """
-    rows = np.arange(len(truth))
-    right = truth == predicted
-    columns = sparse.csr_array(
-        (
-            np.concatenate([weights[right], weights, weights]),
-            (
-                np.concatenate([rows[right], rows, rows]),
-                np.concatenate([truth[right], classes + truth, 2 * classes + predicted]),
-            ),
-        ),
-        shape=(len(truth), 3 * classes),
-    )
+    parts = [(weights * (truth == predicted), truth), (weights, classes + truth), (weights, 2 * classes + predicted)]
+    columns = scattered(3 * classes, parts)
     return Family(
         columns,
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +23,6 @@ class Answers(Protocol):
         """
         ...
 
-    def families(self, items: Array) -> Sequence[Family]:
-        """The same metrics, as functions of sums over `items`."""
+    def families(self, items: Array, wanted: Collection[str]) -> Sequence[Family]:
+        """The same metrics, as functions of sums over `items`: those that are `wanted`, and what comes with them."""
         ...

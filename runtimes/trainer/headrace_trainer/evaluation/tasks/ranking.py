@@ -11,7 +11,7 @@ A group without anything relevant has 0 in each of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Ranked:
         means = np.average(self.values[items], axis=0, weights=self.weights[items])
         return dict(zip(NAMES, map(float, means), strict=True))
 
-    def families(self, items: Array) -> Sequence[Family]:
+    def families(self, items: Array, wanted: Collection[str]) -> Sequence[Family]:
         weights = self.weights[items][:, None]
         columns = np.concatenate([weights, weights * self.values[items]], axis=1)
         return [Family(columns, {name: column(place + 1) for place, name in enumerate(NAMES)})]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn import metrics
 
 from headrace_trainer.evaluation.statistics.families import Array as Sums
-from headrace_trainer.evaluation.statistics.families import Family, ratio
+from headrace_trainer.evaluation.statistics.families import Family, ratio, scattered
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _STEPS = 2048  # between errors, where there are more of them
@@ -47,7 +46,7 @@ class Predicted:
         weights = self.weights[items]
         return float(np.average((self.predicted[items] - self.truth[items]).mean(axis=1), weights=weights))
 
-    def families(self, items: Array) -> Sequence[Family]:
+    def families(self, items: Array, wanted: Collection[str]) -> Sequence[Family]:
         truth, said, weights = self.truth[items], self.predicted[items], self.weights[items]
         return [_moments(truth, said, weights), _order(np.abs(truth - said), weights)]
 
@@ -100,9 +99,8 @@ def _order(errors: Array, weights: Array) -> Family:
     wide = errors.shape[1]
     levels, places = zip(*(_levels(errors[:, one]) for one in range(wide)), strict=True)
     starts = np.cumsum([0, *(len(one) for one in levels)])
-    rows = np.tile(np.arange(len(errors)), wide)
-    at = np.concatenate([start + place for start, place in zip(starts[:-1], places, strict=True)])
-    columns = sparse.csr_array((np.tile(weights, wide), (rows, at)), shape=(len(errors), int(starts[-1])))
+    at = [(weights, start + place) for start, place in zip(starts[:-1], places, strict=True)]
+    columns = scattered(int(starts[-1]), at)
 
     def parts(sums: Sums) -> list[tuple[Array, Sums]]:
         return [(level, sums[:, a:b]) for level, a, b in zip(levels, starts[:-1], starts[1:], strict=True)]

@@ -10,7 +10,7 @@ An item is a row: a text, or a part of one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,9 @@ class Generated:
     vocabulary: int
 
     def measured(self, items: Array) -> Mapping[str, float]:
-        return self.families(items)[0].values()
+        return self.families(items, ())[0].values()
 
-    def families(self, items: Array) -> Sequence[Family]:
+    def families(self, items: Array, wanted: Collection[str]) -> Sequence[Family]:
         found = {
             "cross_entropy": column(1),
             "perplexity": _perplexity,
@@ -58,6 +58,9 @@ def sums_of(log_probabilities: Array, tokens: Array, counts: Array) -> Array:
     """
     safe = np.where(counts, tokens, 0)
     of_token = np.take_along_axis(log_probabilities, safe[..., None], axis=-1)[..., 0].astype(np.float64)
-    better = (log_probabilities > of_token[..., None].astype(log_probabilities.dtype)).sum(axis=-1)
+    same = of_token[..., None].astype(log_probabilities.dtype)
+    # Of equal ones the first is the likelier: a model that knows nothing is not right of everything.
+    before = np.arange(log_probabilities.shape[-1]) < safe[..., None]
+    better = ((log_probabilities > same) | ((log_probabilities == same) & before)).sum(axis=-1)
     parts = (np.ones_like(of_token), -of_token, better < 1, better < TOP)
     return np.stack([np.where(counts, part, 0.0).sum(axis=1) for part in parts], axis=1)

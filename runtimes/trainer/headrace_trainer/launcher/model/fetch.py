@@ -27,6 +27,10 @@ class Unreadable(Exception):
     """What is wrong with the model, in words that follow its name."""
 
 
+class NoFormat(Unreadable):
+    """It is whole, and was not exported in the format that is asked for."""
+
+
 def whole(manifest: ModelManifest) -> Sequence[File]:
     """All of its files."""
     return manifest.files
@@ -39,16 +43,19 @@ def of_format(name: str) -> Wanted:
         chosen = next((one for one in _JUDGED if one in manifest.formats and name in ("", one)), None)
         if chosen is None:
             there = ", ".join(sorted(manifest.formats)) or "none"
-            raise Unreadable(f"has no format {name or 'that can be run'}; it has {there}")
+            raise NoFormat(f"has no format {name or 'that can be run'}; it has {there}")
         return manifest.of_format(chosen)
 
     return wanted
 
 
 def fetch_candidate(model: EvaluatedModel, folder: Path, wanted: Wanted, store: Store, outage: float) -> None:
-    """What the training has made. Raises Failed (EvaluatedModelChanged, Storage…)."""
+    """What the training has made. Raises Failed (EvaluatedModelChanged, EvaluationFailed, Storage…)."""
     try:
         _fetch(model, folder, wanted, store, outage)
+    except NoFormat as error:
+        hint = "Name one that it has in evaluate.format, or more in output.formats, in a new TrainingJob."
+        raise Failed(Failure(Reason.EVALUATION_FAILED, f"the model at {model.uri} {error}", hint)) from error
     except Unreadable as error:
         raise Failed(
             Failure(
