@@ -25,6 +25,11 @@ def test_the_image_for_gpus_has_the_trainer_s_packages_and_cuda():
 
 
 @pytest.mark.parametrize("target", ["trainer", "trainer-gpu"])
+def test_each_image_has_what_prepares_tables_and_the_times_of_zones_that_pandas_reads_them_with(target):
+    assert {"pandas", "pandera", "pyarrow", "phonenumberslite", "python-stdnum", "tzdata"} <= locked(target).keys()
+
+
+@pytest.mark.parametrize("target", ["trainer", "trainer-gpu"])
 def test_each_image_is_built_from_its_lock(target):
     stages = re.split(r"^FROM \S+ AS ", (ROOT / "runtimes/trainer/Dockerfile").read_text(), flags=re.MULTILINE)
     [stage] = [stage for stage in stages if stage.startswith(f"{target}\n")]

@@ -64,6 +64,7 @@ class Child:
         """
         receive, send = os.pipe()
         named = _NamedPipe(named_pipe)
+        turn = _turns.take()
         try:
             process = subprocess.Popen(
                 command,
@@ -91,7 +92,7 @@ class Child:
         ]
         for reader in readers:
             reader.start()
-        threading.Thread(target=_reap, args=(process, post), name="reaper", daemon=True).start()
+        threading.Thread(target=_reap, args=(process, post, turn), name="reaper", daemon=True).start()
         return Child(process, tail, readers, named)
 
     @property
@@ -117,7 +118,27 @@ class Child:
             reader.join(timeout)
 
 
-def _reap(process: subprocess.Popen[bytes], post: Post) -> None:
+class _Turns:
+    """Children come one after the other, each with a thread that reaps. The one of an earlier child leaves what ends to
+    that of a later one, which alone knows whose end it is.
+    """
+
+    def __init__(self) -> None:
+        self._latest = 0
+
+    def take(self) -> int:
+        """Before the child is there: no end of it is then an earlier one's."""
+        self._latest += 1
+        return self._latest
+
+    def is_over(self, turn: int) -> bool:
+        return turn != self._latest
+
+
+_turns = _Turns()
+
+
+def _reap(process: subprocess.Popen[bytes], post: Post, turn: int) -> None:
     """As PID 1 every orphan of the pod is ours. Looked at first (WNOWAIT), so that the exit code of the child is
     known. A process that another thread has started may be gone by then: that thread waited for it, too.
     """
@@ -128,6 +149,8 @@ def _reap(process: subprocess.Popen[bytes], post: Post) -> None:
             return
         if ended is None:
             continue
+        if process.returncode is not None and _turns.is_over(turn):
+            return
         try:
             _, status = os.waitpid(ended.si_pid, 0)
         except ChildProcessError:

@@ -41,3 +41,33 @@ def test_the_script_s_end_is_seen_while_threads_wait_for_processes_of_their_own(
         check=False,
     )
     assert "ChildExited(exit_code=7)" in ended.stdout, ended.stderr
+
+
+# While another process of the launcher's goes on, the thread that reaps does not end with the first child.
+ONE_AFTER_ANOTHER = """
+import os, pathlib, queue, subprocess, sys
+from headrace_trainer.launcher.process import Child
+
+other = subprocess.Popen(["sleep", "60"])
+folder = pathlib.Path.cwd()
+for code in range(8):
+    inbox = queue.SimpleQueue()
+    script = f"import time; time.sleep(0.2); raise SystemExit({code})"
+    child = Child.start([sys.executable, "-c", script], dict(os.environ), folder, inbox.put, folder / "messages")
+    print(inbox.get(timeout=10), flush=True)
+    child.close()
+other.kill()
+"""
+
+
+def test_each_of_several_children_is_seen_to_end(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_ANOTHER],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TRAINER)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert ended.stdout.splitlines() == [f"ChildExited(exit_code={code})" for code in range(8)], ended.stderr
