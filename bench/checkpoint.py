@@ -1,9 +1,11 @@
 """What checkpoints, tracking and progress cost a training, and what a checkpoint of a large model costs.
 
-    python bench/checkpoint.py [--pairs=5] [--epochs=20] [--interval=20] [--seconds=40] [--only=time|size] [--json]
+    python bench/checkpoint.py [--pairs=5] [--epochs=20] [--interval=20] [--seconds=40] [--json]
+                               [--only=counted|time|size]
 
-First, without MLflow, what a checkpoint of 1 GB costs: see big_state.py. Then the text generator trained by plain
-Python and by the launcher, in pairs: see training_time.py. The result is the median over the pairs.
+First, without MLflow, what a checkpoint of 1 GB costs: see big_state.py. Then the text generator trained by the
+launcher, the CPU time of what that adds counted: see counted.py. Then trained by plain Python and by the launcher, in
+pairs: see training_time.py. The result is the median over the pairs.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import big_state
+import counted
 import pod
 import training_time
 
@@ -72,18 +75,28 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--interval", type=float, default=20.0, help="seconds between two checkpoints of a pair's run")
     parser.add_argument("--seconds", type=float, default=40.0, help="how long each run of a large model trains")
-    parser.add_argument("--only", choices=["time", "size"], help="the comparison of time, or the large models, alone")
+    parser.add_argument("--only", choices=["counted", "time", "size"], help="one of the three alone")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # what it has started ends with it
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        if arguments.only != "time":
+        if arguments.only in (None, "size"):
             result |= measure_sizes(directory, arguments.seconds)
-        if arguments.only != "size":
-            result |= training_time.measure(directory, arguments.pairs, arguments.epochs, arguments.interval)
+        if arguments.only in (None, "counted", "time"):
+            result |= training_time.measure(directory, arguments.epochs, lambda bench: measure_time(bench, arguments))
     print(json.dumps(result) if arguments.json else result)
+
+
+def measure_time(bench: training_time.Bench, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What watching costs a training."""
+    result = {}
+    if arguments.only != "time":
+        result |= counted.count(bench, arguments.interval)
+    if arguments.only != "counted":
+        result |= training_time.compare(bench, arguments.pairs, arguments.interval)
+    return result
 
 
 def measure_sizes(directory: Path, seconds: float) -> dict[str, Any]:

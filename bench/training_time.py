@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,19 +152,19 @@ class Bench:
         """Plain Python, the launcher, and how many checkpoints the second has kept and how many metrics logged."""
         uid = f"uid-{number}"
         with tempfile.TemporaryDirectory(dir=self.directory) as work:
-            plain, launched = self._plain(), self._launched(uid, checkpoint_seconds, work)
+            plain, launched = self._plain(), self.launched(uid, checkpoint_seconds, work)
             order = (plain, launched) if number % 2 else (launched, plain)
             turns.take_turns(order[0].runner, order[1].runner, TURN_SECONDS)
             timings = plain.timing(), launched.timing()
-        return *timings, self._checkpoints(uid), self._metrics(uid)
+        return *timings, self.checkpoints(uid), self.metrics(uid)
 
     def _plain(self) -> Training:
         arguments = [f"--data={self._corpus}", f"--epochs={self.epochs}"]
         command = [sys.executable, str(self.directory / "timed.py"), *arguments]
         return Training.start(self.directory, "plain", command, self._environment())
 
-    def _launched(self, uid: str, checkpoint_seconds: float, work: str) -> Training:
-        """`uid` makes it a job of its own."""
+    def launched(self, uid: str, checkpoint_seconds: float, work: str) -> Training:
+        """A training under the launcher; `uid` makes it a job of its own."""
         port = ports.free(1)[0]
         config = {
             "protocol": 1,
@@ -191,10 +192,12 @@ class Bench:
     def _environment(self) -> dict[str, str]:
         return pod.inherited() | {"BENCH_SCRIPT": str(EXAMPLE / "train.py"), "PYTHONHASHSEED": "0"}
 
-    def _checkpoints(self, uid: str) -> int:
+    def checkpoints(self, uid: str) -> int:
+        """How many the job has kept."""
         return sum(key.endswith("/manifest.json") for key in pod.keys(self.servers.store, f"jobs/{uid}/"))
 
-    def _metrics(self, uid: str) -> int:
+    def metrics(self, uid: str) -> int:
+        """How many the job's run has; it ends where that has not finished."""
         (run,) = self.servers.call(
             "runs/search",
             {"experiment_ids": [self.servers.experiment], "filter": f"tags.\"headrace.uid\" = '{uid}'"},
@@ -231,8 +234,8 @@ def compare(bench: Bench, pairs: int, interval: float) -> dict[str, Any]:
     }
 
 
-def measure(directory: Path, pairs: int, epochs: int, interval: float) -> dict[str, Any]:
-    """Starts the store and MLflow, and compares."""
+def measure(directory: Path, epochs: int, work: Callable[[Bench], dict[str, Any]]) -> dict[str, Any]:
+    """Starts the store and MLflow, and does the work with them."""
     _leave_core()
     (directory / "timed.py").write_text(TIMED)
     prepare = [sys.executable, str(EXAMPLE / "prepare.py"), f"--output={directory / 'corpus.npz'}"]
@@ -248,4 +251,4 @@ def measure(directory: Path, pairs: int, epochs: int, interval: float) -> dict[s
         url = f"http://127.0.0.1:{mlflow_port}"
         location = {"name": "bench", "artifact_location": f"s3://{pod.BUCKET}/mlflow"}
         made = Servers(url, "", store).call("experiments/create", location)
-        return compare(Bench(directory, epochs, Servers(url, made["experiment_id"], store)), pairs, interval)
+        return work(Bench(directory, epochs, Servers(url, made["experiment_id"], store)))
