@@ -90,8 +90,11 @@ async def answer(port, path):
         return ""
 
 
-async def until(condition, seconds=60.0, what=""):
-    """Wait for a condition, a plain or a coroutine function; its value. Fails the test when the time is up."""
+async def until(condition, seconds=60.0, what="", every=0.05):
+    """Wait for a condition, a plain or a coroutine function; its value. Fails the test when the time is up.
+
+    `every` so many seconds it is looked at: seldom, where a look costs much.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -100,4 +103,4 @@ async def until(condition, seconds=60.0, what=""):
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(every)

@@ -176,7 +176,7 @@ async def make_services(world: World) -> None:
             services = await kube.list(MODELSERVICES, world.namespace)
             return all((service.get("status") or {}).get("phase") == "Stable" for service in services)
 
-        await until(are_stable, 120, "stable services")
+        await until(are_stable, 120, "stable services", every=1.0)
         await asyncio.sleep(SLOT_SECONDS + 5)
 
 
@@ -292,9 +292,9 @@ def test_a_canary_is_turned_back_at_once_while_mlflow_takes_requests_and_answers
         async def is_turned_back() -> bool:
             return bool((await status_of(kube, world.namespace, name)).get("rejected"))
 
-        await until(is_stable, 60, "a stable service")
+        await until(is_stable, 60, "a stable service", every=0.5)
         await mlflow.set_alias(f"{world.namespace}.{name}", "candidate", "2")
-        await until(is_canarying, NOTICE_SECONDS + 15, "a canary")
+        await until(is_canarying, NOTICE_SECONDS + 15, "a canary", every=0.5)
         revision = (await status_of(kube, world.namespace, name))["canary"]["revision"]
         with world.relay.hanging():
             await asyncio.sleep(2)  # all have asked by then, and wait
@@ -302,7 +302,7 @@ def test_a_canary_is_turned_back_at_once_while_mlflow_takes_requests_and_answers
             failed = time.monotonic()
             await until(is_turned_back, 30, "a rollback")
             assert time.monotonic() - failed < 4
-        await until(is_over, 60, "the end of the rollback")
+        await until(is_over, 60, "the end of the rollback", every=0.5)
 
         async def is_told() -> bool:
             version = await mlflow.get_model_version(f"{world.namespace}.{name}", "2")

@@ -172,13 +172,13 @@ def test_no_object_is_lost_over_api_server_restarts_and_freezes_and_memory_stays
             first = {f"w{number}" for number in range(OBJECTS)}
             for name in sorted(first):
                 await client.create(WIDGETS, widget(name))
-            await until(lambda: repeated(client, first), 90, "all repeated")
+            await until(lambda: repeated(client, first), 90, "all repeated", every=0.5)
             assert await answer(operator.port, "readyz") == "active\n"
             assert operator.memory() < MOST_MEMORY
 
             await restart(plane)
             await client.create(WIDGETS, widget("after-restart"))
-            await until(lambda: repeated(client, {"after-restart"}), 90, "repeated after a restart")
+            await until(lambda: repeated(client, {"after-restart"}), 90, "repeated after a restart", every=0.5)
 
             # Made and changed while the operator is frozen and its connections die.
             operator.process.send_signal(signal.SIGSTOP)
@@ -188,7 +188,7 @@ def test_no_object_is_lost_over_api_server_restarts_and_freezes_and_memory_stays
             await client.delete(WIDGETS, "default", "w0", uid=left["metadata"]["uid"], propagation="Orphan")
             await client.delete(CONFIGMAPS, "default", "w1", uid=(await live(client, "w1"))["metadata"]["uid"])
             operator.process.send_signal(signal.SIGCONT)
-            await until(lambda: repeated(client, {"while-frozen", "w1"}), 90, "repeated after a freeze")
+            await until(lambda: repeated(client, {"while-frozen", "w1"}), 90, "repeated after a freeze", every=0.5)
 
             # A deletion that no watch told: the object left behind leads the sweep to it.
             async def is_gone():

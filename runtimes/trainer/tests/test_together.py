@@ -161,7 +161,7 @@ model.evaluate(x, y)
 """
 
 
-def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(launch, s3, mlflow):
+def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(train, s3, mlflow):
     bucket = s3.bucket()
     tracking = mlflow.experiment("loop", f"s3://{bucket}/mlflow")
     config = {
@@ -169,16 +169,14 @@ def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(launc
         "tracking": tracking,
         "checkpoint": {"uri": f"s3://{bucket}/checkpoints/uid", "intervalSeconds": 1, "keep": 2},
     }
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    adapter = "headrace_trainer.adapters.keras"
-    first = launch(LOOP, config=config, adapter=adapter, env={**quiet, "SLOW": "4"})
+    first = train(LOOP, config=config, env={"SLOW": "4"})
     wait_until(lambda: first.progress.get("checkpoint", {}).get("fit") == 2, 300, "the third fit is kept")
     script = int(first.log.split("process ")[1].split()[0])
     first.process.kill()
     os.kill(script, signal.SIGKILL)
     first.wait()
 
-    second = launch(LOOP, config=config, adapter=adapter, attempt=2, env=quiet)
+    second = train(LOOP, config=config, attempt=2)
     assert second.wait(300) == 0, second.log
     assert second.record["resume"]["fit"] == 2
     [run] = mlflow.runs(tracking["experimentId"])
@@ -188,7 +186,7 @@ def test_a_pod_that_is_killed_between_two_fits_costs_no_metric_and_no_file(launc
     assert [m["step"] for m in mlflow.history(run["info"]["run_id"], "eval_loss")] == list(range(1, 8))
 
 
-def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_beside_it(launch, s3, mlflow):
+def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_beside_it(train, s3, mlflow):
     bucket = s3.bucket()
     tracking = mlflow.experiment("formats", f"s3://{bucket}/mlflow")
     config = {
@@ -196,10 +194,7 @@ def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_bes
         "tracking": tracking,
         "output": {"formats": ["TensorFlow", "ONNX"]},
     }
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    launched = launch(
-        (EXPORTS / "vae.py").read_text(), config=config, adapter="headrace_trainer.adapters.keras", env=quiet
-    )
+    launched = train((EXPORTS / "vae.py").read_text(), config=config)
     assert launched.wait(400) == 0, launched.log
     record = launched.record
     reason = "layer 'sampling' (Sampling) computes StatelessRandomNormalV2, which ONNX does not have"

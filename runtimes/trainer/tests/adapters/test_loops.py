@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,38 @@ import pytest
 
 KINDS = ["eager", "function", "train_on_batch", "gan", "eager_gan"]
 SLOW = "--delay=0.03"
+STEPS = 60  # of own_loop.py
 
 
-def killed(start_keras: Any, checkpoints: Path, kind: str, number: signal.Signals = signal.SIGKILL) -> Any:
-    settings = {"checkpoint_dir": checkpoints, "checkpoint_interval": 0.2}
-    child = start_keras("own_loop.py", f"--kind={kind}", "--ask", SLOW, **settings)
-    child.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] > 5 for m in messages))
-    child.signal(number)
-    child.wait()
-    return child
+@pytest.fixture(scope="module")
+def killed(start_keras, tmp_path_factory):
+    """A loop of a kind that was killed, and its newest checkpoint."""
+
+    @functools.cache
+    def kill(kind: str) -> tuple[Any, Path]:
+        checkpoints = tmp_path_factory.mktemp("killed")
+        settings = {"checkpoint_dir": checkpoints, "checkpoint_interval": 0.2}
+        child = start_keras("own_loop.py", f"--kind={kind}", "--ask", SLOW, **settings)
+        child.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] > 5 for m in messages))
+        child.signal(signal.SIGKILL)
+        child.wait()
+        return child, max(checkpoints.glob("ckpt-*"))
+
+    return kill
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start_keras, tmp_path_factory):
+    """A loop of a kind that was not, and its result."""
+
+    @functools.cache
+    def run(kind: str) -> tuple[Any, list[Any]]:
+        path = tmp_path_factory.mktemp("undisturbed") / "whole.npz"
+        child = start_keras("own_loop.py", f"--kind={kind}", f"--result={path}")
+        assert child.wait() == 0, child.stderr[-3000:]
+        return child, result(path)
+
+    return run
 
 
 def result(path: Path) -> list[Any]:
@@ -28,12 +52,9 @@ def result(path: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_loop_that_asks_ends_as_if_nothing_had_happened(kind, start_keras, tmp_path):
-    whole = start_keras("own_loop.py", f"--kind={kind}", f"--result={tmp_path / 'whole.npz'}")
-    assert whole.wait() == 0, whole.stderr[-3000:]
-    first = killed(start_keras, tmp_path / "checkpoints", kind)
+def test_a_loop_that_asks_ends_as_if_nothing_had_happened(kind, start_keras, killed, undisturbed, tmp_path):
+    first, newest = killed(kind)
     assert first.of_type("step")
-    newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
     step = next(m["step"] for m in first.of_type("checkpoint") if m["dir"] == str(newest))
     second = start_keras(
         "own_loop.py", f"--kind={kind}", "--ask", f"--result={tmp_path / 'again.npz'}", resume_dir=newest
@@ -43,14 +64,14 @@ def test_a_loop_that_asks_ends_as_if_nothing_had_happened(kind, start_keras, tmp
     resumed = second.of_type("resume")[-1]
     assert (resumed["step"], resumed["exact"]) == (step, True), resumed
     assert all(message["step"] > step for message in second.of_type("step"))
-    for one, other in zip(result(tmp_path / "whole.npz"), result(tmp_path / "again.npz"), strict=True):
+    _, expected = undisturbed(kind)
+    for one, other in zip(expected, result(tmp_path / "again.npz"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["function", "train_on_batch"])
-def test_a_loop_that_does_not_ask_trains_on_and_nobody_calls_that_exact(kind, start_keras, tmp_path):
-    killed(start_keras, tmp_path / "checkpoints", kind)
-    newest = max((tmp_path / "checkpoints").glob("ckpt-*"))
+def test_a_loop_that_does_not_ask_trains_on_and_nobody_calls_that_exact(kind, start_keras, killed):
+    _, newest = killed(kind)
     second = start_keras("own_loop.py", f"--kind={kind}", resume_dir=newest)
     assert second.wait() == 0, second.stderr[-3000:]
     [resumed] = second.of_type("resume")
@@ -62,13 +83,12 @@ def test_a_loop_that_does_not_ask_trains_on_and_nobody_calls_that_exact(kind, st
     assert second.of_type("step")[-1]["step"] > 60
 
 
-def test_metrics_of_a_loop_are_what_its_step_returns(start_keras, tmp_path):
+def test_metrics_of_a_loop_are_what_its_step_returns(undisturbed):
     seen = {}
     for kind in KINDS:
-        child = start_keras("own_loop.py", f"--kind={kind}", "--steps=20")
-        assert child.wait() == 0, child.stderr[-3000:]
+        child, _ = undisturbed(kind)
         seen[kind] = {name for message in child.of_type("step") for name in message["metrics"]}
-        assert child.of_type("step")[-1]["step"] == 20
+        assert child.of_type("step")[-1]["step"] == STEPS
     alone = {"eager": {"loss"}, "function": {"loss"}, "train_on_batch": {"loss", "mae"}, "gan": {"loss", "fooled"}}
     assert seen == {**alone, "eager_gan": {"adam/loss", "sgd/loss"}}
 

@@ -113,7 +113,7 @@ def test_a_model_that_nobody_names_and_no_step_was_seen_of_is_not_exported(start
 
 def test_a_model_that_another_process_of_the_script_has_trained_is_exported(start_child, tmp_path):
     child = run(start_child, tmp_path, IN_A_PROCESS)
-    assert child.wait(120) == 0, child.stderr
+    assert child.wait() == 0, child.stderr
     assert [one["name"] for one in child.of_type("model")] == ["model (sequential)"]
     assert "eval_loss" in child.of_type("model")[0]["metrics"]
     assert child.of_type("exported")

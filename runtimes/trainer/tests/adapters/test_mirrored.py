@@ -11,16 +11,22 @@ import pytest
 from script_process import RunningChild
 
 SCRIPT = Path(__file__).parent / "scripts" / "plain_fit.py"
+FORMATS = "TensorFlow,ONNX,Keras"
 
 
-@pytest.fixture
-def start(interpreter, tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("mirrored")
+
+
+@pytest.fixture(scope="module")
+def start(interpreter, folder):
     children = []
 
     def start_script(name: str, module: str = "two_devices", **settings: object) -> RunningChild:
         variables = {f"HEADRACE_{key.upper()}": str(value) for key, value in {"seed": 5, **settings}.items()}
-        arguments = [f"--result={tmp_path / name}.json"]
-        child = RunningChild(SCRIPT, arguments, tmp_path / f"{name}-work", variables, interpreter, module)
+        arguments = [f"--result={folder / name}.json"]
+        child = RunningChild(SCRIPT, arguments, folder / f"{name}-work", variables, interpreter, module)
         children.append(child)
         return child
 
@@ -29,16 +35,22 @@ def start(interpreter, tmp_path):
         child.close()
 
 
-@pytest.fixture
-def result(tmp_path):
-    return lambda name: json.loads((tmp_path / f"{name}.json").read_text())
+@pytest.fixture(scope="module")
+def result(folder):
+    return lambda name: json.loads((folder / f"{name}.json").read_text())
 
 
-def test_two_devices_train_what_one_trains_with_the_same_batches(start, result):
+@pytest.fixture(scope="module")
+def undisturbed(start, folder):
+    """On both devices, to the end and with an export."""
+    child = start("undisturbed", strategy="Mirrored", export_dir=folder / "undisturbed", formats=FORMATS)
+    assert child.wait() == 0, child.stderr[-3000:]
+    return child
+
+
+def test_two_devices_train_what_one_trains_with_the_same_batches(start, result, undisturbed):
     assert start("one", "headrace_trainer.adapters.keras").wait() == 0
-    mirrored = start("two", strategy="Mirrored")
-    assert mirrored.wait() == 0, mirrored.stderr[-3000:]
-    one, two = result("one"), result("two")
+    one, two = result("one"), result("undisturbed")
     assert (one["replicas"], two["replicas"]) == (1, 2)
     for name, values in one["history"].items():
         np.testing.assert_allclose(two["history"][name], values, atol=1e-5, err_msg=name)
@@ -48,9 +60,7 @@ def test_two_devices_train_what_one_trains_with_the_same_batches(start, result):
     np.testing.assert_allclose(two["prediction"], one["prediction"], atol=1e-5)
 
 
-def test_killed_between_two_steps_it_goes_on_exactly(start, result, tmp_path):
-    undisturbed = start("undisturbed", strategy="Mirrored")
-    assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
+def test_killed_between_two_steps_it_goes_on_exactly(start, result, undisturbed, tmp_path):
     kept = {"checkpoint_dir": tmp_path / "checkpoints", "checkpoint_interval": 0.1}
     killed = start("killed", strategy="Mirrored", **kept)
     killed.wait_until(lambda messages: any(m["type"] == "checkpoint" and m["step"] > 12 for m in messages))
@@ -78,10 +88,8 @@ def test_without_mirrored_a_pod_trains_on_one_device(start, result):
     assert result("single")["replicas"] == 1
 
 
-def test_a_trial_of_the_export_changes_nothing_of_a_training_on_several_devices(start, result, tmp_path):
-    exported = {"strategy": "Mirrored", "export_dir": tmp_path / "model", "formats": "TensorFlow,ONNX,Keras"}
-    undisturbed = start("undisturbed", **exported)
-    assert undisturbed.wait() == 0, undisturbed.stderr[-3000:]
+def test_a_trial_of_the_export_changes_nothing_of_a_training_on_several_devices(start, result, undisturbed, tmp_path):
+    exported = {"strategy": "Mirrored", "export_dir": tmp_path / "model", "formats": FORMATS}
     tried = start("tried", **exported, trial_after_seconds=0, trial_left_seconds=0)
     assert tried.wait() == 0, tried.stderr[-3000:]
 
@@ -92,8 +100,7 @@ def test_a_trial_of_the_export_changes_nothing_of_a_training_on_several_devices(
     assert result("tried") == result("undisturbed")
 
 
-def test_the_model_of_several_devices_is_exported(start, tmp_path):
+def test_the_model_of_several_devices_is_exported(undisturbed):
     pytest.importorskip("onnxruntime")
-    child = start("export", strategy="Mirrored", export_dir=tmp_path / "model", formats="TensorFlow,ONNX,Keras")
-    assert child.wait() == 0, child.stderr[-3000:]
-    assert child.of_type("exported")[-1]["formats"] == ["TensorFlow", "ONNX", "Keras"], child.of_type("exportFailed")
+    [exported] = undisturbed.of_type("exported")
+    assert exported["formats"] == FORMATS.split(","), undisturbed.of_type("exportFailed")

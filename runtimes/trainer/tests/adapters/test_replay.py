@@ -102,8 +102,8 @@ def interrupted(start_keras, tmp_path, data: str) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize(
     ("data", "exact"),
-    [("data = (x, x[:, :1], 16)", True), (SHUFFLED, True), (NOISY, False), (LARGE_BUFFER, False)],
-    ids=["arrays", "pipeline", "random pipeline", "large buffer"],
+    [("data = (x, x[:, :1], 16)", True), (NOISY, False), (LARGE_BUFFER, False)],
+    ids=["arrays", "random pipeline", "large buffer"],
 )
 def test_what_costs_nothing_is_exact_with_fast_too(data, exact, start_keras, tmp_path):
     second, _ = interrupted(start_keras, tmp_path, data)
@@ -115,6 +115,7 @@ def test_what_costs_nothing_is_exact_with_fast_too(data, exact, start_keras, tmp
 def test_fast_goes_on_with_the_next_batch_of_a_pipeline(data, start_keras, tmp_path):
     second, again = interrupted(start_keras, tmp_path, data)
     assert second.of_type("resume")[-1]["exact"] is True
+    assert len(second.of_type("epoch")) <= 6
     assert len(second.of_type("replay")) <= 1  # the first batch, which makes the variables
     whole = tmp_path / "whole.py"
     whole.write_text((tmp_path / "script.py").read_text().replace("again.npz", "whole.npz"))
