@@ -36,6 +36,7 @@ from headrace_trainer.adapters.stopping import Stop
 
 
 def main(directory: Path, scripts: list[Path]) -> None:
+    gc.freeze()  # as the adapter does after the import of Keras
     make_existing(model_data.EXISTING)
     settings = Settings.from_environment({"HEADRACE_FORMATS": "TensorFlow", "HEADRACE_SEED": "5"})
     files = ScriptFiles(directory, (), None, lambda message: None)

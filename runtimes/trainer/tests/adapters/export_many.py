@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import sys
 import traceback
@@ -44,6 +45,7 @@ class Kept(Messages):
 
 
 def main(directory: Path, scripts: list[Path]) -> None:
+    gc.freeze()  # as the adapter does after the import of Keras
     messages = Kept()
     settings = Settings.from_environment({"HEADRACE_FORMATS": "TensorFlow,ONNX", "HEADRACE_SEED": "5"})
     files = ScriptFiles(directory, (), None, lambda message: None)
