@@ -47,12 +47,13 @@ class Stage(StrEnum):
 
 
 class StageState(StrEnum):
-    """Where a stage is."""
+    """Where a stage is. NotRun: the job ended before it."""
 
     PENDING = "Pending"
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    NOT_RUN = "NotRun"
 
 
 class AttemptOutcome(StrEnum):
@@ -160,7 +161,7 @@ class StageStatus(Model):
     """One stage of a job that has stages."""
 
     name: Annotated[Stage, Schema("Which stage it is.")]
-    state: Annotated[StageState, Schema("Where it is.")] = StageState.PENDING
+    state: Annotated[StageState, Schema("Where it is. NotRun: the job ended before it.")] = StageState.PENDING
     reused: Annotated[
         bool | None, Schema("Set where the same was done before: what came of it was taken, and no script was run.")
     ] = None
@@ -389,7 +390,7 @@ class Columns(Model):
     gate: Annotated[Cell, Schema("GATE: Passed or Failed.")] = "-"
     model: Annotated[Cell, Schema("MODEL: name and version.")] = "-"
     checkpoint: Annotated[Cell, Schema("CHECKPOINT: step of the newest one.")] = "-"
-    run: Annotated[Cell, Schema("RUN: the MLflow run.")] = "-"
+    run: Annotated[Cell, Schema("RUN: the MLflow run; until it is known, that of the stage under way.")] = "-"
 
 
 class TrainingJobStatusChanges(TypedDict, total=False):

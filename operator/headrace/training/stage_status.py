@@ -34,7 +34,8 @@ def with_stages(job: TrainingJob, status: TrainingJobStatus) -> TrainingJobStatu
         return status
     current, stages = stage_of(job.with_status(status)), stages_of(job.spec)
     before = tuple(_entry(status, stage) for stage in stages[: stages.index(current)])
-    after = tuple(_entry(status, stage) for stage in stages[stages.index(current) + 1 :])
+    to_come = StageState.NOT_RUN if status.state in _ENDED else StageState.PENDING
+    after = tuple(_entry(status, stage).evolve(state=to_come) for stage in stages[stages.index(current) + 1 :])
     under_way = _under_way(status, _entry(status, current), before)
     return status.evolve(stage=current, stages=(*before, under_way, *after))
 

@@ -27,7 +27,7 @@ from headrace.training.divergence import HINT, divergence
 from headrace.training.evaluation_gates import shown_metrics
 from headrace.training.observed import Pod
 from headrace.training.record import MAX_METRICS
-from headrace.training.stage_status import take_run, with_stages
+from headrace.training.stage_status import run_under_way, take_run, with_stages
 from headrace.training.stages import part_of
 from headrace.training.states import Reason
 from headrace_common.evaluation import OF_JOB
@@ -198,7 +198,7 @@ def _columns(job: TrainingJob, status: TrainingJobStatus) -> Columns:
         checkpoint=f"step {status.checkpoint.step}"
         if status.checkpoint and status.checkpoint.step is not None
         else "-",
-        run=status.run.id if status.run and status.run.id else "-",
+        run=next((run.id for run in (status.run, run_under_way(status)) if run and run.id), "-"),
     )
 
 

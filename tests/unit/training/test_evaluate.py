@@ -331,7 +331,7 @@ def test_a_model_that_cannot_be_judged_ends_the_job_as_a_required_format_does(ev
     assert (status["state"], status["reason"]) == ("Succeeded", "RequiredFormatMissing")
     assert words in status["message"]
     assert status["model"]["uri"] == MODEL["uri"]
-    assert [stage["state"] for stage in status["stages"]] == ["Succeeded", "Pending"]
+    assert [stage["state"] for stage in status["stages"]] == ["Succeeded", "NotRun"]
 
 
 def test_the_saved_model_is_judged_where_there_is_no_onnx():

@@ -138,7 +138,7 @@ def test_a_preparation_that_fails_for_good_ends_the_job_and_names_the_stage():
     assert status["failure"]["message"] == "prepare: ValueError: x"
     assert status["message"].startswith("prepare: ValueError: x")
     prepare, train = status["stages"]
-    assert (prepare["state"], prepare["finishedAt"], train["state"]) == ("Failed", stamp(NOW), "Pending")
+    assert (prepare["state"], prepare["finishedAt"], train["state"]) == ("Failed", stamp(NOW), "NotRun")
     assert prepare["message"] == status["message"]
 
 
@@ -270,7 +270,7 @@ def test_what_the_launcher_tells_of_its_run_while_it_prepares_is_the_stages():
 
     assert told["run"]["id"] == ""
     assert told["stages"][0]["run"]["id"] == "child"
-    assert told["columns"]["run"] == "-"
+    assert told["columns"]["run"] == "child"
 
 
 @pytest.mark.parametrize("seconds", [0, 700])
