@@ -58,9 +58,9 @@ def evaluate(instructions: Instructions, messages: Messages) -> None:
             baseline, _ = _asked(instructions, instructions.baseline, rows, items, progress, is_baseline=True)
         except Refusal as refusal:
             raise of_baseline(refusal) from refusal
+    _check_sensitive(instructions, candidate)
     if baseline is not None and wanted.task is Task.CLASSIFICATION:
         candidate, baseline = _of_same_classes(candidate, baseline, rows, wanted.data.positive)
-    _check_sensitive(instructions, candidate)
     found = judge(
         wanted.task,
         items,
@@ -110,7 +110,8 @@ def _of_slices(rows: Rows) -> list[str]:
 def _of_same_classes(candidate: Said, baseline: Said, rows: Rows, positive: str) -> tuple[Said, Said]:
     names = (*candidate.classes, *(name for name in baseline.classes if name not in candidate.classes))
     positive = positive or candidate.classes[-1]
-    return aligned(candidate, names, rows, positive), aligned(baseline, names, rows, positive)
+    known = len(candidate.classes)
+    return aligned(candidate, names, rows, positive, known), aligned(baseline, names, rows, positive, known)
 
 
 def _check_sensitive(instructions: Instructions, candidate: Said) -> None:
