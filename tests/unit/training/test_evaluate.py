@@ -31,6 +31,12 @@ NOTHING = Observed((), (), SEEN)
 START = Start("3", "team-a", "team-a/x", baseline=BaselineVersion.model_validate(BASELINE))
 FIRST = replace(START, baseline=None)
 COMPLETE = (("Complete", ""),)
+# What the gates of EVALUATE name.
+GATED = [
+    {"metric": "accuracy", "slice": "", "confidence": 0.95},
+    {"metric": "accuracy", "slice": "region=north", "confidence": 0.95},
+    {"metric": "equalized_odds_difference", "slice": "sex", "confidence": 0.95},
+]
 SCRIPT = {"evaluate": {"task": "Script", "entrypoint": "evaluate.py", "parameters": {"rows": 100}}}
 
 
@@ -118,7 +124,7 @@ def test_the_evaluation_is_told_which_model_on_which_data_beside_which_version()
         "positive": "",
     }
     assert (evaluate["slices"], evaluate["sensitive"]) == (["region"], ["sex"])
-    assert evaluate["comparisons"] == [{"metric": "accuracy", "slice": "", "confidence": 0.95}]
+    assert evaluate["comparisons"] == GATED
     assert [(one["name"], one["path"]) for one in told["datasets"]] == [("heldout", "/data/heldout")]
     assert told["source"]["entrypoint"] == ""
     assert not {"output", "checkpoint", "prepare"} & told.keys()
@@ -190,7 +196,7 @@ def test_a_model_without_a_baseline_is_told_once_and_evaluated():
     assert [event.reason for event in planned.events] == ["AttemptStarted", "NoBaseline"]
     told = config(planned)["evaluate"]
     assert "baseline" not in told
-    assert told["comparisons"] == []
+    assert told["comparisons"] == GATED  # a slice that only a gate names is measured
     assert planned.status["evaluation"] == {"format": "ONNX"}
 
 
