@@ -11,6 +11,7 @@ from headrace_common.protocol.fields import Fields
 from headrace_trainer.evaluation.data.read import read
 from headrace_trainer.evaluation.data.table import Table
 from headrace_trainer.evaluation.data.values import values_of
+from headrace_trainer.evaluation.main import left_out
 from headrace_trainer.evaluation.rows import rows_of
 
 
@@ -43,6 +44,16 @@ def test_a_row_that_weighs_nothing_is_no_row():
     assert rows.weights.tolist() == [1, 2]
     assert rows.table.columns["x"].tolist() == [1, 3]
     assert rows.sensitive["sex"].names == ("f",)
+
+
+def test_groups_that_are_too_many_to_be_compared_are_told():
+    """Else a fairness gate passes, and nobody knows that rare groups were not looked at."""
+    names = [f"town-{number}" for number in range(60)]
+    rows = of({"label": ["a", "b"] * 30, "town": names}, sensitive=["town"])
+    (told,) = left_out(rows)
+    assert "town" in told
+    assert "50 are compared" in told
+    assert "10 rarer ones" in told
 
 
 def test_a_csv_has_the_texts_that_stand_in_it_and_numbers_where_all_are(tmp_path):
