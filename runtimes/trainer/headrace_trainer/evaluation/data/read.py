@@ -16,6 +16,7 @@ from headrace_trainer.evaluation.refusal import UnreadableData, listed, words_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Columns = Mapping[str, Array]
+_TRIED = 50
 # How a missing number is written beside numbers.
 _NO_NUMBER = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "None")
 
@@ -143,8 +144,9 @@ def _numbers_where_all_are(values: Array) -> Array:
 
     words = pandas.Series(values, dtype=object)
     there = words[~(words.isna() | words.isin(_NO_NUMBER))]
-    if not len(there) or pandas.to_numeric(there.astype(str), errors="coerce").isna().any():
-        return values
+    for some in (there.head(_TRIED), there):  # most columns of texts are found out by a few
+        if not len(some) or pandas.to_numeric(some.astype(str), errors="coerce").isna().any():
+            return values
     found = pandas.to_numeric(there.astype(str)).reindex(words.index)
     return np.asarray(found, dtype=np.float64)
 

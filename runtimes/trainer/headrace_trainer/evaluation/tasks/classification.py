@@ -15,8 +15,8 @@ from headrace_trainer.evaluation.tasks import calibration, classification_sums, 
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TOP = 5
-_OF_CURVES = frozenset({"roc_auc", "average_precision"})
-_OF_PROBABILITIES = _OF_CURVES | {"log_loss", "brier_score", "calibration_error", "top_5_accuracy"}
+OF_CURVES = frozenset({"roc_auc", "average_precision"})
+_OF_PROBABILITIES = OF_CURVES | {"log_loss", "brier_score", "calibration_error", "top_5_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Classified:
         given = self.probabilities[items].astype(np.float64)
         found.append(self._means(truth, given, weights))
         found.append(calibration.family(truth, predicted, given, weights))
-        if not _OF_CURVES.isdisjoint(wanted):
+        if not OF_CURVES.isdisjoint(wanted):
             found += ranked.families(truth, given, weights, self._curves(truth))
         return found
 
