@@ -132,6 +132,7 @@ def _compare(
         if not names or part.measured.baseline is None:
             continue
         of_units, spread = units.of[part.items], units.spread(part.items)
+        effective = units.effective(part.items, items.weights)
         ours, theirs = (_replicated(families, of_units, draws, names) for families in (part.candidate, part.baseline))
         for name in names:
             confidence = asked[name, part.name]
@@ -144,7 +145,7 @@ def _compare(
                     Better(better[name]),
                     confidence,
                     spread,
-                    _freedom(part, candidate, name),
+                    min(effective - 1, _freedom(part, candidate, name)),
                 )
                 if name in ours and name in theirs
                 else compare.UNKNOWN

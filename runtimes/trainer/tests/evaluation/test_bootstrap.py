@@ -53,7 +53,10 @@ def differences(candidate, baseline, names, *, seed, better, units=None, confide
             better[name],
             confidence,
             units.spread(items),
-            compare.degrees(linear[0][name] - linear[1][name], candidate.truth) if name in OF_CURVES else np.inf,
+            min(
+                units.effective(items, candidate.weights) - 1,
+                compare.degrees(linear[0][name] - linear[1][name], candidate.truth) if name in OF_CURVES else np.inf,
+            ),
         )
         for name in names
     }
@@ -105,6 +108,21 @@ def test_an_equal_model_passes_where_one_class_is_rare():
         for name in better:
             failed[name] += found[name].worse_by > 0
     assert max(failed.values()) <= 0.05 * SEEDS + 1, failed
+
+
+def test_an_equal_model_passes_where_few_rows_weigh_most():
+    better, failed = {**BETTER, "brier_score": Better.LESS}, 0
+    for seed in range(SEEDS):
+        random = np.random.default_rng(seed)
+        truth, weights = random.integers(0, 2, 200), np.exp(2 * random.normal(size=200))
+        both = []
+        for _ in range(2):
+            shown = 1 / (1 + np.exp(-(2 * truth - 1 + 1.5 * random.normal(size=200))))
+            given = np.stack([1 - shown, shown], axis=1)
+            both.append(Classified(truth, given.argmax(axis=1), given, weights, 2))
+        found = differences(*both, list(better), seed=seed, better=better, replicates=300)
+        failed += np.array([found[name].worse_by > 0 for name in better])
+    assert max(failed) <= 0.05 * SEEDS + 1, dict(zip(better, failed, strict=True))
 
 
 def test_the_interval_has_the_true_difference_as_often_as_it_says():
