@@ -7,6 +7,7 @@ import pytest
 
 from headrace.api.trainingjob import BaselineVersion, FailureClass
 from headrace.kube.resources import CONFIGMAPS, JOBS
+from headrace.training.hints import hint_for
 from headrace.training.observed import Observed, Source
 from headrace.training.record import read_live
 from headrace.training.view import Problem, Start
@@ -359,6 +360,7 @@ def test_a_job_suspended_in_its_evaluation_goes_on_with_it():
     stopped = pod(0, "Failed", attempt=2, exit_code=6, deleted_at=NOW)
     suspended = look(judged(evaluating(), suspend=True), Observed((), (stopped,), SEEN)).status
     assert (suspended["state"], suspended["stage"]) == ("Suspended", "Evaluate")
+    assert suspended["message"] == "suspended because spec.suspend is true; set it to false to evaluate anew"
 
     again = look(judged(suspended), NOTHING, FIRST)
 
@@ -371,3 +373,13 @@ def test_three_stages_follow_one_another():
 
     assert [stage["name"] for stage in status["stages"]] == ["Prepare", "Train", "Evaluate"]
     assert status["stage"] == "Prepare"
+
+
+def test_an_evaluation_has_no_checkpoint_and_nobody_is_told_of_one():
+    stopping = look(
+        judged(evaluating(), suspend=True), Observed((batch_job("text-2"),), (pod(0, attempt=2),), SEEN)
+    ).status
+
+    assert "checkpoint" not in stopping["message"]
+    told = hint_for(judged(evaluating()), "Evicted")
+    assert told.startswith("the next attempt begins anew and does not count against maxRestarts; ")
