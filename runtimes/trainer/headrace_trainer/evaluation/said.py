@@ -82,6 +82,10 @@ def classified(asking: Asking, positive: str, *, may_lack_some: bool = False) ->
             f"the model's output {asking.output} has more than a number a class, and the task is Classification",
             "Use task: TextGeneration for a class at each place of a text, or name another output.",
         )
+    if 0 in values.shape[1:]:
+        raise Refusal(
+            f"the model's output {asking.output} has no number a class", "Name another output in evaluate.data.output."
+        )
     kind = outputs.kind_of(values, by_class=values.ndim == 2 and values.shape[1] > 1)
     given = outputs.probabilities(values, kind)
     texts = labels.texts_of(rows.label, rows.table.where)
@@ -106,6 +110,7 @@ def _named(asking: Asking, values: Array, positive: str, *, may_lack_some: bool)
     texts = labels.texts_of(asking.rows.label, where)
     if asking.artifact.classes and not may_lack_some:
         labels.check_known(texts, asking.artifact.classes, where)
+    labels.check_comparable(said, texts, where)
     every = set(map(str, said)) | set(map(str, texts)) | set(asking.artifact.classes)
     names = tuple(sorted(every, key=lambda name: (len(name), name) if name.isdecimal() else (0, name)))
     answers = Classified(
