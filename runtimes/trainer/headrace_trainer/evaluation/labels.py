@@ -52,7 +52,7 @@ def names_of(
         return tuple(told), ""
     numbers = tuple(map(str, range(width)))
     is_whole = all(_is_whole(label) for label in labels)
-    if all(label in numbers for label in labels) or (is_whole and may_lack_some):
+    if all(label in numbers for label in labels) or (is_whole and may_lack_some and _lacks_some(numbers, labels)):
         return numbers, ""
     if is_whole:
         raise Refusal(
@@ -69,6 +69,12 @@ def names_of(
         f"{_classes(labels)}",
         "Write the labels as the numbers that the model was trained on, from 0 on.",
     )
+
+
+def _lacks_some(numbers: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether the labels go on after the numbers, and do not count from another one than 0."""
+    counts_from_elsewhere = len(labels) == len(numbers) and numbers[0] not in labels
+    return not counts_from_elsewhere and not set(numbers).isdisjoint(labels)
 
 
 def check_known(texts: Array, names: Sequence[str], where: str) -> None:

@@ -9,6 +9,7 @@ from headrace_common.protocol.evaluate import parse_evaluate
 from headrace_common.protocol.fields import Fields
 from headrace_trainer.evaluation.artifact.kind import TEXT, Tensor
 from headrace_trainer.evaluation.data.table import Table
+from headrace_trainer.evaluation.labels import names_of
 from headrace_trainer.evaluation.refusal import Refusal
 from headrace_trainer.evaluation.rows import rows_of
 from headrace_trainer.evaluation.said import Asking, classified
@@ -48,6 +49,18 @@ def test_names_and_numbers_are_not_compared(label, answer, output, may_lack_some
     """Every answer would be wrong: of a baseline any model is as good."""
     with pytest.raises(Refusal, match="one of them by names, the other by numbers"):
         said(label, answer, output, may_lack_some=may_lack_some)
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_known"), [("01", True), ("012", True), ("03", True), ("57", False), ("12", False)]
+)
+def test_a_baseline_may_lack_a_class_and_not_count_from_another_number(labels, is_known):
+    """It has two classes, 0 and 1. Of labels from 1 on it would be wrong in each row, and any model be better."""
+    if is_known:
+        assert names_of(2, (), labels, may_lack_some=True)[0] == ("0", "1")
+        return
+    with pytest.raises(Refusal, match="2 classes, from 0 to 1"):
+        names_of(2, (), labels, may_lack_some=True)
 
 
 def test_a_model_that_is_always_wrong_is_wrong_and_not_refused():
