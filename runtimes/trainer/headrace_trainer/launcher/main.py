@@ -175,7 +175,7 @@ class Launcher:
             ready = self._wait_for(self._get_ready, when_stopped=0.0)
             if ready.script_is_due:
                 self._run_tables()
-            if ready.script_is_due and self._config.entrypoint:
+            if ready.script_is_due and not tables.are_all(self._config):
                 self._run_script(ready)
             self._deliver()
         except Failed as error:

@@ -42,6 +42,11 @@ _REASONS = {
 }
 
 
+def are_all(config: Config) -> bool:
+    """Whether no script follows what is declared of tables."""
+    return config.prepare is not None and not config.entrypoint
+
+
 def command() -> list[str]:
     """How the process is started. Without the working directory on its import path (-P): a script's files of an earlier
     attempt may lie there.
