@@ -68,12 +68,21 @@ class EvaluationData(Model):
     ] = Field(default_factory=dict)
     output: Annotated[str, Schema("The output of the model that is judged. Empty: its only one.", maxLength=128)] = ""
     weight: Annotated[OptionalColumn, Schema("The column with the rows' weights. Empty: all weigh the same.")] = ""
-    group: Annotated[OptionalColumn, Schema("For task Ranking: the column that says which query a row belongs to.")] = (
-        ""
-    )
+    group: Annotated[
+        OptionalColumn,
+        Schema(
+            "The column that says which rows belong together: with task Ranking those of a query; with the others rows "
+            "that are not independent of one another, such as the pictures of one patient. Empty: each row is by "
+            "itself."
+        ),
+    ] = ""
     positive: Annotated[
         str,
-        Schema("With two classes: the label of the positive one. Empty: the greater of the two.", maxLength=128),
+        Schema(
+            "The label of the positive class: areas under curves are of it, where there are two classes, and "
+            "evaluate.sensitive compares who is given it. Empty: of two the greater.",
+            maxLength=128,
+        ),
     ] = ""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from headrace.api.scalars import format_time
 from headrace.api.trainingjob import ApprovalState, ModelApproval, TrainingJob
+from headrace.markdown import as_text
 from headrace.tracking.errors import AliasReserved, NotFound, TrackingError
 from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import APPROVAL_AT_TAG, APPROVAL_BY_TAG, APPROVAL_REASON_TAG, APPROVAL_TAG
@@ -52,5 +53,5 @@ def tags_of(approval: ModelApproval) -> dict[str, str]:
 def paragraph(approval: ModelApproval) -> str:
     """The decision in the version's description."""
     at = f" at {format_time(approval.at)}" if approval.at else ""
-    why = f": {approval.reason}" if approval.reason else ""
-    return f"{approval.state.value} by {approval.by}{at}{why}"
+    why = f": {as_text(approval.reason)}" if approval.reason else ""
+    return f"{approval.state.value} by {as_text(approval.by or '')}{at}{why}"

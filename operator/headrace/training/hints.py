@@ -10,6 +10,7 @@ from headrace.training.stages import part_of
 from headrace.training.states import Reason
 
 _RESUMES = "the next attempt resumes from the last checkpoint and does not count against maxRestarts"
+_BEGINS_ANEW = "the next attempt begins anew and does not count against maxRestarts"
 
 # What to do. A word in capitals is a name; `addressed` puts in those that are known.
 HINTS: Mapping[str, str] = {
@@ -71,6 +72,8 @@ def hint_for(job: TrainingJob, reason: str, pod: str = "") -> str:
 def addressed(job: TrainingJob, hint: str, *, pod: str = "", container: str = "") -> str:
     """A hint with the names of this job in place of its words in capitals; a name that is not known leaves its word."""
     part = part_of(job)
+    if not part.checkpoints:
+        hint = hint.replace(_RESUMES, _BEGINS_ANEW)
     source = part.source.config_map
     names = {
         "POD": pod,

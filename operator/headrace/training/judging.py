@@ -55,6 +55,11 @@ class Judgement:
     metrics: dict[str, str]  # to show in status
     diverged: str  # which losses are no finite numbers at the end; empty: none
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """By the stage Evaluate. A program of the user's may have been killed, and another attempt have ended well."""
+        return metrics_of_model(self.evaluation) if self.evaluation is not None else {}
+
 
 def judgement(job: TrainingJob, run: Run, evaluation: Run | None = None) -> Judgement:
     """All that there is to say of the model of this run, and of the run of the stage that has evaluated it."""
@@ -64,8 +69,9 @@ def judgement(job: TrainingJob, run: Run, evaluation: Run | None = None) -> Judg
     of_training = {name: value for name, value in job.status.metrics.items() if not name.startswith(OF_JOB)}
     shown = metrics_to_show(of_training, gates, metrics, run)
     if spec.evaluate is not None and evaluation is not None:
-        checks = (*checks, *judge_evaluation(spec.evaluate, _known(job), evaluation.metrics))
-        shown = beside_training(shown, evaluation.metrics)
+        measured = metrics_of_model(evaluation)
+        checks = (*checks, *judge_evaluation(spec.evaluate, _known(job), measured))
+        shown = beside_training(shown, measured)
     return Judgement(
         job=job,
         run=run,
@@ -161,10 +167,10 @@ def advice(judged: Judgement) -> str:
     """What to do where a gate has not passed: those of the training come first."""
     checks = judged.gate.checks if judged.gate else ()
     of_training = tuple(check for check in checks if not is_of_evaluation(check))
-    evaluate, evaluation = judged.job.spec.evaluate, judged.evaluation
-    if all(check.passed for check in of_training) and evaluate is not None and evaluation is not None:
+    evaluate = judged.job.spec.evaluate
+    if all(check.passed for check in of_training) and evaluate is not None and judged.evaluation is not None:
         of_evaluation = tuple(filter(is_of_evaluation, checks))
-        return evaluation_gates.advice(of_evaluation, evaluate, _known(judged.job), evaluation.metrics)
+        return evaluation_gates.advice(of_evaluation, evaluate, _known(judged.job), judged.measured)
     return _advice(of_training, judged.run)
 
 
@@ -190,10 +196,10 @@ def missed(judged: Judgement) -> str:
 
 
 def _why(judged: Judgement, check: GateCheck) -> str:
-    evaluate, evaluation = judged.job.spec.evaluate, judged.evaluation
-    if not is_of_evaluation(check) or evaluate is None or evaluation is None:
+    evaluate = judged.job.spec.evaluate
+    if not is_of_evaluation(check) or evaluate is None or judged.evaluation is None:
         return _sentence(check, judged.run)
-    return evaluation_gates.sentence(check, evaluate, _known(judged.job), evaluation.metrics)
+    return evaluation_gates.sentence(check, evaluate, _known(judged.job), judged.measured)
 
 
 def _sentence(check: GateCheck, run: Run) -> str:

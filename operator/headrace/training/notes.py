@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from headrace.api.trainingjob import GateCheck
+from headrace.markdown import as_text
 from headrace.tracking.records import EVALUATION_RUN_TAG, EVALUATION_TAG, Notes
 from headrace.training.evaluation_gates import is_of_evaluation
 from headrace.training.judging import Judgement
@@ -37,6 +38,6 @@ def _summary(judged: Judgement, samples: int | None) -> str:
 
 
 def _line(check: GateCheck) -> str:
-    what = check.metric.removeprefix(OF_JOB) + (f" of {check.slice}" if check.slice else "")
+    what = check.metric.removeprefix(OF_JOB) + (f" of {as_text(check.slice)}" if check.slice else "")
     beside = f" (baseline: {check.baseline})" if check.baseline is not None else ""
     return f"{what}: {check.value}{beside}"

@@ -246,12 +246,8 @@ def _what_is_judged(job: TrainingJob, evaluate: Evaluate) -> judging.Evaluate | 
         slices=evaluate.slices,
         sensitive=evaluate.sensitive,
         comparisons=tuple(
-            judging.Comparison(gate.metric, gate.slice, float(gate.confidence))
-            for gate in evaluate.gates
-            if gate.max_regression is not None
-        )
-        if baseline is not None
-        else (),
+            judging.Comparison(gate.metric, gate.slice, float(gate.confidence)) for gate in evaluate.gates
+        ),
         card=judging.Card(card.intended_use, card.limits, card.licence),
         parent=status.run.id if status.run else "",
     )

@@ -10,7 +10,8 @@ ATTEMPT_TAG = "headrace.attempt"
 # Of a run, and of the version that is made of it: the digest of the model's manifest.
 DIGEST_TAG = "headrace.digest"
 # Of a run: which of the script's models was exported, why that one, and what was measured on it (JSON). Gates are
-# judged by these values where the run's last value may be another model's; null: measured on others only.
+# judged by these values where the run's last value may be another model's; null: measured on others only. Of the run
+# of an evaluation by a program of the user's: what the attempt that ended well has measured.
 MODEL_TAG = "headrace.model"
 MODEL_REASON_TAG = "headrace.model.reason"
 MODEL_METRICS_TAG = "headrace.model.metrics"

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from headrace.api.trainingjob import TrainingJob
+from headrace.api.trainingjob import ModelApproval, TrainingJob
 from headrace.kube.plan import Plan
 from headrace.kube.resources import TRAININGJOBS
 from headrace.tracking.errors import AliasReserved, NotFound, TrackingUnavailable
 from headrace.tracking.records import ModelVersion, Run
 from headrace.training.approval import decided, is_awaiting, is_unrecorded
-from headrace.training.approving import record_decision
+from headrace.training.approving import paragraph, record_decision, tags_of
 from headrace.training.finish import finish
 from headrace.training.observed import Observed
 from headrace.training.plan import plan
@@ -213,6 +213,16 @@ def test_a_refused_version_is_tagged_and_described_and_the_alias_stays():
     assert "alias" not in planned.status["model"]
     assert (condition(planned.status)["status"], condition(planned.status)["reason"]) == ("False", "ApprovalRefused")
     assert "alias candidate stays where it was" in planned.status["message"]
+
+
+def test_a_reason_is_text_in_the_versions_description_and_no_markup():
+    """MLflow shows Markdown: an image would be fetched by whoever looks at the version."""
+    approval = ModelApproval(state="Approved", by="eve_x", reason="![x](http://evil/) <b>*all*</b> of a|b")
+
+    told = paragraph(approval)
+
+    assert told == r"Approved by eve\_x: \!\[x\](http://evil/) &lt;b&gt;\*all\*&lt;/b&gt; of a\|b"
+    assert tags_of(approval)["headrace.approval.reason"] == approval.reason
 
 
 def test_a_decision_is_not_asked_for_where_no_alias_is():

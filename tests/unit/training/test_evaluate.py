@@ -7,6 +7,7 @@ import pytest
 
 from headrace.api.trainingjob import BaselineVersion, FailureClass
 from headrace.kube.resources import CONFIGMAPS, JOBS
+from headrace.training.hints import hint_for
 from headrace.training.observed import Observed, Source
 from headrace.training.record import read_live
 from headrace.training.view import Problem, Start
@@ -31,6 +32,12 @@ NOTHING = Observed((), (), SEEN)
 START = Start("3", "team-a", "team-a/x", baseline=BaselineVersion.model_validate(BASELINE))
 FIRST = replace(START, baseline=None)
 COMPLETE = (("Complete", ""),)
+# What the gates of EVALUATE name.
+GATED = [
+    {"metric": "accuracy", "slice": "", "confidence": 0.95},
+    {"metric": "accuracy", "slice": "region=north", "confidence": 0.95},
+    {"metric": "equalized_odds_difference", "slice": "sex", "confidence": 0.95},
+]
 SCRIPT = {"evaluate": {"task": "Script", "entrypoint": "evaluate.py", "parameters": {"rows": 100}}}
 
 
@@ -118,7 +125,7 @@ def test_the_evaluation_is_told_which_model_on_which_data_beside_which_version()
         "positive": "",
     }
     assert (evaluate["slices"], evaluate["sensitive"]) == (["region"], ["sex"])
-    assert evaluate["comparisons"] == [{"metric": "accuracy", "slice": "", "confidence": 0.95}]
+    assert evaluate["comparisons"] == GATED
     assert [(one["name"], one["path"]) for one in told["datasets"]] == [("heldout", "/data/heldout")]
     assert told["source"]["entrypoint"] == ""
     assert not {"output", "checkpoint", "prepare"} & told.keys()
@@ -190,7 +197,7 @@ def test_a_model_without_a_baseline_is_told_once_and_evaluated():
     assert [event.reason for event in planned.events] == ["AttemptStarted", "NoBaseline"]
     told = config(planned)["evaluate"]
     assert "baseline" not in told
-    assert told["comparisons"] == []
+    assert told["comparisons"] == GATED  # a slice that only a gate names is measured
     assert planned.status["evaluation"] == {"format": "ONNX"}
 
 
@@ -353,6 +360,7 @@ def test_a_job_suspended_in_its_evaluation_goes_on_with_it():
     stopped = pod(0, "Failed", attempt=2, exit_code=6, deleted_at=NOW)
     suspended = look(judged(evaluating(), suspend=True), Observed((), (stopped,), SEEN)).status
     assert (suspended["state"], suspended["stage"]) == ("Suspended", "Evaluate")
+    assert suspended["message"] == "suspended because spec.suspend is true; set it to false to evaluate anew"
 
     again = look(judged(suspended), NOTHING, FIRST)
 
@@ -365,3 +373,13 @@ def test_three_stages_follow_one_another():
 
     assert [stage["name"] for stage in status["stages"]] == ["Prepare", "Train", "Evaluate"]
     assert status["stage"] == "Prepare"
+
+
+def test_an_evaluation_has_no_checkpoint_and_nobody_is_told_of_one():
+    stopping = look(
+        judged(evaluating(), suspend=True), Observed((batch_job("text-2"),), (pod(0, attempt=2),), SEEN)
+    ).status
+
+    assert "checkpoint" not in stopping["message"]
+    told = hint_for(judged(evaluating()), "Evicted")
+    assert told.startswith("the next attempt begins anew and does not count against maxRestarts; ")

@@ -173,6 +173,16 @@ def test_a_model_that_passes_is_registered_with_what_was_measured_of_it():
     assert "Evaluated on 1200 rows." in notes.description
 
 
+def test_a_value_of_an_attempt_that_failed_is_not_judged_by():
+    """MLflow keeps a metric's first value at a step: the last attempt says in a tag what it has measured itself."""
+    tags = {"headrace.model.metrics": '{"accuracy":0.93,"worse_by/accuracy":0.5}'}
+
+    status = end(registry(GOOD | {"accuracy": 0.99}, **tags)).status
+
+    assert (status.reason, status.metrics["evaluate/accuracy"]) == ("GateFailed", "0.93")
+    assert "accuracy is 0.93, that of version 6 (champion) 0.94: worse by at least 0.5" in status.message
+
+
 def test_the_card_of_the_run_is_the_versions_description():
     mlflow = registry(**{"mlflow.note.content": "# Irises\n" + "x" * 9000})
 

@@ -28,13 +28,15 @@ def suspend(view: View, batch: Job) -> Step:
         why = f"Job {batch.name} was suspended, by Kueue or by hand"
     else:
         why = f"Job {batch.name} is being deleted"
-    return stop(view, batch, f"{why}; waiting for the pods to write a last checkpoint and terminate")
+    until = "write a last checkpoint and terminate" if view.part.checkpoints else "terminate"
+    return stop(view, batch, f"{why}; waiting for the pods to {until}")
 
 
 def suspended(view: View) -> Step:
     """The pods of a job that the user has suspended are over."""
     status, pods = view.status, view.pods
-    message = "suspended because spec.suspend is true; set it to false to resume from the last checkpoint"
+    follows = "resume from the last checkpoint" if view.part.checkpoints else "evaluate anew"
+    message = f"suspended because spec.suspend is true; set it to false to {follows}"
     taken = take_chief_record(status, pods)
     ended = attempts.end_suspended(taken, Reason.SUSPENDED_BY_USER, message, ended_at(pods, view.now))
     number = status.attempt.number if status.attempt else 0

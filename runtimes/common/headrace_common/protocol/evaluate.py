@@ -68,8 +68,8 @@ class EvaluationData:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What somebody wants to know of candidate and baseline: a metric, of a slice or of all (empty), and with which
-    confidence (0.5 up to 1).
+    """What a gate names: a metric, of a slice or of all (empty), which is measured however rare it is; where there is a
+    baseline its difference, too, with a confidence (0.5 up to 1).
     """
 
     metric: str

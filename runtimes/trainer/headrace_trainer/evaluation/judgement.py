@@ -15,7 +15,7 @@ from headrace_trainer.evaluation.data.values import Values
 from headrace_trainer.evaluation.rows import Items
 from headrace_trainer.evaluation.statistics import compare, resamples
 from headrace_trainer.evaluation.statistics.families import Family
-from headrace_trainer.evaluation.tasks.classification import Classified
+from headrace_trainer.evaluation.tasks.classification import OF_CURVES, Classified
 from headrace_trainer.evaluation.tasks.kind import Answers
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -132,17 +132,37 @@ def _compare(
         if not names or part.measured.baseline is None:
             continue
         of_units, spread = units.of[part.items], units.spread(part.items)
+        effective = units.effective(part.items, items.weights)
         ours, theirs = (_replicated(families, of_units, draws, names) for families in (part.candidate, part.baseline))
         for name in names:
             confidence = asked[name, part.name]
             value, other = part.measured.metrics[name], part.measured.baseline.get(name, np.nan)
             difference = (
-                compare.difference(ours[name], theirs[name], value - other, Better(better[name]), confidence, spread)
+                compare.difference(
+                    ours[name],
+                    theirs[name],
+                    value - other,
+                    Better(better[name]),
+                    confidence,
+                    spread,
+                    min(effective - 1, _freedom(part, candidate, name)),
+                )
                 if name in ours and name in theirs
                 else compare.UNKNOWN
             )
             found.append(Compared(name, part.name, confidence, value, other, part.measured.samples, difference))
     return found
+
+
+def _freedom(part: _Part, candidate: Answers, name: str) -> float:
+    """Of an area under a curve how much its classes tell of its spread; of anything else the bootstrap knows it."""
+    if not isinstance(candidate, Classified) or name not in OF_CURVES:
+        return np.inf
+    ours, theirs = (
+        next(np.asarray(family.columns) for family in families if name in family.metrics)
+        for families in (part.candidate, part.baseline)
+    )
+    return compare.degrees(ours - theirs, candidate.truth[part.items])
 
 
 def _replicated(families: Sequence[Family], units: Array, draws: Array, names: Sequence[str]) -> dict[str, Array]:

@@ -30,7 +30,7 @@ def texts_of(label: Array, where: str) -> Array:
         )
     if found.ndim != 1:
         raise UnreadableData(f"{where}: a label has the shape {list(found.shape[1:])}", "Write one class a row.")
-    if found.dtype.kind == "f" and not np.all(found == np.floor(found)):
+    if found.dtype.kind == "f" and not np.all(np.isfinite(found) & (found == np.floor(found))):
         raise UnreadableData(
             f"{where}: the labels are broken numbers, and no classes", "Use task: Regression, or write a class a row."
         )
@@ -52,7 +52,7 @@ def names_of(
         return tuple(told), ""
     numbers = tuple(map(str, range(width)))
     is_whole = all(_is_whole(label) for label in labels)
-    if all(label in numbers for label in labels) or (is_whole and may_lack_some):
+    if all(label in numbers for label in labels) or (is_whole and may_lack_some and _lacks_some(numbers, labels)):
         return numbers, ""
     if is_whole:
         raise Refusal(
@@ -71,6 +71,12 @@ def names_of(
     )
 
 
+def _lacks_some(numbers: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether the labels go on after the numbers, and do not count from another one than 0."""
+    counts_from_elsewhere = len(labels) == len(numbers) and numbers[0] not in labels
+    return not counts_from_elsewhere and not set(numbers).isdisjoint(labels)
+
+
 def check_known(texts: Array, names: Sequence[str], where: str) -> None:
     """Raises Refusal where the model has no such class."""
     unknown = sorted(set(map(str, np.unique(texts))) - set(names))
@@ -78,6 +84,17 @@ def check_known(texts: Array, names: Sequence[str], where: str) -> None:
         raise Refusal(
             f"{where} has labels that the model cannot give: {_classes(unknown)}; it knows {listed(names)}",
             "Correct evaluate.data.label, or leave rows of classes out that the model was not trained on.",
+        )
+
+
+def check_comparable(said: Array, texts: Array, where: str) -> None:
+    """Raises Refusal where a model's answers and the labels have nothing in common but that they are classes."""
+    answers, there = (sorted(set(map(str, values))) for values in (said, texts))
+    if set(answers).isdisjoint(there) and all(map(_is_whole, answers)) != all(map(_is_whole, there)):
+        raise Refusal(
+            f"the model says {_classes(answers)}, and {where} has the labels {_classes(there)}: one of them by names, "
+            "the other by numbers",
+            "Write the labels as the model says them, or name an output with probabilities in evaluate.data.output.",
         )
 
 

@@ -58,9 +58,9 @@ def evaluate(instructions: Instructions, messages: Messages) -> None:
             baseline, _ = _asked(instructions, instructions.baseline, rows, items, progress, is_baseline=True)
         except Refusal as refusal:
             raise of_baseline(refusal) from refusal
+    _check_sensitive(instructions, candidate)
     if baseline is not None and wanted.task is Task.CLASSIFICATION:
         candidate, baseline = _of_same_classes(candidate, baseline, rows, wanted.data.positive)
-    _check_sensitive(instructions, candidate)
     found = judge(
         wanted.task,
         items,
@@ -69,7 +69,7 @@ def evaluate(instructions: Instructions, messages: Messages) -> None:
         wanted.comparisons,
         instructions.seed,
     )
-    found = replace(found, remarks=(*candidate.remarks, *_of_slices(rows), *found.remarks))
+    found = replace(found, remarks=(*candidate.remarks, *left_out(rows), *found.remarks))
     if found.remarks:
         messages.warn("evaluation", " ".join(found.remarks))
     results.leave(instructions, rows, items, candidate, baseline, found, format)
@@ -99,10 +99,13 @@ def _asked(
     return said, artifact.format
 
 
-def _of_slices(rows: Rows) -> list[str]:
+def left_out(rows: Rows) -> list[str]:
+    """What is to be said of columns that have too many values."""
+    asked = (("measured by themselves", rows.slices), ("compared with one another", rows.sensitive))
     return [
-        f"Of the values of {name} {len(values.names)} are measured by themselves, and {values.left_out} rarer ones not."
-        for name, values in rows.slices.items()
+        f"Of the values of {name} {len(values.names)} are {done}, and {values.left_out} rarer ones not."
+        for done, columns in asked
+        for name, values in columns.items()
         if values.left_out
     ]
 
@@ -110,7 +113,8 @@ def _of_slices(rows: Rows) -> list[str]:
 def _of_same_classes(candidate: Said, baseline: Said, rows: Rows, positive: str) -> tuple[Said, Said]:
     names = (*candidate.classes, *(name for name in baseline.classes if name not in candidate.classes))
     positive = positive or candidate.classes[-1]
-    return aligned(candidate, names, rows, positive), aligned(baseline, names, rows, positive)
+    known = len(candidate.classes)
+    return aligned(candidate, names, rows, positive, known), aligned(baseline, names, rows, positive, known)
 
 
 def _check_sensitive(instructions: Instructions, candidate: Said) -> None:

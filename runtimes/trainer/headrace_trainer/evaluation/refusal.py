@@ -10,7 +10,9 @@ from headrace_common.protocol.reasons import Reason
 _NAMED = 20
 _LONGEST = 80
 _WORDS = 300
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|b'[^']*'")
+# From a quotation mark that no word has before it, to one of its kind that no word has behind it; else to the end.
+_QUOTED = re.compile(r"(?<!\w)b?(['\"`])(?:(?:\\.|(?!\1(?!\w)).)*\1(?!\w)|.*)", re.DOTALL)
+_NUMBER = re.compile(r"\d{6,}")  # as of a telephone: sizes and places are shorter
 
 
 class Refusal(Exception):
@@ -44,8 +46,8 @@ def shortened(text: str) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """What a library says, without what it quotes: that may be of a row."""
-    text = " ".join(_QUOTED.sub("...", str(error)).split())[:_WORDS]
+    """What a library says, without what it quotes, and without long numbers: these may be of a row."""
+    text = " ".join(_NUMBER.sub("...", _QUOTED.sub("...", str(error))).split())[:_WORDS]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

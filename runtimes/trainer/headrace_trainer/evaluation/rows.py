@@ -65,12 +65,20 @@ def rows_of(table: Table, evaluate: Evaluate) -> Rows:
             f"{table.where}: {lost} of {rows} rows have no label in {data.label!r}",
             "Leave rows out whose truth is not known, when the data is prepared.",
         )
+    weighed = weights(table, data.weight, rows)
+    if data.weight and not weighed.all():
+        table, label, weighed = _that_count(table, label, weighed)
     wanted = {one.slice for one in evaluate.comparisons}
     slices = {name: _values(table, name, "evaluate.slices", wanted) for name in evaluate.slices}
     sensitive = {name: _values(table, name, "evaluate.sensitive", ()) for name in evaluate.sensitive}
-    return Rows(
-        table, label, weights(table, data.weight, rows), groups(table, data.group), slices, sensitive, frozenset(named)
-    )
+    return Rows(table, label, weighed, groups(table, data.group), slices, sensitive, frozenset(named))
+
+
+def _that_count(table: Table, label: Array, weighed: Array) -> tuple[Table, Array, Array]:
+    """Without the rows that weigh nothing: they would count as rows that tell something."""
+    counts, rows = weighed > 0, len(weighed)
+    columns = {name: values[counts] if len(values) == rows else values for name, values in table.columns.items()}
+    return Table(columns, table.where), label[counts], weighed[counts]
 
 
 def _values(table: Table, name: str, field: str, wanted: Collection[str]) -> Values:

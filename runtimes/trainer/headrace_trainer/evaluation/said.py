@@ -76,11 +76,15 @@ def classified(asking: Asking, positive: str, *, may_lack_some: bool = False) ->
     """`may_lack_some`: that it does not know a class is its fault, and not that of the data. Raises Refusal."""
     values, rows = asking.all(), asking.rows
     if not asking.output.is_float:
-        return _named(asking, values, positive)
+        return _named(asking, values, positive, may_lack_some=may_lack_some)
     if values.ndim > 2:
         raise Refusal(
             f"the model's output {asking.output} has more than a number a class, and the task is Classification",
             "Use task: TextGeneration for a class at each place of a text, or name another output.",
+        )
+    if 0 in values.shape[1:]:
+        raise Refusal(
+            f"the model's output {asking.output} has no number a class", "Name another output in evaluate.data.output."
         )
     kind = outputs.kind_of(values, by_class=values.ndim == 2 and values.shape[1] > 1)
     given = outputs.probabilities(values, kind)
@@ -95,17 +99,18 @@ def classified(asking: Asking, positive: str, *, may_lack_some: bool = False) ->
         given.astype(np.float32),
         rows.weights,
         len(names),
-        _positive(positive, names),
+        _positive(positive, names, may_lack=may_lack_some),
     )
     return Said(answers, asking.output.name, kind, asking.inputs, names, (remark,) if remark else ())
 
 
-def _named(asking: Asking, values: Array, positive: str) -> Said:
+def _named(asking: Asking, values: Array, positive: str, *, may_lack_some: bool) -> Said:
     """Of a model that names classes alone."""
     said, where = labels.texts_of(values, "the model"), asking.rows.table.where
     texts = labels.texts_of(asking.rows.label, where)
-    if asking.artifact.classes:
+    if asking.artifact.classes and not may_lack_some:
         labels.check_known(texts, asking.artifact.classes, where)
+    labels.check_comparable(said, texts, where)
     every = set(map(str, said)) | set(map(str, texts)) | set(asking.artifact.classes)
     names = tuple(sorted(every, key=lambda name: (len(name), name) if name.isdecimal() else (0, name)))
     answers = Classified(
@@ -114,14 +119,17 @@ def _named(asking: Asking, values: Array, positive: str) -> Said:
         None,
         asking.rows.weights,
         len(names),
-        _positive(positive, names),
+        _positive(positive, names, may_lack=may_lack_some),
     )
     remark = "The model names a class and no probabilities: what needs these is not measured."
     return Said(answers, asking.output.name, Kind.CLASSES, asking.inputs, names, (remark,))
 
 
-def _positive(wanted: str, names: Sequence[str]) -> int:
+def _positive(wanted: str, names: Sequence[str], *, may_lack: bool = False) -> int:
+    """Of a model that may lack it any: its answers are put in terms of the other's classes (`aligned`)."""
     if wanted and wanted not in names:
+        if may_lack:
+            return 0
         raise Refusal(
             f"evaluate.data.positive is {wanted!r}, and the classes are {', '.join(names)}",
             "Name one of the classes in evaluate.data.positive.",
@@ -129,8 +137,10 @@ def _positive(wanted: str, names: Sequence[str]) -> int:
     return names.index(wanted) if wanted else len(names) - 1
 
 
-def aligned(said: Said, names: tuple[str, ...], rows: Rows, positive: str) -> Said:
-    """The same answers, in terms of these classes: two models may know different ones."""
+def aligned(said: Said, names: tuple[str, ...], rows: Rows, positive: str, known: int) -> Said:
+    """The same answers, in terms of these classes: two models may know different ones. The one that is judged knows
+    so many.
+    """
     answers = said.answers
     if not isinstance(answers, Classified):
         raise RuntimeError("only classes are aligned")
@@ -148,6 +158,7 @@ def aligned(said: Said, names: tuple[str, ...], rows: Rows, positive: str) -> Sa
         rows.weights,
         len(names),
         _positive(positive, names),
+        known,
     )
     return Said(moved, said.output, said.kind, said.inputs, names, said.remarks)
 

@@ -10,7 +10,7 @@ import pytest
 
 from headrace_common.evaluation import Better
 from headrace_trainer.evaluation.statistics import compare, resamples
-from headrace_trainer.evaluation.tasks.classification import Classified
+from headrace_trainer.evaluation.tasks.classification import OF_CURVES, Classified
 from headrace_trainer.evaluation.tasks.ranking import Ranked
 from headrace_trainer.evaluation.tasks.regression import Predicted
 
@@ -36,11 +36,12 @@ def differences(candidate, baseline, names, *, seed, better, units=None, confide
     items = np.arange(len(candidate.weights))
     units = units or resamples.units(len(items), None, seed)
     draws = resamples.draws(units.count, seed, replicates) if draws is None else draws
-    found, values = [], []
+    found, values, linear = [], [], []
     for one in (candidate, baseline):
         families = [family for family in one.families(items, names) if set(family.metrics) & set(names)]
         found.append({})
         values.append({})
+        linear.append({name: family.columns for family in families for name in family.metrics if name in OF_CURVES})
         for family in families:
             found[-1] |= compare.replicated(family, units.of, draws)
             values[-1] |= family.values()
@@ -52,6 +53,10 @@ def differences(candidate, baseline, names, *, seed, better, units=None, confide
             better[name],
             confidence,
             units.spread(items),
+            min(
+                units.effective(items, candidate.weights) - 1,
+                compare.degrees(linear[0][name] - linear[1][name], candidate.truth) if name in OF_CURVES else np.inf,
+            ),
         )
         for name in names
     }
@@ -85,6 +90,39 @@ def test_a_regression_is_found_with_the_rows_that_the_docs_say(drop, rows):
         difference = differences(candidate, baseline, ACCURACY, seed=seed, better=BETTER, replicates=300)["accuracy"]
         found += difference.worse_by > 0
     assert found >= 0.8 * 40, found
+
+
+def test_an_equal_model_passes_where_one_class_is_rare():
+    """Two positives among two hundred rows are two: their spread is hardly known."""
+    better = {"roc_auc": Better.GREATER, "average_precision": Better.GREATER}
+    failed = dict.fromkeys(better, 0)
+    for seed in range(SEEDS):
+        random = np.random.default_rng(seed)
+        truth = np.r_[1, 1, np.zeros(198, dtype=int)]
+        both = []
+        for _ in range(2):
+            shown = 1 / (1 + np.exp(-(2 * truth - 1 + 1.5 * random.normal(size=200))))
+            given = np.stack([1 - shown, shown], axis=1)
+            both.append(Classified(truth, given.argmax(axis=1), given, np.ones(200), 2))
+        found = differences(*both, list(better), seed=seed, better=better, replicates=300)
+        for name in better:
+            failed[name] += found[name].worse_by > 0
+    assert max(failed.values()) <= 0.05 * SEEDS + 1, failed
+
+
+def test_an_equal_model_passes_where_few_rows_weigh_most():
+    better, failed = {**BETTER, "brier_score": Better.LESS}, 0
+    for seed in range(SEEDS):
+        random = np.random.default_rng(seed)
+        truth, weights = random.integers(0, 2, 200), np.exp(2 * random.normal(size=200))
+        both = []
+        for _ in range(2):
+            shown = 1 / (1 + np.exp(-(2 * truth - 1 + 1.5 * random.normal(size=200))))
+            given = np.stack([1 - shown, shown], axis=1)
+            both.append(Classified(truth, given.argmax(axis=1), given, weights, 2))
+        found = differences(*both, list(better), seed=seed, better=better, replicates=300)
+        failed += np.array([found[name].worse_by > 0 for name in better])
+    assert max(failed) <= 0.05 * SEEDS + 1, dict(zip(better, failed, strict=True))
 
 
 def test_the_interval_has_the_true_difference_as_often_as_it_says():

@@ -148,3 +148,24 @@ def test_a_class_that_only_the_new_model_knows_is_wrong_of_the_baseline(judged, 
     assert told["baselineMetrics"]["accuracy"] == pytest.approx(2 / 3)
     with pytest.raises(Refusal, match=r"labels that the model cannot give: 2; it knows 0, 1"):
         judged("early-trees", tmp_path, baseline="trees")
+
+
+def test_a_class_that_only_the_baseline_knows_changes_nothing_of_the_new_model(judged, irises, tmp_path):
+    """It has two classes, and is measured and compared as a model of two: by its positive one, and the Brier score of
+    that.
+    """
+    two = irises["label"] < 2
+    npz(tmp_path, **{name: values[two] for name, values in rows_of(irises, sex=irises["sex"]).items()})
+    alone = judged("early-trees", tmp_path, sensitive=["sex"])
+    beside = judged("early-trees", tmp_path, baseline="trees", sensitive=["sex"])
+    assert beside["metrics"] == alone["metrics"]
+    assert beside["fairness"][0]["metrics"] == alone["fairness"][0]["metrics"]
+    assert set(beside["baselineMetrics"]) == set(alone["metrics"])
+    compared = {one["metric"]: one["worseBy"] for one in beside["comparisons"] if not one["slice"]}
+    assert all(isinstance(compared[name], float) for name in ("brier_score", "average_precision", "roc_auc"))
+
+
+def test_the_positive_class_may_be_one_that_the_baseline_lacks(judged, irises, tmp_path):
+    npz(tmp_path, **rows_of(irises, sex=irises["sex"]))
+    told = judged("trees", tmp_path, baseline="early-trees", sensitive=["sex"], data={"positive": "2"})
+    assert told["fairness"][0]["baseline"]["demographic_parity_difference"] == 0  # it is given to nobody

@@ -270,3 +270,25 @@ def test_a_program_of_the_users_judges_by_what_it_logs(evaluate, mlflow):
     assert metrics_of(run_of(mlflow, launched, evaluate))["cost"] == 12.5
     job = next(run for run in mlflow.runs(evaluate.experiment) if run["info"]["run_id"] == evaluate.parent)
     assert metrics_of(job)["evaluate/cost"] == 12.5
+
+
+FAILS_FIRST = """
+import os
+import headrace_client as headrace
+
+attempt = int(os.environ["ATTEMPT"])
+headrace.log({f"part-{number:03}": number for number in range(400)}, step=1)
+headrace.log({"cost": 0.5 if attempt == 1 else 12.5}, step=1)
+raise SystemExit(1 if attempt == 1 else 0)
+"""
+
+
+def test_what_an_attempt_that_failed_has_logged_is_not_what_the_model_is_judged_by(evaluate, mlflow):
+    """MLflow keeps the first value of a name and step."""
+    assert evaluate(task="Script", script=FAILS_FIRST, env={"ATTEMPT": "1"}).wait(60) != 0
+    gated = [{"metric": "cost", "slice": "", "confidence": 0.95}]
+    launched = evaluate(task="Script", script=FAILS_FIRST, env={"ATTEMPT": "2"}, attempt=2, comparisons=gated)
+    assert launched.wait(60) == 0, launched.log
+    told = tags_of(run_of(mlflow, launched, evaluate))["headrace.model.metrics"]
+    assert json.loads(told)["cost"] == 12.5
+    assert len(told) <= 5000

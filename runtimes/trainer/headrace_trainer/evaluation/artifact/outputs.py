@@ -11,6 +11,7 @@ from headrace_trainer.evaluation.artifact.kind import Array, Tensor
 from headrace_trainer.evaluation.refusal import Refusal, listed
 
 _NEAR_ONE = 1e-2
+_ROUNDED = 1e-4  # beyond 0 and 1: single precision adds shares up to 1.0000001
 
 
 class Kind(StrEnum):
@@ -44,7 +45,7 @@ def chosen(outputs: Sequence[Tensor], name: str) -> Tensor:
 
 def kind_of(values: Array, *, by_class: bool) -> Kind:
     """What a batch of finite numbers is; `by_class`: its last dimension has a number a class."""
-    if values.size and (values.min() < 0 or values.max() > 1):
+    if values.size and (values.min() < -_ROUNDED or values.max() > 1 + _ROUNDED):
         return Kind.LOGITS
     if by_class and values.size and np.abs(values.sum(axis=-1) - 1).max() > _NEAR_ONE:
         return Kind.SIGMOIDS
@@ -56,10 +57,11 @@ def probabilities(values: Array, kind: Kind) -> Array:
     given = values.astype(np.float64)
     if given.ndim == 1 or given.shape[-1] == 1:
         flat = given.reshape(-1)
-        second = _sigmoid(flat) if kind is Kind.LOGITS else flat
+        second = _sigmoid(flat) if kind is Kind.LOGITS else np.clip(flat, 0, 1)
         return np.stack([1 - second, second], axis=1)
     if kind is Kind.LOGITS:
         given = np.exp(given - given.max(axis=-1, keepdims=True))
+    given = np.maximum(given, 0)
     whole = given.sum(axis=-1, keepdims=True)
     found: Array = np.where(whole > 0, given / np.where(whole > 0, whole, 1), 1 / given.shape[-1])
     return found
@@ -72,8 +74,9 @@ def log_probabilities(values: Array, kind: Kind) -> Array:
         found: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
         return found
     least = np.finfo(values.dtype).tiny
-    whole = np.maximum(values.sum(axis=-1, keepdims=True), least)
-    logs: Array = np.log(np.maximum(values / whole, least))
+    given = np.maximum(values, 0)
+    whole = np.maximum(given.sum(axis=-1, keepdims=True), least)
+    logs: Array = np.log(np.maximum(given / whole, least))
     return logs
 
 

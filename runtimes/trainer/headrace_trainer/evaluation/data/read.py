@@ -16,6 +16,9 @@ from headrace_trainer.evaluation.refusal import UnreadableData, listed, words_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Columns = Mapping[str, Array]
+_TRIED = 50
+# How a missing number is written beside numbers.
+_NO_NUMBER = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "None")
 
 
 class _Unreadable(Exception):
@@ -126,9 +129,26 @@ def _csv(path: Path) -> Columns:
     import pandas
 
     try:
-        return _of_frame(pandas.read_csv(path, low_memory=False))
+        # As it is written: pandas takes NA, None and null for missing ones, which may be a country, a class, a name.
+        frame = pandas.read_csv(path, low_memory=False, keep_default_na=False, na_values=[""])
     except pandas.errors.EmptyDataError as error:
         raise _Unreadable("is empty", "Write a line with the columns' names, and a line a row.") from error
+    return {name: _numbers_where_all_are(values) for name, values in _of_frame(frame).items()}
+
+
+def _numbers_where_all_are(values: Array) -> Array:
+    """A column of texts that are numbers, but for those that say that there is none."""
+    if values.dtype.kind in "iufb":
+        return values
+    import pandas
+
+    words = pandas.Series(values, dtype=object)
+    there = words[~(words.isna() | words.isin(_NO_NUMBER))]
+    for some in (there.head(_TRIED), there):  # most columns of texts are found out by a few
+        if not len(some) or pandas.to_numeric(some.astype(str), errors="coerce").isna().any():
+            return values
+    found = pandas.to_numeric(there.astype(str)).reindex(words.index)
+    return np.asarray(found, dtype=np.float64)
 
 
 def _parquet(path: Path) -> Columns:

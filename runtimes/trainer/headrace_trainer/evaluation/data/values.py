@@ -66,8 +66,8 @@ def values_of(table: Table, name: str, field: str, wanted: Collection[str] = ())
         raise UnreadableData(
             f"{table.where}: {name!r} has several values a row", f"Name a column with one value a row in {field}."
         )
-    texts = np.array([text_of(value) for value in found])
-    texts[missing(found)] = MISSING
+    lost = missing(found)
+    texts = np.array([MISSING if gone else text_of(value) for value, gone in zip(found, lost, strict=True)])
     names, of, counts = np.unique(texts, return_inverse=True, return_counts=True)
     of = of.reshape(-1)
     if len(names) <= MOST_VALUES:

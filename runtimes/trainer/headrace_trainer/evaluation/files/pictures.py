@@ -92,7 +92,7 @@ def _curves(axes: Any, candidate: Said, baseline: Said | None, points: Callable[
     answers = _classes(candidate)
     if answers is None or answers.probabilities is None or len(np.unique(answers.truth)) < 2:
         return False
-    is_binary = answers.classes == 2
+    is_binary = answers.is_binary
     classes = [answers.positive] if is_binary else [int(one) for one in np.unique(answers.truth)][:_MOST_CURVES]
     for one in classes:
         label = "model" if is_binary else _plain(candidate.classes[one])

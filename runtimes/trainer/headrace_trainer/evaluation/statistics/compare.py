@@ -71,11 +71,33 @@ def _values(of: OfSums, sums: Array) -> Array:
         return np.asarray(of(sums), dtype=np.float64)
 
 
+def degrees(slopes: Array, strata: Array) -> float:
+    """Of how many degrees of freedom the variance of a linear metric is estimated, where each of the `strata` (classes)
+    adds its own part of it: two positives among a thousand rows are two, whatever the thousand say. Of two strata it is
+    the smaller one's: how large its part is would be estimated by it alone.
+
+    B. L. Welch, The generalization of "Student's" problem when several different population variances are involved
+    (1947); F. E. Satterthwaite (1946).
+    """
+    _, of, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    if len(counts) == 2:
+        return float(max(counts.min() - 1, 1))
+    parts = np.bincount(of.reshape(-1), slopes.reshape(-1) ** 2, minlength=len(counts))
+    below = float((parts**2 / np.maximum(counts - 1, 1)).sum())
+    return float(parts.sum() ** 2 / below) if below > 0 else float(max(len(slopes) - 1, 1))
+
+
 def difference(
-    candidate: Array, baseline: Array, observed: float, better: Better, confidence: float, units: int
+    candidate: Array,
+    baseline: Array,
+    observed: float,
+    better: Better,
+    confidence: float,
+    units: int,
+    freedom: float = np.inf,
 ) -> Difference:
     """From the values of both in the same resamples; `observed` is the difference that was measured, and `units` of how
-    many rows or groups.
+    many rows or groups; `freedom` where the spread tells less than so many would.
     """
     if not np.isfinite(observed):
         return UNKNOWN
@@ -83,18 +105,21 @@ def difference(
     found = found[np.isfinite(found)]
     if units < LEAST_UNITS or len(found) < len(candidate) / 2:
         return Difference(observed, np.nan, np.nan, np.nan)
-    spread = float(np.std(found, ddof=1)) * np.sqrt(units / (units - 1))
+    freedom = max(1.0, min(freedom, units - 1))
+    spread = float(np.std(found, ddof=1)) * np.sqrt((freedom + 1) / freedom)
     both = (1 + confidence) / 2
-    low, high = (sign * _least(sign * found, sign * observed, spread, both, units, safe=0.0) for sign in (1.0, -1.0))
+    low, high = (sign * _least(sign * found, sign * observed, spread, both, freedom, safe=0.0) for sign in (1.0, -1.0))
     sign = -1.0 if better is Better.GREATER else 1.0
-    worse_by = _least(sign * found, sign * observed, spread, confidence, units)
+    worse_by = _least(sign * found, sign * observed, spread, confidence, freedom)
     return Difference(*(round(float(number), _DIGITS) for number in (observed, low, high, worse_by)))
 
 
-def _least(found: Array, observed: float, spread: float, confidence: float, units: int, safe: float = _SAFE) -> float:
+def _least(
+    found: Array, observed: float, spread: float, confidence: float, freedom: float, safe: float = _SAFE
+) -> float:
     """What the difference is at least, with this confidence."""
     share = 1 - confidence
     place = share * len(found) - safe * np.sqrt(len(found) * share * confidence)
     percentile = np.partition(found, int(max(place, 0)))[int(max(place, 0))]
-    normal = observed - float(stats.t.ppf(confidence, units - 1)) * spread
+    normal = observed - float(stats.t.ppf(confidence, freedom)) * spread
     return float(min(percentile, normal))

@@ -27,6 +27,14 @@ class Units:
         """How many units, as they were before they were joined, the items are of."""
         return len(np.unique(self.independent[items]))
 
+    def effective(self, items: Array, weights: Array) -> float:
+        """As many units of one weight tell as much of a mean: fewer, where few of them weigh most.
+
+        L. Kish, Survey Sampling (1965).
+        """
+        of = np.bincount(np.unique(self.independent[items], return_inverse=True)[1].reshape(-1), weights[items])
+        return float(of.sum() ** 2 / (of**2).sum())
+
 
 def units(items: int, groups: Array | None, seed: int) -> Units:
     """A unit an item, or a group, of items that are not independent of one another. Where there are more than

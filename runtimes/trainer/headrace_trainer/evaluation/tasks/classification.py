@@ -15,15 +15,16 @@ from headrace_trainer.evaluation.tasks import calibration, classification_sums, 
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TOP = 5
-_OF_CURVES = frozenset({"roc_auc", "average_precision"})
-_OF_PROBABILITIES = _OF_CURVES | {"log_loss", "brier_score", "calibration_error", "top_5_accuracy"}
+OF_CURVES = frozenset({"roc_auc", "average_precision"})
+_OF_PROBABILITIES = OF_CURVES | {"log_loss", "brier_score", "calibration_error", "top_5_accuracy"}
 
 
 @dataclass(frozen=True)
 class Classified:
     """One model's answers. `truth` and `predicted` are indices of classes, of which there are `classes`; of two the
     `positive` one is what areas under curves are of. `probabilities` has a row a row and a column a class, each row
-    summing to 1; None where the model names a class and no more.
+    summing to 1; None where the model names a class and no more. `known` is how many classes the model that is judged
+    knows, where some are the baseline's alone: what is measured of it hangs on no other model.
     """
 
     truth: Array
@@ -32,6 +33,11 @@ class Classified:
     weights: Array
     classes: int
     positive: int = 1
+    known: int = 0
+
+    @property
+    def is_binary(self) -> bool:
+        return (self.known or self.classes) == 2
 
     def measured(self, items: Array) -> Mapping[str, float]:
         truth, predicted, weights = self.truth[items], self.predicted[items], self.weights[items]
@@ -50,11 +56,19 @@ class Classified:
         if self.probabilities is None or _OF_PROBABILITIES.isdisjoint(wanted):
             return found
         given = self.probabilities[items].astype(np.float64)
-        found.append(classification_sums.means(truth, given, weights, top=TOP, positive=self.positive))
+        found.append(self._means(truth, given, weights))
         found.append(calibration.family(truth, predicted, given, weights))
-        if not _OF_CURVES.isdisjoint(wanted):
+        if not OF_CURVES.isdisjoint(wanted):
             found += ranked.families(truth, given, weights, self._curves(truth))
         return found
+
+    @property
+    def _has_top(self) -> bool:
+        return (self.known or self.classes) > TOP
+
+    def _means(self, truth: Array, given: Array, weights: Array) -> Family:
+        top, positive = TOP if self._has_top else None, self.positive if self.is_binary else None
+        return classification_sums.means(truth, given, weights, top=top, positive=positive)
 
     def _of_probabilities(self, truth: Array, given: Array, weights: Array) -> dict[str, float]:
         every = np.arange(self.classes)
@@ -62,7 +76,7 @@ class Classified:
             "log_loss": float(metrics.log_loss(truth, given, sample_weight=weights, labels=every)),
             "calibration_error": calibration.error(truth, given.argmax(axis=1), given, weights),
         }
-        if self.classes == 2:
+        if self.is_binary:
             shown = given[:, self.positive]
             found["brier_score"] = float(
                 metrics.brier_score_loss(truth == self.positive, shown, sample_weight=weights, pos_label=True)
@@ -71,7 +85,7 @@ class Classified:
             found["brier_score"] = float(
                 metrics.brier_score_loss(truth, given, sample_weight=weights, labels=every, scale_by_half=False)
             )
-        if self.classes > TOP:
+        if self._has_top:
             found["top_5_accuracy"] = float(
                 metrics.top_k_accuracy_score(truth, given, k=TOP, sample_weight=weights, labels=every)
             )
@@ -93,7 +107,7 @@ class Classified:
         there = np.unique(truth)
         if len(there) < 2:
             return []
-        return [self.positive] if self.classes == 2 else [int(one) for one in there]
+        return [self.positive] if self.is_binary else [int(one) for one in there]
 
 
 def _of_classes(truth: Array, predicted: Array, weights: Array) -> dict[str, float]:

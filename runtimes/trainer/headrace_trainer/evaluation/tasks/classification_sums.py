@@ -31,18 +31,20 @@ def confusion(truth: Array, predicted: Array, weights: Array, classes: int) -> F
     )
 
 
-def means(truth: Array, given: Array, weights: Array, *, top: int, positive: int) -> Family:
-    """What is a mean over rows of the probabilities `given`."""
+def means(truth: Array, given: Array, weights: Array, *, top: int | None, positive: int | None) -> Family:
+    """What is a mean over rows of the probabilities `given`; `positive` is one of two classes, None where there are
+    more, and `top` is None where there are too few.
+    """
     rows, classes = np.arange(len(truth)), given.shape[1]
     least = np.finfo(given.dtype).eps  # as scikit-learn does, of a class that was held to be impossible
     log_loss = -np.log(np.clip(given[rows, truth], least, 1 - least))
-    if classes == 2:
+    if positive is not None:
         brier = (given[:, positive] - (truth == positive)) ** 2
     else:
         brier = ((given - np.eye(classes)[truth]) ** 2).sum(axis=1) if classes <= 64 else _brier(given, truth)
     columns = [weights, weights * log_loss, weights * brier]
     found = {"log_loss": column(1), "brier_score": column(2)}
-    if classes > top:
+    if top is not None:
         best = np.argsort(given, axis=1, kind="mergesort")[:, ::-1][:, :top]
         columns.append(weights * (best == truth[:, None]).any(axis=1))
         found["top_5_accuracy"] = column(3)

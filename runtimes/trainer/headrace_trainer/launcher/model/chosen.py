@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace_common.json_numbers import to_json
 from headrace_common.tags import MODEL_METRICS_TAG, MODEL_REASON_TAG, MODEL_TAG, REST
@@ -25,12 +25,22 @@ def tags(chosen: Chosen, keys: Keys) -> dict[str, str]:
     values = {keys.of(name): to_json(value) for name, value in chosen.metrics.items()}
     others = {name if name == REST else keys.of(name): None for name in chosen.unmeasured}
     metrics: dict[str, float | str | None] = {**values, **others}
+    text = _shortened(metrics)
+    reason = {MODEL_REASON_TAG: chosen.reason} if chosen.reason else {}
+    return {MODEL_TAG: chosen.name, MODEL_METRICS_TAG: text, **reason}
+
+
+def as_text(measured: Mapping[str, float]) -> str:
+    """What was measured, by its keys in the run, as MODEL_METRICS_TAG has it."""
+    return _shortened({name: to_json(value) for name, value in measured.items()})
+
+
+def _shortened(metrics: dict[str, float | str | None]) -> str:
     while len(text := json.dumps(metrics, separators=(",", ":"))) > _MAX_TAG:
         metrics.pop(REST, None)
         metrics.popitem()
         metrics[REST] = None
-    reason = {MODEL_REASON_TAG: chosen.reason} if chosen.reason else {}
-    return {MODEL_TAG: chosen.name, MODEL_METRICS_TAG: text, **reason}
+    return text
 
 
 def ambiguity(candidates: Sequence[Candidate], kept: Sequence[bool], more: int, place: str) -> str:

@@ -10,19 +10,25 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from headrace_common.evaluation import FOLDER, OF_JOB, Task
+from headrace_common.evaluation import FOLDER, OF_JOB, Task, metric_key
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.evaluate import Evaluate
 from headrace_common.protocol.parts import EvaluationReference
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
 from headrace_common.s3 import SCHEME, Place
-from headrace_common.tags import BASELINE_DIGEST_TAG, BASELINE_VERSION_TAG, DESCRIPTION_TAG, EVALUATED_DIGEST_TAG
+from headrace_common.tags import (
+    BASELINE_DIGEST_TAG,
+    BASELINE_VERSION_TAG,
+    DESCRIPTION_TAG,
+    EVALUATED_DIGEST_TAG,
+    MODEL_METRICS_TAG,
+)
 from headrace_trainer.evaluation.instructions import Instructions
 from headrace_trainer.launcher.datasets.objects import Object
 from headrace_trainer.launcher.failures.judge import Failed, Failure, bad_config
 from headrace_trainer.launcher.log import log
-from headrace_trainer.launcher.model import fetch
+from headrace_trainer.launcher.model import chosen, fetch
 from headrace_trainer.launcher.report import milliseconds
 from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.stages import found
@@ -84,6 +90,9 @@ class Evaluating:
         around, evaluate = self._around, self._evaluate
         samples, whole = self._of_ours() if self._is_ours else (0, dict(around.report.metrics.latest))
         baseline = "" if evaluate.baseline is None else evaluate.baseline.digest
+        if not self._is_ours:
+            # The run keeps what an attempt that failed has logged of the same names and steps.
+            self._tracker.tag({MODEL_METRICS_TAG: chosen.as_text(_gated_first(evaluate, whole))})
         around.report.evaluation = EvaluationReference(evaluate.model.digest, baseline, samples)
         around.files.keep_artifacts(Patience(around.settings.outage))
         of_job = {f"{OF_JOB}{name}": value for name, value in whole.items()}
@@ -161,6 +170,12 @@ def _tags(evaluate: Evaluate) -> dict[str, str]:
     if (baseline := evaluate.baseline) is not None:
         tags |= {BASELINE_DIGEST_TAG: baseline.digest, BASELINE_VERSION_TAG: baseline.version}
     return tags
+
+
+def _gated_first(evaluate: Evaluate, measured: Mapping[str, float]) -> Mapping[str, float]:
+    """A tag has not room for any number of metrics."""
+    gated = tuple(metric_key(one.metric, one.slice) for one in evaluate.comparisons)
+    return dict(sorted(measured.items(), key=lambda one: not one[0].endswith(gated)))
 
 
 def _shortened(card: str) -> str:
