@@ -11,8 +11,10 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import string
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,13 +103,20 @@ class Web:
         if part.had:
             headers |= {"Range": f"bytes={part.had}-", "If-Range": part.validator}
         try:
-            answer = self._opener.open(urllib.request.Request(dataset.uri, headers=headers), timeout=_READ_SECONDS)
+            answer = self._opener.open(
+                urllib.request.Request(_in_ascii(dataset), headers=headers), timeout=_READ_SECONDS
+            )
         except urllib.error.HTTPError as error:
             error.close()
-            _raise_if_refused(dataset, error)
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and part.had:
+                part.validator = ""  # there is no rest of what there is
+            else:
+                _raise_if_refused(dataset, error)
             raise _TryAgain(f"it answers {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
             raise _TryAgain(_cause(error)) from error
+        except UnicodeError:
+            raise Failed(forbidden(dataset, f"{address_of(dataset)}: there is no host of such a name", _HINT)) from None
         with answer:
             _take_up(part, answer.status, answer.headers)
             _check_room(dataset, part)
@@ -142,6 +151,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if not newurl.startswith(SCHEME):
             raise urllib.error.HTTPError(req.full_url, code, "it leads to an address that is not https://", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _in_ascii(dataset: Dataset) -> str:
+    """Its path as a request has it. A host's name is the standard library's matter."""
+    host, slash, path = dataset.uri.removeprefix(SCHEME).partition("/")
+    return f"{SCHEME}{host}{slash}{urllib.parse.quote(path, safe=string.punctuation)}"
 
 
 def _take_up(part: _Part, status: int, headers: Mapping[str, str]) -> None:
@@ -187,8 +202,10 @@ def _raise_if_refused(dataset: Dataset, error: urllib.error.HTTPError) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Without the address."""
+    """Without the address, of which an InvalidURL has a part."""
     reason = getattr(error, "reason", error)
+    if isinstance(reason, http.client.InvalidURL):
+        return "it leads to an address that is none"
     return f"{type(reason).__name__}: {reason}"
 
 
