@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from headrace_common.protocol.reasons import Reason
+from headrace_trainer.tables.personal import shown
 from headrace_trainer.tables.refusal import Refused
 from headrace_trainer.tables.table import Table
 from headrace_trainer.tables.types import from_json
@@ -99,7 +100,7 @@ def _read_one(file: Path, told: str, kind: str) -> pa.Table:
         _unreadable(f"{told}: a column has no name")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        _unreadable(f"{told}: two columns have the name {twice}")
+        _unreadable(f"{told}: two columns have the name {shown(twice)}")
     return table
 
 
@@ -156,7 +157,7 @@ def _read_jsonl(file: Path, told: str) -> pa.Table:
     columns: dict[str, list[Any]] = {}
     count = 0
     with _open(file, told) as stream:
-        for number, line in enumerate(io.TextIOWrapper(stream, "utf-8"), 1):
+        for number, line in enumerate(io.TextIOWrapper(stream, "utf-8-sig"), 1):
             if not line.strip():
                 continue
             for name, value in _object(line, told, number).items():
@@ -190,7 +191,7 @@ _READERS: Mapping[str, Callable[[Path, str], pa.Table]] = {
 def _check_columns(part: pa.Table, told: str, first: str, names: list[str]) -> None:
     others = set(part.column_names) ^ set(names)
     if others:
-        _unreadable(f"{told} and {first} have not the same columns: {_named(sorted(others))}")
+        _unreadable(f"{told} and {first} have not the same columns: {_named([shown(name) for name in sorted(others)])}")
 
 
 def _other_types(parts: list[tuple[str, pa.Table]]) -> str:
@@ -199,7 +200,7 @@ def _other_types(parts: list[tuple[str, pa.Table]]) -> str:
             if len({str(part.schema.field(name).type) for _, part in parts}) > 1:
                 yield name
 
-    return _named(list(differing()))
+    return _named([shown(name) for name in differing()])
 
 
 def _named(names: list[str]) -> str:

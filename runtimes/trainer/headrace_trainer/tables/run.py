@@ -36,7 +36,7 @@ def run(tables: Tables, source: Path, name: str, key: bytes, target: Path, tell:
     actions: Mapping[str, Action] = {} if tables.privacy is None else tables.privacy.actions
     private = {column for column, action in actions.items() if action is not Action.KEEP}
     _check_names(raw, tables)
-    table = schema.apply(raw, tables.schema, private)
+    table = schema.apply(raw, tables.schema, private, "" if tables.privacy is None else tables.privacy.region)
     del raw
     print(_size(table), flush=True)
     places = None if tables.split is None else split(table, tables.split)
