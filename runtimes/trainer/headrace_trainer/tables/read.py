@@ -20,7 +20,7 @@ from headrace_common.protocol.reasons import Reason
 from headrace_trainer.tables.personal import shown
 from headrace_trainer.tables.refusal import Refused
 from headrace_trainer.tables.table import Table
-from headrace_trainer.tables.types import from_json
+from headrace_trainer.tables.types import from_json, plain
 
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _NAMED = 5
@@ -65,7 +65,9 @@ def read(folder: Path, path: str, name: str) -> Table:
 
 
 def _files(folder: Path, path: str, name: str) -> list[tuple[str, str, Path]]:
-    """Names, kinds and places, sorted by name. What is of no kind is passed over in a folder."""
+    """Names, kinds and places, sorted by name. In a folder what is of no kind, or hidden, is passed over: an editor's
+    copies would be rows that are there twice.
+    """
     place = folder / path if path else folder
     if not place.resolve().is_relative_to(folder.resolve()) or not place.exists():
         _unreadable(f"there is no {path} in the dataset", "Correct spec.prepare.tables.path, or upload the file.")
@@ -76,7 +78,8 @@ def _files(folder: Path, path: str, name: str) -> list[tuple[str, str, Path]]:
             _unreadable(f"{told} is none of .csv, .jsonl and .parquet")
         return [(told, kind, place)]
     below = ((file.relative_to(place).as_posix(), file) for file in place.rglob("*") if file.is_file())
-    found = [(told, kind, file) for told, file in below if (kind := _kind(told)) is not None]
+    seen = ((told, file) for told, file in below if not any(part.startswith(".") for part in told.split("/")))
+    found = [(told, kind, file) for told, file in seen if (kind := _kind(told)) is not None]
     if not found:
         _unreadable("there is no .csv, .jsonl or .parquet file")
     return sorted(found)
@@ -148,8 +151,7 @@ def _read_parquet(file: Path, told: str) -> pa.Table:
     # Of pandas: the numbers of rows, which are no data.
     table = table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
     for index, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field.name, table.column(index).cast(field.type.value_type))
+        table = table.set_column(index, field.name, plain(table.column(index)))
     return table
 
 

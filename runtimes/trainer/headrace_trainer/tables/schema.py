@@ -112,7 +112,8 @@ def _checks(column: Column) -> list[tuple[pandera.Check, str]]:
 
 
 def _bound(column: Column, value: Any) -> float:
-    return int(value) if column.type is ColumnType.INTEGER and value == int(value) else float(value)
+    is_whole = column.type is ColumnType.INTEGER and value == int(value) and -(2**63) <= value < 2**63
+    return int(value) if is_whole else float(value)
 
 
 def _matches(column: Column) -> Callable[[str], bool]:

@@ -32,6 +32,12 @@ _EXACT = 2**53
 _OWN_BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
 TIME = pa.timestamp("us", "UTC")
 Array: TypeAlias = pa.ChunkedArray
+_PLAIN = (
+    (pa.types.is_fixed_size_binary, pa.binary()),
+    (pa.types.is_binary_view, pa.binary()),
+    (pa.types.is_string_view, pa.string()),
+    (pa.types.is_float16, pa.float32()),
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,22 @@ def from_json(values: list[Any]) -> pa.Array:
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
     return pa.array([None if value is None else _as_written(value) for value in values], pa.string())
+
+
+def plain(column: Array) -> Array:
+    """The same values as a type that all that follows knows: of an extension what it is kept as, of a UUID its text."""
+    kind = column.type
+    if isinstance(kind, pa.UuidType):
+        values = [None if value is None else str(value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(values, pa.string())])
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain(column.cast(kind.storage_type))
+    if pa.types.is_dictionary(kind):
+        return plain(column.cast(kind.value_type))
+    for is_so, other in _PLAIN:
+        if is_so(kind):
+            return column.cast(other)
+    return column
 
 
 def texts(column: Array) -> Array:

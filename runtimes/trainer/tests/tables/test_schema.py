@@ -163,3 +163,10 @@ def test_all_whole_numbers_of_64_bits_are_integers(tmp_path):
     assert [row["x"] for row in made.rows("data")] == numbers
     why = refused(tmp_path, {"a.csv": f"x\n{2**63}\n{-(2**63) - 1}\n"}, schema={"columns": columns})
     assert "x: 2 values are no Integer (rows 1, 2" in why.message
+
+
+def test_a_bound_may_be_beyond_64_bits(tmp_path):
+    columns = [{"name": "x", "type": "Integer", "max": "10000000000000000000"}]
+    assert prepare(tmp_path, {"a.csv": "x\n1\n"}, schema={"columns": columns}).rows("data") == [{"x": 1}]
+    columns = [{"name": "x", "type": "Integer", "min": "10000000000000000000"}]
+    assert "1 values are below" in refused(tmp_path, {"a.csv": "x\n1\n"}, schema={"columns": columns}).message
