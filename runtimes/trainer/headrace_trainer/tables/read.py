@@ -57,7 +57,7 @@ def read(folder: Path, path: str, name: str) -> Table:
             whole = whole.set_column(index, field.name, whole.column(index).cast(pa.string()))
         if whole.column(index).nbytes > _MOST_BYTES:
             _unreadable(
-                f"{field.name} has more than 2 GiB of values",
+                f"{shown(field.name)} has more than 2 GiB of values",
                 "Split the data into several jobs, or prepare it by a script: set spec.prepare.type to Script, without "
                 "spec.prepare.tables.",
             )
@@ -164,7 +164,7 @@ def _read_jsonl(file: Path, told: str) -> pa.Table:
                 continue
             for name, value in _object(line, told, number).items():
                 if isinstance(value, dict | list):
-                    _unreadable(f"{told}: line {number}: {name} is no text, number, true or false")
+                    _unreadable(f"{told}: line {number}: {shown(name)} is no text, number, true or false")
                 columns.setdefault(name, [None] * count).append(value)
             count += 1
             for values in columns.values():

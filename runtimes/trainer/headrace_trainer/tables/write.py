@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.tables import Compression, TableFormat, Write
+from headrace_trainer.tables.personal import shown
 from headrace_trainer.tables.refusal import Refused
 from headrace_trainer.tables.types import texts
 
@@ -39,7 +40,7 @@ def write(part: pa.Table, folder: Path, name: str, how: Write) -> Path:
         if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
             raise Refused(
                 Reason.COLUMN_UNUSABLE,
-                f"write: a CSV file cannot hold the column {field.name}, which is of type {field.type}",
+                f"write: a CSV file cannot hold the column {shown(field.name)}, which is of type {field.type}",
                 "Set spec.prepare.tables.write.format to Parquet, or Drop the column in privacy.",
             )
     path = folder / f"{name}.csv{_SUFFIXES[how.compression]}"
