@@ -150,6 +150,29 @@ def test_what_a_server_refuses_is_final(web, dataset, status, reason):
     assert len(web.requests) == 1
 
 
+def test_a_rest_may_come_in_several_parts(web, dataset):
+    """A server need not send all that is asked for."""
+
+    def answer(request):
+        asked = request.headers.get("Range")
+        if asked is None:
+            request.send_file(CONTENT, 1000)
+            request.close_connection = True
+            return True
+        begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+        part = CONTENT[begin : begin + (1 << 20)]
+        request.send_response(206)
+        request.send_header("Content-Range", f"bytes {begin}-{begin + len(part) - 1}/{len(CONTENT)}")
+        request.send_header("Content-Length", str(len(part)))
+        request.send_header("ETag", request.headers["If-Range"])
+        request.end_headers()
+        request.wfile.write(part)
+        return True
+
+    web.answer = answer
+    assert fetch(dataset) == CONTENT
+
+
 def test_a_rest_that_a_server_has_not_is_asked_for_from_the_start(web, dataset):
     """It broke off when all was there, and nothing had said how much that is."""
     content = CONTENT[: 2 << 20]

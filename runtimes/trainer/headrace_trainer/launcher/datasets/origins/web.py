@@ -33,7 +33,7 @@ _READ_SECONDS = 20.0
 _CHUNK_BYTES = 1 << 20
 _TELL_SECONDS = 10.0
 _REDIRECTS = 5
-_FROM = re.compile(r"bytes (\d+)-")
+_FROM = re.compile(r"bytes (\d+)-(?:\d+/(\d+))?")
 _HINT = (
     "Correct the address in a new TrainingJob. No credentials are sent to https:// addresses: what needs some belongs "
     "into a bucket."
@@ -168,7 +168,10 @@ def _take_up(part: _Part, status: int, headers: Mapping[str, str]) -> None:
             part.validator = ""
             raise _TryAgain("it sent another part than it was asked for")
     length = headers.get("Content-Length", "")
-    part.whole = part.had + int(length) if length.isdecimal() else None
+    if came_from is not None and came_from[2]:  # what was sent may be less than what was asked for
+        part.whole = int(came_from[2])
+    else:
+        part.whole = part.had + int(length) if length.isdecimal() else None
     tag = headers.get("ETag", "")
     part.validator = tag if tag and not tag.startswith("W/") else ""
 
