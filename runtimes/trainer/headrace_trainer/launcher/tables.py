@@ -22,6 +22,7 @@ from headrace_common.cpus import allowed_cpus, usable_cpus
 from headrace_common.protocol.config import VARIABLE, Config
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.tables import KEY_VARIABLE, LEAST_KEY_BYTES, Tables
+from headrace_trainer.launcher.datasets.objects import address_of
 from headrace_trainer.launcher.failures.judge import ChildEnd, Failed, Failure, bad_config, judge
 from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.settings import Settings
@@ -63,7 +64,7 @@ def environment(config: Config, tables: Tables, settings: Settings, inherited: M
     asked = {
         "tables": tables.as_json(),
         "dataset": str(dataset.path),
-        "name": PurePosixPath(dataset.uri).name,
+        "name": PurePosixPath(address_of(dataset)).name,
         "target": str(paths.tables if config.entrypoint else paths.prepared),
     }
     cgroup = Cgroup(paths.cgroup_membership, paths.cgroup_root)
@@ -79,7 +80,7 @@ def fingerprint(config: Config, env: Mapping[str, str]) -> str:
     tables = None if config.prepare is None else config.prepare.tables
     if tables is None or not tables.is_keyed:
         return ""
-    key = env.get(KEY_VARIABLE, "").encode()
+    key = os.fsencode(env.get(KEY_VARIABLE, ""))
     if len(key) < LEAST_KEY_BYTES:
         raise Failed(
             bad_config(
@@ -115,12 +116,17 @@ def failure(end: ChildEnd) -> Failure | None:
 
 
 def finish(config: Config, tables: Tables, settings: Settings) -> None:
-    """Its report becomes an artifact of the run; and the script does not find what private columns were taken from."""
+    """Its report becomes an artifact of the run; and the script does not find what private columns were taken from. A
+    volume is not ours to delete from, and is read-only: the link to it goes.
+    """
     made = settings.paths.tables if config.entrypoint else settings.paths.prepared
     shutil.copy(made / "report.json", settings.paths.outputs / "tables.json")
     if config.entrypoint and tables.privacy is not None and tables.privacy.actions:
         dataset = next(one for one in config.datasets if one.name == tables.dataset)
-        _remove(dataset.path / tables.path if tables.path else dataset.path)
+        if dataset.mount is not None:
+            dataset.path.unlink()
+        else:
+            _remove(dataset.path / tables.path if tables.path else dataset.path)
 
 
 def _remove(path: Path) -> None:

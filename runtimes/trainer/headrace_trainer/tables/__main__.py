@@ -50,7 +50,7 @@ def _main() -> int:
 
     asked = Fields(decode(os.environ[VARIABLE], VARIABLE), VARIABLE)
     tables = parse_tables(asked.object("tables"))
-    key = os.environ.pop(KEY_VARIABLE, "").encode()
+    key = os.fsencode(os.environ.pop(KEY_VARIABLE, ""))
     try:
         run(tables, Path(asked.text("dataset")), asked.text("name"), key, Path(asked.text("target")), _warn)
     except Refused as refused:

@@ -17,9 +17,10 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from headrace_common.protocol.reasons import Reason
+from headrace_trainer.tables.personal import shown
 from headrace_trainer.tables.refusal import Refused
 from headrace_trainer.tables.table import Table
-from headrace_trainer.tables.types import from_json
+from headrace_trainer.tables.types import from_json, plain
 
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _NAMED = 5
@@ -56,7 +57,7 @@ def read(folder: Path, path: str, name: str) -> Table:
             whole = whole.set_column(index, field.name, whole.column(index).cast(pa.string()))
         if whole.column(index).nbytes > _MOST_BYTES:
             _unreadable(
-                f"{field.name} has more than 2 GiB of values",
+                f"{shown(field.name)} has more than 2 GiB of values",
                 "Split the data into several jobs, or prepare it by a script: set spec.prepare.type to Script, without "
                 "spec.prepare.tables.",
             )
@@ -64,7 +65,9 @@ def read(folder: Path, path: str, name: str) -> Table:
 
 
 def _files(folder: Path, path: str, name: str) -> list[tuple[str, str, Path]]:
-    """Names, kinds and places, sorted by name. What is of no kind is passed over in a folder."""
+    """Names, kinds and places, sorted by name. In a folder what is of no kind, or hidden, is passed over: an editor's
+    copies would be rows that are there twice.
+    """
     place = folder / path if path else folder
     if not place.resolve().is_relative_to(folder.resolve()) or not place.exists():
         _unreadable(f"there is no {path} in the dataset", "Correct spec.prepare.tables.path, or upload the file.")
@@ -75,7 +78,8 @@ def _files(folder: Path, path: str, name: str) -> list[tuple[str, str, Path]]:
             _unreadable(f"{told} is none of .csv, .jsonl and .parquet")
         return [(told, kind, place)]
     below = ((file.relative_to(place).as_posix(), file) for file in place.rglob("*") if file.is_file())
-    found = [(told, kind, file) for told, file in below if (kind := _kind(told)) is not None]
+    seen = ((told, file) for told, file in below if not any(part.startswith(".") for part in told.split("/")))
+    found = [(told, kind, file) for told, file in seen if (kind := _kind(told)) is not None]
     if not found:
         _unreadable("there is no .csv, .jsonl or .parquet file")
     return sorted(found)
@@ -99,7 +103,7 @@ def _read_one(file: Path, told: str, kind: str) -> pa.Table:
         _unreadable(f"{told}: a column has no name")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        _unreadable(f"{told}: two columns have the name {twice}")
+        _unreadable(f"{told}: two columns have the name {shown(twice)}")
     return table
 
 
@@ -147,8 +151,7 @@ def _read_parquet(file: Path, told: str) -> pa.Table:
     # Of pandas: the numbers of rows, which are no data.
     table = table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
     for index, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field.name, table.column(index).cast(field.type.value_type))
+        table = table.set_column(index, field.name, plain(table.column(index)))
     return table
 
 
@@ -156,12 +159,12 @@ def _read_jsonl(file: Path, told: str) -> pa.Table:
     columns: dict[str, list[Any]] = {}
     count = 0
     with _open(file, told) as stream:
-        for number, line in enumerate(io.TextIOWrapper(stream, "utf-8"), 1):
+        for number, line in enumerate(io.TextIOWrapper(stream, "utf-8-sig"), 1):
             if not line.strip():
                 continue
             for name, value in _object(line, told, number).items():
                 if isinstance(value, dict | list):
-                    _unreadable(f"{told}: line {number}: {name} is no text, number, true or false")
+                    _unreadable(f"{told}: line {number}: {shown(name)} is no text, number, true or false")
                 columns.setdefault(name, [None] * count).append(value)
             count += 1
             for values in columns.values():
@@ -190,7 +193,7 @@ _READERS: Mapping[str, Callable[[Path, str], pa.Table]] = {
 def _check_columns(part: pa.Table, told: str, first: str, names: list[str]) -> None:
     others = set(part.column_names) ^ set(names)
     if others:
-        _unreadable(f"{told} and {first} have not the same columns: {_named(sorted(others))}")
+        _unreadable(f"{told} and {first} have not the same columns: {_named([shown(name) for name in sorted(others)])}")
 
 
 def _other_types(parts: list[tuple[str, pa.Table]]) -> str:
@@ -199,7 +202,7 @@ def _other_types(parts: list[tuple[str, pa.Table]]) -> str:
             if len({str(part.schema.field(name).type) for _, part in parts}) > 1:
                 yield name
 
-    return _named(list(differing()))
+    return _named([shown(name) for name in differing()])
 
 
 def _named(names: list[str]) -> str:

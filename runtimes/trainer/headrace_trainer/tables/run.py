@@ -17,6 +17,7 @@ from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.tables import Action, Detect, Privacy, Tables
 from headrace_trainer.tables import balance, privacy, report, schema
 from headrace_trainer.tables.detect import Finding, detect
+from headrace_trainer.tables.personal import shown
 from headrace_trainer.tables.read import read
 from headrace_trainer.tables.refusal import Refused
 from headrace_trainer.tables.split import PARTS, Codes, split
@@ -36,7 +37,7 @@ def run(tables: Tables, source: Path, name: str, key: bytes, target: Path, tell:
     actions: Mapping[str, Action] = {} if tables.privacy is None else tables.privacy.actions
     private = {column for column, action in actions.items() if action is not Action.KEEP}
     _check_names(raw, tables)
-    table = schema.apply(raw, tables.schema, private)
+    table = schema.apply(raw, tables.schema, private, "" if tables.privacy is None else tables.privacy.region)
     del raw
     print(_size(table), flush=True)
     places = None if tables.split is None else split(table, tables.split)
@@ -74,7 +75,7 @@ def _look(table: Table, how: Privacy, done: set[str], tell: Callable[[str, str],
     found = detect(table, kept, done, how.region)
     if not found:
         return []
-    words = "; ".join(f"{one.column}: {one.kind} ({one.rows} rows)" for one in found[:_NAMED])
+    words = "; ".join(f"{shown(one.column)}: {one.kind} ({one.rows} rows)" for one in found[:_NAMED])
     words += f"; {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     if how.detect is Detect.REFUSE:
         raise Refused(

@@ -5,7 +5,7 @@ with their rows; with their values where nobody has declared, or found, that the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,7 +15,7 @@ from pandera.errors import SchemaErrors
 
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.tables import Column, ColumnType, TableSchema
-from headrace_trainer.tables.detect import is_personal
+from headrace_trainer.tables.personal import shown, shown_value
 from headrace_trainer.tables.refusal import Refused
 from headrace_trainer.tables.table import Table
 from headrace_trainer.tables.types import infer, parse
@@ -40,15 +40,15 @@ class _Fault:
     values: Sequence[str] = ()
 
 
-def apply(table: Table, schema: TableSchema | None, private: Collection[str]) -> Table:
-    """The table, its columns typed. Raises Refused (SchemaViolated)."""
+def apply(table: Table, schema: TableSchema | None, private: Collection[str], region: str = "") -> Table:
+    """The table, its columns typed. Raises Refused (SchemaViolated); `region` is that of telephone numbers."""
     declared = () if schema is None else schema.columns
     names = table.data.column_names
     told = [f"there is no column {column.name}" for column in declared if column.name not in names]
     others = [name for name in names if name not in {column.name for column in declared}]
     if schema is not None and schema.strict and others:
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-        told.append(f"columns that the schema does not name: {', '.join(others[:_NAMED])}{more}")
+        told.append(f"columns that the schema does not name: {', '.join(map(shown, others[:_NAMED]))}{more}")
     present = [column for column in declared if column.name in names]
     faults = []
     for column in present:
@@ -64,7 +64,7 @@ def apply(table: Table, schema: TableSchema | None, private: Collection[str]) ->
     found = {(fault.column, row) for fault in faults for row in fault.rows}
     faults += _by_pandera(table, present, found)
     if told or faults:
-        _violated(table, told, faults, private)
+        _violated(table, told, faults, private, region)
     return table
 
 
@@ -107,24 +107,26 @@ def _checks(column: Column) -> list[tuple[pandera.Check, str]]:
     if column.one_of:
         found.append((pandera.Check.isin(list(column.one_of)), "values are none of oneOf"))
     if column.matches:
-        found.append((pandera.Check.str_contains(_pattern(column)), f"values do not match {column.matches}"))
+        found.append((pandera.Check(_matches(column), element_wise=True), f"values do not match {column.matches}"))
     return found
 
 
 def _bound(column: Column, value: Any) -> float:
-    return int(value) if column.type is ColumnType.INTEGER and value == int(value) else float(value)
+    is_whole = column.type is ColumnType.INTEGER and value == int(value) and -(2**63) <= value < 2**63
+    return int(value) if is_whole else float(value)
 
 
-def _pattern(column: Column) -> str:
+def _matches(column: Column) -> Callable[[str], bool]:
+    """By Python's re, as is told: pandera's own check asks Arrow, whose expressions are others."""
     try:
-        re.compile(column.matches)
+        pattern = re.compile(column.matches)
     except re.error as error:
         raise Refused(
             Reason.BAD_CONFIG,
             f"schema: column {column.name}: matches is no regular expression: {error}",
             "Correct spec.prepare.tables.schema: an expression of Python's re, which is looked for in the value.",
         ) from None
-    return column.matches
+    return lambda value: pattern.search(value) is not None
 
 
 def _words(column: Column, check: str, number: Any) -> str:
@@ -135,24 +137,18 @@ def _words(column: Column, check: str, number: Any) -> str:
     return _checks(column)[int(number)][1]
 
 
-def _violated(table: Table, told: list[str], faults: list[_Fault], private: Collection[str]) -> NoReturn:
-    told += [_told(table, fault, private) for fault in faults[:_MOST_FAULTS]]
+def _violated(table: Table, told: list[str], faults: list[_Fault], private: Collection[str], region: str) -> NoReturn:
+    told += [_told(table, fault, private, region) for fault in faults[:_MOST_FAULTS]]
     if len(faults) > _MOST_FAULTS:
         told.append(f"{len(faults) - _MOST_FAULTS} more")
     raise Refused(Reason.SCHEMA_VIOLATED, f"the table is not what its schema says: {'; '.join(told)}", _HINT)
 
 
-def _told(table: Table, fault: _Fault, private: Collection[str]) -> str:
+def _told(table: Table, fault: _Fault, private: Collection[str], region: str) -> str:
     what = f"{fault.column}: {len(fault.rows)} {fault.words} ({table.places(fault.rows)}"
     if not fault.values:
         return f"{what})"
     if fault.column in private:
         return f"{what}; values of a private column are not shown)"
-    shown = (_shown(value) for value in dict.fromkeys(fault.values))
-    return f"{what}: {', '.join(shown)})"
-
-
-def _shown(value: str) -> str:
-    if is_personal(value):
-        return "(not shown)"
-    return repr(value[:_MOST_OF_A_VALUE]) + ("..." if len(value) > _MOST_OF_A_VALUE else "")
+    values = (shown_value(fault.column, value, region, _MOST_OF_A_VALUE) for value in dict.fromkeys(fault.values))
+    return f"{what}: {', '.join(dict.fromkeys(values))})"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from headrace_common.protocol.reasons import Reason
+from headrace_trainer.tables.personal import shown
 from headrace_trainer.tables.refusal import Refused
 from headrace_trainer.tables.types import Array
 
@@ -32,7 +33,7 @@ class Table:
     def column(self, name: str, asked_by: str) -> Array:
         """A column by its name. Raises Refused (ColumnNotFound); `asked_by` is the field that names it."""
         if name not in self.data.column_names:
-            known = ", ".join(self.data.column_names[:_NAMED])
+            known = ", ".join(shown(known) for known in self.data.column_names[:_NAMED])
             raise Refused(
                 Reason.COLUMN_NOT_FOUND,
                 f"{asked_by} names the column {name}, and the table has {known}",

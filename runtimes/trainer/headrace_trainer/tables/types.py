@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from headrace_common.protocol.tables import ColumnType
 
-# Eighteen digits always fit into 64 bits.
-_INTEGER = r"^\s*[+-]?[0-9]{1,18}\s*$"
+_INTEGER = r"^\s*[+-]?[0-9]{1,19}\s*$"
+# Of 64 bits, by their digits; numbers of fewer digits always fit.
+_LARGEST, _SMALLEST, _MOST_DIGITS = str(2**63 - 1), str(2**63), 19
 _NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 _NAN = r"^\s*[nN][aA][nN]\s*$"
 _BOOLEAN = r"^\s*([tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|0|1)\s*$"
@@ -26,9 +27,17 @@ _TRUE = r"^\s*([tT][rR][uU][eE]|1)\s*$"
 _OWN_INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 # A number of more digits would not be the same as one of 64 bits.
 _OWN_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
+# Up to here each whole number is one of the floats.
+_EXACT = 2**53
 _OWN_BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
 TIME = pa.timestamp("us", "UTC")
 Array: TypeAlias = pa.ChunkedArray
+_PLAIN = (
+    (pa.types.is_fixed_size_binary, pa.binary()),
+    (pa.types.is_binary_view, pa.binary()),
+    (pa.types.is_string_view, pa.string()),
+    (pa.types.is_float16, pa.float32()),
+)
 
 
 @dataclass(frozen=True)
@@ -71,11 +80,27 @@ def from_json(values: list[Any]) -> pa.Array:
     large = any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values)
     if kinds == {int} and not large:
         return pa.array(values, pa.int64())
-    if kinds in ({float}, {int, float}):
+    if kinds in ({float}, {int, float}) and not any(isinstance(value, int) and abs(value) > _EXACT for value in values):
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
     return pa.array([None if value is None else _as_written(value) for value in values], pa.string())
+
+
+def plain(column: Array) -> Array:
+    """The same values as a type that all that follows knows: of an extension what it is kept as, of a UUID its text."""
+    kind = column.type
+    if isinstance(kind, pa.UuidType):
+        values = [None if value is None else str(value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(values, pa.string())])
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain(column.cast(kind.storage_type))
+    if pa.types.is_dictionary(kind):
+        return plain(column.cast(kind.value_type))
+    for is_so, other in _PLAIN:
+        if is_so(kind):
+            return column.cast(other)
+    return column
 
 
 def texts(column: Array) -> Array:
@@ -84,6 +109,8 @@ def texts(column: Array) -> Array:
         return column.cast(pa.string())
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "true", "false")
+    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        return _utc(column)
     if pa.types.is_floating(column.type):  # 3.0 is 3, as in a table where no value is missing
         return pa.chunked_array([pa.array([_number(one) for one in column.to_pylist()], pa.string())])
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
@@ -120,6 +147,14 @@ def _all_match(column: Array, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py())
 
 
+def _utc(column: Array) -> Array:
+    """In one zone, without which one moment would be several texts; and by hand, since Arrow asks the system for its
+    zones, which an image need not have.
+    """
+    moments = column.cast(pa.timestamp(column.type.unit)).cast(pa.string())
+    return pc.binary_join_element_wise(moments, "Z", "")
+
+
 def _as_written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -141,7 +176,11 @@ def _unsigned_plus(column: Array) -> Array:
 
 
 def _integers_of_text(column: Array) -> Array:
-    return _unsigned_plus(_where(column, _INTEGER)).cast(pa.int64())
+    written = _unsigned_plus(_where(column, _INTEGER)).cast(pa.string())
+    digits = pc.replace_substring(written, "-", "")
+    most = pc.if_else(pc.starts_with(written, "-"), _SMALLEST, _LARGEST)
+    fits = pc.or_(pc.less(pc.utf8_length(digits), _MOST_DIGITS), pc.less_equal(digits, most))
+    return pc.if_else(fits, written, None).cast(pa.int64())
 
 
 def _numbers_of_text(column: Array) -> Array:

@@ -14,7 +14,9 @@ import pyarrow.parquet
 
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.tables import Compression, TableFormat, Write
+from headrace_trainer.tables.personal import shown
 from headrace_trainer.tables.refusal import Refused
+from headrace_trainer.tables.types import texts
 
 _OF_PARQUET: Mapping[Compression, str] = {
     Compression.ZSTD: "zstd",
@@ -38,14 +40,21 @@ def write(part: pa.Table, folder: Path, name: str, how: Write) -> Path:
         if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
             raise Refused(
                 Reason.COLUMN_UNUSABLE,
-                f"write: a CSV file cannot hold the column {field.name}, which is of type {field.type}",
+                f"write: a CSV file cannot hold the column {shown(field.name)}, which is of type {field.type}",
                 "Set spec.prepare.tables.write.format to Parquet, or Drop the column in privacy.",
             )
     path = folder / f"{name}.csv{_SUFFIXES[how.compression]}"
     with _sink(path, how.compression) as sink:
         options = pyarrow.csv.WriteOptions(batch_size=how.row_group_rows, quoting_style="needed")
-        pyarrow.csv.write_csv(part, sink, options)
+        pyarrow.csv.write_csv(_in_utc(part), sink, options)
     return path
+
+
+def _in_utc(part: pa.Table) -> pa.Table:
+    for index, field in enumerate(part.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            part = part.set_column(index, field.name, texts(part.column(index)))
+    return part
 
 
 @contextmanager

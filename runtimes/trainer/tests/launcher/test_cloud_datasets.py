@@ -98,6 +98,14 @@ def test_the_empty_object_of_a_folder_is_no_file(at, cloud, bucket):
 
 
 @needs_emulators
+def test_a_key_below_that_the_library_has_no_word_for_is_final(at, cloud, bucket):
+    cloud.put(bucket, "odd//x.txt", b"x")
+    failure = failure_of(at("odd/"))
+    assert failure.reason is Reason.DATASET_FORBIDDEN
+    assert "//" in failure.hint
+
+
+@needs_emulators
 def test_what_is_not_there_is_one_failure_that_names_it(at, cloud):
     missing = failure_of(at("nothing/"))
     assert missing.reason is Reason.DATASET_NOT_FOUND
@@ -160,3 +168,10 @@ def test_azure_without_an_account_is_final_and_says_what_is_missing(tmp_path, mo
     failure = failure_of(Dataset("d", "az://container/raw/", tmp_path / "d"))
     assert failure.reason is Reason.DATASET_FORBIDDEN
     assert "AZURE_STORAGE_ACCOUNT_NAME" in failure.hint
+
+
+@pytest.mark.parametrize("key", ["raw//x", "raw/../x", "./"])
+def test_an_address_that_the_library_has_no_word_for_is_final(tmp_path, monkeypatch, key):
+    for name, value in NOWHERE["gs"].items():
+        monkeypatch.setenv(name, value)
+    assert failure_of(Dataset("d", f"gs://bucket/{key}", tmp_path / "d")).reason is Reason.DATASET_FORBIDDEN

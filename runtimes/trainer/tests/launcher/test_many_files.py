@@ -98,6 +98,31 @@ def test_large_objects_come_one_by_one_and_what_has_come_is_told(tmp_path, capsy
     assert "headrace: dataset images: 5 of 5 file(s), 25.2 of 25.2 MB" in told
 
 
+class Written:
+    """A place whose objects have their path as content; each is written to a file beside its target first."""
+
+    def fetch(self, dataset, one, target):
+        part = target.with_name(f"{target.name}.part")
+        part.write_text(one.path)
+        part.rename(target)
+
+
+def test_a_name_is_no_other_objects_while_that_comes(tmp_path):
+    """The small one is there before the large one begins."""
+    dataset, longest = Dataset("d", "s3://b/", tmp_path / "d"), "n" * 255
+    sizes = {"a": PART_BYTES + 1, "a.part": 1, longest: 1}
+    download(dataset, [Object(f"s3://b/{path}", path, size, "v") for path, size in sizes.items()], Written())
+    assert {path.name: path.read_text() for path in dataset.path.iterdir()} == {path: path for path in sizes}
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+@pytest.mark.parametrize("keys", [("a/b", "a//b"), ("a", "./a"), ("a/b", "a/./b"), ("a", "a//b")])
+def test_two_keys_that_would_be_one_file_are_told(tmp_path, keys):
+    with pytest.raises(Failed, match="is the name of") as raised:
+        found_below(Dataset("d", "s3://b/", tmp_path / "d"), [(key, 1, "v") for key in keys])
+    assert raised.value.failure.reason is Reason.DATASET_FORBIDDEN
+
+
 READS = """
 import os
 from pathlib import Path

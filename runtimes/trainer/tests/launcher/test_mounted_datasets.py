@@ -95,6 +95,17 @@ def test_what_a_script_would_see_of_a_change_is_named(volume, dataset, change):
     assert attach(dataset, volume, None) != before
 
 
+def test_a_link_to_another_folder_than_before_is_a_change(volume, dataset):
+    """Such as `current`, which leads to the newest version."""
+    (volume / "new").mkdir()
+    (volume / "current").symlink_to("deep")
+    first = Mounted(volume).objects(dataset)
+    (volume / "current").unlink()
+    (volume / "current").symlink_to("new")
+    with pytest.raises(Failed, match="current was written anew"):
+        attach(dataset, volume, first)
+
+
 def test_one_file_of_a_volume_is_a_file(volume, dataset):
     attach(dataset, volume / "a.txt", None)
     assert dataset.path.read_text() == "of a.txt"

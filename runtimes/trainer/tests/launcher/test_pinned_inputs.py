@@ -144,6 +144,8 @@ def test_what_has_a_digest_needs_no_pin(pins, s3, bucket):
         gzip.compress(json.dumps({"protocol": 1, "uri": "URI", "objects": [["../a", 1, "e"]]}).encode()),
         gzip.compress(json.dumps({"protocol": 1, "uri": "URI", "objects": [["a", "1", "e"]]}).encode()),
         gzip.compress(json.dumps({"protocol": 1, "uri": "URI", "objects": []}).encode()),
+        gzip.compress(json.dumps({"protocol": 1, "uri": "URI", "objects": [["a", 1, "e"], ["a/b", 1, "e"]]}).encode()),
+        gzip.compress(json.dumps({"protocol": 1, "uri": "URI", "objects": [["", 1, "e"], ["b", 1, "e"]]}).encode()),
     ],
 )
 def test_a_pin_that_is_none_is_not_believed(pins, store, dataset, content):

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,11 +20,16 @@ import pytest
 from trainer_support import wait_until
 
 import wire_examples
+from headrace_common.protocol.config import Dataset
 from headrace_trainer.launcher import tables
+from headrace_trainer.launcher.datasets.mounted import attach
 from headrace_trainer.launcher.failures.judge import ChildEnd, Failed
 from headrace_trainer.launcher.failures.oom import MemoryKill
 from headrace_trainer.launcher.instructions import read_instructions
 from headrace_trainer.launcher.messages import Refused
+from headrace_trainer.launcher.packages.install import Packages
+from headrace_trainer.launcher.packages.requirements import Options
+from headrace_trainer.launcher.settings import Paths, Settings
 
 MASKING_KEY = "a masking key that is 32 bytes.."
 PEOPLE = [
@@ -260,3 +266,47 @@ def test_one_that_is_stopped_says_so_and_leaves_no_dataset(prepare, s3, tenant):
     assert launched.wait() == 6, launched.log
     assert launched.record["outcome"] == "Interrupted"
     assert not [key for key in s3.keys(made) if key.startswith("headrace/datasets/")]
+
+
+@pytest.fixture
+def instructions():
+    return read_instructions(wire_examples.text("config-tables"))
+
+
+def with_script_on(instructions, path, **dataset):
+    return replace(instructions, entrypoint="prepare.py", datasets=(Dataset("raw", "pvc://raw/2026", path, **dataset),))
+
+
+@pytest.fixture
+def done(tmp_path):
+    """The folders of a pod in which the tables are done."""
+    paths = Paths(work=tmp_path / "work")
+    paths.tables.mkdir(parents=True)
+    paths.outputs.mkdir()
+    (paths.tables / "report.json").write_text("{}")
+    return Settings(paths=paths)
+
+
+@pytest.mark.parametrize("below", ["", "2026/a.csv"])
+def test_of_a_volume_the_link_goes_and_not_its_files(instructions, done, tmp_path, below):
+    volume, data = tmp_path / "volume", tmp_path / "data" / "raw"
+    (volume / "2026").mkdir(parents=True)
+    (volume / "2026" / "a.csv").write_text("x\n1\n")
+    config = with_script_on(instructions, data, mount=volume)
+    attach(config.datasets[0], volume, None)
+    tables.finish(config, replace(config.prepare.tables, path=below), done)
+    assert not data.is_symlink()
+    assert (volume / "2026" / "a.csv").exists()
+
+
+def test_what_an_address_has_after_its_file_is_no_part_of_the_name(instructions, done, tmp_path):
+    web = Dataset("raw", "https://example.org/a.csv?sig=se/cret", tmp_path / "raw", "sha256:" + "0" * 64)
+    config = replace(instructions, datasets=(web,))
+    asked = json.loads(tables.environment(config, config.prepare.tables, done, {})["HEADRACE_TABLES"])
+    assert asked["name"] == "a.csv"
+
+
+def test_what_builds_packages_has_not_the_masking_key(instructions, done, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADRACE_MASKING_KEY", MASKING_KEY)
+    env = Packages(instructions, done, None)._env(tmp_path, Options(()))
+    assert MASKING_KEY not in env.values()

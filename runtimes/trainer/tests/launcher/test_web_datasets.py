@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
 from web_server import WebServer, redirected
@@ -149,6 +150,54 @@ def test_what_a_server_refuses_is_final(web, dataset, status, reason):
     assert len(web.requests) == 1
 
 
+def test_a_rest_may_come_in_several_parts(web, dataset):
+    """A server need not send all that is asked for."""
+
+    def answer(request):
+        asked = request.headers.get("Range")
+        if asked is None:
+            request.send_file(CONTENT, 1000)
+            request.close_connection = True
+            return True
+        begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+        part = CONTENT[begin : begin + (1 << 20)]
+        request.send_response(206)
+        request.send_header("Content-Range", f"bytes {begin}-{begin + len(part) - 1}/{len(CONTENT)}")
+        request.send_header("Content-Length", str(len(part)))
+        request.send_header("ETag", request.headers["If-Range"])
+        request.end_headers()
+        request.wfile.write(part)
+        return True
+
+    web.answer = answer
+    assert fetch(dataset) == CONTENT
+
+
+def test_a_rest_that_a_server_has_not_is_asked_for_from_the_start(web, dataset):
+    """It broke off when all was there, and nothing had said how much that is."""
+    content = CONTENT[: 2 << 20]
+    web.files["/words.csv"] = content
+    dataset = replace(dataset, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+    def answer(request):
+        if len(web.requests) == 1:
+            request.send_response(200)
+            request.send_header("ETag", '"1"')
+            request.send_header("Transfer-Encoding", "chunked")
+            request.end_headers()
+            request.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
+            request.close_connection = True
+            return True
+        if request.headers.get("Range"):
+            request.send_error(416)
+            return True
+        return False
+
+    web.answer = answer
+    assert fetch(dataset) == content
+    assert [begin for _, begin in web.requests] == [None, f"bytes={2 << 20}-", None]
+
+
 def test_redirects_are_followed(web, dataset):
     web.files["/elsewhere.csv"] = web.files.pop("/words.csv")
     web.answer = lambda request: "words" in request.path and redirected(request, "/elsewhere.csv")
@@ -208,3 +257,19 @@ def test_a_training_finds_it_and_its_run_lists_it_without_what_may_be_a_key(prog
     [used] = [found["dataset"] for found in run["inputs"]["dataset_inputs"]]
     assert (used["name"], used["digest"], used["source_type"]) == ("words", SHA256[7:39], "http")
     assert json.loads(used["source"]) == {"url": f"{web.url}/words.csv"}
+
+
+def test_an_address_may_have_letters_that_are_not_ascii(web, dataset):
+    web.files["/w%C3%B6rter.csv"] = CONTENT
+    assert fetch(replace(dataset, uri=f"{web.url}/wörter.csv?key=secret")) == CONTENT
+
+
+def test_an_address_of_no_host_is_final(dataset):
+    failure = failure_of(replace(dataset, uri="https://a..b/words.csv?key=secret"))
+    assert failure.reason is Reason.DATASET_FORBIDDEN
+
+
+def test_what_a_redirect_has_as_a_password_is_not_told(web, dataset, capsys):
+    web.answer = lambda request: redirected(request, "https://user:secret@127.0.0.1/x")
+    failure_of(dataset, 0.5)
+    assert "secret" not in capsys.readouterr().err

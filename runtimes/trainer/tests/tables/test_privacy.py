@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import hmac
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +19,7 @@ from table_support import KEY, declared, prepare, refused, table
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.tables import privacy
 from headrace_trainer.tables.detect import detect
+from headrace_trainer.tables.types import texts
 
 PAGE = Path(__file__).parents[4] / "docs" / "how-to" / "prepare-data.md"
 PEOPLE = "name,mail,phone,id,age\nAnn Lee,ann@example.com,+49 30 901820,7,30\nBob Roe,bob@example.com,,8,40\n,,,7,\n"
@@ -129,3 +133,17 @@ def test_the_page_says_what_is_found_of_a_planted_set_and_what_is_missed(row):
     value = json.loads(f'"{example.strip("`")}"')
     found = [" and ".join(str(one.kind) for one in detect(table(c=[value]), (), (), region)) for region in ("", "DE")]
     assert [found[0] or "missed", found[1] or "missed"] == [alone, with_country], what
+
+
+@pytest.mark.parametrize("values", [[4111111111111111.0, None], [Decimal(4111111111111111), None]])
+def test_numbers_are_looked_at_whatever_they_are_kept_as(values):
+    [found] = detect(table(x=values), (), (), "")
+    assert (found.column, str(found.kind), found.rows) == ("x", "payment card", 1)
+    assert not detect(table(x=[0.4111111111111111, 1e300]), (), (), "")
+
+
+def test_one_moment_has_one_text_in_whatever_zone(monkeypatch):
+    moment = datetime.datetime(2026, 11, 30, 8, 30, tzinfo=datetime.UTC)
+    kinds = [pa.timestamp("us", "UTC"), pa.timestamp("us", "Europe/Berlin"), pa.timestamp("us", "no/such/zone")]
+    values = {texts(pa.chunked_array([pa.array([moment]).cast(kind)]))[0].as_py() for kind in kinds}
+    assert values == {"2026-11-30 08:30:00.000000Z"}

@@ -148,3 +148,73 @@ def test_a_column_that_is_too_large_is_told(tmp_path, monkeypatch):
 def test_a_long_row_is_read(tmp_path):
     text = "x" * (3 << 20)
     assert prepare(tmp_path, {"a.csv": f"x,y\n1,{text}\n"}).rows("data") == [{"x": 1, "y": text}]
+
+
+WITHOUT_HEADER = "ann@example.com,34\nbob@example.com,35\n"
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"privacy": {"columns": [{"name": "mail", "action": "Drop"}]}},
+        {"schema": {"strict": True, "columns": [{"name": "mail", "type": "Text"}]}},
+        {"split": {"train": "1", "group": "mail"}},
+        {"privacy": {"detect": "Refuse"}},
+    ],
+)
+def test_the_first_row_of_a_file_without_a_header_is_not_told(tmp_path, tables):
+    why = refused(tmp_path, {"a.csv": WITHOUT_HEADER}, **tables)
+    assert "ann@" not in why.message
+    assert "(not shown)" in why.message
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.csv": "ann@x.de,ann@x.de\n1,2\n"},
+        {"a.csv": "x\n1\n", "b.csv": "ann@x.de\n1\n"},
+        {"a.jsonl": '{"ann@x.de": [1]}\n'},
+    ],
+)
+def test_nor_is_it_of_one_that_cannot_be_read(tmp_path, files):
+    assert "ann@" not in refused(tmp_path, files).message
+
+
+def test_whole_numbers_that_a_float_would_change_stay_as_they_are_written(tmp_path):
+    made = prepare(tmp_path, {"a.jsonl": '{"id": 9007199254740993}\n{"id": 1.5}\n{"id": null}\n'})
+    assert [row["id"] for row in made.rows("data")] == ["9007199254740993", "1.5", None]
+
+
+def test_lines_may_begin_with_a_mark_of_their_encoding(tmp_path):
+    made = prepare(tmp_path, {"a.jsonl": "\ufeff" + '{"id": 7}\n'})
+    assert made.rows("data") == [{"id": 7}]
+
+
+@pytest.mark.parametrize(
+    ("values", "made"),
+    [
+        (pa.array([b"\xff" * 16, None], pa.uuid()), ["ffffffff-ffff-ffff-ffff-ffffffffffff", None]),
+        (pa.array(["{}", None], pa.json_()), ["{}", None]),
+        (pa.array([b"\xff\x00", None], pa.binary(2)), [b"\xff\x00", None]),
+        (pa.array([b"\xff", None], pa.binary_view()), [b"\xff", None]),
+        (pa.array(["a", None], pa.string_view()), ["a", None]),
+        (pa.array([1.5, None], pa.float16()), [1.5, None]),
+    ],
+    ids=lambda one: str(one.type) if isinstance(one, pa.Array) else "",
+)
+def test_types_that_few_programs_have_are_read_as_what_they_are_made_of(tmp_path, values, made):
+    files = {"a.parquet": parquet({"v": values, "x": [1, 2]})}
+    split = {"train": "0.5", "test": "0.5", "stratify": "v"}
+    parts = prepare(tmp_path, files, split=split)
+    assert sorted((row["x"], row["v"]) for part in ("train", "test") for row in parts.rows(part)) == [
+        (1, made[0]),
+        (2, made[1]),
+    ]
+    hashed = prepare(tmp_path, files, privacy={"columns": [{"name": "v", "action": "Hash"}], "detect": "Report"})
+    assert [row["v"] is None for row in hashed.rows("data")] == [False, True]
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    """An editor's copies would be the same rows twice, and in two parts."""
+    copies = {".ipynb_checkpoints/a-checkpoint.csv": "x\n1\n", "._a.csv": "no table"}
+    assert prepare(tmp_path, {"a.csv": "x\n1\n", **copies}).rows("data") == [{"x": 1}]

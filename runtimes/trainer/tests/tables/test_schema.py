@@ -131,3 +131,42 @@ def test_what_is_no_value_of_a_type_is_a_row_and_nothing_else_is(values, kind, b
     parsed = parse(pa.chunked_array([values]), kind)
     assert parsed.bad == bad
     assert len(parsed.values) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("matches", "good", "bad"),
+    [("^(?=x)x.$", "x1", "yx"), (r"(.)\1", "aa", "ab"), (r"^\w+$", "größe", "a b"), ("x$", "x", "xy")],
+)
+def test_an_expression_is_one_of_python(tmp_path, matches, good, bad):
+    columns = [{"name": "x", "type": "Text", "matches": matches, "nullable": True}]
+    prepare(tmp_path, {"a.csv": f"x,y\n{good},1\n,2\n"}, schema={"columns": columns})
+    why = refused(tmp_path, {"a.csv": f"x,y\n{good},1\n{bad},2\n"}, schema={"columns": columns})
+    assert f"x: 1 values do not match {matches} (row 2: '{bad}')" in why.message
+
+
+def test_values_of_a_column_whose_name_tells_are_not_shown(tmp_path):
+    columns = [{"name": "last_name", "type": "Integer"}, {"name": "called", "type": "Integer"}]
+    why = refused(
+        tmp_path,
+        {"a.csv": "last_name,called\nLee,030 901820\n"},
+        schema={"columns": columns},
+        privacy={"detect": "Report", "region": "DE"},
+    )
+    assert "last_name: 1 values are no Integer (row 1: (not shown))" in why.message
+    assert "called: 1 values are no Integer (row 1: (not shown))" in why.message
+
+
+def test_all_whole_numbers_of_64_bits_are_integers(tmp_path):
+    columns = [{"name": "x", "type": "Integer"}]
+    numbers = [1234567890123456789, 2**63 - 1, -(2**63), 0]
+    made = prepare(tmp_path, {"a.csv": "x\n" + "\n".join(map(str, numbers))}, schema={"columns": columns})
+    assert [row["x"] for row in made.rows("data")] == numbers
+    why = refused(tmp_path, {"a.csv": f"x\n{2**63}\n{-(2**63) - 1}\n"}, schema={"columns": columns})
+    assert "x: 2 values are no Integer (rows 1, 2" in why.message
+
+
+def test_a_bound_may_be_beyond_64_bits(tmp_path):
+    columns = [{"name": "x", "type": "Integer", "max": "10000000000000000000"}]
+    assert prepare(tmp_path, {"a.csv": "x\n1\n"}, schema={"columns": columns}).rows("data") == [{"x": 1}]
+    columns = [{"name": "x", "type": "Integer", "min": "10000000000000000000"}]
+    assert "1 values are below" in refused(tmp_path, {"a.csv": "x\n1\n"}, schema={"columns": columns}).message

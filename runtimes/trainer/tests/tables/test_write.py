@@ -12,10 +12,12 @@ import pytest
 from table_support import prepare, refused
 
 from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.tables import Compression, TableFormat, Write
+from headrace_trainer.tables.write import write
 
 LINES = 'x,text,at\n1,"a, ""b""\nc",2026-11-30\n2,,2026-12-01\n'
 SCHEMA = {"columns": [{"name": "at", "type": "Timestamp"}]}
-CSV = '"x","text","at"\n1,"a, ""b""\nc",2026-11-30 00:00:00.000000Z\n2,,2026-12-01 00:00:00.000000Z\n'
+CSV = '"x","text","at"\n1,"a, ""b""\nc","2026-11-30 00:00:00.000000Z"\n2,,"2026-12-01 00:00:00.000000Z"\n'
 
 
 @pytest.mark.parametrize(("compression", "kept"), [("Zstd", "ZSTD"), ("Gzip", "GZIP"), ("None", "UNCOMPRESSED")])
@@ -62,3 +64,10 @@ def test_the_report_says_what_was_done(tmp_path):
     assert (report["read"]["rows"], report["rows"]) == (10, {"train": 8, "test": 2})
     assert report["columns"] == [{"name": "x", "type": "Integer"}, {"name": "y", "type": "Text"}]
     assert list(made.files) == ["report.json", "test.parquet", "train.parquet"]
+
+
+def test_times_of_any_zone_are_written_as_utc(tmp_path):
+    """Without the system's zones, which an image need not have."""
+    part = pa.table({"at": pa.array([0, None], pa.timestamp("us", "no/such/zone"))})
+    file = write(part, tmp_path, "data", Write(TableFormat.CSV, Compression.NONE))
+    assert file.read_text() == '"at"\n"1970-01-01 00:00:00.000000Z"\n\n'

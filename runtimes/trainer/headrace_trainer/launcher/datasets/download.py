@@ -5,6 +5,8 @@ Small objects are fetched several at once, large ones each by itself, in parts.
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +15,14 @@ from threading import Lock
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.datasets.at_once import for_each
-from headrace_trainer.launcher.datasets.objects import Object, address_of, changed, is_prepared, not_found
+from headrace_trainer.launcher.datasets.objects import (
+    Object,
+    address_of,
+    cannot_be_written,
+    changed,
+    is_prepared,
+    not_found,
+)
 from headrace_trainer.launcher.datasets.origins.kind import Origin
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.log import log
@@ -34,18 +43,23 @@ def download(dataset: Dataset, objects: Sequence[Object], origin: Origin, at_onc
     """One object becomes the file `dataset.path`, several the folder. Each object has to be the one that was listed.
     Raises Failed (Data…, StorageUnavailable).
     """
-    told = _Told(dataset, objects)
+    told, numbers = _Told(dataset, objects), itertools.count()
     for folder in {_target(dataset, one).parent for one in objects}:
         folder.mkdir(parents=True, exist_ok=True)
+    coming = dataset.path.with_name(f".{dataset.path.name}.coming")
 
     def fetch(one: Object) -> None:
-        _fetch(dataset, one, origin)
+        _fetch(dataset, one, origin, coming / str(next(numbers)))
         told.has(one)
 
-    for_each((one for one in objects if one.size <= PART_BYTES), fetch, min(at_once, len(objects)))
-    for one in objects:
-        if one.size > PART_BYTES:
-            fetch(one)
+    coming.mkdir()  # beside the dataset: in it each name may be an object's
+    try:
+        for_each((one for one in objects if one.size <= PART_BYTES), fetch, min(at_once, len(objects)))
+        for one in objects:
+            if one.size > PART_BYTES:
+                fetch(one)
+    finally:
+        shutil.rmtree(coming)
     _make_read_only(dataset.path)
 
 
@@ -69,15 +83,20 @@ def _not_to_be_written_to(dataset: Dataset) -> str:
     )
 
 
-def _fetch(dataset: Dataset, one: Object, origin: Origin) -> None:
+def _fetch(dataset: Dataset, one: Object, origin: Origin, coming: Path) -> None:
+    target = _target(dataset, one)
     try:
-        origin.fetch(dataset, one, _target(dataset, one))
+        origin.fetch(dataset, one, coming)
     except Changed as error:
         raise Failed(changed(dataset, one, "was written anew")) from error
     except NotFound as error:
         if dataset.digest:
             raise Failed(not_found(dataset, f"{one.uri} went away while it was downloaded")) from error
         raise Failed(changed(dataset, one, "is gone")) from error
+    try:
+        coming.rename(target)
+    except OSError as error:
+        raise Failed(cannot_be_written(dataset, target, error)) from error
 
 
 def _target(dataset: Dataset, one: Object) -> Path:

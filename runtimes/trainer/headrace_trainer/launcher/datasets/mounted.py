@@ -30,7 +30,7 @@ class Mounted:
         self._mount = mount
 
     def objects(self, dataset: Dataset) -> Sequence[Object]:
-        """All files, in the order of their paths. Links are followed to files, and not to folders."""
+        """All files, in the order of their paths. Links are followed to files; one to a folder is told as itself."""
         if not self._mount.exists():
             raise Failed(not_found(dataset, "the volume has no such path"))
         try:
@@ -53,8 +53,9 @@ class Mounted:
         for parent, folders, names in os.walk(self._mount, onerror=_raise):
             if _OF_THE_FILE_SYSTEM in folders and Path(parent) == self._mount:
                 folders.remove(_OF_THE_FILE_SYSTEM)
-            for path in (Path(parent, name) for name in names):
-                stat = path.stat() if path.exists() else path.lstat()
+            links = [name for name in folders if Path(parent, name).is_symlink()]
+            for path in (Path(parent, name) for name in (*names, *links)):
+                stat = path.stat() if path.is_file() else path.lstat()
                 yield path.relative_to(self._mount).as_posix(), stat
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,9 +49,16 @@ def found_below(dataset: Dataset, listed: Iterable[tuple[str, int, str]]) -> Seq
         found.append(Object(address_below(dataset, path), path, size, version))
     if not found:
         raise Failed(not_found(dataset, "there is no such object, and nothing below it"))
-    if (twice := collision([one.path for one in found])) is not None:
-        raise Failed(_unfit(dataset, twice, "is the name of a file and of a folder", "is one of the two"))
+    if (twice := shared_name(found)) is not None:
+        raise Failed(
+            _unfit(dataset, twice, "is the name of two files, or of a file and of a folder", "is one of the two")
+        )
     return tuple(found)
+
+
+def shared_name(objects: Iterable[Object]) -> str | None:
+    """A path that is there twice, or is another one's folder, as a file system has them: `a//b` is `a/b`."""
+    return collision([posixpath.normpath(one.path) for one in objects])
 
 
 def is_prepared(dataset: Dataset) -> bool:

@@ -20,7 +20,7 @@ from headrace_common.protocol.config import Checkpoints, Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_common.s3 import Place
 from headrace_trainer.launcher import chief
-from headrace_trainer.launcher.datasets.objects import Object, address_below
+from headrace_trainer.launcher.datasets.objects import Object, address_below, shared_name
 from headrace_trainer.launcher.datasets.origins.choose import origin_of
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.store.s3 import NotFound, Patience, Store, TooLarge
@@ -84,7 +84,10 @@ def _decode(dataset: Dataset, pin: bytes) -> Sequence[Object]:
     value = json.loads(gzip.decompress(pin))
     if value["protocol"] != _PROTOCOL or value["uri"] != dataset.uri or not value["objects"]:
         raise ValueError("it is of another release, or of another address")
-    return tuple(_object(dataset, *entry) for entry in value["objects"])
+    found = tuple(_object(dataset, *entry) for entry in value["objects"])
+    if (twice := shared_name(found)) is not None or (len(found) > 1 and not all(one.path for one in found)):
+        raise ValueError(f"it has the path {twice or ''!r} for two files")
+    return found
 
 
 def _object(dataset: Dataset, path: Any, size: Any, version: Any) -> Object:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from headrace_common.protocol.config import VARIABLE, Config
 from headrace_common.protocol.reasons import Reason
+from headrace_common.protocol.tables import KEY_VARIABLE
 from headrace_trainer.launcher.failures.judge import Failed, index_unavailable
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.packages.copy import PackageCopy
@@ -157,10 +158,11 @@ class Packages:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _env(self, work: Path, options: Options) -> dict[str, str]:
-        """The pod's; what uv writes goes below the working directory. A file that names its index has that one, as with
-        pip: uv would let the environment's win.
+        """The pod's, without the masking key: a package may be built by a program of its own. What uv writes goes below
+        the working directory. A file that names its index has that one, as with pip: uv would let the environment's
+        win.
         """
-        hidden = {VARIABLE, "PYTHONPATH"}
+        hidden = {VARIABLE, KEY_VARIABLE, "PYTHONPATH"}
         if options.name_an_index:
             hidden |= {"UV_DEFAULT_INDEX", "UV_INDEX_URL"}
         env = {"UV_HTTP_RETRIES": "0"} | {name: value for name, value in os.environ.items() if name not in hidden}

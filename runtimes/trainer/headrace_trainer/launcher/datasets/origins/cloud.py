@@ -38,6 +38,9 @@ _ROLES: Mapping[str, str] = {
     AZURE: "Put AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY, into the Secret "
     "that spec.storage names, or let the pods' service account list and read the container (workload identity).",
 }
+# As the library tells that it has listed such a key.
+_BAD_KEY = "Encountered object with invalid path"
+_NAMES = "Copy the objects to keys without `//`, without the parts `.` and `..`, and without control characters."
 
 
 class Cloud:
@@ -119,7 +122,7 @@ class Cloud:
             raise Failed(forbidden(dataset, f"{dataset.uri}: {_told(error)}", _ROLES[self._scheme])) from error
 
     def _call(self, dataset: Dataset, operation: Callable[[], T]) -> T:
-        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+        from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError, UnauthenticatedError
 
         waiting, has_told = Waiting(self._outage_seconds), False
         while True:
@@ -129,6 +132,8 @@ class Cloud:
                 raise NotFound(dataset.uri) from error
             except (PermissionDeniedError, UnauthenticatedError) as error:
                 raise Failed(forbidden(dataset, f"{dataset.uri}: {_told(error)}", _ROLES[self._scheme])) from error
+            except (ValueError, InvalidPathError) as error:
+                raise Failed(self._unnamed(dataset)) from error
             except BaseError as error:
                 self._raise_if_refused(dataset, error)
                 problem = _told(error)
@@ -138,8 +143,15 @@ class Cloud:
             if waiting.is_over():
                 raise Failed(_away(dataset, problem))
 
+    def _unnamed(self, dataset: Dataset) -> Failure:
+        """Of `//`, `..` or a control character in a key."""
+        why = f"{dataset.uri}: the library that reads {self._scheme} cannot name this key, or one below it"
+        return forbidden(dataset, why, _NAMES)
+
     def _raise_if_refused(self, dataset: Dataset, error: Exception) -> None:
         """Nothing is raised for what is worth another try. Of a listing the library tells the status in words alone."""
+        if _BAD_KEY in str(error):
+            raise Failed(self._unnamed(dataset)) from error
         found = _STATUS.search(str(error))
         status = int(found[1]) if found else 0
         if status == 404:

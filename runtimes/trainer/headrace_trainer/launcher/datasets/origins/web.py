@@ -11,8 +11,10 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import string
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ _READ_SECONDS = 20.0
 _CHUNK_BYTES = 1 << 20
 _TELL_SECONDS = 10.0
 _REDIRECTS = 5
-_FROM = re.compile(r"bytes (\d+)-")
+_FROM = re.compile(r"bytes (\d+)-(?:\d+/(\d+))?")
 _HINT = (
     "Correct the address in a new TrainingJob. No credentials are sent to https:// addresses: what needs some belongs "
     "into a bucket."
@@ -101,13 +103,20 @@ class Web:
         if part.had:
             headers |= {"Range": f"bytes={part.had}-", "If-Range": part.validator}
         try:
-            answer = self._opener.open(urllib.request.Request(dataset.uri, headers=headers), timeout=_READ_SECONDS)
+            answer = self._opener.open(
+                urllib.request.Request(_in_ascii(dataset), headers=headers), timeout=_READ_SECONDS
+            )
         except urllib.error.HTTPError as error:
             error.close()
-            _raise_if_refused(dataset, error)
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and part.had:
+                part.validator = ""  # there is no rest of what there is
+            else:
+                _raise_if_refused(dataset, error)
             raise _TryAgain(f"it answers {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
             raise _TryAgain(_cause(error)) from error
+        except UnicodeError:
+            raise Failed(forbidden(dataset, f"{address_of(dataset)}: there is no host of such a name", _HINT)) from None
         with answer:
             _take_up(part, answer.status, answer.headers)
             _check_room(dataset, part)
@@ -144,6 +153,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+def _in_ascii(dataset: Dataset) -> str:
+    """Its path as a request has it. A host's name is the standard library's matter."""
+    host, slash, path = dataset.uri.removeprefix(SCHEME).partition("/")
+    return f"{SCHEME}{host}{slash}{urllib.parse.quote(path, safe=string.punctuation)}"
+
+
 def _take_up(part: _Part, status: int, headers: Mapping[str, str]) -> None:
     """What the answer is of: the rest of what there is, or the whole from its start."""
     came_from = _FROM.match(headers.get("Content-Range", "")) if status == 206 else None
@@ -153,7 +168,10 @@ def _take_up(part: _Part, status: int, headers: Mapping[str, str]) -> None:
             part.validator = ""
             raise _TryAgain("it sent another part than it was asked for")
     length = headers.get("Content-Length", "")
-    part.whole = part.had + int(length) if length.isdecimal() else None
+    if came_from is not None and came_from[2]:  # what was sent may be less than what was asked for
+        part.whole = int(came_from[2])
+    else:
+        part.whole = part.had + int(length) if length.isdecimal() else None
     tag = headers.get("ETag", "")
     part.validator = tag if tag and not tag.startswith("W/") else ""
 
@@ -187,8 +205,10 @@ def _raise_if_refused(dataset: Dataset, error: urllib.error.HTTPError) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Without the address."""
+    """Without the address, of which an InvalidURL has a part."""
     reason = getattr(error, "reason", error)
+    if isinstance(reason, http.client.InvalidURL):
+        return "it leads to an address that is none"
     return f"{type(reason).__name__}: {reason}"
 
 
