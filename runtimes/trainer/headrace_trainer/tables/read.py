@@ -69,7 +69,7 @@ def _files(folder: Path, path: str, name: str) -> list[tuple[str, str, Path]]:
     copies would be rows that are there twice.
     """
     place = folder / path if path else folder
-    if not place.resolve().is_relative_to(folder.resolve()) or not place.exists():
+    if not _is_below(place, folder) or not place.exists():
         _unreadable(f"there is no {path} in the dataset", "Correct spec.prepare.tables.path, or upload the file.")
     if place.is_file():
         told = PurePosixPath(path or name).name
@@ -82,7 +82,14 @@ def _files(folder: Path, path: str, name: str) -> list[tuple[str, str, Path]]:
     found = [(told, kind, file) for told, file in seen if (kind := _kind(told)) is not None]
     if not found:
         _unreadable("there is no .csv, .jsonl or .parquet file")
+    if strange := [told for told, _, file in found if not _is_below(file, folder)]:
+        _unreadable(f"{_named(sorted(strange))}: a link that leads out of the dataset")
     return sorted(found)
+
+
+def _is_below(place: Path, folder: Path) -> bool:
+    """Where it lies in the end. In a volume somebody may have put a link to what only the pod may read."""
+    return place.resolve().is_relative_to(folder.resolve())
 
 
 def _kind(name: str) -> str | None:

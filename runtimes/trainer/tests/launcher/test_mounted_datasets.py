@@ -124,3 +124,16 @@ def test_nothing_is_one_failure(volume, dataset, what):
     with pytest.raises(Failed, match="dataset images: pvc://images/") as raised:
         attach(dataset, volume / what, None)
     assert raised.value.failure.reason is Reason.DATASET_NOT_FOUND
+
+
+def test_a_path_that_is_a_link_out_of_the_volume_is_not_followed(volume, tmp_path):
+    (tmp_path / "secret.txt").write_text("of the pod alone")
+    (volume / "deep" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (volume / "same.txt").symlink_to("deep/b.txt")
+    within = Dataset("images", "pvc://images/same.txt", tmp_path / "data" / "images")
+    attach(within, volume / "same.txt", None)
+    assert within.path.read_text() == "of deep/b.txt"
+    out = Dataset("images", "pvc://images/deep/link.txt", tmp_path / "data" / "images")
+    with pytest.raises(Failed, match="leads out of the volume") as raised:
+        attach(out, volume / "deep" / "link.txt", None)
+    assert raised.value.failure.reason is Reason.DATASET_FORBIDDEN

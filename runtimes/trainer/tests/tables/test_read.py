@@ -16,6 +16,7 @@ from table_support import prepare, refused
 
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.tables import read
+from headrace_trainer.tables.refusal import Refused
 
 CSV = "id,name,zip,rate,ok,day,empty\n1,Ann,01234,1.5,true,2026-11-30,\n2,,99999,2,false,2026-12-01,\n"
 TYPED = [
@@ -218,3 +219,25 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path):
     """An editor's copies would be the same rows twice, and in two parts."""
     copies = {".ipynb_checkpoints/a-checkpoint.csv": "x\n1\n", "._a.csv": "no table"}
     assert prepare(tmp_path, {"a.csv": "x\n1\n", **copies}).rows("data") == [{"x": 1}]
+
+
+@pytest.mark.parametrize("path", ["", "b.csv", "deep"])
+def test_a_link_that_leads_out_of_the_dataset_is_not_followed(tmp_path, path):
+    """In a volume somebody may have put one to what only the pod may read."""
+    folder, outside = tmp_path / "raw", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "a.csv").write_text("x\n1\n")
+    (outside / "environ.csv").write_text("KEY=secret\n1\n")
+    (folder / "b.csv").symlink_to(outside / "environ.csv")
+    (folder / "deep").symlink_to(outside)
+    with pytest.raises(Refused) as raised:
+        read.read(folder, path, "raw")
+    assert raised.value.reason is Reason.TABLE_UNREADABLE
+    assert "secret" not in raised.value.message
+
+
+def test_a_link_within_the_dataset_is_a_file(tmp_path):
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    (tmp_path / "b.csv").symlink_to("a.csv")
+    assert read.read(tmp_path, "", "raw").data.num_rows == 2

@@ -10,9 +10,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from headrace_common.protocol.config import Dataset
+from headrace_common.protocol.config import VOLUME, Dataset
 from headrace_trainer.launcher.datasets.objects import Object, address_below, changed, forbidden, not_found
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.log import log
@@ -21,6 +21,8 @@ _OF_THE_FILE_SYSTEM = "lost+found"  # in the root of many, and root's alone
 _HINT = (
     "The pod's user has to be able to read it: look at the files' owner and mode, and at podTemplate's securityContext."
 )
+
+_LINK = "Name the file or folder that it leads to in persistentVolumeClaim.path, or copy it into the volume."
 
 
 class Mounted:
@@ -33,6 +35,8 @@ class Mounted:
         """All files, in the order of their paths. Links are followed to files; one to a folder is told as itself."""
         if not self._mount.exists():
             raise Failed(not_found(dataset, "the volume has no such path"))
+        if not self._mount.resolve().is_relative_to(_root_of(dataset, self._mount).resolve()):
+            raise Failed(forbidden(dataset, f"{dataset.uri} is a link that leads out of the volume", _LINK))
         try:
             found = sorted(self._files())
         except OSError as error:
@@ -57,6 +61,13 @@ class Mounted:
             for path in (Path(parent, name) for name in (*names, *links)):
                 stat = path.stat() if path.is_file() else path.lstat()
                 yield path.relative_to(self._mount).as_posix(), stat
+
+
+def _root_of(dataset: Dataset, mount: Path) -> Path:
+    """Where the volume is mounted: the address has what is below it."""
+    below = dataset.uri.removeprefix(VOLUME).partition("/")[2] if dataset.uri.startswith(VOLUME) else ""
+    depth = len(PurePosixPath(below).parts)
+    return mount.parents[depth - 1] if depth else mount
 
 
 def attach(dataset: Dataset, mount: Path, first: Sequence[Object] | None) -> str:
