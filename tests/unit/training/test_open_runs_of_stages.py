@@ -85,7 +85,9 @@ def test_a_training_that_never_ran_ends_the_run_that_the_preparation_made():
 
 
 @pytest.mark.parametrize(
-    ("child", "ended"), [("RUNNING", {"job", "child"}), ("FAILED", {"job"}), (None, {"job"})], ids=str
+    ("child", "ended"),
+    [("RUNNING", {"job", "child"}), ("FAILED", {"job"}), (None, {"job"})],
+    ids=["it runs", "it has failed", "there is none"],
 )
 def test_an_evaluation_that_failed_ends_its_run_and_the_jobs(child, ended):
     registry = Registry({UID: run("job", "FINISHED")} | ({f"{UID}/evaluate": run("child", child)} if child else {}))

@@ -147,6 +147,16 @@ def test_what_has_a_digest_needs_no_pin(pins, s3, bucket):
         gzip.compress(json.dumps({"protocol": 1, "uri": "URI", "objects": [["a", 1, "e"], ["a/b", 1, "e"]]}).encode()),
         gzip.compress(json.dumps({"protocol": 1, "uri": "URI", "objects": [["", 1, "e"], ["b", 1, "e"]]}).encode()),
     ],
+    ids=[
+        "no gzip",
+        "no object",
+        "another address",
+        "outside",
+        "no size",
+        "no objects",
+        "a file and a folder",
+        "no name",
+    ],
 )
 def test_a_pin_that_is_none_is_not_believed(pins, store, dataset, content):
     """The bucket is the namespace's, and any of its pods can have written it."""
