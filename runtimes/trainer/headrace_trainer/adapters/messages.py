@@ -3,17 +3,12 @@
 What the launcher would not read is made smaller and never left out: many metrics go in several messages, long texts
 lose their middle.
 
-Steps are told more often than anybody looks, and to wake two processes for each costs more than what is told: they wait
-for up to two seconds, or for what does not wait, and are written together, in the order in which they were sent.
-
 `send` never blocks (a launcher that is busy must not hold up a training step) and may be called from a signal handler:
 `queue.SimpleQueue.put` is reentrant.
 """
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import json
 import os
 import queue
@@ -26,8 +21,6 @@ from headrace_common.json_numbers import to_json
 from headrace_trainer.adapters.streams import say
 
 _CLOSE_SECONDS = 5.0
-_HELD_SECONDS = 2.0
-_HELD = "step"  # of a process that is killed the last ones are lost: they are trained again
 _MAX_LINE = 64 * 1024  # bytes that the launcher reads of one, with its end
 _MAX_METRICS = 100  # in one
 _MAX_NAME = 128  # characters of a metric's name that MLflow gets
@@ -49,9 +42,7 @@ class Messages:
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
         self.evaluated: set[str] = set()  # the names of what evaluations were told to have measured
-        self._lines: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
-        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()  # of the thread that writes
-        self._is_called = False
+        self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
             os.register_at_fork(after_in_child=self._drop)
@@ -61,15 +52,9 @@ class Messages:
         """Queues a message of a type."""
         if message_type == "evaluate":
             self.evaluated.update(fields["metrics"])
-        if self._descriptor is None:
-            return
-        for part in _parts(fields):
-            self._lines.put(_line({"type": message_type, **part}))
-        if message_type != _HELD:
-            self._calls.put(_Call.NOW)
-        elif not self._is_called:
-            self._is_called = True
-            self._calls.put(_Call.SOON)
+        if self._descriptor is not None:
+            for part in _parts(fields):
+                self._queue.put(_line({"type": message_type, **part}))
 
     def warn(self, subject: str, message: str) -> None:
         """Something that a user may not expect, for the log and the run."""
@@ -82,8 +67,7 @@ class Messages:
         if self._descriptor is None:
             return True
         written = threading.Event()
-        self._lines.put(written)
-        self._calls.put(_Call.NOW)
+        self._queue.put(written)
         return written.wait(timeout)
 
     def _drop(self) -> None:
@@ -94,39 +78,11 @@ class Messages:
         assert self._descriptor is not None
         launcher_listens = True
         while True:
-            if self._calls.get() is _Call.SOON:
-                self._wait_for_more()
-            self._is_called = False  # before the lines are taken: one that comes meanwhile calls again
-            lines, written = self._take()
-            if lines and launcher_listens:
-                launcher_listens = _write(self._descriptor, lines)
-            for event in written:
-                event.set()
-
-    def _wait_for_more(self) -> None:
-        until = time.monotonic() + _HELD_SECONDS
-        with contextlib.suppress(queue.Empty):  # the time is over
-            while self._calls.get(timeout=max(0.0, until - time.monotonic())) is _Call.SOON:
-                pass
-
-    def _take(self) -> tuple[bytes, list[threading.Event]]:
-        lines: list[bytes] = []
-        written: list[threading.Event] = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                item = self._lines.get_nowait()
-                if isinstance(item, threading.Event):
-                    written.append(item)
-                else:
-                    lines.append(item)
-        return b"".join(lines), written
-
-
-class _Call(enum.Enum):
-    """Something is to be written."""
-
-    NOW = enum.auto()
-    SOON = enum.auto()
+            item = self._queue.get()
+            if isinstance(item, threading.Event):
+                item.set()
+            elif launcher_listens:
+                launcher_listens = _write(self._descriptor, item)
 
 
 def _parts(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -159,11 +115,11 @@ def _encode(message: Mapping[str, Any]) -> bytes:
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
-def _write(descriptor: int, lines: bytes) -> bool:
-    """Writes all of them; False when the reader is gone (training goes on: its launcher decides about its end)."""
-    while lines:
+def _write(descriptor: int, line: bytes) -> bool:
+    """Writes all of `line`; False when the reader is gone (training goes on: its launcher decides about its end)."""
+    while line:
         try:
-            lines = lines[os.write(descriptor, lines) :]
+            line = line[os.write(descriptor, line) :]
         except BrokenPipeError:
             return False
     return True

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import select
-import time
 
 import pytest
 
@@ -66,52 +63,3 @@ def test_two_long_texts_are_both_there(said):
     assert isinstance(message, Refused)
     assert message.message.startswith("mmm")
     assert message.hint.startswith("hhh")
-
-
-class _Pipe:
-    """What comes of it write by write: a read takes all that there is."""
-
-    def __init__(self):
-        self._receive, send = os.pipe()
-        self.messages = Messages(send)
-
-    def step(self, number):
-        self.messages.send("step", fit=0, epoch=0, step=number, time=1, metrics={"loss": 0.5})
-
-    def read(self, seconds):
-        if not select.select([self._receive], [], [], seconds)[0]:
-            return []
-        return [json.loads(line) for line in os.read(self._receive, 1 << 20).splitlines()]
-
-
-def test_steps_that_come_close_together_are_written_together_within_two_seconds():
-    pipe = _Pipe()
-    began = time.monotonic()
-    pipe.step(1)
-    time.sleep(0.5)
-    for number in range(2, 50):
-        pipe.step(number)
-    assert [message["step"] for message in pipe.read(10)] == list(range(1, 50))
-    assert 1.0 < time.monotonic() - began < 4.0
-    pipe.step(50)  # and so are those after them
-    assert [message["step"] for message in pipe.read(10)] == [50]
-
-
-def test_what_does_not_wait_takes_the_steps_before_it_along():
-    pipe = _Pipe()
-    for number in (1, 2):
-        pipe.step(number)
-    pipe.messages.send("epoch", fit=0, epoch=0, step=2, time=1, metrics={})
-    found = pipe.read(1.0)
-    while len(found) < 3 and (more := pipe.read(1.0)):
-        found += more
-    assert [(message["type"], message["step"]) for message in found] == [("step", 1), ("step", 2), ("epoch", 2)]
-
-
-def test_a_flush_waits_for_no_more_steps():
-    pipe = _Pipe()
-    pipe.step(1)
-    began = time.monotonic()
-    assert pipe.messages.flush()
-    assert time.monotonic() - began < 1.0
-    assert [message["step"] for message in pipe.read(0)] == [1]
