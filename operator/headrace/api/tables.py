@@ -252,15 +252,15 @@ class Tables(Model):
         Rule(
             "!has(self.split) || !has(self.split.stratify) || !has(self.privacy) || !has(self.privacy.columns) || "
             "self.privacy.columns.all(one, one.name != self.split.stratify || one.action == 'Keep')",
-            "stratify names a private column, and the report has the values of this one: name another column, or set its "
-            "action in privacy.columns to Keep",
+            "stratify names a private column, and the report has the values of this one: name another column, or set "
+            "its action in privacy.columns to Keep",
             field_path=".split.stratify",
         ),
         Rule(
             "!has(self.balance) || !has(self.privacy) || !has(self.privacy.columns) || "
             "self.privacy.columns.all(one, one.name != self.balance.column || one.action == 'Keep')",
-            "balance names a private column, and the report has the values of this one: name another column, or set its "
-            "action in privacy.columns to Keep",
+            "balance names a private column, and the report has the values of this one: name another column, or set "
+            "its action in privacy.columns to Keep",
             field_path=".balance.column",
         ),
     )
