@@ -62,7 +62,8 @@ class _Room:
 
 def keep(source: Path | None, outputs: Path, packages: Path, place: Place, store: Store, patience: Patience) -> str:
     """Upload all of it to `place`; what was not kept and why, or "". Gives up, in the same way, when `patience` says
-    that nobody wants it any more. `source` is None where nothing of it ran; `packages` is the folder of what requirements.txt names.
+    that nobody wants it any more. `source` is None where nothing of it ran; `packages` is the folder of what
+    requirements.txt names.
     """
     from_source, without_source = _of_source(source, place)
     from_outputs, without_outputs = _bounded(_own_files(outputs), _Room(outputs, "outputs", place), _OF_OUTPUTS)
