@@ -246,9 +246,13 @@ def test_a_key_that_is_too_short_is_told(key):
 
 
 def test_a_dataset_of_one_object_is_of_the_kind_that_its_name_says(prepare, s3):
-    launched = prepare(uri="people/a.csv", balance=None)
+    privacy = {**TABLES["privacy"], "columns": [{"name": "name", "action": "Drop"}], "detect": "Report"}
+    launched = prepare(uri="people/a.csv", balance=None, privacy=privacy)
     assert launched.wait() == 0, launched.log
     assert len(rows_of(s3, launched, "train.parquet") + rows_of(s3, launched, "test.parquet")) == 100
+    # What is left is told to the operator, too.
+    told = "privacy: there seems to be personal data in what is left: mail: name of the column (100 rows); mail: e-mail"
+    assert launched.record["message"].startswith(told)
 
 
 def test_one_that_is_stopped_says_so_and_leaves_no_dataset(prepare, s3, tenant):
