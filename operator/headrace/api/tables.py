@@ -62,7 +62,12 @@ class TableColumn(Model):
         Schema("Text: all values that there may be.", maxItems=100, **SET),
     ] = ()
     matches: Annotated[
-        str, Schema("Text: a regular expression of Python's re that is found in each value.", maxLength=512)
+        str,
+        Schema(
+            "Text: a regular expression of Python's re that is found in each value. Whether it is one is known in the "
+            "pod alone: one that is none ends the job there, with BadConfig.",
+            maxLength=512,
+        ),
     ] = ""
 
     cel: ClassVar[tuple[Rule, ...]] = (
@@ -200,7 +205,13 @@ class Write(Model):
     """How the parts are written."""
 
     format: Annotated[TableFormat, Schema("The kind of file.")] = TableFormat.PARQUET
-    compression: Annotated[Compression, Schema("How it is compressed.")] = Compression.ZSTD
+    compression: Annotated[
+        Compression | None,
+        Schema(
+            "How it is compressed. Absent: Parquet by Zstd, CSV not at all. pandas and evaluate read CSV by Gzip "
+            "(.csv.gz) too; by Zstd (.csv.zst) pandas needs the package zstandard, and evaluate does not read it."
+        ),
+    ] = None
     row_group_rows: Annotated[
         int, Schema("Parquet: rows of a row group, which is what a reader reads at once.", minimum=1, maximum=100000000)
     ] = 100_000
@@ -241,13 +252,15 @@ class Tables(Model):
         Rule(
             "!has(self.split) || !has(self.split.stratify) || !has(self.privacy) || !has(self.privacy.columns) || "
             "self.privacy.columns.all(one, one.name != self.split.stratify || one.action == 'Keep')",
-            "stratify names a private column: what is counted by class is told by class",
+            "stratify names a private column, and the report has the values of this one: name another column, or set "
+            "its action in privacy.columns to Keep",
             field_path=".split.stratify",
         ),
         Rule(
             "!has(self.balance) || !has(self.privacy) || !has(self.privacy.columns) || "
             "self.privacy.columns.all(one, one.name != self.balance.column || one.action == 'Keep')",
-            "balance names a private column: what is counted by class is told by class",
+            "balance names a private column, and the report has the values of this one: name another column, or set "
+            "its action in privacy.columns to Keep",
             field_path=".balance.column",
         ),
     )

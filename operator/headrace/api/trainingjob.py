@@ -259,7 +259,8 @@ class Approval(Model):
         Schema(
             "Whether the alias waits: the job succeeds with reason AwaitingApproval, the version is registered, and "
             "output.alias is pointed at it once somebody with the right to approve TrainingJobs has said so "
-            "(kubectl headrace approve). Until then no ModelService serves the version."
+            "(kubectl headrace approve). Until then no ModelService serves the version. Without output.alias the "
+            "approval moves none: it only lets ModelServices serve the version."
         ),
     ] = False
 

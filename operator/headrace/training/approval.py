@@ -27,6 +27,8 @@ NOT_ENFORCED = (
     "spec.output.approval.required needs the chart's admission policies, which are off (admission.enabled): without "
     "them anybody who may edit the TrainingJob could approve its model; set admission.enabled=true"
 )
+# A ModelService that names the version or the job is what waits then.
+_NO_ALIAS = "no alias waits with it, since spec.output.alias is not set"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def awaiting(job: TrainingJob, registered: Verdict) -> Verdict:
     """The version is registered, and waits."""
     status = registered.status
     assert status.model is not None
-    message = joined(f"{status.message}; it waits for an approval", _how(job))
+    aliasless = job.spec.output is not None and job.spec.output.alias is None
+    waiting = "it waits for an approval" + (f"; {_NO_ALIAS}" if aliasless else "")
+    message = joined(f"{status.message}; {waiting}", _how(job))
     waits = status.evolve(
         reason=Reason.AWAITING_APPROVAL, message=message, model=status.model.evolve(approval=ModelApproval())
     )

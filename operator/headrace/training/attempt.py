@@ -17,7 +17,7 @@ from headrace.api.trainingjob import (
 from headrace.clock import shown
 from headrace.sentences import joined
 from headrace.training.failures import Cause
-from headrace.training.hints import addressed
+from headrace.training.hints import addressed, exact_hint
 from headrace.training.observed import TRAINER_CONTAINER
 from headrace.training.stages import part_of
 from headrace.training.states import Reason, rule_for
@@ -47,7 +47,8 @@ def end_failed(
     retryable = rule.retryable and not exhausted
     number = status.attempt.number if status.attempt else 0
     container = cause.container or (TRAINER_CONTAINER if cause.pod else "")
-    hint = addressed(job, cause.advice, pod=cause.pod, container=container)
+    advice = exact_hint(job, cause.reason, cause.message) or cause.advice
+    hint = addressed(job, advice, pod=cause.pod, container=container)
     failure = Failure(
         class_=cause.failure_class,
         reason=cause.reason,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from headrace.api.common import FailureClass
-from headrace.training.hints import HINTS
+from headrace.training.hints import HINTS, MISSING_CLAIM
 from headrace.training.observed import Job, Pod, PodPhase, SideContainer, Terminated
 from headrace.training.states import Reason
 from headrace_common.protocol.report import Outcome, Record
@@ -295,6 +295,8 @@ def _pod_waiting(pod: Pod, now: datetime) -> Waiting | None:
         return Waiting(FailureClass.CONFIG, Reason.CONTAINER_CONFIG, _kubelets(reason, message), pod.name)
     if reason == "CrashLoopBackOff":  # only a native sidecar is started again
         return Waiting(FailureClass.USER_CODE, Reason.CONTAINER_FAILED, _kubelets(reason, message), pod.name)
+    if pod.unschedulable and not pod.node and MISSING_CLAIM.search(pod.unschedulable):
+        return Waiting(FailureClass.CONFIG, Reason.VOLUMES_NOT_READY, pod.unschedulable, pod.name)
     if pod.unschedulable and not pod.node:
         return Waiting(FailureClass.SCHEDULING, Reason.UNSCHEDULABLE, pod.unschedulable, pod.name)
     if _is_unprepared(pod, now):

@@ -64,9 +64,35 @@ HINTS: Mapping[str, str] = {
 }
 
 
-def hint_for(job: TrainingJob, reason: str, pod: str = "") -> str:
+# The scheduler's words for a claim that is not there, or that is going: no node would do.
+MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|is being deleted)')
+
+
+def hint_for(job: TrainingJob, reason: str, pod: str = "", message: str = "") -> str:
     """What the owner of this job can do about a reason; empty where nobody knows."""
-    return addressed(job, HINTS.get(reason, ""), pod=pod)
+    return addressed(job, exact_hint(job, reason, message) or HINTS.get(reason, ""), pod=pod)
+
+
+def exact_hint(job: TrainingJob, reason: str, message: str) -> str:
+    """What to do where the message names an object that the spec does; empty where it does not."""
+    if reason == Reason.VOLUMES_NOT_READY and (found := MISSING_CLAIM.search(message)):
+        return (
+            f"create the PersistentVolumeClaim {found[1]} in namespace NAMESPACE, or name another one in a new "
+            "TrainingJob: in persistentVolumeClaim.claimName of the dataset, or in podTemplate's volumes"
+        )
+    tables = part_of(job).tables
+    key = None if tables is None or tables.privacy is None else tables.privacy.key_secret_ref
+    if reason == Reason.CONTAINER_CONFIG and key is not None and _names_secret(message, key.name):
+        return (
+            "spec.prepare.tables.privacy.keySecretRef names it; create it: kubectl -n NAMESPACE create secret generic "
+            f'{key.name} --from-literal={key.key}="$(openssl rand -hex 32)"; or name another one in a new TrainingJob'
+        )
+    return ""
+
+
+def _names_secret(message: str, name: str) -> bool:
+    """By the kubelet's words for a Secret that is missing, or an entry of it."""
+    return re.search(rf'secret "{re.escape(name)}"|in Secret [^/ ]+/{re.escape(name)}$', message) is not None
 
 
 def addressed(job: TrainingJob, hint: str, *, pod: str = "", container: str = "") -> str:

@@ -106,6 +106,14 @@ def test_what_cannot_be_read_or_done_is_told(change, error, sentence):
     assert str(caught.value).startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("write", "compression"),
+    [({}, "Zstd"), ({"format": "CSV"}, "None"), ({"format": "CSV", "compression": "Zstd"}, "Zstd")],
+)
+def test_the_compression_is_that_of_the_format_where_nothing_is_said(write, compression):
+    assert parse_tables(Fields(WHOLE | {"write": write}, "tables")).write.compression == compression
+
+
 def test_a_later_operator_s_fields_are_left_alone():
     assert parse_tables(Fields(WHOLE | {"later": 1}, "tables")) == parse_tables(Fields(WHOLE, "tables"))
 

@@ -228,6 +228,8 @@ def test_a_reason_is_text_in_the_versions_description_and_no_markup():
 def test_a_decision_is_not_asked_for_where_no_alias_is():
     registry, output = Registry(), {"model": "text", "approval": {"required": True}}
     waits = registered(registry, output=output)
+    assert "no alias waits with it, since spec.output.alias is not set" in waits.status.message
+    assert "no alias waits" not in registered(registry).status.message
     job = training_job(look(waits, APPROVED).status, workers=1, **SPEC | {"output": output})
 
     planned = tell(job, registry)

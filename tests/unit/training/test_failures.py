@@ -248,6 +248,16 @@ def test_a_pod_on_a_node_that_does_not_answer_is_waited_for_and_then_taken_for_l
 
 WAITING = {
     "no node fits": (pod(0, "Pending", node="", conditions=(unschedulable("0/1 nodes"),)), "Unschedulable", False),
+    "claim missing": (
+        pod(
+            0,
+            "Pending",
+            node="",
+            conditions=(unschedulable('0/1 nodes are available: persistentvolumeclaim "nope" not found. not found'),),
+        ),
+        "VolumesNotReady",
+        False,
+    ),
     "image not to be had": (pod(0, "Pending", waiting=("ImagePullBackOff", "not found")), "ImagePull", False),
     "image never pulled": (pod(0, "Pending", waiting=("ErrImageNeverPull", "")), "ImagePull", False),
     "image name invalid": (pod(0, "Pending", waiting=("InvalidImageName", "bad")), "InvalidImageName", True),

@@ -273,6 +273,9 @@ PLANS = {
         pod(0, "Pending", waiting=("ContainerCreating", ""), conditions=(scheduled(NOW), prepared(yes=False))),
         now=LATER,
     ),
+    "no claim": lambda: sees(
+        pod(0, "Pending", node="", conditions=(unschedulable('persistentvolumeclaim "nope" not found'),))
+    ),
     "containers start": lambda: sees(pod(0, "Pending", waiting=("ContainerCreating", ""))),
     # while it runs
     "the launcher has not answered": lambda: sees(pod(0)),

@@ -35,7 +35,8 @@ def prepared(view: View, record: Record) -> Step:
         return wait_to_begin(view, replace(problem, patient=True))
     ended = ended_at(view.pods, view.now)
     taken = attempts.end_succeeded(take_record(view.status, record), Reason.PREPARED, ended)
-    message = _what_was_made(made)
+    # What the launcher has warned of, such as personal data that is left.
+    message = f"{_what_was_made(made)}; {record.message}" if record.message else _what_was_made(made)
     status = end_stage(view.job, taken, message, ended, reused=True if made.reused else None).evolve(
         state=State.PENDING,
         reason=Reason.PREPARED,
@@ -51,7 +52,7 @@ def prepared(view: View, record: Record) -> Step:
         ),
     )
     patches = release(view.job.metadata.namespace, view.pods, view.now)
-    return Step(Plan(patches=patches, events=(_event(message),), requeue_after=0.0), status)
+    return Step(Plan(patches=patches, events=(_event(message[:1000]),), requeue_after=0.0), status)
 
 
 def _event(message: str) -> Event:

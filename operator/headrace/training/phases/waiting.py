@@ -11,7 +11,7 @@ NO_TIME_LIMIT = "the TrainingJob waits without a time limit"
 
 def with_advice(job: TrainingJob, message: str, reason: str, until: str, pod: str = "") -> str:
     """What is wrong, until when the job waits, and what to do about it."""
-    return "; ".join(filter(None, (message[:700], until, hint_for(job, reason, pod))))
+    return "; ".join(filter(None, (message[:700], until, hint_for(job, reason, pod, message))))
 
 
 def unless_told(before: TrainingJobStatus, after: TrainingJobStatus, event: Event) -> tuple[Event, ...]:

@@ -75,6 +75,13 @@ class Compression(StrEnum):
     NONE = "None"
 
 
+# Where nothing is said: what everybody reads whom the format is for.
+COMPRESSION: Mapping[TableFormat, Compression] = {
+    TableFormat.PARQUET: Compression.ZSTD,
+    TableFormat.CSV: Compression.NONE,
+}
+
+
 @dataclass(frozen=True)
 class Column:
     """What holds of a column."""
@@ -257,9 +264,10 @@ def _balance(fields: Fields | None) -> Balance | None:
 def _write(fields: Fields | None) -> Write:
     if fields is None:
         return Write()
+    kind = _word(fields, "format", TableFormat, TableFormat.PARQUET)
     return Write(
-        _word(fields, "format", TableFormat, TableFormat.PARQUET),
-        _word(fields, "compression", Compression, Compression.ZSTD),
+        kind,
+        _word(fields, "compression", Compression, COMPRESSION[kind]),
         fields.integer("rowGroupRows", least=1, default=Write.row_group_rows),
     )
 

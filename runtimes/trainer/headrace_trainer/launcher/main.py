@@ -580,6 +580,7 @@ class Launcher:
 
     def _warn(self, warned: Warned) -> None:
         log(f"{warned.subject}: {warned.message}")
+        self._report.warnings[warned.subject] = warned.message
         if self._tracker is not None:
             self._tracker.tag({f"headrace.warning.{warned.subject}": warned.message})
 

@@ -59,6 +59,7 @@ class Report:
     export_trial: ExportTrial | None = None
     dataset: DatasetReference | None = None
     evaluation: EvaluationReference | None = None
+    warnings: dict[str, str] = field(default_factory=dict)  # by their subjects
     ambiguity: str = ""  # several models could be meant
     tracking: Condition = Condition.OK
     storage_is_buffering: bool = False
@@ -118,6 +119,9 @@ class Report:
             )
         if self.ambiguity and succeeded:
             record = replace(record, reason=AMBIGUOUS_MODEL, message=one_line(self.ambiguity))
+        if succeeded and self.dataset is not None and self.warnings:
+            told = "; ".join(f"{subject}: {message}" for subject, message in self.warnings.items())
+            record = replace(record, message=one_line(told))
         return record.as_json()
 
     def _metrics(self) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -23,6 +24,8 @@ from headrace_trainer.tables.table import Table
 from headrace_trainer.tables.types import from_json, plain
 
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+_SEPARATORS = {";": "semicolons", "|": "bars", "\t": "tabs"}
+_MOST_OF_A_NAME = 80
 _NAMED = 5
 # A row of a CSV file has to fit into two of them.
 _BLOCK_BYTES = 16 << 20
@@ -146,10 +149,33 @@ def _read_csv(file: Path, told: str) -> pa.Table:
     except pa.ArrowInvalid:
         if not wrong:
             raise
+    _check_separator(told, names, None if wrong else table)
     if wrong:
         row = wrong[0]
         _unreadable(f"{told}: row {row.number - 1} has {row.actual_columns} fields, not {row.expected_columns}")
     return table
+
+
+def _check_separator(told: str, names: list[str], rows: pa.Table | None) -> None:
+    """A file with another one has a single column. Where some rows lack it, it is a part of the column's name; what
+    cannot be read at all may have commas in its numbers.
+    """
+    if len(names) != 1:
+        return
+    for sign, word in _SEPARATORS.items():
+        count = names[0].count(sign)
+        if count and (rows is None or _all_have(rows.column(0), sign, count)):
+            _unreadable(
+                f"{told}: fields are separated by commas, and this file seems to have {word}: its only column is "
+                f"{shown(names[0])[:_MOST_OF_A_NAME]}",
+                "Write the file with commas between the fields: spec.prepare.tables reads no other separator. A script "
+                "(spec.prepare.type Script, without tables) reads any.",
+            )
+
+
+def _all_have(column: pa.ChunkedArray, sign: str, count: int) -> bool:
+    """As often as the header, or more often: a text in quotes may have it, too."""
+    return bool(pc.all(pc.greater_equal(pc.count_substring(column, sign), count), min_count=0).as_py())
 
 
 def _read_parquet(file: Path, told: str) -> pa.Table:

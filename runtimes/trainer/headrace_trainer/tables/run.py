@@ -36,7 +36,8 @@ def run(tables: Tables, source: Path, name: str, key: bytes, target: Path, tell:
     raw = read(source, tables.path, name)
     actions: Mapping[str, Action] = {} if tables.privacy is None else tables.privacy.actions
     private = {column for column, action in actions.items() if action is not Action.KEEP}
-    _check_names(raw, tables)
+    if not schema.lacks_columns(raw, tables.schema):  # then the schema is what tells most
+        _check_names(raw, tables)
     table = schema.apply(raw, tables.schema, private, "" if tables.privacy is None else tables.privacy.region)
     del raw
     print(_size(table), flush=True)

@@ -32,7 +32,7 @@ _HINT = (
 
 @dataclass(frozen=True)
 class _Fault:
-    """`words` are what is wrong with so many values: `values are below 0`."""
+    """`words` are what is wrong with so many values: `values are below 0`. `values` are those of the first rows."""
 
     column: str
     words: str
@@ -66,6 +66,11 @@ def apply(table: Table, schema: TableSchema | None, private: Collection[str], re
     if told or faults:
         _violated(table, told, faults, private, region)
     return table
+
+
+def lacks_columns(table: Table, schema: TableSchema | None) -> bool:
+    """Whether `apply` refuses the table for that."""
+    return schema is not None and any(column.name not in table.data.column_names for column in schema.columns)
 
 
 def _by_pandera(table: Table, columns: Sequence[Column], known: Collection[tuple[str, int]]) -> Iterator[_Fault]:
@@ -145,10 +150,14 @@ def _violated(table: Table, told: list[str], faults: list[_Fault], private: Coll
 
 
 def _told(table: Table, fault: _Fault, private: Collection[str], region: str) -> str:
-    what = f"{fault.column}: {len(fault.rows)} {fault.words} ({table.places(fault.rows)}"
+    what = f"{fault.column}: {len(fault.rows)} {fault.words}"
     if not fault.values:
-        return f"{what})"
+        return f"{what} ({table.places(fault.rows)})"
     if fault.column in private:
-        return f"{what}; values of a private column are not shown)"
-    values = (shown_value(fault.column, value, region, _MOST_OF_A_VALUE) for value in dict.fromkeys(fault.values))
-    return f"{what}: {', '.join(dict.fromkeys(values))})"
+        return f"{what} ({table.places(fault.rows)}; values of a private column are not shown)"
+    told = [
+        f"{table.place(row)}: {shown_value(fault.column, value, region, _MOST_OF_A_VALUE)}"
+        for row, value in zip(fault.rows, fault.values, strict=False)
+    ]
+    more = ["..."] if len(fault.rows) > len(told) else []
+    return f"{what} ({'; '.join([*told, *more])})"

@@ -41,6 +41,10 @@ class Table:
             )
         return self.data.column(name)
 
+    def place(self, row: int) -> str:
+        """One row, in words."""
+        return self.places([row])
+
     def places(self, rows: Sequence[int]) -> str:
         """The first of some rows, in words: numbers count from 1 in each file, without its header."""
         told, left = [], [*rows[:_SHOWN]]

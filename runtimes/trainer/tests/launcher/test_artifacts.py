@@ -110,6 +110,20 @@ open(deep + "/x", "w").close()
     assert told.startswith(f"source: 1 {why}: d\\xe9.csv; outputs: 2 {why}: caf\\xe9.txt, ddd")
 
 
+@pytest.mark.parametrize(("entrypoint", "kept"), [("", None), ("train.py", "source")])
+def test_the_source_is_kept_where_a_script_of_it_ran(monkeypatch, tmp_path, entrypoint, kept):
+    """Tables that are declared, and what evaluates without a script, run none: it is the training's."""
+    asked = []
+    monkeypatch.setattr(artifacts, "keep", lambda source, *_: asked.append(source) or "")
+    config = SimpleNamespace(source="source", entrypoint=entrypoint)
+    tracker = SimpleNamespace(run=SimpleNamespace(artifact_uri="s3://b/run"))
+    settings = SimpleNamespace(paths=Paths(tmp_path))
+
+    files.RunFiles(config, settings, object(), object(), tracker, lambda: None).keep_artifacts(Patience(0.0))
+
+    assert asked == [kept]
+
+
 def test_what_nobody_foresaw_of_them_ends_nothing(monkeypatch, tmp_path, capsys):
     def fail(*_):
         raise ValueError("of a kind that nobody knows")
@@ -118,7 +132,10 @@ def test_what_nobody_foresaw_of_them_ends_nothing(monkeypatch, tmp_path, capsys)
     monkeypatch.setattr(files.curves, "keep", fail)
     tags = {}
     tracker = SimpleNamespace(run=SimpleNamespace(artifact_uri="s3://b/run"), tag=tags.update)
-    config, settings = SimpleNamespace(source=Path(tmp_path)), SimpleNamespace(paths=Paths(tmp_path))
+    config, settings = (
+        SimpleNamespace(source=Path(tmp_path), entrypoint="train.py"),
+        SimpleNamespace(paths=Paths(tmp_path)),
+    )
     one = files.RunFiles(config, settings, object(), object(), tracker, lambda: None)
 
     one.keep_artifacts(Patience(0.0))

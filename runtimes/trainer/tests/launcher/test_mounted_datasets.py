@@ -126,6 +126,29 @@ def test_nothing_is_one_failure(volume, dataset, what):
     assert raised.value.failure.reason is Reason.DATASET_NOT_FOUND
 
 
+@pytest.mark.parametrize(
+    ("uri", "hint"),
+    [
+        ("pvc://images/2027", "Correct persistentVolumeClaim.path of dataset images in a new TrainingJob, or copy the"),
+        ("oci://registry/images:1", "Name an image that has files in image.reference of dataset images"),
+    ],
+)
+def test_nobody_is_told_to_upload_to_a_volume(volume, tmp_path, uri, hint):
+    with pytest.raises(Failed) as raised:
+        attach(Dataset("images", uri, tmp_path / "data"), volume / "none", None)
+    assert raised.value.failure.hint.startswith(hint)
+
+
+def test_what_cannot_be_read_is_told_by_its_address(volume, dataset, monkeypatch):
+    def walk(*_, onerror):
+        onerror(PermissionError(13, "Permission denied", str(volume / ".deep" / "b.txt")))
+
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(Failed) as raised:
+        attach(dataset, volume, None)
+    assert raised.value.failure.message == "dataset images: pvc://images/.deep/b.txt: Permission denied"
+
+
 def test_a_path_that_is_a_link_out_of_the_volume_is_not_followed(volume, tmp_path):
     (tmp_path / "secret.txt").write_text("of the pod alone")
     (volume / "deep" / "link.txt").symlink_to(tmp_path / "secret.txt")

@@ -90,7 +90,9 @@ def prepare(program, s3, mlflow, tenant, tmp_path):
 
     def start(script="", *, uid="uid-1", attempt=1, key=MASKING_KEY, uri="people/", **declared):
         started.append(uid)
-        source = {} if script else {"source": {"path": str(tmp_path / "no-source"), "entrypoint": ""}}
+        source = {} if script else {"source": {"path": str(tmp_path / "the-training-s"), "entrypoint": ""}}
+        (tmp_path / "the-training-s").mkdir(exist_ok=True)
+        (tmp_path / "the-training-s" / "train.py").touch()
         place = str(tmp_path / f"data-{len(started)}" / "raw")
         config = {
             "protocol": 3,
@@ -141,6 +143,7 @@ def test_what_is_declared_is_done_masked_is_masked_and_the_same_is_not_done_agai
     # A planted e-mail address, name and number is nowhere: not in the store, the run, the log or the record.
     stored = all_bytes(s3, made)
     assert any(key.endswith("outputs/tables.json") for key in stored), list(stored)
+    assert not [key for key in stored if "/source/" in key]  # no script has run
     places = {
         **stored,
         "log": first.log.encode(),
@@ -243,9 +246,13 @@ def test_a_key_that_is_too_short_is_told(key):
 
 
 def test_a_dataset_of_one_object_is_of_the_kind_that_its_name_says(prepare, s3):
-    launched = prepare(uri="people/a.csv", balance=None)
+    privacy = {**TABLES["privacy"], "columns": [{"name": "name", "action": "Drop"}], "detect": "Report"}
+    launched = prepare(uri="people/a.csv", balance=None, privacy=privacy)
     assert launched.wait() == 0, launched.log
     assert len(rows_of(s3, launched, "train.parquet") + rows_of(s3, launched, "test.parquet")) == 100
+    # What is left is told to the operator, too.
+    told = "privacy: there seems to be personal data in what is left: mail: name of the column (100 rows); mail: e-mail"
+    assert launched.record["message"].startswith(told)
 
 
 def test_one_that_is_stopped_says_so_and_leaves_no_dataset(prepare, s3, tenant):

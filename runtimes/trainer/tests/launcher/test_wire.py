@@ -95,6 +95,13 @@ def test_the_record_is_what_operators_of_earlier_releases_read(name):
     assert encode(RECORDS[name]().as_record()).decode() == wire_examples.text(name)
 
 
+def test_what_was_warned_of_is_in_the_record_of_a_dataset_alone():
+    warnings = {"privacy": "notes: IBAN (2 rows)", "split": "1 rows of test"}
+    made = ended(Report(0, dataset=PREPARED, warnings=warnings), Outcome.SUCCEEDED).as_record()
+    assert made["message"] == "privacy: notes: IBAN (2 rows); split: 1 rows of test"
+    assert "message" not in ended(Report(0, warnings=warnings), Outcome.SUCCEEDED).as_record()
+
+
 @pytest.mark.parametrize("name", PROGRESS)
 def test_the_answer_of_progress_is_what_operators_of_earlier_releases_read(name):
     assert json.dumps(PROGRESS[name]().as_progress(), separators=(",", ":")) == wire_examples.text(name)

@@ -134,6 +134,27 @@ def test_what_cannot_be_read_is_told_without_its_content(tmp_path, files, told):
     assert "secret" not in why.message
 
 
+@pytest.mark.parametrize(
+    ("lines", "separator"),
+    [
+        ('household;email;age\n1;a@b.example;7\n2;"x;y";8\n', "semicolons"),
+        ("household;rate\n1;0,5\n", "semicolons"),
+        ("household;rate\n", "semicolons"),
+        ("household|age\n1|7\n", "bars"),
+        ("household\tage\n1\t7\n", "tabs"),
+    ],
+)
+def test_another_separator_than_a_comma_is_told(tmp_path, lines, separator):
+    why = refused(tmp_path, {"a.csv": lines}, privacy={"columns": [{"name": "household", "action": "Drop"}]})
+    assert why.reason is Reason.TABLE_UNREADABLE
+    assert f"a.csv: fields are separated by commas, and this file seems to have {separator}" in why.message
+    assert "with commas" in why.hint
+
+
+def test_one_column_whose_name_has_a_separator_is_read_where_its_values_have_none(tmp_path):
+    assert prepare(tmp_path, {"a.csv": "x;y\n1\n2;3\n"}).rows("data") == [{"x;y": "1"}, {"x;y": "2;3"}]
+
+
 @pytest.mark.parametrize("path", ["b.csv", "../raw-0/../../x"])
 def test_a_path_that_is_not_there_is_told(tmp_path, path):
     why = refused(tmp_path, {"a.csv": "x\n1\n"}, path=path)

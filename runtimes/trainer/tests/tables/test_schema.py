@@ -45,9 +45,9 @@ def test_all_that_does_not_hold_is_told_at_once_with_rows_and_values(tmp_path):
     why = refused(tmp_path, {"a.csv": BAD}, schema={"columns": COLUMNS})
     assert why.reason is Reason.SCHEMA_VIOLATED
     for told in (
-        "rate: 2 values are no Number (rows 2, 4: 'abc', 'inf')",
+        "rate: 2 values are no Number (row 2: 'abc'; row 4: 'inf')",
         "ok: 1 values are no Boolean (row 2: 'maybe')",
-        "at: 2 values are no Timestamp (rows 2, 3: '30.11.2026', '2026-13-01')",
+        "at: 2 values are no Timestamp (row 2: '30.11.2026'; row 3: '2026-13-01')",
         "age: 1 values are missing (row 4)",
         "age: 1 values are below 0 (row 2: '-1')",
         "age: 1 values are above 130 (row 3: '131')",
@@ -61,9 +61,9 @@ def test_all_that_does_not_hold_is_told_at_once_with_rows_and_values(tmp_path):
     ("column", "told"),
     [
         (2, "city: 1 values do not match ^[A-Z] (row 2: 'ulm')"),
-        (2, "city: 2 values are none of oneOf (rows 2, 3: 'ulm', 'Köln')"),
+        (2, "city: 2 values are none of oneOf (row 2: 'ulm'; row 3: 'Köln')"),
         (2, "city: 1 values are missing (row 4)"),
-        (5, "id: 2 values are there more than once (rows 1, 2: '1')"),
+        (5, "id: 2 values are there more than once (row 1: '1'; row 2: '1')"),
     ],
 )
 def test_each_kind_of_fault_has_words(tmp_path, column, told):
@@ -82,7 +82,7 @@ def test_columns_that_are_missing_or_too_many_are_told(tmp_path):
 def test_rows_are_told_by_file(tmp_path):
     files = {"a.csv": "x\n1\n2\n", "b.csv": "x\n3\n-1\n", "c.csv": "x\n-2\n"}
     why = refused(tmp_path, files, schema={"columns": [{"name": "x", "type": "Integer", "min": "0"}]})
-    assert "x: 2 values are below 0 (row 2 of b.csv; row 1 of c.csv: '-1', '-2')" in why.message
+    assert "x: 2 values are below 0 (row 2 of b.csv: '-1'; row 1 of c.csv: '-2')" in why.message
 
 
 @pytest.mark.parametrize("value", ["ann@example.com", "DE89370400440532013000", "+49 30 901820"])
@@ -162,7 +162,24 @@ def test_all_whole_numbers_of_64_bits_are_integers(tmp_path):
     made = prepare(tmp_path, {"a.csv": "x\n" + "\n".join(map(str, numbers))}, schema={"columns": columns})
     assert [row["x"] for row in made.rows("data")] == numbers
     why = refused(tmp_path, {"a.csv": f"x\n{2**63}\n{-(2**63) - 1}\n"}, schema={"columns": columns})
-    assert "x: 2 values are no Integer (rows 1, 2" in why.message
+    assert "x: 2 values are no Integer (row 1: '9223372036854775808'; row 2: " in why.message
+
+
+def test_three_of_many_rows_are_told_each_with_its_value(tmp_path):
+    lines = "x\n" + "".join(f"{number}\n" for number in range(9))
+    why = refused(tmp_path, {"a.csv": lines}, schema={"columns": [{"name": "x", "type": "Integer", "min": "4"}]})
+    assert "x: 4 values are below 4 (row 1: '0'; row 2: '1'; row 3: '2'; ...)" in why.message
+
+
+def test_columns_that_the_schema_misses_are_told_before_those_of_privacy(tmp_path):
+    tables = {
+        "schema": {"columns": [{"name": "age", "type": "Integer"}]},
+        "privacy": {"columns": [{"name": "mail", "action": "Drop"}]},
+    }
+    why = refused(tmp_path, {"a.csv": "years,town\n1,Ulm\n"}, **tables)
+    assert (why.reason, "there is no column age" in why.message) == (Reason.SCHEMA_VIOLATED, True)
+    why = refused(tmp_path, {"a.csv": "age,town\nx,Ulm\n"}, **tables)
+    assert why.reason is Reason.COLUMN_NOT_FOUND
 
 
 def test_a_bound_may_be_beyond_64_bits(tmp_path):

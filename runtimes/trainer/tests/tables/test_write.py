@@ -50,6 +50,12 @@ def test_csv_has_its_compression_and_is_read_again_as_it_was(tmp_path, compressi
     assert second.files[name] == made.files[name]
 
 
+def test_csv_is_not_compressed_where_nothing_is_said(tmp_path):
+    """pandas in the image reads no Zstd, and evaluate does not."""
+    made = prepare(tmp_path, {"a.csv": LINES}, write={"format": "CSV"}, schema=SCHEMA)
+    assert made.files["data.csv"].decode() == CSV
+
+
 def test_a_column_that_csv_cannot_hold_is_told(tmp_path):
     sink = io.BytesIO()
     pyarrow.parquet.write_table(pa.table({"x": [[1, 2]]}), sink)

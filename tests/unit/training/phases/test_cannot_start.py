@@ -11,6 +11,7 @@ from headrace.training.plan import after_refusal
 from headrace.training.stages import part_of
 from headrace.training.step import POLL_RUNNING
 from training_builders import (
+    DECLARED,
     NOW,
     SETTINGS,
     batch_job,
@@ -82,6 +83,39 @@ def test_without_a_start_deadline_what_is_wrong_ends_a_job_in_ten_minutes():
 
     assert (early.status["state"], early.status["reason"]) == ("Starting", "ImagePull")
     assert (too_late.status["state"], too_late.status["failure"]["class"]) == ("Failed", "Image")
+
+
+def test_a_claim_that_is_missing_is_named_and_ends_a_job_in_ten_minutes():
+    told = unschedulable('0/1 nodes are available: persistentvolumeclaim "nope" not found')
+    observed = Observed((batch_job(),), (pod(0, "Pending", node="", conditions=(told,)),), None)
+
+    early = look(training_job(under_way()), observed, now=NOW + 599 * SECOND)
+    too_late = look(training_job(under_way()), observed, now=NOW + 601 * SECOND)
+
+    assert (early.status["state"], early.status["reason"]) == ("Starting", "VolumesNotReady")
+    assert "create the PersistentVolumeClaim nope in namespace team-a" in early.status["message"]
+    assert (too_late.status["state"], too_late.status["failure"]["reason"]) == ("Failed", "VolumesNotReady")
+    assert "create the PersistentVolumeClaim nope" in too_late.status["failure"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("message", "is_key"),
+    [
+        ('secret "masking" not found', True),
+        ("couldn't find key key in Secret team-a/masking", True),
+        ('secret "headrace-storage" not found', False),
+    ],
+)
+def test_the_secret_of_the_masking_key_is_told_by_its_field(message, is_key):
+    stuck = pod(0, "Pending", waiting=("CreateContainerConfigError", message))
+    job = training_job(under_way(), workers=1, prepare=DECLARED)
+
+    for at in (NOW, NOW + 601 * SECOND):
+        status = look(job, Observed((batch_job(),), (stuck,), None), now=at).status
+        said = status["message"] if at == NOW else status["failure"]["hint"]
+        assert ("spec.prepare.tables.privacy.keySecretRef names it" in said) is is_key
+        assert ("create secret generic masking --from-literal=key=" in said) is is_key
+        assert ("headrace tenant add" in said) is not is_key
 
 
 def test_workers_wait_for_the_names_of_peers_for_which_there_is_no_room_yet():

@@ -44,6 +44,15 @@ def test_the_dataset_comes_into_status_and_the_training_is_the_stage_under_way()
     assert planned.requeue_after == 0.0
 
 
+def test_what_was_warned_of_is_told_by_the_stage_and_its_event():
+    planned = ended(
+        dataset=MADE, message=record("Succeeded", NOW, dataset=MADE, message="privacy: notes: IBAN (2 rows)")
+    )
+
+    assert planned.status["stages"][0]["message"].endswith("; privacy: notes: IBAN (2 rows)")
+    assert planned.events[0].message.endswith("; privacy: notes: IBAN (2 rows)")
+
+
 def test_the_training_begins_from_nothing_that_the_preparation_told():
     before = in_prepare(
         attemptsCounted=2,

@@ -40,7 +40,7 @@ class Mounted:
         try:
             found = sorted(self._files())
         except OSError as error:
-            raise Failed(forbidden(dataset, f"{dataset.uri}: {error}", _HINT)) from error
+            raise Failed(forbidden(dataset, f"{self._told(dataset, error)}", _HINT)) from error
         if not found:
             raise Failed(not_found(dataset, "there is no file in it"))
         return tuple(
@@ -49,6 +49,13 @@ class Mounted:
 
     def fetch(self, dataset: Dataset, one: Object, target: Path) -> None:
         raise RuntimeError("what is mounted is not fetched")
+
+    def _told(self, dataset: Dataset, error: OSError) -> str:
+        """With the address of what it is of: where the volume is mounted is not what a user has written."""
+        path = Path(str(error.filename))
+        is_below = path != self._mount and path.is_relative_to(self._mount)
+        address = address_below(dataset, path.relative_to(self._mount).as_posix() if is_below else "")
+        return f"{address}: {error.strerror or error}"
 
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
         if not self._mount.is_dir():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace_common.paths import collision, leaves_its_folder
-from headrace_common.protocol.config import Dataset
+from headrace_common.protocol.config import IMAGE, VOLUME, Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 
@@ -68,10 +68,23 @@ def is_prepared(dataset: Dataset) -> bool:
 
 def not_found(dataset: Dataset, why: str) -> Failure:
     """Of a dataset that is not there, or not all of it."""
-    hint = "Correct spec.datasets in a new TrainingJob, or upload the data to this address."
+    message = f"dataset {dataset.name}: {address_of(dataset)}: {why}"
+    return Failure(Reason.DATASET_NOT_FOUND, message, _where_it_would_be(dataset))
+
+
+def _where_it_would_be(dataset: Dataset) -> str:
+    """What to do where it is not."""
     if is_prepared(dataset):  # nobody has written this address
-        hint = "It was prepared before the training, and deleted since. A new TrainingJob prepares it anew."
-    return Failure(Reason.DATASET_NOT_FOUND, f"dataset {dataset.name}: {address_of(dataset)}: {why}", hint)
+        return "It was prepared before the training, and deleted since. A new TrainingJob prepares it anew."
+    if dataset.uri.startswith(VOLUME):
+        claim = dataset.uri.removeprefix(VOLUME).partition("/")[0]
+        return (
+            f"Correct persistentVolumeClaim.path of dataset {dataset.name} in a new TrainingJob, or copy the files "
+            f"into the volume of claim {claim}."
+        )
+    if dataset.uri.startswith(IMAGE):
+        return f"Name an image that has files in image.reference of dataset {dataset.name}, in a new TrainingJob."
+    return "Correct spec.datasets in a new TrainingJob, or upload the data to this address."
 
 
 def forbidden(dataset: Dataset, why: str, hint: str) -> Failure:

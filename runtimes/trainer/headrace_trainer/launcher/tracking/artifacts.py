@@ -60,11 +60,12 @@ class _Room:
     place: Place
 
 
-def keep(source: Path, outputs: Path, packages: Path, place: Place, store: Store, patience: Patience) -> str:
+def keep(source: Path | None, outputs: Path, packages: Path, place: Place, store: Store, patience: Patience) -> str:
     """Upload all of it to `place`; what was not kept and why, or "". Gives up, in the same way, when `patience` says
-    that nobody wants it any more. `packages` is the folder of what requirements.txt names.
+    that nobody wants it any more. `source` is None where nothing of it ran; `packages` is the folder of what
+    requirements.txt names.
     """
-    from_source, without_source = _bounded(source_files(source), _Room(source, "source", place), _OF_SOURCE)
+    from_source, without_source = _of_source(source, place)
     from_outputs, without_outputs = _bounded(_own_files(outputs), _Room(outputs, "outputs", place), _OF_OUTPUTS)
     problems = [*without_source, *without_outputs]
     try:
@@ -81,6 +82,10 @@ def keep(source: Path, outputs: Path, packages: Path, place: Place, store: Store
     except GivenUp:
         problems.append("not all of it could be stored before the pod's end")
     return "; ".join(problems)
+
+
+def _of_source(source: Path | None, place: Place) -> tuple[list[Artifact], list[str]]:
+    return ([], []) if source is None else _bounded(source_files(source), _Room(source, "source", place), _OF_SOURCE)
 
 
 def _bounded(files: Iterator[Path], room: _Room, bounds: _Bounds) -> tuple[list[Artifact], list[str]]:

@@ -48,8 +48,10 @@ class RunFiles:
         if self._store is None or self._tracker is None or run is None or not run.artifact_uri.startswith(SCHEME):
             return
         place = Place.parse(run.artifact_uri)
+        # What Headrace does by itself runs nothing of the source, which is the training's then.
+        source = self._config.source if self._config.entrypoint else None
         try:
-            problem = artifacts.keep(self._config.source, paths.outputs, paths.packages, place, self._store, patience)
+            problem = artifacts.keep(source, paths.outputs, paths.packages, place, self._store, patience)
         except Exception as error:  # noqa: BLE001 - they are worth no failure, and nothing that was made
             problem = unforeseen(error)
         if problem:
