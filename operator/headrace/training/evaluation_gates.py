@@ -122,6 +122,7 @@ def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bo
         max_regression=gate.max_regression,
         confidence=None if gate.max_regression is None else gate.confidence,
         samples=int(samples) if math.isfinite(samples) and samples >= 0 else None,
+        compared=None if gate.max_regression is None else is_compared,
         passed=passed,
     )
 

@@ -46,6 +46,7 @@ def test_a_check_has_all_that_was_measured_of_it():
     assert (whole.metric, whole.slice, whole.value, whole.baseline) == ("evaluate/accuracy", "", "0.93", "0.94")
     assert (whole.low, whole.high, whole.worse_by, whole.samples) == ("-0.02", "0", "0.001", 1200)
     assert (whole.max_regression, whole.confidence, whole.passed) == (Decimal("0.02"), Decimal("0.95"), True)
+    assert (whole.compared, north.compared) == (True, None)  # where it was asked for
     assert (north.slice, north.value, north.samples, north.confidence) == ("region=north", "0.85", 300, None)
     assert (odds.metric, odds.slice, odds.value) == ("evaluate/equalized_odds_difference", "sex", "0.04")
     assert north.passed
@@ -83,7 +84,7 @@ def test_the_value_has_its_own_bounds(value, passed):
 def test_without_a_baseline_only_the_absolute_bounds_hold():
     measured = {"accuracy": 0.93}
     check = judged(measured, {"metric": "accuracy", "maxRegression": "0"}, known=ALONE)[0]
-    assert (check.passed, check.baseline, check.worse_by) == (True, None, None)
+    assert (check.passed, check.compared, check.baseline, check.worse_by) == (True, False, None, None)
 
     both = {"metric": "accuracy", "min": "0.95", "maxRegression": "0"}
     assert not judged(measured, both, known=ALONE)[0].passed
@@ -137,8 +138,9 @@ def registry(measured=GOOD, **tags):
     return Registry({UID: training, f"{UID}/evaluate": Run("c", "3", "FINISHED", "", metrics=measured, tags=found)})
 
 
-def end(mlflow, known=COMPARED, **spec):
+def end(mlflow, known=COMPARED, conditions=(), **spec):
     status = {
+        "conditions": conditions,
         "state": "Finishing",
         "stage": "Evaluate",
         "model": {"name": "team-a.text", "uri": MODEL["uri"], "digest": DIGEST},
@@ -274,6 +276,47 @@ def test_a_program_that_does_not_compare_is_told_what_to_log():
 
     assert "how much worse cost is than that of version 6 was not measured" in status.message
     assert "let judge.py log worse_by/cost (headrace_client.log)" in status.message
+
+
+NOT_COMPARED = {"type": "BaselineCompared", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+MISSPELT = [
+    NOT_COMPARED
+    | {
+        "reason": "BaselineNotFound",
+        "message": "nothing is compared: model team-a.text has 5 versions, and none has the alias champoin",
+    }
+]
+NO_VERSION = [
+    NOT_COMPARED | {"reason": "NoBaseline", "message": "nothing is compared: model team-a.text has no version yet"}
+]
+ONLY_BOUNDS = {**EVALUATE, "gates": [{"metric": "accuracy", "min": "0.9"}]}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "evaluate", "reason", "event", "said"),
+    [
+        (MISSPELT, EVALUATE, "BaselineNotFound", "Warning", "none has the alias champoin"),
+        (MISSPELT, ONLY_BOUNDS, "BaselineNotFound", "Warning", "none has the alias champoin"),
+        (NO_VERSION, EVALUATE, "GatePassed", "Normal", "has no version yet"),
+        (NO_VERSION, ONLY_BOUNDS, "GatePassed", "Normal", None),
+    ],
+    ids=["misspelt", "misspelt, bounds alone", "first version", "first version, bounds alone"],
+)
+def test_a_model_that_was_compared_with_nothing_does_not_pass_without_a_word(conditions, evaluate, reason, event, said):
+    mlflow = registry(**{"headrace.baseline.digest": ""})
+
+    verdict = end(mlflow, ALONE, conditions, evaluate=evaluate)
+
+    assert (verdict.status.state, verdict.status.reason, verdict.event.type) == ("Succeeded", reason, event)
+    assert verdict.status.message.startswith("registered as version 7 of model team-a.text")
+    assert verdict.event.message == verdict.status.message
+    if said is None:
+        assert "compared" not in verdict.status.message
+        assert mlflow.tags["headrace.gate"] == "passed"
+    else:
+        assert "; nothing is compared: model team-a.text" in verdict.status.message
+        assert said in verdict.status.message
+        assert said in mlflow.tags["headrace.gate"]
 
 
 def test_an_evaluation_without_gates_registers_and_says_so():
