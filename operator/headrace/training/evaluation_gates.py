@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 
 from headrace.api.scalars import format_decimal, parse_decimal
-from headrace.api.trainingjob import Evaluate, EvaluateGate, EvaluationStatus, GateCheck
+from headrace.api.trainingjob import BaselineVersion, Evaluate, EvaluateGate, EvaluationStatus, GateCheck
 from headrace.training.bounds import bounds_of, is_within
 from headrace.training.record import kept
 from headrace_common.evaluation import (
@@ -18,6 +18,7 @@ from headrace_common.evaluation import (
     DIFFERENCE_HIGH,
     DIFFERENCE_LOW,
     FAIRNESS,
+    LEAST_UNITS,
     OF_JOB,
     PREFIXES,
     SAMPLES,
@@ -63,9 +64,7 @@ def sentence(check: GateCheck, evaluate: Evaluate, known: EvaluationStatus, meas
         version, limit = f"version {known.baseline.version}", format_decimal(regression)
         worse = measured.get(f"{WORSE_BY}{key}")
         if worse is None or not math.isfinite(worse):
-            said.append(
-                f"how much worse {what} is than that of {version} was not measured, and maxRegression is {limit}"
-            )
+            said.append(f"{_not_compared(what, check, evaluate, known.baseline)}, and maxRegression is {limit}")
         elif parse_decimal(repr(worse)) > regression:
             said.append(
                 f"{what} is {check.value}, that of {version} ({known.baseline.alias}) {check.baseline or 'unknown'}: "
@@ -95,7 +94,7 @@ def advice(
         if evaluate.task is Task.SCRIPT:
             names = ", ".join(f"{WORSE_BY}{_key(check)}" for check in unknown)
             return f"let {evaluate.entrypoint} log {names} (headrace_client.log), in a new TrainingJob"
-        return "judge on more rows: fewer than 20 tell nothing of a difference; in a new TrainingJob"
+        return "judge on more rows that are independent of one another, in a new TrainingJob"
     return "train longer or with better data, or change evaluate.gates, in a new TrainingJob"
 
 
@@ -106,7 +105,7 @@ def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bo
     told: dict[str, str | None] = {"baseline": None, "low": None, "high": None, "worse_by": None}
     if is_compared:
         prefixes = {"baseline": BASELINE, "low": DIFFERENCE_LOW, "high": DIFFERENCE_HIGH, "worse_by": WORSE_BY}
-        told = {name: _text(measured.get(f"{prefix}{key}")) for name, prefix in prefixes.items()}
+        told = {name: _finite(measured.get(f"{prefix}{key}")) for name, prefix in prefixes.items()}
     if is_compared and gate.max_regression is not None:
         worse = measured.get(f"{WORSE_BY}{key}")
         known = worse is not None and math.isfinite(worse)
@@ -137,6 +136,22 @@ def _not_measured(what: str, metric: str, of_slice: str, evaluate: Evaluate, mea
     return f"{what} was not measured{seen}: no row has this value, or those that have it do not tell it"
 
 
+def _not_compared(what: str, check: GateCheck, evaluate: Evaluate, baseline: BaselineVersion) -> str:
+    if evaluate.task is Task.SCRIPT:
+        return f"how much worse {what} is than that of version {baseline.version} was not measured"
+    found = f"{what} was not compared with that of version {baseline.version} ({baseline.alias})"
+    rows, unit = check.samples, "groups" if evaluate.task is Task.RANKING else "rows"
+    if check.baseline is None:
+        return f"{found}: it was not measured of that version"
+    if rows is not None and rows < LEAST_UNITS:
+        return f"{found}: {rows} {unit}; at least {LEAST_UNITS} are needed for a comparison"
+    of_all = f"of its {unit}" if rows is None else f"of its {rows} {unit}"
+    return (
+        f"{found}: {of_all} fewer than {LEAST_UNITS} are independent of one another and count (evaluate.data.group, "
+        "evaluate.data.weight), or the metric does not exist on most of those drawn from them"
+    )
+
+
 def _key(check: GateCheck) -> str:
     return metric_key(check.metric.removeprefix(OF_JOB), check.slice)
 
@@ -144,6 +159,11 @@ def _key(check: GateCheck) -> str:
 def _listed(measured: Mapping[str, float]) -> str:
     names = sorted(name for name in measured if not name.startswith(PREFIXES))
     return ", ".join(names[:_MAX_LISTED]) or "no metrics"
+
+
+def _finite(value: float | None) -> str | None:
+    """What could not be told is absent."""
+    return None if value is None or not math.isfinite(value) else format_decimal(value)
 
 
 def _text(value: float | None) -> str | None:

@@ -82,6 +82,10 @@ FAIRNESS: Mapping[Task, Mapping[str, Better]] = {
     },
 }
 
+# Of fewer rows (or groups of these) that are independent of one another no difference is told: whatever an interval is
+# made by, it would be wrong too often.
+LEAST_UNITS = 20
+
 # Of the run of a stage of evaluation, before a metric's key: the baseline's value; how the candidate differs from the
 # baseline, and the two-sided interval of that; the one-sided lower bound of how much worse the candidate is, by which
 # maxRegression is judged; how many rows that was measured on.

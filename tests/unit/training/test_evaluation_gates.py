@@ -223,9 +223,22 @@ def test_gates_of_both_kinds_have_to_pass():
             "train longer or with better data",
         ),
         (
+            {"worse_by/accuracy": math.nan, "samples/accuracy": 15.0},
+            "accuracy was not compared with that of version 6 (champion): 15 rows; at least 20 are needed for a "
+            "comparison, and maxRegression is 0.02",
+            "judge on more rows",
+        ),
+        (
+            {"worse_by/accuracy": math.nan, "baseline/accuracy": math.nan},
+            "accuracy was not compared with that of version 6 (champion): it was not measured of that version",
+            "judge on more rows",
+        ),
+        (
             {"worse_by/accuracy": None},
-            "how much worse accuracy is than that of version 6 was not measured, and maxRegression is 0.02",
-            "judge on more rows: fewer than 20 tell nothing of a difference",
+            "accuracy was not compared with that of version 6 (champion): of its 1200 rows fewer than 20 are "
+            "independent of one another and count (evaluate.data.group, evaluate.data.weight), or the metric does not "
+            "exist on most of those drawn from them, and maxRegression is 0.02",
+            "judge on more rows",
         ),
         (
             {"accuracy/region:north": None},
@@ -244,7 +257,18 @@ def test_gates_of_both_kinds_have_to_pass():
         ),
         (dict.fromkeys(GOOD), "accuracy was not measured; accuracy of region=north was not measured", "no metrics"),
     ],
-    ids=["bound", "NaN", "worse", "not compared", "no such slice", "no such column", "unfair", "nothing"],
+    ids=[
+        "bound",
+        "NaN",
+        "worse",
+        "too few rows",
+        "the baseline has none",
+        "not compared",
+        "no such slice",
+        "no such column",
+        "unfair",
+        "nothing",
+    ],
 )
 def test_a_gate_that_fails_says_why_and_what_to_do(change, said, hint):
     mlflow = registry({name: value for name, value in {**GOOD, **change}.items() if value is not None})
@@ -256,6 +280,15 @@ def test_a_gate_that_fails_says_why_and_what_to_do(change, said, hint):
     assert hint in status.message
     assert (mlflow.registered, status.model.version, status.model.uri) == ([], None, MODEL["uri"])
     assert said in mlflow.tags["headrace.gate"]
+
+
+def test_rows_that_are_too_few_are_no_fault_of_the_model():
+    few = {"worse_by/accuracy": math.nan, "difference_low/accuracy": math.nan, "difference_high/accuracy": math.inf}
+    status = end(registry(GOOD | few | {"samples/accuracy": 15.0})).status
+
+    assert "train longer" not in status.message
+    check = status.model.gate.checks[0]
+    assert (check.low, check.high, check.worse_by, check.samples) == (None, None, None, 15)
 
 
 def test_a_metric_that_the_users_program_does_not_log_is_told_with_those_that_it_logs():
