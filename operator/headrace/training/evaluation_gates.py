@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from headrace.api.scalars import format_decimal, parse_decimal
 from headrace.api.trainingjob import BaselineVersion, Evaluate, EvaluateGate, EvaluationStatus, GateCheck
 from headrace.training.bounds import bounds_of, is_within
+from headrace.training.measured import said_of_measured
 from headrace.training.record import kept
 from headrace_common.evaluation import (
     BASELINE,
@@ -19,6 +20,7 @@ from headrace_common.evaluation import (
     DIFFERENCE_LOW,
     FAIRNESS,
     LEAST_UNITS,
+    METRICS,
     OF_JOB,
     PREFIXES,
     SAMPLES,
@@ -27,7 +29,6 @@ from headrace_common.evaluation import (
     metric_key,
 )
 
-_MAX_LISTED = 20
 _BETWEEN_GROUPS = frozenset(name for names in FAIRNESS.values() for name in names)
 
 
@@ -79,15 +80,15 @@ def advice(
 ) -> str:
     """What to do about those that have not passed."""
     if unknown := [check for check in checks if not check.passed and check.value is None]:
+        there = said_of_measured(unknown, measured)
         if evaluate.task is Task.SCRIPT:
             names = ", ".join(dict.fromkeys(_key(check) for check in unknown))
             return (
-                f"let {evaluate.entrypoint} log {names} (headrace_client.log), or name a metric that it logs "
-                f"({_listed(measured)}), in a new TrainingJob"
+                f"let {evaluate.entrypoint} log {names} (headrace_client.log), or name a metric that it logs, in a new "
+                f"TrainingJob; {there}"
             )
         return (
-            "judge on rows that the metric can be measured on, or change evaluate.gates, in a new TrainingJob; "
-            f"measured were {_listed(measured)}"
+            f"judge on rows that the metric can be measured on, or change evaluate.gates, in a new TrainingJob; {there}"
         )
     compared = [check for check in checks if check.max_regression is not None and known.baseline is not None]
     if unknown := [check for check in compared if not check.passed and check.worse_by is None]:
@@ -129,11 +130,11 @@ def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bo
 def _not_measured(what: str, metric: str, of_slice: str, evaluate: Evaluate, measured: Mapping[str, float]) -> str:
     if not of_slice or (metric not in measured and metric not in _BETWEEN_GROUPS):
         return f"{what} was not measured" if evaluate.task is not Task.SCRIPT else f"{what} was never logged"
-    others = sorted(name for name in measured if name.startswith(f"{metric}/"))
-    seen = f" ({', '.join(others[:_MAX_LISTED])} were)" if others else ""
     if metric in _BETWEEN_GROUPS:
-        return f"{what} was not measured{seen}: the column is not there, or has one value only"
-    return f"{what} was not measured{seen}: no row has this value, or those that have it do not tell it"
+        return f"{what} was not measured: the column is not there, or has one value only"
+    if any(metric_key(other, of_slice) in measured for other in METRICS.get(evaluate.task, ())):
+        return f"{what} was not measured: there are such rows, and it does not exist on them"
+    return f"{what} was not measured: no row has this value"
 
 
 def _not_compared(what: str, check: GateCheck, evaluate: Evaluate, baseline: BaselineVersion) -> str:
@@ -154,11 +155,6 @@ def _not_compared(what: str, check: GateCheck, evaluate: Evaluate, baseline: Bas
 
 def _key(check: GateCheck) -> str:
     return metric_key(check.metric.removeprefix(OF_JOB), check.slice)
-
-
-def _listed(measured: Mapping[str, float]) -> str:
-    names = sorted(name for name in measured if not name.startswith(PREFIXES))
-    return ", ".join(names[:_MAX_LISTED]) or "no metrics"
 
 
 def _finite(value: float | None) -> str | None:

@@ -242,8 +242,14 @@ def test_gates_of_both_kinds_have_to_pass():
         ),
         (
             {"accuracy/region:north": None},
-            "accuracy of region=north was not measured (accuracy/region:south were): no row has this value",
-            "judge on rows that the metric can be measured on",
+            "accuracy of region=north was not measured: no row has this value",
+            "judge on rows that the metric can be measured on, or change evaluate.gates, in a new TrainingJob; "
+            "region=south was measured",
+        ),
+        (
+            {"accuracy/region:north": None, "f1/region:north": 0.8},
+            "accuracy of region=north was not measured: there are such rows, and it does not exist on them",
+            "region=south was measured",
         ),
         (
             {"equalized_odds_difference/sex": None},
@@ -265,6 +271,7 @@ def test_gates_of_both_kinds_have_to_pass():
         "the baseline has none",
         "not compared",
         "no such slice",
+        "a slice that does not tell it",
         "no such column",
         "unfair",
         "nothing",
@@ -280,6 +287,23 @@ def test_a_gate_that_fails_says_why_and_what_to_do(change, said, hint):
     assert hint in status.message
     assert (mlflow.registered, status.model.version, status.model.uri) == ([], None, MODEL["uri"])
     assert said in mlflow.tags["headrace.gate"]
+
+
+def test_values_that_were_measured_are_named_once_as_gates_write_them_the_nearest_first():
+    towns = {f"{metric}/zip:{number}": 0.9 for metric in ("accuracy", "f1") for number in (1067, *range(80331, 80351))}
+    towns |= {"accuracy/zip:New York::2f::c3::9f": 0.9, "accuracy": 0.93, "f1": 0.9, "accuracy/region:north": 0.9}
+    gates = [{"metric": metric, "slice": "zip=01067", "min": "0.8"} for metric in ("accuracy", "f1")]
+
+    status = end(registry(towns), evaluate={**EVALUATE, "slices": ["zip"], "gates": gates}).status
+
+    assert status.message.count("1067") == 3  # of each gate what is missing, and once what is there
+    assert "; zip=1067, zip=" in status.message
+    assert "and 17 more were measured" in status.message
+    assert "zip:" not in status.message
+    assert len(status.message) < 500
+    [near] = [{"metric": "accuracy", "slice": "zip=New York/ss", "min": "0.8"}]
+    spelt = end(registry(towns), evaluate={**EVALUATE, "slices": ["zip"], "gates": [near]}).status
+    assert "; zip=New York/ß, zip=" in spelt.message
 
 
 def test_rows_that_are_too_few_are_no_fault_of_the_model():
@@ -298,7 +322,8 @@ def test_a_metric_that_the_users_program_does_not_log_is_told_with_those_that_it
     status = end(mlflow, EvaluationStatus(samples=3), evaluate=script).status
 
     assert "bleu of l=de was never logged" in status.message
-    assert "let judge.py log bleu/l:de (headrace_client.log), or name a metric that it logs (rouge)" in status.message
+    assert "let judge.py log bleu/l:de (headrace_client.log), or name a metric that it logs" in status.message
+    assert "rouge was measured" in status.message
 
 
 def test_a_program_that_does_not_compare_is_told_what_to_log():
