@@ -36,7 +36,7 @@ def judge_evaluation(
     evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]
 ) -> tuple[GateCheck, ...]:
     """Every gate against what was measured, by its key; what is not there, or not finite, fails."""
-    return tuple(_check(gate, measured, is_compared=known.baseline is not None) for gate in evaluate.gates)
+    return tuple(_check(gate, evaluate, known, measured) for gate in evaluate.gates)
 
 
 def is_of_evaluation(check: GateCheck) -> bool:
@@ -66,6 +66,11 @@ def sentence(check: GateCheck, evaluate: Evaluate, known: EvaluationStatus, meas
         worse = measured.get(f"{WORSE_BY}{key}")
         if worse is None or not math.isfinite(worse):
             said.append(f"{_not_compared(what, check, evaluate, known.baseline)}, and maxRegression is {limit}")
+        elif parse_decimal(repr(worse)) > regression and evaluate.task is Task.SCRIPT:
+            said.append(
+                f"{what} is {check.value}, and worse by {check.worse_by} than that of {version} "
+                f"({known.baseline.alias}), as {evaluate.entrypoint} has logged it; it may be worse by {limit}"
+            )
         elif parse_decimal(repr(worse)) > regression:
             said.append(
                 f"{what} is {check.value}, that of {version} ({known.baseline.alias}) {check.baseline or 'unknown'}: "
@@ -99,7 +104,10 @@ def advice(
     return "train longer or with better data, or change evaluate.gates, in a new TrainingJob"
 
 
-def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bool) -> GateCheck:
+def _check(gate: EvaluateGate, evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]) -> GateCheck:
+    is_compared = known.baseline is not None
+    # What a program of the user's logs has whatever confidence it has.
+    has_confidence = gate.max_regression is not None and evaluate.task is not Task.SCRIPT
     key = metric_key(gate.metric, gate.slice)
     value = measured.get(key)
     passed = value is not None and math.isfinite(value) and is_within(value, gate.min, gate.max)
@@ -109,8 +117,9 @@ def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bo
         told = {name: _finite(measured.get(f"{prefix}{key}")) for name, prefix in prefixes.items()}
     if is_compared and gate.max_regression is not None:
         worse = measured.get(f"{WORSE_BY}{key}")
-        known = worse is not None and math.isfinite(worse)
-        passed = passed and known and parse_decimal(repr(worse)) <= gate.max_regression
+        passed = (
+            passed and worse is not None and math.isfinite(worse) and parse_decimal(repr(worse)) <= gate.max_regression
+        )
     samples = measured.get(f"{SAMPLES}{key}", math.nan)
     return GateCheck(
         metric=f"{OF_JOB}{gate.metric}",
@@ -120,7 +129,7 @@ def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bo
         min=gate.min,
         max=gate.max,
         max_regression=gate.max_regression,
-        confidence=None if gate.max_regression is None else gate.confidence,
+        confidence=gate.confidence if has_confidence else None,
         samples=int(samples) if math.isfinite(samples) and samples >= 0 else None,
         compared=None if gate.max_regression is None else is_compared,
         passed=passed,

@@ -404,6 +404,18 @@ def test_what_was_judged_has_to_be_what_is_registered(tags, words):
     assert mlflow.registered == []
 
 
+def test_how_sure_a_program_of_the_users_is_nobody_knows():
+    script = {"task": "Script", "entrypoint": "judge.py", "gates": [{"metric": "cost", "maxRegression": "0.1"}]}
+    script["baseline"] = {"alias": "champion"}
+
+    status = end(registry({"cost": 7.0, "worse_by/cost": 0.5}), evaluate=script).status
+
+    assert "cost is 7, and worse by 0.5 than that of version 6 (champion), as judge.py has logged it" in status.message
+    assert "may be worse by 0.1" in status.message
+    assert "confidence" not in status.message
+    assert status.model.gate.checks[0].confidence is None
+
+
 def test_an_evaluation_whose_run_is_gone_waits_for_it_or_registers_nothing():
     mlflow = registry()
     del mlflow.runs[f"{UID}/evaluate"]
