@@ -142,9 +142,11 @@ def _written(path: Path, names: Collection[str]) -> Columns:
 
 def _without_no_numbers(values: Array) -> Array:
     """What says beside numbers that there is none is missing."""
-    found = np.asarray(values, dtype=object)
+    found: Array = np.array(values, dtype=object)
     numbers = _numbers_where_all_are(found)
-    return found if numbers is found else np.where(np.isnan(numbers), None, found)
+    if numbers is not found:
+        found[np.isnan(numbers)] = None
+    return found
 
 
 def _frame(path: Path, **how: Any) -> Any:
