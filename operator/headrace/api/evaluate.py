@@ -71,16 +71,17 @@ class EvaluationData(Model):
     group: Annotated[
         OptionalColumn,
         Schema(
-            "The column that says which rows belong together: with task Ranking those of a query; with the others rows "
-            "that are not independent of one another, such as the pictures of one patient. Empty: each row is by "
-            "itself."
+            "The column that says which rows belong together, with any task: they are drawn together where the model "
+            "is compared with the baseline, such as the pictures of one patient. With task Ranking they are those of "
+            "a query. Empty: each row is by itself."
         ),
     ] = ""
     positive: Annotated[
         str,
         Schema(
-            "The label of the positive class: areas under curves are of it, where there are two classes, and "
-            "evaluate.sensitive compares who is given it. Empty: of two the greater.",
+            'The label of the positive class, as a text; of true and false it is "1" or "0". Areas under curves are of '
+            "it, where there are two classes, and evaluate.sensitive compares who is given it. Empty: of two the "
+            "greater.",
             maxLength=128,
         ),
     ] = ""
@@ -223,7 +224,8 @@ class Evaluate(Model):
     gates: Annotated[
         tuple[EvaluateGate, ...],
         Schema(
-            "Every gate has to pass; otherwise the job succeeds without a version.",
+            "Every gate has to pass; otherwise the job succeeds without a version. One for each metric and slice: min, "
+            "max and maxRegression of it go into the same one.",
             maxItems=32,
             **list_map("metric", "slice"),
         ),

@@ -252,6 +252,13 @@ class GateCheck(Model):
     max_regression: Annotated[DecimalString | None, Schema("How much worse than the baseline it may be.")] = None
     confidence: Annotated[DecimalString | None, Schema("How sure that has to be for the gate to fail.")] = None
     samples: Annotated[Count | None, Schema("Number of rows that it was measured on.")] = None
+    compared: Annotated[
+        bool | None,
+        Schema(
+            "Where maxRegression was asked for: whether there was a baseline to compare with. If false, only min and "
+            "max were judged, and passed says nothing of maxRegression."
+        ),
+    ] = None
     passed: Annotated[bool, Schema("Whether the value was within.")]
 
 

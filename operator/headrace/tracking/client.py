@@ -154,6 +154,11 @@ class MlflowClient:
         found = await self._pages("model-versions/search", f"versions of model {name}", "model_versions", query)
         return sorted((ModelVersion.of(entry) for entry in found), key=lambda entry: int(entry.version))
 
+    async def count_model_versions(self, name: str) -> int:
+        """How many versions the model has; 0 where there is no such model."""
+        query = {"filter": f"name = '{_literal(name)}'", "max_results": str(PAGE_SIZE)}
+        return len(await self._pages("model-versions/search", f"versions of model {name}", "model_versions", query))
+
     async def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         body = {"name": name, "version": version, "key": key, "value": value}
         await self._post("model-versions/set-tag", f"version {version} of model {name}", body)

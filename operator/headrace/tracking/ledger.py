@@ -204,6 +204,10 @@ class Ledger:
         except NotFound:
             return None
 
+    async def count_versions(self, model: str) -> int:
+        """How many versions there are of the model; 0 where there is no such model."""
+        return await self._client.count_model_versions(model)
+
     async def move_alias(self, model: str, alias: str, version: str, expected: str | None) -> None:
         """Point a promotion alias at `version`; it must be at `expected` (None: must not exist), nowhere, or there."""
         current = await self.resolve(model, alias)

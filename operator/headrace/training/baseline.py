@@ -1,11 +1,13 @@
 """The version that the stage Evaluate compares with: when it is looked up, and what the status says of it (pure).
 
 It is resolved once, before the first attempt of the stage, and pinned: an alias that moves in the meantime changes
-nothing. The first version of a model has no baseline, which is no failure: only the absolute bounds hold.
+nothing. The first version of a model has no baseline, which is no failure: only the absolute bounds hold. Where there
+are versions and none has the alias, it may be misspelt: that is warned of, and said again when the model is registered.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from headrace.api.trainingjob import (
@@ -57,21 +59,47 @@ def version_of(alias: str, found: ModelVersion | None) -> BaselineVersion | None
 
 
 def pin(
-    job: TrainingJob, status: TrainingJobStatus, found: BaselineVersion | None, now: datetime
+    job: TrainingJob, status: TrainingJobStatus, found: BaselineVersion | None, versions: int, now: datetime
 ) -> tuple[TrainingJobStatus, tuple[Event, ...]]:
-    """The status with which the first attempt of the stage begins, and its Events; later ones change nothing."""
+    """The status with which the first attempt of the stage begins, and its Events; later ones change nothing.
+    `versions` is how many the model has, where none is found.
+    """
     alias = alias_to_resolve(job)
     if not alias:
         return status, ()
     pinned = status.evolve(evaluation=(status.evaluation or EvaluationStatus()).evolve(baseline=found))
     if found is not None:
         return pinned, ()
+    reason, kind, lacks = Reason.NO_BASELINE, EventType.NORMAL, "has no version yet"
+    if versions:
+        reason, kind = Reason.BASELINE_NOT_FOUND, EventType.WARNING
+        count = f"{versions} versions" if versions > 1 else "1 version"
+        lacks = f"has {count}, and none has the alias {alias} (evaluate.baseline)"
     message = (
-        f"alias {alias} of model {_model(status)} points at no version yet: only min and max of evaluate.gates are "
-        "judged, and no maxRegression"
+        f"nothing is compared: model {_model(status)} {lacks}; of evaluate.gates only min and max are judged, and no "
+        "maxRegression"
     )
-    told = condition(job, CONDITION, ConditionStatus.FALSE, Reason.NO_BASELINE, message, now)
-    return _with(pinned, told), (Event(EventType.NORMAL, Reason.NO_BASELINE, message),)
+    told = condition(job, CONDITION, ConditionStatus.FALSE, reason, message, now)
+    return _with(pinned, told), (Event(kind, reason, message),)
+
+
+@dataclass(frozen=True)
+class NotCompared:
+    """Why a model that a baseline was asked for is judged without one; `is_suspect` where the alias may be misspelt."""
+
+    message: str
+    is_suspect: bool
+
+
+def not_compared(job: TrainingJob) -> NotCompared | None:
+    """What has to be said where the model is registered: not where nothing would have been compared in any case."""
+    told = next((one for one in job.status.conditions if one.type == CONDITION), None)
+    evaluate = job.spec.evaluate
+    if evaluate is None or told is None or told.status is not ConditionStatus.FALSE:
+        return None
+    is_suspect = told.reason == Reason.BASELINE_NOT_FOUND
+    is_asked = any(gate.max_regression is not None for gate in evaluate.gates)
+    return NotCompared(told.message, is_suspect) if is_suspect or is_asked else None
 
 
 def compared(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> TrainingJobStatus:

@@ -10,14 +10,17 @@ import math
 from collections.abc import Mapping
 
 from headrace.api.scalars import format_decimal, parse_decimal
-from headrace.api.trainingjob import Evaluate, EvaluateGate, EvaluationStatus, GateCheck
+from headrace.api.trainingjob import BaselineVersion, Evaluate, EvaluateGate, EvaluationStatus, GateCheck
 from headrace.training.bounds import bounds_of, is_within
+from headrace.training.measured import said_of_measured
 from headrace.training.record import kept
 from headrace_common.evaluation import (
     BASELINE,
     DIFFERENCE_HIGH,
     DIFFERENCE_LOW,
     FAIRNESS,
+    LEAST_UNITS,
+    METRICS,
     OF_JOB,
     PREFIXES,
     SAMPLES,
@@ -26,7 +29,6 @@ from headrace_common.evaluation import (
     metric_key,
 )
 
-_MAX_LISTED = 20
 _BETWEEN_GROUPS = frozenset(name for names in FAIRNESS.values() for name in names)
 
 
@@ -34,7 +36,7 @@ def judge_evaluation(
     evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]
 ) -> tuple[GateCheck, ...]:
     """Every gate against what was measured, by its key; what is not there, or not finite, fails."""
-    return tuple(_check(gate, measured, is_compared=known.baseline is not None) for gate in evaluate.gates)
+    return tuple(_check(gate, evaluate, known, measured) for gate in evaluate.gates)
 
 
 def is_of_evaluation(check: GateCheck) -> bool:
@@ -63,8 +65,11 @@ def sentence(check: GateCheck, evaluate: Evaluate, known: EvaluationStatus, meas
         version, limit = f"version {known.baseline.version}", format_decimal(regression)
         worse = measured.get(f"{WORSE_BY}{key}")
         if worse is None or not math.isfinite(worse):
+            said.append(f"{_not_compared(what, check, evaluate, known.baseline)}, and maxRegression is {limit}")
+        elif parse_decimal(repr(worse)) > regression and evaluate.task is Task.SCRIPT:
             said.append(
-                f"how much worse {what} is than that of {version} was not measured, and maxRegression is {limit}"
+                f"{what} is {check.value}, and worse by {check.worse_by} than that of {version} "
+                f"({known.baseline.alias}), as {evaluate.entrypoint} has logged it; it may be worse by {limit}"
             )
         elif parse_decimal(repr(worse)) > regression:
             said.append(
@@ -80,37 +85,41 @@ def advice(
 ) -> str:
     """What to do about those that have not passed."""
     if unknown := [check for check in checks if not check.passed and check.value is None]:
+        there = said_of_measured(unknown, measured)
         if evaluate.task is Task.SCRIPT:
             names = ", ".join(dict.fromkeys(_key(check) for check in unknown))
             return (
-                f"let {evaluate.entrypoint} log {names} (headrace_client.log), or name a metric that it logs "
-                f"({_listed(measured)}), in a new TrainingJob"
+                f"let {evaluate.entrypoint} log {names} (headrace_client.log), or name a metric that it logs, in a new "
+                f"TrainingJob; {there}"
             )
         return (
-            "judge on rows that the metric can be measured on, or change evaluate.gates, in a new TrainingJob; "
-            f"measured were {_listed(measured)}"
+            f"judge on rows that the metric can be measured on, or change evaluate.gates, in a new TrainingJob; {there}"
         )
     compared = [check for check in checks if check.max_regression is not None and known.baseline is not None]
     if unknown := [check for check in compared if not check.passed and check.worse_by is None]:
         if evaluate.task is Task.SCRIPT:
             names = ", ".join(f"{WORSE_BY}{_key(check)}" for check in unknown)
             return f"let {evaluate.entrypoint} log {names} (headrace_client.log), in a new TrainingJob"
-        return "judge on more rows: fewer than 20 tell nothing of a difference; in a new TrainingJob"
+        return "judge on more rows that are independent of one another, in a new TrainingJob"
     return "train longer or with better data, or change evaluate.gates, in a new TrainingJob"
 
 
-def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bool) -> GateCheck:
+def _check(gate: EvaluateGate, evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]) -> GateCheck:
+    is_compared = known.baseline is not None
+    # What a program of the user's logs has whatever confidence it has.
+    has_confidence = gate.max_regression is not None and evaluate.task is not Task.SCRIPT
     key = metric_key(gate.metric, gate.slice)
     value = measured.get(key)
     passed = value is not None and math.isfinite(value) and is_within(value, gate.min, gate.max)
     told: dict[str, str | None] = {"baseline": None, "low": None, "high": None, "worse_by": None}
     if is_compared:
         prefixes = {"baseline": BASELINE, "low": DIFFERENCE_LOW, "high": DIFFERENCE_HIGH, "worse_by": WORSE_BY}
-        told = {name: _text(measured.get(f"{prefix}{key}")) for name, prefix in prefixes.items()}
+        told = {name: _finite(measured.get(f"{prefix}{key}")) for name, prefix in prefixes.items()}
     if is_compared and gate.max_regression is not None:
         worse = measured.get(f"{WORSE_BY}{key}")
-        known = worse is not None and math.isfinite(worse)
-        passed = passed and known and parse_decimal(repr(worse)) <= gate.max_regression
+        passed = (
+            passed and worse is not None and math.isfinite(worse) and parse_decimal(repr(worse)) <= gate.max_regression
+        )
     samples = measured.get(f"{SAMPLES}{key}", math.nan)
     return GateCheck(
         metric=f"{OF_JOB}{gate.metric}",
@@ -120,8 +129,9 @@ def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bo
         min=gate.min,
         max=gate.max,
         max_regression=gate.max_regression,
-        confidence=None if gate.max_regression is None else gate.confidence,
+        confidence=gate.confidence if has_confidence else None,
         samples=int(samples) if math.isfinite(samples) and samples >= 0 else None,
+        compared=None if gate.max_regression is None else is_compared,
         passed=passed,
     )
 
@@ -129,20 +139,36 @@ def _check(gate: EvaluateGate, measured: Mapping[str, float], *, is_compared: bo
 def _not_measured(what: str, metric: str, of_slice: str, evaluate: Evaluate, measured: Mapping[str, float]) -> str:
     if not of_slice or (metric not in measured and metric not in _BETWEEN_GROUPS):
         return f"{what} was not measured" if evaluate.task is not Task.SCRIPT else f"{what} was never logged"
-    others = sorted(name for name in measured if name.startswith(f"{metric}/"))
-    seen = f" ({', '.join(others[:_MAX_LISTED])} were)" if others else ""
     if metric in _BETWEEN_GROUPS:
-        return f"{what} was not measured{seen}: the column is not there, or has one value only"
-    return f"{what} was not measured{seen}: no row has this value, or those that have it do not tell it"
+        return f"{what} was not measured: the column is not there, or has one value only"
+    if any(metric_key(other, of_slice) in measured for other in METRICS.get(evaluate.task, ())):
+        return f"{what} was not measured: there are such rows, and it does not exist on them"
+    return f"{what} was not measured: no row has this value"
+
+
+def _not_compared(what: str, check: GateCheck, evaluate: Evaluate, baseline: BaselineVersion) -> str:
+    if evaluate.task is Task.SCRIPT:
+        return f"how much worse {what} is than that of version {baseline.version} was not measured"
+    found = f"{what} was not compared with that of version {baseline.version} ({baseline.alias})"
+    rows, unit = check.samples, "groups" if evaluate.task is Task.RANKING else "rows"
+    if check.baseline is None:
+        return f"{found}: it was not measured of that version"
+    if rows is not None and rows < LEAST_UNITS:
+        return f"{found}: {rows} {unit}; at least {LEAST_UNITS} are needed for a comparison"
+    of_all = f"of its {unit}" if rows is None else f"of its {rows} {unit}"
+    return (
+        f"{found}: {of_all} fewer than {LEAST_UNITS} are independent of one another and count (evaluate.data.group, "
+        "evaluate.data.weight), or the metric does not exist on most of those drawn from them"
+    )
 
 
 def _key(check: GateCheck) -> str:
     return metric_key(check.metric.removeprefix(OF_JOB), check.slice)
 
 
-def _listed(measured: Mapping[str, float]) -> str:
-    names = sorted(name for name in measured if not name.startswith(PREFIXES))
-    return ", ".join(names[:_MAX_LISTED]) or "no metrics"
+def _finite(value: float | None) -> str | None:
+    """What could not be told is absent."""
+    return None if value is None or not math.isfinite(value) else format_decimal(value)
 
 
 def _text(value: float | None) -> str | None:

@@ -17,6 +17,7 @@ from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import GATE_TAG, ModelVersion, Notes, Run, RunStatus
 from headrace.training.approval import awaiting
 from headrace.training.approving import marks
+from headrace.training.baseline import not_compared
 from headrace.training.judging import DigestMismatch, judgement, missed, verify, verify_evaluation
 from headrace.training.notes import notes_of
 from headrace.training.stage_status import run_uids, run_under_way, uid_of_own_run
@@ -42,7 +43,7 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     judged = judgement(job, run, await _evaluation(job, ledger, digest))
     gate = judged.gate
     if gate is not None:
-        await ledger.tag_run(run.id, {GATE_TAG: "passed" if gate.passed else f"failed: {missed(judged)}"})
+        await ledger.tag_run(run.id, {GATE_TAG: _passed(job) if gate.passed else f"failed: {missed(judged)}"})
     if gate is not None and not gate.passed:
         return not_met(status, judged, gate, now)
     model = await ledger.ensure_model(metadata.namespace, output.model, tenant_user)
@@ -53,6 +54,11 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
         return awaiting(job, registered(job, judged, version, None, now))
     reserved = await _point_alias(ledger, model.name, output.alias, version)
     return registered(job, judged, version, reserved, now)
+
+
+def _passed(job: TrainingJob) -> str:
+    unjudged = not_compared(job)
+    return "passed" if unjudged is None else f"passed; {unjudged.message}"
 
 
 async def _evaluation(job: TrainingJob, ledger: Ledger, digest: str) -> Run | None:

@@ -202,7 +202,7 @@ class TrainingReconciler:
         if not tenant:
             return Start(problem=_no_tenant(job))
         name, user = job.spec.tracking.experiment, tenant.get("mlflowUser", "")
-        baseline = None
+        baseline, versions = None, 0
         try:
             experiment = await self._ledger.ensure_experiment(
                 job.metadata.namespace, name, tenant.get("bucket", ""), user
@@ -215,6 +215,7 @@ class TrainingReconciler:
             if (alias := alias_to_resolve(job)) and job.spec.output is not None:
                 model = model_name(job.metadata.namespace, job.spec.output.model)
                 baseline = version_of(alias, await self._ledger.resolve(model, alias))
+                versions = await self._ledger.count_versions(model) if baseline is None else 0
         except (TrackingUnavailable, RunDeleted) as error:
             return Start(problem=Problem(FailureClass.TRACKING, error.reason, str(error), patient=True))
         except BaselineUnusable as error:
@@ -223,7 +224,8 @@ class TrainingReconciler:
             # A job that has trained already is not lost for it.
             patient = isinstance(error, ExperimentDeleted) and job.status.run is not None
             return Start(problem=Problem(FailureClass.CONFIG, error.reason, str(error), patient))
-        return Start(experiment.id, bucket, experiment_name(job.metadata.namespace, name), baseline=baseline)
+        run_experiment = experiment_name(job.metadata.namespace, name)
+        return Start(experiment.id, bucket, run_experiment, baseline=baseline, versions=versions)
 
     async def _tenant(self, namespace: str) -> dict[str, str] | None:
         """What the namespace's ConfigMap says of it; None where there is none."""

@@ -16,7 +16,6 @@ STATE_REASONS: Mapping[str, str] = {
     State.PREPARING: Reason.PREPARING,
     State.INSTALLING: Reason.INSTALLING_PACKAGES,
     State.RESUMING: Reason.RESUMING,
-    State.EVALUATING: Reason.EVALUATING,
     State.EXPORTING: Reason.EXPORTING,
     State.UPLOADING: Reason.UPLOADING,
 }
@@ -25,7 +24,7 @@ _WORDS: Mapping[Stage, Mapping[str, str]] = {
     Stage.TRAIN: {"RESULT": "model", "RUN": "status.run.id"},
     Stage.EVALUATE: {"RESULT": "report", "RUN": "run.id of Evaluate in status.stages"},
 }
-# While the script runs.
+# While the script runs, or the stage's own program.
 _RUNNING: Mapping[Stage, str] = {
     Stage.PREPARE: Reason.PREPARING_DATA,
     Stage.TRAIN: Reason.TRAINING,
@@ -68,14 +67,21 @@ _GOES_ON: Mapping[str, str] = {
 }
 # Where a stage has another text for it.
 _GOES_ON_IN: Mapping[tuple[Stage, str], str] = {
+    (Stage.PREPARE, Reason.RESUMING): "the script is coming to where its last checkpoint was made",
+    (Stage.PREPARE, Reason.EXPORTING): "the script has ended; what it made is being written",
     (Stage.PREPARE, Reason.UPLOADING): "the script has ended; the files that it left are being uploaded to S3",
     (Stage.EVALUATE, Reason.PREPARING): "the pod starts: it downloads the model, the baseline where there is one, and "
     "the data",
+    (Stage.EVALUATE, Reason.RESUMING): "the data is gone through again",
+    (Stage.EVALUATE, Reason.EXPORTING): "the model was judged; what was found is being written",
     (Stage.EVALUATE, Reason.UPLOADING): "the model was judged; the report is being uploaded to S3",
 }
-# Of a stage without a script.
-_GOES_ON_ALONE: Mapping[str, str] = {
+# Of a preparation without a script. An evaluation's texts speak of none.
+_TABLES_ALONE: Mapping[str, str] = {
+    Reason.PREPARING: "the pod starts: it downloads the tables",
+    Reason.RESUMING: "what is declared in prepare.tables is being done again",
     Reason.PREPARING_DATA: "what is declared in prepare.tables is being done; the pod's log says how far it is",
+    Reason.EXPORTING: "what is declared in prepare.tables is done; what came of it is being written",
     Reason.UPLOADING: "what is declared in prepare.tables is done; what came of it is being uploaded to S3",
 }
 # Told by the launcher itself: they hold until it tells something else.
@@ -89,7 +95,8 @@ def reason_of(part: Part, live: Live) -> str:
 
 def goes_on(part: Part, reason: str) -> str:
     """What goes on, in words; empty where nothing is known of the reason."""
-    alone = "" if part.entrypoint else _GOES_ON_ALONE.get(reason, "")
+    is_tables_alone = part.stage is Stage.PREPARE and not part.entrypoint
+    alone = _TABLES_ALONE.get(reason, "") if is_tables_alone else ""
     text = alone or _GOES_ON_IN.get((part.stage, reason)) or _GOES_ON.get(reason, "")
     return _of_stage(part, text)
 

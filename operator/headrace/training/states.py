@@ -53,6 +53,7 @@ class Reason:
     EVALUATED_MODEL_CHANGED = told.Reason.EVALUATED_MODEL_CHANGED.value
     BASELINE_UNREADABLE = told.Reason.BASELINE_UNREADABLE.value
     NO_BASELINE = "NoBaseline"
+    BASELINE_NOT_FOUND = "BaselineNotFound"
     COMPARED = "Compared"
     JUDGING = "Judging"
     GATE_PASSED = "GatePassed"

@@ -18,6 +18,7 @@ from headrace.tracking.errors import (
 )
 from headrace.tracking.records import ModelVersion
 from headrace.training.attempt import failure_of_model
+from headrace.training.baseline import not_compared
 from headrace.training.divergence import HINT
 from headrace.training.judging import Judgement, advice, missed
 from headrace.training.states import Reason
@@ -52,7 +53,11 @@ def registered(
     assert output is not None
     reason = Reason.GATE_PASSED if gate else Reason.REGISTERED
     alias = None if output.needs_approval else output.alias
+    compared = not_compared(job)
     note = f"; the training diverged ({diverged} at its end), and no gate asks for it" if diverged else ""
+    if compared is not None and compared.is_suspect:
+        # A gate has passed that may not have been judged at all: not what GatePassed says.
+        reason, note = Reason.BASELINE_NOT_FOUND, f"{note}; {compared.message}"
     if reserved is not None:
         # The model is good and registered; only the alias is not to be had.
         reason, note, alias = reserved.reason, f"{note}; {reserved}", None
@@ -60,6 +65,8 @@ def registered(
     why = judged.run.tags.get(MODEL_REASON_TAG, "")
     which = f", {judged.run.tags.get(MODEL_TAG)}: {why}" if why else ""
     message = f"registered as version {version.version} of model {version.model}{pointed}{which}{note}"
+    if compared is not None and not compared.is_suspect:
+        message = f"{message}; {compared.message}"
     done = status.evolve(
         state=State.SUCCEEDED,
         reason=reason,

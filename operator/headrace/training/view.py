@@ -24,13 +24,15 @@ class Problem:
 @dataclass(frozen=True)
 class Start:
     """What reconcile found out before an attempt may begin: where its run and checkpoints belong. At the end of one
-    that makes a dataset: the bucket that it lies in. Before the first one that compares: with which version.
+    that makes a dataset: the bucket that it lies in. Before the first one that compares: with which version, or, where
+    there is none, how many versions the model has.
     """
 
     experiment_id: str = ""
     bucket: str = ""
     run_experiment: str = ""
     baseline: BaselineVersion | None = None
+    versions: int = 0
     problem: Problem | None = None
 
 

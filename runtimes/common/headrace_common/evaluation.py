@@ -82,6 +82,10 @@ FAIRNESS: Mapping[Task, Mapping[str, Better]] = {
     },
 }
 
+# Of fewer rows (or groups of these) that are independent of one another no difference is told: whatever an interval is
+# made by, it would be wrong too often.
+LEAST_UNITS = 20
+
 # Of the run of a stage of evaluation, before a metric's key: the baseline's value; how the candidate differs from the
 # baseline, and the two-sided interval of that; the one-sided lower bound of how much worse the candidate is, by which
 # maxRegression is judged; how many rows that was measured on.
@@ -100,6 +104,8 @@ FOLDER = "evaluation"
 # MLflow has at most 250 characters, of which the longest prefix takes 16.
 _MAX_KEY = 220
 _ESCAPED = re.compile(r"[^A-Za-z0-9_. -]")
+_ESCAPE = r"(?:::[0-9a-f]{2})"
+_PARTS = re.compile(rf"((?:{_ESCAPE}|[^:])*)(?::((?:{_ESCAPE}|[^:])*))?")
 
 
 def slice_of(column: str, value: str) -> str:
@@ -122,6 +128,20 @@ def metric_key(metric: str, of_slice: str = "") -> str:
     return f"{key[: _MAX_KEY - 33]}-{digest}"
 
 
+def slice_of_key(metric: str, key: str) -> str | None:
+    """The slice that `metric_key` has made this key of; None of another metric, of all rows, or of one that was too
+    long.
+    """
+    told = key.removeprefix(f"{metric}/")
+    if told == key or len(key) >= _MAX_KEY:
+        return None
+    found = _PARTS.fullmatch(told.removeprefix("_::-"))
+    if found is None:
+        return None
+    column, value = (None if part is None else _plain(part) for part in found.groups())
+    return column if value is None else slice_of(column or "", value)
+
+
 def _column(name: str) -> str:
     # A part of a metric's name begins with a letter, a digit or _. What is before the dash here is no escape.
     return _escaped(name) if re.match(r"[A-Za-z0-9_]", name) else f"_::-{_escaped(name)}"
@@ -131,3 +151,7 @@ def _escaped(text: str) -> str:
     return _ESCAPED.sub(
         lambda found: "".join(f"::{byte:02x}" for byte in found[0].encode(errors="surrogatepass")), text
     )
+
+
+def _plain(text: str) -> str:
+    return re.sub(f"{_ESCAPE}+", lambda found: bytes.fromhex(found[0].replace("::", "")).decode(errors="replace"), text)

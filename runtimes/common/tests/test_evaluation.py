@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_common.evaluation import FAIRNESS, METRICS, PREFIXES, Task, metric_key, slice_of
+from headrace_common.evaluation import FAIRNESS, METRICS, PREFIXES, Task, metric_key, slice_of, slice_of_key
 
 # As headrace.api.scalars has it for a gate, and MLflow for a metric.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.: -]*(/[A-Za-z0-9_][A-Za-z0-9_.: -]*)*")
@@ -52,6 +52,18 @@ PARTS = st.text(alphabet="a_.-/: é3c9", min_size=1, max_size=6)
 def test_what_is_escaped_and_what_looks_so_are_told_apart(one, first, other, second):
     keys = {metric_key("f1", slice_of(one, first)), metric_key("f1", slice_of(other, second)), metric_key("f1", one)}
     assert len(keys) == len({(one, first), (other, second), one})
+
+
+@given(SLICES | st.builds(slice_of, PARTS, PARTS))
+def test_a_name_is_read_back_as_its_slice(of_slice):
+    key = metric_key("f1", of_slice)
+    assert slice_of_key("f1", key) == (of_slice if of_slice and len(key) < 220 else None)
+    assert slice_of_key("accuracy", key) is None
+
+
+@pytest.mark.parametrize("key", ["f1", "f1/a:b:c", "f1_weighted/a:b", "samples/f1/a:b"])
+def test_what_is_no_name_of_a_slice_is_none(key):
+    assert slice_of_key("f1", key) is None
 
 
 def test_every_task_but_a_script_has_metrics_and_none_looks_like_what_is_derived():

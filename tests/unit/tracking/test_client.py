@@ -137,6 +137,12 @@ def test_a_search_reads_all_pages_and_sorts_versions_as_numbers():
     assert [entry.version for entry in found] == ["2", "9", "10"]
 
 
+def test_versions_are_counted_whatever_tags_they_carry():
+    pages = [{"model_versions": [{"name": "m", "version": "2"}], "next_page_token": "n"}, {"model_versions": [{}]}]
+    assert search(pages, lambda client: client.count_model_versions("m")) == 2
+    assert search([{}], lambda client: client.count_model_versions("m")) == 0
+
+
 def test_a_search_of_models_reads_all_pages_with_their_aliases():
     pages = [
         {"registered_models": [{"name": "a", "aliases": [{"alias": "x", "version": "3"}]}], "next_page_token": "n"},

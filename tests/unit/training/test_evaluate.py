@@ -199,6 +199,23 @@ def test_a_model_without_a_baseline_is_told_once_and_evaluated():
     assert "baseline" not in told
     assert told["comparisons"] == GATED  # a slice that only a gate names is measured
     assert planned.status["evaluation"] == {"format": "ONNX"}
+    assert planned.events[-1].type == "Normal"
+    assert planned.events[-1].message == (
+        "nothing is compared: model team-a.text has no version yet; of evaluate.gates only min and max are judged, and "
+        "no maxRegression"
+    )
+
+
+def test_an_alias_that_no_version_has_though_there_are_some_is_warned_of():
+    """It may be misspelt: every model would pass."""
+    planned = look(judged(trained()), NOTHING, replace(FIRST, versions=5))
+
+    assert conditions(planned.status)["BaselineCompared"] == ("False", "BaselineNotFound")
+    [event] = [event for event in planned.events if event.reason == "BaselineNotFound"]
+    assert event.type == "Warning"
+    assert event.message.startswith(
+        "nothing is compared: model team-a.text has 5 versions, and none has the alias champion (evaluate.baseline)"
+    )
 
 
 def test_the_baseline_of_the_first_attempt_is_that_of_all():

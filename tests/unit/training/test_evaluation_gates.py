@@ -46,6 +46,7 @@ def test_a_check_has_all_that_was_measured_of_it():
     assert (whole.metric, whole.slice, whole.value, whole.baseline) == ("evaluate/accuracy", "", "0.93", "0.94")
     assert (whole.low, whole.high, whole.worse_by, whole.samples) == ("-0.02", "0", "0.001", 1200)
     assert (whole.max_regression, whole.confidence, whole.passed) == (Decimal("0.02"), Decimal("0.95"), True)
+    assert (whole.compared, north.compared) == (True, None)  # where it was asked for
     assert (north.slice, north.value, north.samples, north.confidence) == ("region=north", "0.85", 300, None)
     assert (odds.metric, odds.slice, odds.value) == ("evaluate/equalized_odds_difference", "sex", "0.04")
     assert north.passed
@@ -83,7 +84,7 @@ def test_the_value_has_its_own_bounds(value, passed):
 def test_without_a_baseline_only_the_absolute_bounds_hold():
     measured = {"accuracy": 0.93}
     check = judged(measured, {"metric": "accuracy", "maxRegression": "0"}, known=ALONE)[0]
-    assert (check.passed, check.baseline, check.worse_by) == (True, None, None)
+    assert (check.passed, check.compared, check.baseline, check.worse_by) == (True, False, None, None)
 
     both = {"metric": "accuracy", "min": "0.95", "maxRegression": "0"}
     assert not judged(measured, both, known=ALONE)[0].passed
@@ -137,8 +138,9 @@ def registry(measured=GOOD, **tags):
     return Registry({UID: training, f"{UID}/evaluate": Run("c", "3", "FINISHED", "", metrics=measured, tags=found)})
 
 
-def end(mlflow, known=COMPARED, **spec):
+def end(mlflow, known=COMPARED, conditions=(), **spec):
     status = {
+        "conditions": conditions,
         "state": "Finishing",
         "stage": "Evaluate",
         "model": {"name": "team-a.text", "uri": MODEL["uri"], "digest": DIGEST},
@@ -221,14 +223,33 @@ def test_gates_of_both_kinds_have_to_pass():
             "train longer or with better data",
         ),
         (
+            {"worse_by/accuracy": math.nan, "samples/accuracy": 15.0},
+            "accuracy was not compared with that of version 6 (champion): 15 rows; at least 20 are needed for a "
+            "comparison, and maxRegression is 0.02",
+            "judge on more rows",
+        ),
+        (
+            {"worse_by/accuracy": math.nan, "baseline/accuracy": math.nan},
+            "accuracy was not compared with that of version 6 (champion): it was not measured of that version",
+            "judge on more rows",
+        ),
+        (
             {"worse_by/accuracy": None},
-            "how much worse accuracy is than that of version 6 was not measured, and maxRegression is 0.02",
-            "judge on more rows: fewer than 20 tell nothing of a difference",
+            "accuracy was not compared with that of version 6 (champion): of its 1200 rows fewer than 20 are "
+            "independent of one another and count (evaluate.data.group, evaluate.data.weight), or the metric does not "
+            "exist on most of those drawn from them, and maxRegression is 0.02",
+            "judge on more rows",
         ),
         (
             {"accuracy/region:north": None},
-            "accuracy of region=north was not measured (accuracy/region:south were): no row has this value",
-            "judge on rows that the metric can be measured on",
+            "accuracy of region=north was not measured: no row has this value",
+            "judge on rows that the metric can be measured on, or change evaluate.gates, in a new TrainingJob; "
+            "region=south was measured",
+        ),
+        (
+            {"accuracy/region:north": None, "f1/region:north": 0.8},
+            "accuracy of region=north was not measured: there are such rows, and it does not exist on them",
+            "region=south was measured",
         ),
         (
             {"equalized_odds_difference/sex": None},
@@ -242,7 +263,19 @@ def test_gates_of_both_kinds_have_to_pass():
         ),
         (dict.fromkeys(GOOD), "accuracy was not measured; accuracy of region=north was not measured", "no metrics"),
     ],
-    ids=["bound", "NaN", "worse", "not compared", "no such slice", "no such column", "unfair", "nothing"],
+    ids=[
+        "bound",
+        "NaN",
+        "worse",
+        "too few rows",
+        "the baseline has none",
+        "not compared",
+        "no such slice",
+        "a slice that does not tell it",
+        "no such column",
+        "unfair",
+        "nothing",
+    ],
 )
 def test_a_gate_that_fails_says_why_and_what_to_do(change, said, hint):
     mlflow = registry({name: value for name, value in {**GOOD, **change}.items() if value is not None})
@@ -256,6 +289,32 @@ def test_a_gate_that_fails_says_why_and_what_to_do(change, said, hint):
     assert said in mlflow.tags["headrace.gate"]
 
 
+def test_values_that_were_measured_are_named_once_as_gates_write_them_the_nearest_first():
+    towns = {f"{metric}/zip:{number}": 0.9 for metric in ("accuracy", "f1") for number in (1067, *range(80331, 80351))}
+    towns |= {"accuracy/zip:New York::2f::c3::9f": 0.9, "accuracy": 0.93, "f1": 0.9, "accuracy/region:north": 0.9}
+    gates = [{"metric": metric, "slice": "zip=01067", "min": "0.8"} for metric in ("accuracy", "f1")]
+
+    status = end(registry(towns), evaluate={**EVALUATE, "slices": ["zip"], "gates": gates}).status
+
+    assert status.message.count("1067") == 3  # of each gate what is missing, and once what is there
+    assert "; zip=1067, zip=" in status.message
+    assert "and 17 more were measured" in status.message
+    assert "zip:" not in status.message
+    assert len(status.message) < 500
+    [near] = [{"metric": "accuracy", "slice": "zip=New York/ss", "min": "0.8"}]
+    spelt = end(registry(towns), evaluate={**EVALUATE, "slices": ["zip"], "gates": [near]}).status
+    assert "; zip=New York/ß, zip=" in spelt.message
+
+
+def test_rows_that_are_too_few_are_no_fault_of_the_model():
+    few = {"worse_by/accuracy": math.nan, "difference_low/accuracy": math.nan, "difference_high/accuracy": math.inf}
+    status = end(registry(GOOD | few | {"samples/accuracy": 15.0})).status
+
+    assert "train longer" not in status.message
+    check = status.model.gate.checks[0]
+    assert (check.low, check.high, check.worse_by, check.samples) == (None, None, None, 15)
+
+
 def test_a_metric_that_the_users_program_does_not_log_is_told_with_those_that_it_logs():
     script = {"task": "Script", "entrypoint": "judge.py", "gates": [{"metric": "bleu", "slice": "l=de", "min": "0.2"}]}
     mlflow = registry({"rouge": 0.4}, **{"headrace.baseline.digest": ""})
@@ -263,7 +322,8 @@ def test_a_metric_that_the_users_program_does_not_log_is_told_with_those_that_it
     status = end(mlflow, EvaluationStatus(samples=3), evaluate=script).status
 
     assert "bleu of l=de was never logged" in status.message
-    assert "let judge.py log bleu/l:de (headrace_client.log), or name a metric that it logs (rouge)" in status.message
+    assert "let judge.py log bleu/l:de (headrace_client.log), or name a metric that it logs" in status.message
+    assert "rouge was measured" in status.message
 
 
 def test_a_program_that_does_not_compare_is_told_what_to_log():
@@ -274,6 +334,47 @@ def test_a_program_that_does_not_compare_is_told_what_to_log():
 
     assert "how much worse cost is than that of version 6 was not measured" in status.message
     assert "let judge.py log worse_by/cost (headrace_client.log)" in status.message
+
+
+NOT_COMPARED = {"type": "BaselineCompared", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+MISSPELT = [
+    NOT_COMPARED
+    | {
+        "reason": "BaselineNotFound",
+        "message": "nothing is compared: model team-a.text has 5 versions, and none has the alias champoin",
+    }
+]
+NO_VERSION = [
+    NOT_COMPARED | {"reason": "NoBaseline", "message": "nothing is compared: model team-a.text has no version yet"}
+]
+ONLY_BOUNDS = {**EVALUATE, "gates": [{"metric": "accuracy", "min": "0.9"}]}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "evaluate", "reason", "event", "said"),
+    [
+        (MISSPELT, EVALUATE, "BaselineNotFound", "Warning", "none has the alias champoin"),
+        (MISSPELT, ONLY_BOUNDS, "BaselineNotFound", "Warning", "none has the alias champoin"),
+        (NO_VERSION, EVALUATE, "GatePassed", "Normal", "has no version yet"),
+        (NO_VERSION, ONLY_BOUNDS, "GatePassed", "Normal", None),
+    ],
+    ids=["misspelt", "misspelt, bounds alone", "first version", "first version, bounds alone"],
+)
+def test_a_model_that_was_compared_with_nothing_does_not_pass_without_a_word(conditions, evaluate, reason, event, said):
+    mlflow = registry(**{"headrace.baseline.digest": ""})
+
+    verdict = end(mlflow, ALONE, conditions, evaluate=evaluate)
+
+    assert (verdict.status.state, verdict.status.reason, verdict.event.type) == ("Succeeded", reason, event)
+    assert verdict.status.message.startswith("registered as version 7 of model team-a.text")
+    assert verdict.event.message == verdict.status.message
+    if said is None:
+        assert "compared" not in verdict.status.message
+        assert mlflow.tags["headrace.gate"] == "passed"
+    else:
+        assert "; nothing is compared: model team-a.text" in verdict.status.message
+        assert said in verdict.status.message
+        assert said in mlflow.tags["headrace.gate"]
 
 
 def test_an_evaluation_without_gates_registers_and_says_so():
@@ -301,6 +402,18 @@ def test_what_was_judged_has_to_be_what_is_registered(tags, words):
         end(mlflow)
 
     assert mlflow.registered == []
+
+
+def test_how_sure_a_program_of_the_users_is_nobody_knows():
+    script = {"task": "Script", "entrypoint": "judge.py", "gates": [{"metric": "cost", "maxRegression": "0.1"}]}
+    script["baseline"] = {"alias": "champion"}
+
+    status = end(registry({"cost": 7.0, "worse_by/cost": 0.5}), evaluate=script).status
+
+    assert "cost is 7, and worse by 0.5 than that of version 6 (champion), as judge.py has logged it" in status.message
+    assert "may be worse by 0.1" in status.message
+    assert "confidence" not in status.message
+    assert status.model.gate.checks[0].confidence is None
 
 
 def test_an_evaluation_whose_run_is_gone_waits_for_it_or_registers_nothing():

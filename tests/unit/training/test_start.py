@@ -35,6 +35,7 @@ class Mlflow:
 
     runs: dict[str, list[Run]] = field(default_factory=dict)
     champion: ModelVersion | TrackingError = field(default_factory=lambda: NotFound("no such alias"))
+    versions: int = 0
 
     async def get_experiment_by_name(self, name):
         return Experiment("3", name, "s3://team-a/mlflow/x")
@@ -51,6 +52,10 @@ class Mlflow:
         if isinstance(self.champion, TrackingError):
             raise self.champion
         return self.champion
+
+    async def count_model_versions(self, name):
+        assert name == "team-a.text"
+        return self.versions
 
 
 def run(name, deleted=False):
@@ -109,11 +114,11 @@ def test_what_a_preparation_misses_of_its_tenant_is_told(tenant, said):
     assert (problem.reason, problem.message) == ("TenantNotFound", said)
 
 
-def before_evaluating(champion, runs=None):
+def before_evaluating(champion, runs=None, versions=0):
     """What is found out before the first attempt of the stage."""
     status = between("Evaluate")
     status["attempt"]["stage"], status["run"]["id"] = "Train", "job"
-    mlflow = Mlflow({UID: [run("job")]} | (runs or {}), champion)
+    mlflow = Mlflow({UID: [run("job")]} | (runs or {}), champion, versions)
     reconciler = TrainingReconciler(Cluster(TENANT), None, SETTINGS, Ledger(mlflow))
     return asyncio.run(reconciler._start(training_job(status, **JUDGED), NOTHING))
 
@@ -128,10 +133,11 @@ def test_the_version_to_compare_with_is_the_one_that_the_alias_points_at():
     assert found.baseline.model_dump(by_alias=True) == BASELINE
 
 
-def test_a_model_without_that_alias_is_evaluated_without():
-    found = before_evaluating(NotFound("no such alias"))
+@pytest.mark.parametrize("versions", [0, 5])
+def test_a_model_without_that_alias_is_evaluated_without_and_its_versions_are_counted(versions):
+    found = before_evaluating(NotFound("no such alias"), versions=versions)
 
-    assert (found.baseline, found.problem) == (None, None)
+    assert (found.baseline, found.problem, found.versions) == (None, None, versions)
 
 
 @pytest.mark.parametrize(

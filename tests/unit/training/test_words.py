@@ -323,6 +323,7 @@ PLANS = {
         **JUDGED,
     ),
     "there is no baseline yet": begins_to_evaluate,
+    "no version has the baseline's alias": lambda: begins_to_evaluate(Start("3", "team-a", "team-a/x", versions=5)),
     "the baseline has no digest": lambda: begins_to_evaluate(
         Start(problem=Problem(FailureClass.DATA, Reason.BASELINE_UNREADABLE, "version 6 has no digest"))
     ),

@@ -38,7 +38,7 @@ def begin(view: View) -> Step:
         run=_expected_run(view),
         source=_pinned_source(view),
     )
-    begun, told = pin(view.job, begun, view.start.baseline, view.now)
+    begun, told = pin(view.job, begun, view.start.baseline, view.start.versions, view.now)
     event = Event(
         EventType.NORMAL,
         "AttemptStarted",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace_common.evaluation import FAIRNESS, METRICS, Better, Task
+from headrace_common.evaluation import FAIRNESS, LEAST_UNITS, METRICS, Better, Task
 from headrace_common.protocol.evaluate import Comparison
 from headrace_trainer.evaluation import fairness
 from headrace_trainer.evaluation.data.values import Values
@@ -106,7 +106,7 @@ def judge(
     if few:
         told = ", ".join(name or "all rows" for name in few)
         remarks += (
-            f"No interval is told of {told}: fewer than {compare.LEAST_UNITS} rows (or groups) that are independent of "
+            f"No interval is told of {told}: fewer than {LEAST_UNITS} rows (or groups) that are independent of "
             "one another, or resamples in which the metric does not exist.",
         )
     return Judgement(measured, fair, groups, compared, remarks)

@@ -48,7 +48,8 @@ def evaluate(instructions: Instructions, messages: Messages) -> None:
     wanted = instructions.evaluate
     if wanted.data is None:
         raise RuntimeError("a task of Headrace's own has data")
-    rows = rows_of(read(instructions.dataset, wanted.data.path, wanted.data.dataset), wanted)
+    names = {wanted.data.group, *wanted.slices, *wanted.sensitive}
+    rows = rows_of(read(instructions.dataset, wanted.data.path, wanted.data.dataset, names), wanted)
     items = items_of(rows, wanted.task)
     progress = Progress(messages, rows.count, 1 if instructions.baseline is None else 2)
     candidate, format = _asked(instructions, instructions.model, rows, items, progress, is_baseline=False)

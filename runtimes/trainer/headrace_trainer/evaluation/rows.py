@@ -77,8 +77,11 @@ def rows_of(table: Table, evaluate: Evaluate) -> Rows:
 def _that_count(table: Table, label: Array, weighed: Array) -> tuple[Table, Array, Array]:
     """Without the rows that weigh nothing: they would count as rows that tell something."""
     counts, rows = weighed > 0, len(weighed)
-    columns = {name: values[counts] if len(values) == rows else values for name, values in table.columns.items()}
-    return Table(columns, table.where), label[counts], weighed[counts]
+    columns, written = (
+        {name: values[counts] if len(values) == rows else values for name, values in of.items()}
+        for of in (table.columns, table.written)
+    )
+    return Table(columns, table.where, written), label[counts], weighed[counts]
 
 
 def _values(table: Table, name: str, field: str, wanted: Collection[str]) -> Values:

@@ -57,7 +57,7 @@ class Asking:
         table = self.rows.table
         self.inputs = columns_of(self.artifact.inputs, self.data.inputs, table, self.rows.taken)
         table.same_rows([self.data.label, *(name for names in self.inputs.values() for name in names)])
-        self.feed = {one.name: fed(one, self.inputs[one.name], table) for one in self.artifact.inputs}
+        self.feed = {one.name: fed(one, self.inputs[one.name], table, self.data.inputs) for one in self.artifact.inputs}
         self.output = outputs.chosen(self.artifact.outputs, self.data.output)
 
     def batches(self, most: int = 256) -> Any:

@@ -89,6 +89,9 @@ def test_the_same_rows_in_any_file_and_twice_are_the_same_numbers(judged, irises
     again = judged("species", tmp_path / "csv", baseline="species")
     assert again == found[0]
     assert {one["worseBy"] for one in again["comparisons"]} == {0}
+    frame.assign(zip=np.array(["01067", "1067"])[np.arange(150) % 2]).to_csv(tmp_path / "zip.csv", index=False)
+    of_towns = judged("species", tmp_path / "zip.csv", slices=["zip"])
+    assert [(one["slice"], one["samples"]) for one in of_towns["slices"]] == [("zip=01067", 75), ("zip=1067", 75)]
 
 
 def test_classes_by_number_by_name_and_without_probabilities(judged, irises, tmp_path):

@@ -59,7 +59,13 @@ CASES = {
     "too many columns": (lambda i: {"a": i["measures"], "b": i["weight"], "label": i["label"]}, {}, FAILED,
         "a row of a, b has the shape [5]", "taken for one"),
     "texts as numbers": (lambda i: {"measures": np.array([SECRET] * 150), "label": i["label"]}, {}, DATA,
-        "'measures' has no numbers", "leave it out"),
+        "'measures' has no numbers", "or set evaluate.data.inputs.measures to the columns"),
+    "texts as numbers, named": (
+        lambda i: {"a": np.array([SECRET] * 150), "label": i["label"]}, {"data": {"inputs": {"measures": ["a"]}}}, DATA,
+        "'a' has no numbers", "leave it out of evaluate.data.inputs.measures"),
+    "texts among numbers": (
+        lambda i: {"a": i["measures"], "mail": np.array([SECRET] * 150), "label": i["label"]}, {}, DATA,
+        "'mail' has no numbers", "or set evaluate.data.inputs.measures to the columns"),
     "an unknown input": (rows_of, {"data": {"inputs": {"image": ["measures"]}}}, FAILED,
         "no input image; its inputs are measures", "evaluate.data.inputs"),
     "an unknown output": (rows_of, {"data": {"output": "logits"}}, FAILED,

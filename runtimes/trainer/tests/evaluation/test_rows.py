@@ -19,7 +19,10 @@ def of(columns, **wanted):
     asked = {"task": "Classification", "model": {"uri": "s3://b/m", "digest": "sha256:" + "0" * 64}}
     asked |= {"data": {"dataset": "heldout", **wanted.pop("data", {})}, **wanted}
     evaluate = parse_evaluate(Fields(asked, "evaluate"), "evaluate")
-    return rows_of(Table({name: np.asarray(values) for name, values in columns.items()}, "dataset heldout"), evaluate)
+    table = columns if isinstance(columns, Table) else None
+    return rows_of(
+        table or Table({name: np.asarray(values) for name, values in columns.items()}, "dataset heldout"), evaluate
+    )
 
 
 @pytest.mark.parametrize("values", [["a", None, "b"], [1.0, np.nan, 2.0], [True, None, False]])
@@ -67,3 +70,29 @@ def test_a_csv_has_the_texts_that_stand_in_it_and_numbers_where_all_are(tmp_path
     assert table["amount"].dtype == np.float64
     assert np.isnan(table["amount"]).tolist() == [False, True, True]
     assert table["flag"].dtype == bool
+
+
+def test_slices_groups_and_sensitive_columns_of_a_csv_are_the_texts_that_stand_in_it(tmp_path):
+    """A zip code that lost its 0 is another town, and a gate of zip=01067 would find no row."""
+    text = (
+        "label,zip,rate,flag,patient,w\na,01067,0.5,True,007,1\nb,1067,0.50,False,7,1\na,NA,1.0,True,007,0\nb,,2,,8,1\n"
+    )
+    (tmp_path / "test.csv").write_text(text)
+    (tmp_path / "more").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "more" / f"{name}.csv").write_text(text)
+    asked = ("zip", "rate", "flag", "patient")
+    table = read(tmp_path, "test.csv", "heldout", asked)
+    wanted = {"data": {"group": "patient"}, "slices": ["zip", "rate"], "sensitive": ["flag"]}
+
+    rows = of(table, **wanted)
+
+    assert rows.slices["zip"].names == ("01067", "1067", "missing")  # NA beside numbers is none
+    assert rows.slices["zip"].of.tolist() == [0, 1, 2, 2]
+    assert rows.slices["rate"].names == ("0.5", "0.50", "1.0", "2")
+    assert rows.sensitive["flag"].names == ("False", "True", "missing")
+    assert len(set(rows.groups)) == 3
+    assert table.columns["zip"].dtype == table.columns["rate"].dtype == np.float64  # as an input it is a number
+    assert of(read(tmp_path, "more", "heldout", asked), **wanted).count == 8
+    weighed = of(table, **wanted | {"data": {"group": "patient", "weight": "w"}})
+    assert (weighed.count, weighed.slices["rate"].names) == (3, ("0.5", "0.50", "2"))

@@ -52,9 +52,16 @@ def columns_of(
     return found
 
 
-def fed(tensor: Tensor, columns: Sequence[str], table: Table) -> Array:
-    """All rows of an input, as the model takes them. Raises Refusal."""
-    parts = [_cast(table.columns[name], tensor, name, table.where) for name in columns]
+def fed(tensor: Tensor, columns: Sequence[str], table: Table, named: Mapping[str, Sequence[str]]) -> Array:
+    """All rows of an input, as the model takes them. `named` is what the spec has of the inputs. Raises Refusal."""
+    field = f"{_FIELD}.{tensor.name}"
+    leave_it = (
+        f"leave it out of {field}."
+        if tensor.name in named
+        else f"set {field} to the columns that the model takes: without it the column of the input's own name is "
+        "taken, or all that are no label, weight, group, slice or sensitive column."
+    )
+    parts = [_cast(table.columns[name], tensor, name, table.where, leave_it) for name in columns]
     values = parts[0] if len(parts) == 1 else _beside(parts, columns, tensor, table.where)
     return _shaped(values, tensor, columns, table.where)
 
@@ -89,14 +96,14 @@ def _shaped(values: Array, tensor: Tensor, columns: Sequence[str], where: str) -
     )
 
 
-def _cast(values: Array, tensor: Tensor, column: str, where: str) -> Array:
+def _cast(values: Array, tensor: Tensor, column: str, where: str, leave_it: str) -> Array:
     if tensor.dtype == TEXT:
         return _texts(values, column, where)
     wanted = np.dtype(tensor.dtype)
     if values.dtype.kind not in "iufb":
         raise UnreadableData(
             f"{where}: {column!r} has no numbers, and the model's input is {tensor}",
-            f"Write it as numbers, or leave it out of {_FIELD}.{tensor.name}.",
+            f"Write it as numbers, or {leave_it}",
         )
     if wanted.kind == "f":
         return values.astype(wanted)

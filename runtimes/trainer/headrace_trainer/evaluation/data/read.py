@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ class _Unreadable(Exception):
         self.hint = hint or "Write the file again, and look at it with the same library."
 
 
-def read(folder: Path, path: str, dataset: str) -> Table:
-    """What lies at `path` below the dataset's `folder`, which may itself be a file. Raises Refusal."""
+def read(folder: Path, path: str, dataset: str, names: Collection[str] = ()) -> Table:
+    """What lies at `path` below the dataset's `folder`, which may itself be a file. The values of the columns `names`
+    are names: of a file of texts they are `written`, too. Raises Refusal.
+    """
     where = f"dataset {dataset}" + (f", {path}" if path else "")
     target = folder / path if path else folder
     if not target.resolve().is_relative_to(folder.resolve()):
@@ -44,8 +46,11 @@ def read(folder: Path, path: str, dataset: str) -> Table:
     files = _files(target, where)
     kind = _kind_of(files, where)
     parts: list[Columns] = []
+    written: list[Columns] = []
     for file in files:
         try:
+            if names and kind == ".csv":
+                written.append(_written(file, names))
             parts.append({name: stacked(values) for name, values in _READERS[kind](file).items()})
         except _Unreadable as error:
             raise UnreadableData(f"{where}: {file.name} {error.words}", error.hint) from error
@@ -54,7 +59,7 @@ def read(folder: Path, path: str, dataset: str) -> Table:
                 f"{where}: {file.name} is no readable {kind} file: {words_of(error)}",
                 "Write the file again, and look at it with the same library.",
             ) from error
-    return Table(_joined(parts, files, where), where)
+    return Table(_joined(parts, files, where), where, _joined(written, files, where) if written else {})
 
 
 def _files(target: Path, where: str) -> list[Path]:
@@ -126,14 +131,32 @@ def _npz(path: Path) -> Columns:
 
 
 def _csv(path: Path) -> Columns:
+    return {name: _numbers_where_all_are(values) for name, values in _of_frame(_frame(path)).items()}
+
+
+def _written(path: Path, names: Collection[str]) -> Columns:
+    """These columns, as they are written: a zip code that begins with a 0 is no number. None where there is none."""
+    frame = _frame(path, usecols=lambda name: name in names, dtype=str)
+    return {name: _without_no_numbers(values) for name, values in _of_frame(frame).items()}
+
+
+def _without_no_numbers(values: Array) -> Array:
+    """What says beside numbers that there is none is missing."""
+    found: Array = np.array(values, dtype=object)
+    numbers = _numbers_where_all_are(found)
+    if numbers is not found:
+        found[np.isnan(numbers)] = None
+    return found
+
+
+def _frame(path: Path, **how: Any) -> Any:
     import pandas
 
     try:
         # As it is written: pandas takes NA, None and null for missing ones, which may be a country, a class, a name.
-        frame = pandas.read_csv(path, low_memory=False, keep_default_na=False, na_values=[""])
+        return pandas.read_csv(path, low_memory=False, keep_default_na=False, na_values=[""], **how)
     except pandas.errors.EmptyDataError as error:
         raise _Unreadable("is empty", "Write a line with the columns' names, and a line a row.") from error
-    return {name: _numbers_where_all_are(values) for name, values in _of_frame(frame).items()}
 
 
 def _numbers_where_all_are(values: Array) -> Array:

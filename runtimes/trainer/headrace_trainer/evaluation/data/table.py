@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Table:
-    """`where` is what the data is called in a sentence: its dataset, and the path below it."""
+    """`where` is what the data is called in a sentence: its dataset, and the path below it. `written` has the texts of
+    columns whose numbers are names, as they stand in a file of texts.
+    """
 
     columns: Mapping[str, Array]
     where: str
+    written: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -32,6 +35,11 @@ class Table:
                 f"Name a column that is there in {field}, or write {name!r} when the data is prepared.",
             )
         return self.columns[name]
+
+    def texts(self, name: str, field: str) -> Array:
+        """The same of a column whose values are names: as they are written, where anybody knows that."""
+        found = self.column(name, field)
+        return self.written.get(name, found)
 
     def same_rows(self, names: Iterable[str]) -> int:
         """How many rows these columns have. Raises Refusal where that differs, or is none."""

@@ -48,7 +48,7 @@ def groups(table: Table, name: str) -> Array | None:
     """Of each row the number of its group; None where rows are not grouped. Raises Refusal."""
     if not name:
         return None
-    found = table.column(name, "evaluate.data.group")
+    found = table.texts(name, "evaluate.data.group")
     lost = int(missing(found).sum())
     if lost:
         raise UnreadableData(
@@ -61,7 +61,7 @@ def values_of(table: Table, name: str, field: str, wanted: Collection[str] = ())
     """The values of a column, as texts. Of more than MOST_VALUES those that are `wanted`, and the most frequent: each
     other row has the number -1. Raises Refusal.
     """
-    found = table.column(name, field)
+    found = table.texts(name, field)
     if found.ndim != 1:
         raise UnreadableData(
             f"{table.where}: {name!r} has several values a row", f"Name a column with one value a row in {field}."

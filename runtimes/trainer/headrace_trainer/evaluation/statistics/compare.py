@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse, stats
 
-from headrace_common.evaluation import Better
+from headrace_common.evaluation import LEAST_UNITS, Better
 from headrace_trainer.evaluation.statistics.families import Family, OfSums
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Of fewer rows, or groups, no interval is told: whatever it is made by, it would be wrong too often.
-LEAST_UNITS = 20
 _MOST_CELLS = 8_000_000
 _MOST_DENSE = 64
 _DIGITS = 12
