@@ -88,8 +88,9 @@ def is_run_open(status: TrainingJobStatus) -> bool:
     run = status.run
     if status.state is not State.FAILED or run is None or run.ended is not None:
         return False
-    # With stages an earlier one has made it, whose launcher does not tell of it.
-    return bool(run.id) or status.stage is not None
+    # With stages an earlier one has made it, whose launcher does not tell of it; and one that was cut off soon may have
+    # made one that nobody has heard of.
+    return bool(run.id) or status.stage is not None or status.attempt is not None
 
 
 async def end_run(job: TrainingJob, ledger: Ledger) -> TrainingJobStatus:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from headrace.api.trainingjob import Attempt
 from headrace.tracking.records import Run
 from headrace.training.finish import end_run, is_run_open
 from training_builders import JUDGED, NOW, PREPARE, UID, stamp, training_job
@@ -105,3 +106,14 @@ def test_a_job_without_stages_ends_the_run_that_was_told(run_id, is_open):
         registry = Registry({})
         assert end(job, registry).ended is True
         assert set(registry.failed) == {"job"}
+
+
+def test_a_job_that_was_cut_off_before_its_run_was_told_ends_it():
+    job = failed(None)
+    attempt = Attempt(number=1, job="text-1")
+    registry = Registry({UID: run("job")})
+
+    ended = end(job.with_status(job.status.evolve(attempt=attempt)), registry)
+
+    assert is_run_open(job.status.evolve(attempt=attempt))
+    assert (set(registry.failed), ended.id, ended.ended) == ({"job"}, "job", True)
