@@ -141,7 +141,7 @@ def test_a_failure_carries_the_end_of_the_log(launch):
             "EntrypointNotFound",
             "main.py is not in the source",
         ),
-        ({"protocol": 3}, "BadConfig", "speaks protocol 3"),
+        ({"protocol": 4}, "BadConfig", "speaks protocol 4"),
         (
             {"job": {"namespace": "a", "name": "b", "uid": "c", "attempt": "1"}},
             "BadConfig",
@@ -149,9 +149,9 @@ def test_a_failure_carries_the_end_of_the_log(launch):
         ),
         ({"datasets": [{"name": "d", "uri": "s3://b/k", "path": "/data/d"}]}, "BadConfig", "no storage"),
         (
-            {"datasets": [{"name": "d", "uri": "gs://b/k", "path": "/data/d"}], "storage": {}},
+            {"datasets": [{"name": "d", "uri": "ftp://b/k", "path": "/data/d"}], "storage": {}},
             "BadConfig",
-            "gs://b/k",
+            "ftp://b/k",
         ),
     ],
 )
