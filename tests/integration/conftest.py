@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from crds import established
 from headrace_local.controlplane import ControlPlane
 from kube_requests import Api
 
@@ -61,7 +62,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     with ControlPlane.start(tmp_path_factory.mktemp("control-plane"), controller_manager=True) as plane:
         kubectl = Kubectl(plane, plane.kubeconfig)
         kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
-        kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", REPOSITORY / "crds")
+        established(plane, "-f", REPOSITORY / "crds")
         yield plane
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
+from crds import established
 from headrace.kube.resources import Resource
 
 WIDGETS = Resource("test.headrace.dev", "v1", "widgets", "Widget")
@@ -52,9 +53,7 @@ def install(plane, *resources):
     for resource in resources:
         manifest = yaml.safe_dump(definition(resource))
         kubectl(plane, "apply", "--server-side", "-f", "-", stdin=manifest)
-        kubectl(
-            plane, "wait", "--for=condition=Established", "--timeout=30s", f"crd/{resource.plural}.{resource.group}"
-        )
+        established(plane, f"crd/{resource.plural}.{resource.group}")
 
 
 def kubectl(plane, *arguments, stdin=None):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from crds import established
 from headrace.api.crd import custom_resource_definition
 from headrace.api.kind import API_VERSION
 from headrace.api.modelservice import ModelService
@@ -746,7 +747,7 @@ def both_kinds(kubectl):
     """ModelService too, whether or not it is among the kinds of this release."""
     definition = json.dumps(custom_resource_definition(ModelService))
     kubectl("apply", "--server-side", "-f", "-", stdin=definition)
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", "-", stdin=definition)
+    established(kubectl.plane, "-f", "-", stdin=definition)
     return kubectl
 
 
@@ -994,7 +995,7 @@ class TestTighteningARule:
 
     def apply(self, kubectl, definition):
         kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(definition))
-        kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/trainingjobs.{self.GROUP}")
+        established(kubectl.plane, f"crd/trainingjobs.{self.GROUP}")
 
     def test_leaves_older_objects_usable(self, kubectl, api, namespace):
         old = changed(

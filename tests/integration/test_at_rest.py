@@ -24,6 +24,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from crds import established
 from headrace.kube.client import KubeClient
 from headrace.kube.resources import (
     DEPLOYMENTS,
@@ -141,7 +142,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ):
         for manifests in (REPOSITORY / "crds", binaries.ensure().gateway_api):
             plane.run_kubectl("apply", "--server-side", "--filename", manifests)
-        plane.run_kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        established(plane, "crd", "--all")
         plane.run_kubectl("create", "namespace", namespace)
         world = World(plane, url, relay, namespace)
         with platform.operator(plane.kubeconfig, folder / "operator.log", relay.url):

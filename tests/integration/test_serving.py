@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from crds import established
 from faults import FaultyClient, Killed
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import KubeError
@@ -209,7 +210,7 @@ Scenario = Callable[[Bench], Awaitable[None]]
 def gateway_api(kubectl):
     crds = binaries.ensure().gateway_api
     kubectl("apply", "--server-side", "-f", crds)
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/httproutes.gateway.networking.k8s.io")
+    established(kubectl.plane, "crd/httproutes.gateway.networking.k8s.io")
 
 
 @pytest.fixture

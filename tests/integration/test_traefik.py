@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from crds import established
 from headrace.kube.resources import Objects
 from headrace.rollout.counters import parse_gateway_metrics
 from headrace.rollout.traefik import backend_pattern, is_alike
@@ -52,7 +53,7 @@ class Gateway:
 def gateway(control_plane, kubectl, tmp_path_factory) -> Iterator[Gateway]:
     crds = binaries.ensure().gateway_api
     kubectl("apply", "--server-side", "-f", crds)
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/httproutes.gateway.networking.k8s.io")
+    established(kubectl.plane, "crd/httproutes.gateway.networking.k8s.io")
     web, metrics = ports.free(2)
     kubectl("create", "namespace", "gw-system")
     kubectl.create(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
+from crds import established
 from faults import Killed
 from headrace.kube.client import KubeClient
 from headrace.kube.keys import Key
@@ -505,7 +506,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane.start(tmp_path_factory.mktemp("killed")) as plane:
         for manifests in (REPOSITORY / "crds", binaries.ensure().gateway_api):
             plane.run_kubectl("apply", "--server-side", "--filename", manifests)
-        plane.run_kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        established(plane, "crd", "--all")
         yield plane
 
 
