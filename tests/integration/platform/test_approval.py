@@ -124,7 +124,8 @@ def test_a_version_is_followed_once_a_person_has_approved_it_and_never_before(ml
                 "headrace.approval.reason": 'it\'s `right` & "good"',
             }
             assert version.description.startswith("# A model card\n\nxxx")
-            paragraph = f'{decision} by alice@example.com at 2030-01-01T12:00:01Z: it\'s `right` & "good"'
+            # As text, in what MLflow shows as Markdown.
+            paragraph = f'{decision} by alice@example.com at 2030-01-01T12:00:01Z: it\'s \\`right\\` &amp; "good"'
             assert version.description.endswith(f"x\n\n{paragraph}")
             assert (len(version.description), version.description.count(paragraph)) == (DESCRIPTION_LENGTH, 1)
             at = "2" if decision == "Approved" else "1"
