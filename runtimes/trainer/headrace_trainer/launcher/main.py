@@ -175,8 +175,8 @@ class Launcher:
             ready = self._wait_for(self._get_ready, when_stopped=0.0)
             if ready.script_is_due:
                 self._run_tables()
-            if ready.script_is_due and not tables.are_all(self._config):
-                self._run_script(ready)
+                if not tables.are_all(self._config):
+                    self._run_script(ready)
             self._deliver()
         except Failed as error:
             return self._fail(error.failure)
@@ -217,12 +217,7 @@ class Launcher:
         found = tables.environment(config, declared, settings, os.environ)
         child = Child.start(tables.command(), found, settings.paths.work, self._inbox.put, settings.paths.messages)
         self._report.state = State.TRAINING
-        try:
-            self._watch(child)
-        finally:
-            child.close()
-        self._handle_waiting()
-        self._report.log_tail = child.log_tail
+        self._follow(child)
         failure = tables.failure(self._end_of_script(child.log_by_stream))
         self._script = Script()
         if self._stop_at is not None:
@@ -251,13 +246,8 @@ class Launcher:
             raise Failed(cannot_be_run(command[0], error)) from error
         if self._adapter is None:  # an adapter says when training begins
             self._report.state = self._stage.working
-        try:
-            self._watch(child)
-        finally:
-            child.close()
-        self._handle_waiting()
+        self._follow(child)
         self._tag_resume(has_ended=True)
-        self._report.log_tail = child.log_tail
         end = self._end_of_script(child.log_by_stream)
         failure = nccl.advised(judge(end), end)
         # A script may end with 0 because it was told to stop: it has then not trained to its end.
@@ -274,6 +264,15 @@ class Launcher:
             asked = f"resources ask for {self._config.gpus} GPU(s)"
             told = f"{asked}, and the container has no nvidia-smi: the driver may not be in it"
             self._warn(Warned("gpus", told))
+
+    def _follow(self, child: Child) -> None:
+        """To its end, with all that it has told."""
+        try:
+            self._watch(child)
+        finally:
+            child.close()
+        self._handle_waiting()
+        self._report.log_tail = child.log_tail
 
     def _watch(self, child: Child) -> None:
         told = killed = False

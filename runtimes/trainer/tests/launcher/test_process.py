@@ -30,16 +30,21 @@ child.close()
 """
 
 
-def test_the_script_s_end_is_seen_while_threads_wait_for_processes_of_their_own(tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-c", WAITS_FOR_OTHERS],
-        cwd=tmp_path,
+def run(program, folder):
+    """In an interpreter of its own, whose children are no others' to reap."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TRAINER)},
         capture_output=True,
         text=True,
         timeout=90,
         check=False,
     )
+
+
+def test_the_script_s_end_is_seen_while_threads_wait_for_processes_of_their_own(tmp_path):
+    ended = run(WAITS_FOR_OTHERS, tmp_path)
     assert "ChildExited(exit_code=7)" in ended.stdout, ended.stderr
 
 
@@ -61,13 +66,5 @@ other.kill()
 
 
 def test_each_of_several_children_is_seen_to_end(tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-c", ONE_AFTER_ANOTHER],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(TRAINER)},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    ended = run(ONE_AFTER_ANOTHER, tmp_path)
     assert ended.stdout.splitlines() == [f"ChildExited(exit_code={code})" for code in range(8)], ended.stderr
