@@ -30,7 +30,7 @@ VALUES = {
     "mlflow.persistence.size": "1Gi",
     "s3.persistence.size": "5Gi",
 }
-IMAGES = ("operator", "trainer", "loader", "onnxruntime", "tensorflow-serving", "mlflow", "s3", "gateway")
+IMAGES = ("operator", "trainer", "loader", "onnxruntime", "explainer", "tensorflow-serving", "mlflow", "s3", "gateway")
 TRAINING_PATIENCE = 240.0
 POLLED = {"trainingjob", "modelservice"}  # a second's wait for one of them is a call of kubectl's, 0.2 s of computing
 
@@ -251,9 +251,9 @@ def upgrade(cluster: Instance, **values: str) -> None:
     """`helm upgrade --install --wait` with the values of a trial and these."""
     settings = [part for key, value in (VALUES | values).items() for part in ("--set", f"{key}={value}")]
     chart = str(REPOSITORY / "charts" / "headrace")
-    helm(
-        cluster, "upgrade", "--install", "headrace", chart, "--create-namespace", "--wait", "--timeout", "5m", *settings
-    )
+    servers = ("--values", str(REPOSITORY / "tests" / "e2e" / "own_server.yaml"))
+    how = ("--create-namespace", "--wait", "--timeout", "5m")
+    helm(cluster, "upgrade", "--install", "headrace", chart, *how, *servers, *settings)
 
 
 def helm(cluster: Instance, *arguments: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from headrace.api.trainingjob import TrainingJob
 from headrace.settings import Settings, StorageSettings, TrackingSettings
 from headrace.training.observed import Job, Pod, read_job, read_pod
+from runtime_builders import runtimes
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 UID = "6f1c0000-0000-0000-0000-000000000001"
@@ -20,6 +21,7 @@ SETTINGS = Settings(
     tracking=TrackingSettings("http://mlflow:5000", "http://localhost:5000", "admin", "secret"),
     health_port=0,
     approvals_enforced=True,
+    runtimes=runtimes(),
 )
 
 
@@ -31,6 +33,20 @@ PREPARE: dict[str, Any] = {
     "output": {"name": "corpus"},
 }
 """A stage of preparation, for a spec."""
+
+SPARK: dict[str, Any] = {
+    "type": "Spark",
+    "entrypoint": "prepare.py",
+    "datasets": [{"name": "raw", "uri": "s3://team-a/raw/"}],
+    "spark": {
+        "executors": 3,
+        "executorResources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "1500m", "memory": "4Gi"}},
+        "conf": {"spark.sql.shuffle.partitions": "64"},
+    },
+    "resources": {"limits": {"memory": "2Gi"}},
+    "output": {"name": "corpus"},
+}
+"""A preparation by Spark, for a spec."""
 
 DECLARED: dict[str, Any] = {
     "type": "Tables",

@@ -6,6 +6,7 @@ from typing import Any
 from headrace.api.trainingjob import TrainingJob
 from headrace.kube.plan import Plan
 from headrace.kube.resources import Object, Resource
+from headrace.settings import Settings
 from headrace.training.observed import Observed, Pod, Source
 from headrace.training.plan import plan
 from headrace.training.view import Start
@@ -40,8 +41,14 @@ def under_way(number: int = 1, **more: Any) -> dict[str, Any]:
     return {"state": "Running", "attempt": attempt, "startTime": stamp(NOW)} | more
 
 
-def look(job: TrainingJob, observed: Observed, start: Start | None = None, now: datetime = NOW) -> Plan:
-    return plan(job, observed, start or Start(), now, SETTINGS)
+def look(
+    job: TrainingJob,
+    observed: Observed,
+    start: Start | None = None,
+    now: datetime = NOW,
+    settings: Settings = SETTINGS,
+) -> Plan:
+    return plan(job, observed, start or Start(), now, settings)
 
 
 def kinds(planned: Plan) -> list[Resource]:

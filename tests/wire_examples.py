@@ -11,7 +11,7 @@ _FOLDER = Path(__file__).parent / "wire"
 
 
 def names(message: str) -> list[str]:
-    """The examples of a kind: config, load, progress or record."""
+    """The examples of a kind: config, load, loading, loaded, progress or record."""
     return sorted(path.stem for path in _FOLDER.glob(f"{message}-*.json"))
 
 

@@ -1,4 +1,4 @@
-"""Writes text with a served model, one request a word: `python client.py URL MODEL "the licensor grants"`.
+"""Writes text with a served model, one request a word: `python client.py URL MODEL "this licence applies to"`.
 
 URL is where the ModelService answers (its status.url up to /v2). Needs vocab.json from prepare.py, and only Python.
 """
@@ -38,13 +38,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("model")
-    parser.add_argument("start", help="the first words")
+    parser.add_argument("start", nargs="?", default="this licence applies to", help="the first words")
     parser.add_argument("--words", type=int, default=40, help="how many to add")
     parser.add_argument("--window", type=int, default=20, help="how many words the model looks back")
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--vocabulary", type=pathlib.Path, default=pathlib.Path("vocab.json"))
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one request")
     arguments = parser.parse_args()
+    if not arguments.vocabulary.is_file():
+        parser.error(
+            f"there is no {arguments.vocabulary}: prepare.py writes it beside the corpus; --vocabulary names it"
+        )
     vocabulary = json.loads(arguments.vocabulary.read_text(encoding="utf-8"))
     index = {word: i for i, word in enumerate(vocabulary)}
     words = re.findall(r"[a-z]+(?:'[a-z]+)?|[0-9]+|[^\sa-z0-9]", arguments.start.lower())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
-from types import FrameType
 
 from headrace_local import components, host
 from headrace_local.errors import LocalClusterError
 from headrace_local.instance import DEFAULT_NAME, Instance
+from headrace_local.shell import end_as_interrupted_on_sigterm
 
 _INTERRUPTED = 130
 
@@ -41,7 +40,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         # A terminated `up` must clean up as an interrupted one does.
-        signal.signal(signal.SIGTERM, _interrupt)
+        end_as_interrupted_on_sigterm()
         try:
             instance = Instance(args.name)
             if os.geteuid() != 0:
@@ -107,8 +106,3 @@ def _forward(instance: Instance, args: argparse.Namespace) -> int:
 
 
 _VERBS = {"up": _up, "down": _down, "status": _status, "logs": _logs, "build": _build, "forward": _forward}
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt

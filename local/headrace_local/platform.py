@@ -15,6 +15,7 @@ from pathlib import Path
 from headrace_local import binaries, paths
 from headrace_local.errors import LocalClusterError
 from headrace_local.process import Process
+from headrace_local.runtimes import serving_runtimes
 
 ADMIN = ("admin", "administrator-of-mlflow")
 ROOT = ("root-access-key", "root-secret-key")
@@ -80,11 +81,14 @@ def mlflow(folder: Path, port: int, store_url: str = "", database_uri: str = "")
 @contextmanager
 def operator(kubeconfig: Path, log: Path, mlflow_url: str = "") -> Iterator[Process]:
     """The operator for a control plane of `controlplane`; its images are names that nothing will pull."""
+    runtimes = log.with_name(f"{log.name}-serving-runtimes.json")
+    runtimes.write_text(serving_runtimes(onnxruntime="onnxruntime:none"))
     environment = {
         "HEADRACE_OPERATOR_NAMESPACE": "default",
         "HEADRACE_TRAINER_IMAGE": "trainer:none",
         "HEADRACE_LOADER_IMAGE": "loader:none",
-        "HEADRACE_ONNXRUNTIME_IMAGE": "onnxruntime:none",
+        "HEADRACE_SERVING_RUNTIMES": str(runtimes),
+        "HEADRACE_EXPLAINER_IMAGE": "explainer:none",
         "HEADRACE_HEALTH_PORT": "0",
         "HEADRACE_MLFLOW_URL": mlflow_url,
         "HEADRACE_MLFLOW_USERNAME": ADMIN[0],

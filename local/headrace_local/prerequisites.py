@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,11 +45,7 @@ class Missing:
 
 def check() -> list[Missing]:
     """Everything that is missing; kernel features are only looked for as root."""
-    missing = [
-        Missing(f"the program {program}", f"apt-get install {package}", package)
-        for program, package in PACKAGES.items()
-        if _which(program) is None
-    ]
+    missing = programs(PACKAGES)
     if sys.platform != "linux":
         return [Missing("Linux", "run it on Linux, or use kind")]
     if os.geteuid() != 0:
@@ -55,25 +53,26 @@ def check() -> list[Missing]:
     return [*missing, *(problem for probe in _PROBES if (problem := probe()) is not None)]
 
 
-def require(*, install: bool, report: Report) -> None:
+def programs(packages: Mapping[str, str]) -> list[Missing]:
+    """Those that are missing, of programs and the Debian packages that bring them."""
+    return [
+        Missing(f"the program {program}", f"apt-get install {package}", package)
+        for program, package in packages.items()
+        if _which(program) is None
+    ]
+
+
+def require(*, install: bool, report: Report, look: Callable[[], list[Missing]] = check) -> None:
     """Raise with all that is missing; with `install`, install the packages first."""
-    missing = check()
+    missing = look()
     packages = sorted({problem.package for problem in missing if problem.package is not None})
     if install and packages and os.geteuid() == 0:
         _install(packages, report)
-        missing = check()
+        missing = look()
     if missing:
         lines = [f"  {problem.what}: {problem.remedy}" for problem in missing]
-        hint = "\n--install-prerequisites installs the packages." if packages and not install else ""
+        hint = "\n--install-prerequisites installs the packages (as root)." if packages and not install else ""
         raise LocalClusterError("this machine lacks\n" + "\n".join(lines) + hint)
-
-
-def require_program(program: str, *, install: bool, report: Report) -> None:
-    """Raise when it is missing; with `install`, install the Debian package of its name first."""
-    if install and _which(program) is None and os.geteuid() == 0:
-        _install([program], report)
-    if _which(program) is None:
-        raise LocalClusterError(f"{program} is missing: apt-get install {program}, or --install-prerequisites does it")
 
 
 def _install(packages: list[str], report: Report) -> None:
@@ -87,6 +86,12 @@ def _install(packages: list[str], report: Report) -> None:
         )
         if done.returncode != 0:
             raise LocalClusterError(f"`apt-get {' '.join(command)}` failed:\n{done.stderr.strip()}")
+
+
+def has_module(name: str) -> bool:
+    """Whether the Python that runs this can import it."""
+    importlib.invalidate_caches()
+    return importlib.util.find_spec(name) is not None
 
 
 def _which(program: str) -> str | None:

@@ -8,7 +8,12 @@ from collections.abc import Callable
 
 Report = Callable[[str], None]
 
-INTERVAL_SECONDS = 5.0
+_WATCHED_SECONDS, _LOGGED_SECONDS = 5.0, 30.0
+
+
+def interval_seconds() -> float:
+    """Between two lines of waiting: a log is read later, and gets fewer of them than a terminal."""
+    return _WATCHED_SECONDS if sys.stdout.isatty() and sys.stderr.isatty() else _LOGGED_SECONDS
 
 
 def to_stderr(message: str) -> None:
@@ -22,9 +27,9 @@ def silent(message: str) -> None:
 class Stopwatch:
     """Seconds since it was made, and whether it is time to say something again."""
 
-    def __init__(self, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(self, interval: float | None = None) -> None:
         self._start = time.monotonic()
-        self._interval = interval
+        self._interval = interval_seconds() if interval is None else interval
         self._last = self._start
 
     @property

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from headrace_local.errors import LocalClusterError
@@ -35,6 +36,16 @@ def run(command: Sequence[str | Path], *, stdin: str | None = None, timeout: flo
 def _path() -> str:
     """The search path, with the folders of administrators' programs, which some of them do not have in theirs."""
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def end_as_interrupted_on_sigterm() -> None:
+    """What is terminated has to clean up as what is interrupted does."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def run_long(

@@ -12,6 +12,7 @@ from headrace.kube.keys import Key, parent_of
 from headrace.kube.lease import Lease
 from headrace.kube.queue import Cause
 from headrace.kube.resources import (
+    CRONJOBS,
     DEPLOYMENTS,
     HTTPROUTES,
     JOBS,
@@ -26,7 +27,7 @@ from headrace.kube.resources import (
 from headrace.kube.runtime import Settings as RuntimeSettings
 from headrace.kube.runtime import identity, run
 from headrace.kube.shell import Watch
-from headrace.labels import MANAGED_SELECTOR, MODEL_SERVICE, TRAINING_JOB
+from headrace.labels import MANAGED_SELECTOR, MODEL_SERVICE, SCHEDULE, TRAINING_JOB
 from headrace.serving.owners import PromotionOwners
 from headrace.serving.reconcile import ServingReconciler
 from headrace.settings import Settings
@@ -37,11 +38,16 @@ from headrace.training.reconcile import TrainingReconciler
 
 LEASE_NAME = "headrace"
 PRIMARIES: Mapping[Resource, str] = {TRAININGJOBS: TRAINING_JOB, MODELSERVICES: MODEL_SERVICE}
+# The Job of a scheduled training is its CronJob's, and nobody else sees it.
+FURTHER_LABELS: Mapping[str, Resource] = {SCHEDULE: TRAININGJOBS}
 # Foreign objects are filtered at the API server: they cost nothing.
 WATCHES = (
     Watch(TRAININGJOBS),
     Watch(MODELSERVICES),
-    *(Watch(kind, MANAGED_SELECTOR) for kind in (JOBS, PODS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)),
+    *(
+        Watch(kind, MANAGED_SELECTOR)
+        for kind in (JOBS, CRONJOBS, PODS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)
+    ),
 )
 
 
@@ -59,7 +65,7 @@ async def operate(settings: Settings, kubeconfig: Path | None = None) -> None:
 
         runtime = RuntimeSettings(namespaces=settings.namespaces, health_port=settings.health_port)
         open_runs = OpenRuns(client, settings.operator_namespace)
-        await run(reconcilers, WATCHES, parent_of(PRIMARIES), client, lease, runtime, open_runs.keys)
+        await run(reconcilers, WATCHES, parent_of(PRIMARIES, FURTHER_LABELS), client, lease, runtime, open_runs.keys)
 
 
 class BothKinds:

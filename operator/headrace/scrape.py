@@ -16,12 +16,23 @@ _CHUNK_BYTES = 64 * 1024
 log = logging.getLogger(__name__)
 
 
-async def read_bounded(http: aiohttp.ClientSession, url: str, max_bytes: int) -> bytes | None:
-    """The body of a 200 answer; None for any other, for one that is longer than `max_bytes`, or none within 2 s."""
+async def read_bounded(
+    http: aiohttp.ClientSession,
+    url: str,
+    max_bytes: int,
+    *,
+    posted: bytes | None = None,
+    seconds: float = TIMEOUT_SECONDS,
+) -> bytes | None:
+    """The body of a 200 answer, to a GET or to what is `posted`; None for any other, for one that is longer than
+    `max_bytes`, or none within so many seconds.
+    """
     try:
-        async with http.get(
+        async with http.request(
+            "GET" if posted is None else "POST",
             url,
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+            data=posted,
+            timeout=aiohttp.ClientTimeout(total=seconds),
             allow_redirects=False,
             headers={"Accept-Encoding": "identity"},
             auto_decompress=False,

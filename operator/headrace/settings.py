@@ -1,17 +1,22 @@
-"""What the installation tells the operator, read once from the environment that the chart sets.
+"""What the installation tells the operator, read once from the environment that the chart sets, and the files it names.
 
 The only module that reads environment variables; everything else gets a `Settings`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from headrace.api.scalars import parse_duration
 from headrace.rollout.propagation import THROTTLE
+from headrace.serving.runtimes.table import Runtimes, RuntimesError, Table, parse_runtimes
+
+log = logging.getLogger(__name__)
 
 
 class SettingsError(Exception):
@@ -48,9 +53,11 @@ class Settings:
     tracking: TrackingSettings | None
     health_port: int
     trainer_gpu_image: str = ""  # empty: the trainer image, also for jobs with GPUs
+    spark_image: str = ""
     loader_image: str = ""
-    onnxruntime_image: str = ""
-    tensorflow_serving_image: str = ""
+    explainer_image: str = ""
+    runtimes: Runtimes = field(default_factory=dict)  # the servers that there are
+    refused_runtimes: Mapping[str, str] = field(default_factory=dict)  # why others cannot be used, by name
     gateway_metrics_url: str = ""
     network_policies: bool = True
     gateway_throttle: timedelta = THROTTLE
@@ -91,6 +98,7 @@ class Settings:
             throttle = parse_duration(env.get("HEADRACE_GATEWAY_THROTTLE") or THROTTLE)
         except ValueError as error:
             raise SettingsError(f"HEADRACE_GATEWAY_THROTTLE: {error}") from error
+        table = _runtimes(env.get("HEADRACE_SERVING_RUNTIMES", ""))
         return Settings(
             operator_namespace=env["HEADRACE_OPERATOR_NAMESPACE"],
             namespaces=namespaces(env),
@@ -100,9 +108,11 @@ class Settings:
             tracking=tracking,
             health_port=int(port),
             trainer_gpu_image=env.get("HEADRACE_TRAINER_GPU_IMAGE", ""),
+            spark_image=env.get("HEADRACE_SPARK_IMAGE", ""),
             loader_image=env.get("HEADRACE_LOADER_IMAGE", ""),
-            onnxruntime_image=env.get("HEADRACE_ONNXRUNTIME_IMAGE", ""),
-            tensorflow_serving_image=env.get("HEADRACE_TENSORFLOW_SERVING_IMAGE", ""),
+            explainer_image=env.get("HEADRACE_EXPLAINER_IMAGE", ""),
+            runtimes=table.runtimes,
+            refused_runtimes=table.refused,
             gateway_metrics_url=env.get("HEADRACE_GATEWAY_METRICS_URL", ""),
             network_policies=env.get("HEADRACE_NETWORK_POLICIES", "true") == "true",
             gateway_throttle=throttle,
@@ -117,6 +127,19 @@ class Settings:
 def namespaces(env: Mapping[str, str]) -> tuple[str, ...]:
     """The namespaces that are served; none given: all of them."""
     return _names(env.get("HEADRACE_NAMESPACES", ""))
+
+
+def _runtimes(path: str) -> Table:
+    """Of a file, since it is a table; no path: no server, and no ModelService is served."""
+    if not path:
+        return Table({}, {})
+    try:
+        table = parse_runtimes(Path(path).read_bytes())
+    except (OSError, RuntimesError) as error:
+        raise SettingsError(f"HEADRACE_SERVING_RUNTIMES: {error}") from error
+    for name, fault in table.refused.items():
+        log.error("runtime %s is set aside, and no service can have it: %s", name, fault)
+    return table
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -84,8 +84,8 @@ def start(tenant: Tenant, name: str, noise: float = 0.0, **evaluate: Any) -> Non
     )
 
 
-def stage(status: Object) -> Object:
-    [found] = [one for one in status["stages"] if one["name"] == "Evaluate"]
+def stage(status: Object, name: str = "Evaluate") -> Object:
+    [found] = [one for one in status["stages"] if one["name"] == name]
     return found
 
 
@@ -103,7 +103,7 @@ def first(tenant: Tenant) -> Object:
     for name, seed in (("train", 1), ("heldout", 2)):
         tenant.s3().put_object(Bucket=tenant.namespace, Key=f"points/{name}.csv", Body=points(seed).encode())
     tenant.script("points", TRAIN)
-    start(tenant, "points-first")
+    start(tenant, "points-first", explain={"samples": 5})
     tenant.wait(
         "trainingjob", "points-first", lambda s: (s.get("columns") or {}).get("progress", "").startswith("eval")
     )
@@ -146,6 +146,10 @@ def test_the_report_is_kept_with_the_run(tenant: Tenant, first: Object):
     listed = tenant.mlflow(f"artifacts/list?run_id={stage(first)['run']['id']}&path=evaluation")["files"]
     names = {file["path"].rpartition("/")[2] for file in listed}
     assert {"evaluation.json", "slices.csv", "model_card.md", "model_card.html"} <= names, names
+    assert {"explanations.json", "explanations.png", "importance.png"} <= names, names
+    told = condition(first, "Explained")
+    assert (told["status"], told["reason"]) == ("True", "Explained"), told
+    assert "5 rows are explained" in told["message"]
 
 
 def test_a_model_that_is_as_good_is_compared_and_registered(first: Object, later: dict[str, Object]):
@@ -170,11 +174,10 @@ def test_a_model_that_is_worse_is_stopped_and_nothing_is_registered(tenant: Tena
     assert [alias["version"] for alias in model["aliases"]] == ["2"]
 
 
-def test_rows_that_cannot_be_read_are_told_and_lose_nothing(later: dict[str, Object]):
+def test_a_column_that_is_not_there_is_told_before_anything_is_trained(later: dict[str, Object]):
     status = later["unreadable"]
     assert (status["state"], status["reason"]) == ("Failed", "DataUnreadable"), status
     assert "species" in status["failure"]["message"]
     assert "label" in status["failure"]["message"] + status["failure"]["hint"]
-    assert "version" not in status["model"]
-    assert status["model"]["uri"].startswith("s3://")
-    assert (stage(status)["state"], stage(status)["attempts"]) == ("Failed", 1)
+    assert "model" not in status
+    assert (stage(status, "Train")["state"], stage(status, "Train")["attempts"]) == ("Failed", 1)

@@ -7,7 +7,10 @@ import json
 
 import aiohttp
 import boto3
+import grpc
+import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from open_loop import OpenLoopClient, follow, is_applied, within_binomial_bounds
 from platform_under_test import Object, Tenant, candidate, first_answer, is_served, is_true, prediction_of
@@ -138,6 +141,20 @@ def test_the_gateways_answer_is_keras_own(tenant, service):
 
     assert output["name"] == "probabilities"
     assert output["data"] == pytest.approx(prediction_of(tenant, "first"), abs=1e-4)
+
+
+def test_grpc_on_the_services_port_answers_as_the_gateway_does(tenant, service):
+    port = tenant.platform.cluster.forward("whole-way", 8500, namespace=tenant.namespace)
+    request = service_pb2.ModelInferRequest(model_name="whole-way")
+    tokens = request.inputs.add(name="tokens", datatype="INT32", shape=[1, 10])
+    tokens.contents.int_contents.extend(range(10))
+
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        answer = stub.ModelInfer(request, timeout=20, wait_for_ready=True)
+
+    values = np.frombuffer(answer.raw_output_contents[0], "<f4")
+    assert values.tolist() == pytest.approx(prediction_of(tenant, "first"), abs=1e-4)
 
 
 def test_a_good_version_takes_over_step_by_step_and_nothing_is_dropped(tenant, service):

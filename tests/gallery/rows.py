@@ -78,6 +78,14 @@ ROWS = (
     ),
     Row("gpt", "gpt", "Transformer decoder, written out", "the next of 96 characters", r"^The statement \w"),
     Row(
+        "gpt2",
+        "gpt2",
+        "GPT-2 by KerasHub",
+        "the next of 256 bytes",
+        r"^The statement [\s\S]*[a-z]{3}[\s\S]* [a-z]",
+        needs="keras_hub",
+    ),
+    Row(
         "text-generator",
         "text-generator",
         "LSTM",

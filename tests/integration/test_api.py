@@ -38,6 +38,9 @@ from headrace.api.trainingjob import (
     TrainedModel,
     TrainingJob,
     TrainingJobStatus,
+    TrialCounts,
+    TrialStatus,
+    TuningStatus,
     to_status_dict,
 )
 
@@ -137,6 +140,31 @@ TRAINING_JOB: dict[str, Any] = {
             "image": "example.com/judging:1",
             "resources": {"limits": {"cpu": "2"}},
             "card": {"intendedUse": "to tell irises apart", "limits": "no other flowers", "licence": "CC-BY-4.0"},
+            "explain": {
+                "method": "Occlusion",
+                "samples": 10,
+                "target": "setosa",
+                "background": 40,
+                "budget": 256,
+                "importance": False,
+                "values": False,
+                "deadline": "90s",
+            },
+        },
+        "tuning": {
+            "objective": {"metric": "val_accuracy", "goal": "Maximize"},
+            "space": [
+                {"name": "learning_rate", "type": "Float", "min": "0.0001", "max": "0.1", "log": True},
+                {"name": "units", "type": "Int", "min": "16", "max": "128", "step": "16", "log": False},
+                {"name": "kind", "type": "Categorical", "values": ["relu", "tanh"], "log": False},
+            ],
+            "sampler": "Random",
+            "seed": 7,
+            "maxTrials": 20,
+            "parallel": 4,
+            "maxFailedTrials": 2,
+            "keep": 5,
+            "resources": {"limits": {"memory": "512Mi"}},
         },
         "storage": {"secretRef": {"name": "headrace-storage"}},
         "serviceAccountName": "trainer",
@@ -205,6 +233,8 @@ MODEL_SERVICE: dict[str, Any] = {
 }
 
 ABSENT = object()
+RANGE = {"name": "x", "type": "Float", "min": "0.5", "max": "1"}
+VALUES = {"name": "x", "type": "Categorical", "values": ["a", "b"]}
 
 
 def eventually(is_so: Callable[[], bool], seconds: float = 20) -> None:
@@ -234,6 +264,13 @@ def container(**security: Any) -> list[dict[str, Any]]:
     return [{"name": "trainer", "securityContext": security}]
 
 
+# What makes of its preparation one by Spark.
+BY_SPARK: dict[str, Any] = {
+    "spec.prepare.type": "Spark",
+    "spec.prepare.tables": ABSENT,
+    "spec.prepare.datasets": [{"name": "raw", "uri": "s3://team-a/raw/"}],
+}
+
 # What is wrong: the change to a good job, and the words that a person has to read.
 REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "name too long": ({"metadata.name": "a" * 41}, "at most 40 lower-case letters"),
@@ -259,7 +296,7 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "an object as parameter": ({"spec.parameters": {"layers": {"a": 1}}}, "spec.parameters.layers"),
     "an empty object as parameter": ({"spec.parameters": {"layers": {}}}, "spec.parameters.layers"),
     "too many parameters": ({"spec.parameters": {f"p{i}": i for i in range(65)}}, "must have at most 64 items"),
-    "prepare of an unknown type": ({"spec.prepare.type": "Spark"}, 'supported values: "Script", "Tables"'),
+    "prepare of an unknown type": ({"spec.prepare.type": "Hadoop"}, 'Unsupported value: "Hadoop"'),
     "prepare without a type": ({"spec.prepare.type": ABSENT}, "spec.prepare.type: Required value"),
     "prepare without an entrypoint": (
         {"spec.prepare.entrypoint": ABSENT},
@@ -272,6 +309,10 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.prepare.output.name": "corpus"},
         "spec.prepare.output.name: Forbidden: prepare.output.name is the name of one of spec.datasets",
     ),
+    "prepare of a part of a dataset": (
+        {"spec.prepare.datasets": [{"name": "raw", "uri": "s3://team-a/raw/", "shard": "ByWorker"}]},
+        "spec.prepare.datasets: Forbidden: a preparation has one pod, which reads copies: leave shard and access out",
+    ),
     "prepare's source image beside its image": (
         {"spec.prepare.source": {"image": "x:1"}},
         "spec.prepare.image: Forbidden: prepare.source.image is the image that runs: leave prepare.image empty",
@@ -279,6 +320,67 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "prepare's image beside the source image that it runs": (
         {"spec.source": {"image": "x:1"}, "spec.prepare.source": ABSENT},
         "spec.prepare.image: Forbidden: source.image is the image that runs: leave prepare.image empty",
+    ),
+    "spark beside a script": (
+        {"spec.prepare.spark": {"executors": 2}},
+        "spec.prepare.spark: Forbidden: spark belongs to type Spark",
+    ),
+    "spark without an entrypoint": (
+        {**BY_SPARK, "spec.prepare.entrypoint": ABSENT},
+        "spec.prepare.entrypoint: Required value: name the script that type Spark runs",
+    ),
+    "spark and tables": (
+        {"spec.prepare.type": "Spark"},
+        "spec.prepare.tables: Forbidden: tables are done in one pod",
+    ),
+    "spark on a volume": (
+        {**BY_SPARK, "spec.prepare.datasets": [{"name": "raw", "persistentVolumeClaim": {"claimName": "raw"}}]},
+        "spec.prepare.datasets: Forbidden: with type Spark each dataset is of s3://",
+    ),
+    "spark on another store": (
+        {**BY_SPARK, "spec.prepare.datasets": [{"name": "raw", "uri": "gs://raw/"}]},
+        "spec.prepare.datasets: Forbidden: with type Spark each dataset is of s3://",
+    ),
+    "spark and unpacked": (
+        {**BY_SPARK, "spec.prepare.datasets": [{"name": "raw", "uri": "s3://raw/", "unpack": "Auto"}]},
+        "spec.prepare.datasets: Forbidden: with type Spark nothing is fetched that could be unpacked",
+    ),
+    "spark without executors": ({**BY_SPARK, "spec.prepare.spark.executors": 0}, "greater than or equal to 1"),
+    "spark with too little memory": (
+        {**BY_SPARK, "spec.prepare.spark.executorResources": {"limits": {"memory": "512Mi"}}},
+        "an executor needs 1Gi of memory",
+    ),
+    "spark with GPUs": (
+        {**BY_SPARK, "spec.prepare.spark.executorResources": {"limits": {"nvidia.com/gpu": 1}}},
+        "an executor is given cpu, memory and ephemeral-storage",
+    ),
+    "spark with a master of its own": (
+        {**BY_SPARK, "spec.prepare.spark.conf": {"spark.master": "local"}},
+        "use prepare.spark.executors",
+    ),
+    "spark with a property of pods": (
+        {**BY_SPARK, "spec.prepare.spark.conf": {"spark.kubernetes.namespace": "other"}},
+        "goes into spec.podTemplate",
+    ),
+    "spark with a secret in a property": (
+        {**BY_SPARK, "spec.prepare.spark.conf": {"spark.hadoop.fs.s3a.secret.key": "x"}},
+        "no credentials in properties",
+    ),
+    "spark with a key in a property": (
+        {**BY_SPARK, "spec.prepare.spark.conf": {"spark.hadoop.fs.azure.account.key.acct": "x"}},
+        "no credentials in properties",
+    ),
+    "spark with another store": (
+        {**BY_SPARK, "spec.prepare.spark.conf": {"spark.hadoop.fs.s3a.endpoint": "http://other"}},
+        "Headrace sets spark.master",
+    ),
+    "spark with memory beside the executor's": (
+        {**BY_SPARK, "spec.prepare.spark.conf": {"spark.memory.offHeap.size": "8g"}},
+        "what a pod gets is said in prepare.spark.executorResources",
+    ),
+    "spark with a property that is none": (
+        {**BY_SPARK, "spec.prepare.spark.conf": {"shuffle.partitions": "4"}},
+        "a property is named like spark.sql.shuffle.partitions",
     ),
     "tables that nobody says": (
         {"spec.prepare.type": "Tables", "spec.prepare.tables": ABSENT},
@@ -338,7 +440,119 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.prepare.tables.privacy.columns": [{"name": "a", "action": "Drop"}, {"name": "a", "action": "Mask"}]},
         "Duplicate value",
     ),
+    "a schedule without a time": ({"spec.schedule": {}}, "spec.schedule.cron: Required value"),
+    "a schedule of four fields": (
+        {"spec.schedule": {"cron": "0 3 * *"}},
+        "spec.schedule.cron: Forbidden: must be five fields, minute hour day-of-month month day-of-week",
+    ),
+    "a schedule at 60": (
+        {"spec.schedule": {"cron": "60 3 * * *"}},
+        "spec.schedule.cron: Forbidden: must be five fields",
+    ),
+    "a schedule with a zone in it": (
+        {"spec.schedule": {"cron": "TZ=UTC 0 3 * * *"}},
+        "spec.schedule.cron: Forbidden: must be five fields",
+    ),
+    "a zone that is none": (
+        {"spec.schedule": {"cron": "@daily", "timeZone": "Europe/Ulm"}},
+        "must be the name of a time zone, such as Europe/Berlin or Etc/UTC",
+    ),
+    "the zone of whoever asks": (
+        {"spec.schedule": {"cron": "@daily", "timeZone": "Local"}},
+        "spec.schedule.timeZone: Forbidden: must be the name of a time zone",
+    ),
+    "an offset for a zone": (
+        {"spec.schedule": {"cron": "@daily", "timeZone": "+02:00"}},
+        "spec.schedule.timeZone: Forbidden: must be the name of a time zone",
+    ),
+    "a policy that is none": (
+        {"spec.schedule": {"cron": "@daily", "concurrencyPolicy": "Queue"}},
+        'supported values: "Allow", "Forbid", "Replace"',
+    ),
+    "a deadline within which no time is found": (
+        {"spec.schedule": {"cron": "@daily", "startingDeadlineSeconds": 5}},
+        "should be greater than or equal to 10",
+    ),
+    "a schedule of tunings with a name that leaves no room": (
+        {"spec.schedule": {"cron": "@daily"}, "metadata.name": "a" * 27},
+        "with spec.schedule and spec.tuning metadata.name has at most 26 characters",
+    ),
+    "a schedule with a name that leaves no room": (
+        {"spec.schedule": {"cron": "@daily"}, "metadata.name": "a" * 32},
+        "with spec.schedule metadata.name must be at most 31 characters",
+    ),
+    "a schedule beside a time to live": (
+        {"spec.schedule": {"cron": "@daily"}, "spec.ttlSecondsAfterFinished": 60},
+        "spec.ttlSecondsAfterFinished: Forbidden: with schedule the trainings are kept by their number",
+    ),
+    "a schedule that keeps nothing which could be approved": (
+        {"spec.schedule": {"cron": "@daily", "successfulJobsHistoryLimit": 0}},
+        "spec.schedule.successfulJobsHistoryLimit: Forbidden: with output.approval.required keep at least one",
+    ),
+    "a schedule that is suspended twice": (
+        {"spec.schedule": {"cron": "@daily"}, "spec.suspend": True},
+        "spec.suspend: Forbidden: suspend stops one training: to stop a schedule set schedule.suspend",
+    ),
     "prepare with a list as parameter": ({"spec.prepare.parameters": {"x": [1]}}, "spec.prepare.parameters.x"),
+    "tuning a job with a long name": ({"metadata.name": "a" * 36}, "metadata.name has at most 35 characters"),
+    "tuning without a model": (
+        {"spec.output": ABSENT, "spec.evaluate": ABSENT, "spec.evaluation": ABSENT},
+        "spec.output: Required value: tuning ends with the model of the best trial: add output",
+    ),
+    "tuning on more datasets than a trial can have": (
+        {"spec.datasets": [{"name": f"d{number}", "uri": f"s3://b/{number}/"} for number in range(16)]},
+        "spec.datasets: Forbidden: with tuning and prepare datasets has at most 15 entries",
+    ),
+    "tuning nothing": ({"spec.tuning.space": []}, "should have at least 1 items"),
+    "tuning a parameter twice": ({"spec.tuning.space": [VALUES, VALUES]}, "Duplicate value"),
+    "tuning a parameter that is none": (
+        {"spec.tuning.space": [RANGE | {"name": "--x"}]},
+        "must be the name of a param",
+    ),
+    "tuning for no number of trials": ({"spec.tuning.maxTrials": ABSENT}, "spec.tuning.maxTrials: Required value"),
+    "tuning without end": ({"spec.tuning.maxTrials": 1001}, "should be less than or equal to 1000"),
+    "tuning with more at once than there are": (
+        {"spec.tuning.maxTrials": 3},
+        "spec.tuning.parallel: Forbidden: parallel is more than maxTrials",
+    ),
+    "tuning for better": ({"spec.tuning.objective.goal": "Better"}, 'supported values: "Maximize", "Minimize"'),
+    "tuning by chance": ({"spec.tuning.sampler": "CmaEs"}, 'supported values: "TPE", "Random", "Grid"'),
+    "tuning without bounds": (
+        {"spec.tuning.space": [{"name": "x", "type": "Float", "min": "1"}]},
+        "Required value: a number needs min and max",
+    ),
+    "tuning bounds as numbers": ({"spec.tuning.space": [RANGE | {"min": 0.1}]}, 'must be of type string: "number"'),
+    "tuning bounds that are none": ({"spec.tuning.space": [RANGE | {"min": "1e-4"}]}, "must be a decimal in quotes"),
+    "tuning bounds the wrong way": ({"spec.tuning.space": [RANGE | {"max": "0.1"}]}, "min must be less than max"),
+    "tuning with values of a number": (
+        {"spec.tuning.space": [RANGE | {"values": ["1"]}]},
+        "values are of type Categorical",
+    ),
+    "tuning without values": (
+        {"spec.tuning.space": [VALUES | {"values": []}]},
+        "Required value: type Categorical needs values",
+    ),
+    "tuning values with bounds": (
+        {"spec.tuning.space": [VALUES | {"min": "1"}]},
+        "type Categorical has values, and no min, max, step or log",
+    ),
+    "tuning whole numbers in parts": (
+        {"spec.tuning.space": [RANGE | {"type": "Int"}]},
+        "type Int has whole numbers as min, max and step",
+    ),
+    "tuning in no steps": ({"spec.tuning.space": [RANGE | {"step": "0"}]}, "step must be more than 0"),
+    "tuning the logarithm of nothing": (
+        {"spec.tuning.space": [RANGE | {"min": "0", "log": True}]},
+        "with log min must be more than 0",
+    ),
+    "tuning the logarithm in steps": (
+        {"spec.tuning.space": [RANGE | {"step": "0.1", "log": True}]},
+        "with log there are no steps",
+    ),
+    "tuning a grid of any number": (
+        {"spec.tuning.space": [RANGE], "spec.tuning.sampler": "Grid"},
+        "a grid has a number of values: give each Float a step",
+    ),
     "evaluate of an unknown task": ({"spec.evaluate.task": "Clustering"}, "spec.evaluate.task: Unsupported value"),
     "evaluate without data": (
         {"spec.evaluate.data": ABSENT},
@@ -388,10 +602,34 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.evaluate.gates": [{"metric": "accuracy", "slice": "country=de", "min": "0.8"}]},
         "spec.evaluate.gates: Forbidden: a gate's slice is COLUMN=VALUE, such as region=north, with a column of",
     ),
+    "evaluate with a regression of one row's error": (
+        {
+            "spec.evaluate.task": "Regression",
+            "spec.evaluate.sensitive": ABSENT,
+            "spec.evaluate.gates": [{"metric": "max_error", "maxRegression": "0.1"}],
+        },
+        "spec.evaluate.gates: Forbidden: max_error is the error of a single row, so it cannot be told from chance",
+    ),
     "evaluate with a column that has a sign": ({"spec.evaluate.slices": ["a=b"]}, "must be the name of a column"),
     "evaluate with a regression from nothing": (
         {"spec.evaluate.baseline": ABSENT},
         "spec.evaluate.baseline: Required value: maxRegression compares with a baseline: set evaluate.baseline.alias",
+    ),
+    "evaluate with gradients of a format that has none": (
+        {"spec.evaluate.explain.method": "IntegratedGradients"},
+        "spec.evaluate.explain: Forbidden: only the format TensorFlow has gradients: set evaluate.format to TensorFlow",
+    ),
+    "evaluate by a program with explanations": (
+        {"spec.evaluate": {"task": "Script", "entrypoint": "x.py", "explain": {}}},
+        "spec.evaluate.explain: Forbidden: a program of yours explains by itself: leave evaluate.explain out",
+    ),
+    "evaluate with no row to explain": (
+        {"spec.evaluate.explain.samples": 0},
+        "spec.evaluate.explain.samples: Invalid value: 0: spec.evaluate.explain.samples in body should be greater",
+    ),
+    "evaluate with explanations in no time": (
+        {"spec.evaluate.explain.deadline": "1s"},
+        "spec.evaluate.explain.deadline: Forbidden: must be a duration from 10s to 1h",
     ),
     "evaluate with a gate without a bound": (
         {"spec.evaluate.gates": [{"metric": "accuracy"}]},
@@ -433,6 +671,10 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.evaluation.gates": [{"metric": "evaluate/accuracy", "min": "0.5"}]},
         "spec.evaluation.gates: Forbidden: evaluate/... is what the stage evaluate measures: put the gate into",
     ),
+    "evaluate on a part of a dataset": (
+        {"spec.evaluate.datasets": [{"name": "heldout", "uri": "s3://team-a/heldout/", "shard": "ByWorker"}]},
+        "spec.evaluate.datasets: Forbidden: an evaluation has one pod, which reads copies: leave shard and access out",
+    ),
     "evaluate on two datasets of one name": (
         {
             "spec.evaluate.datasets": [{"name": "cleaned", "uri": "s3://team-a/x/"}],
@@ -451,6 +693,14 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "dataset over http": (
         {"spec.datasets": [{"name": "a", "uri": "http://example.org/a", "sha256": "0" * 64}]},
         "spec.datasets[0].uri: Forbidden: must be like s3://BUCKET/KEY",
+    ),
+    "dataset of HDFS by the port that speaks no HTTP": (
+        {"spec.datasets": [{"name": "a", "uri": "hdfs://namenode:8020/a"}]},
+        "webhdfs://HOST:HTTP-PORT/PATH",
+    ),
+    "dataset of HDFS with a host that is none": (
+        {"spec.datasets": [{"name": "a", "uri": "webhdfs://[namenode:9870/a"}]},
+        "webhdfs://HOST:HTTP-PORT/PATH",
     ),
     "dataset with a password": (
         {"spec.datasets": [{"name": "a", "uri": "https://me:secret@example.org/a", "sha256": "0" * 64}]},
@@ -483,6 +733,26 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "dataset of a bucket with a sha256": (
         {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a", "sha256": "0" * 64}]},
         "spec.datasets[0].sha256: Forbidden: sha256 is of a file on the web",
+    ),
+    "dataset unpacked in a way that nobody knows": (
+        {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a", "unpack": "Rar"}]},
+        'supported values: "Auto", "Gzip", "Zstd", "Tar", "Zip"',
+    ),
+    "dataset of a volume that is unpacked": (
+        {"spec.datasets": [{"name": "a", "persistentVolumeClaim": {"claimName": "x"}, "unpack": "Auto"}]},
+        "spec.datasets[0].unpack: Forbidden: a volume is mounted as it is: leave unpack out",
+    ),
+    "dataset that is unpacked and streamed": (
+        {"spec.datasets": [{"name": "a", "uri": "s3://bucket/a", "unpack": "Auto", "access": "Stream"}]},
+        "spec.datasets[0].access: Forbidden: what can be streamed are objects",
+    ),
+    "dataset of a volume that is divided": (
+        {"spec.datasets": [{"name": "a", "persistentVolumeClaim": {"claimName": "x"}, "shard": "ByWorker"}]},
+        "spec.datasets[0].shard: Forbidden: only objects below a prefix can be divided",
+    ),
+    "dataset of the web that is divided": (
+        {"spec.datasets": [{"name": "a", "uri": "https://e.org/a", "sha256": "0" * 64, "shard": "ByWorker"}]},
+        "spec.datasets[0].shard: Forbidden: only objects below a prefix can be divided",
     ),
     "dataset name as a path": ({"spec.datasets": [{"name": "../a", "uri": "s3://bucket/a"}]}, "spec.datasets[0].name"),
     "secret without a name": ({"spec.storage": {"secretRef": {}}}, "spec.storage.secretRef.name: Required value"),
@@ -522,6 +792,15 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "negative number as quantity": (
         {"spec.resources": {"limits": {"cpu": -1}}},
         "spec.resources.limits[cpu]: Forbidden: must be a quantity such as 500m",
+    ),
+    "memory in thousandths of a byte": (
+        {"spec.resources.limits": {"memory": "512m"}},
+        "spec.resources: Forbidden: no container starts in less than 4Mi of memory; m is a thousandth of a byte, and a",
+    ),
+    "memory in bytes": ({"spec.resources": {"requests": {"memory": 512}}}, "write 512Mi for 512 mebibytes"),
+    "evaluate of a model that is shown the label": (
+        {"spec.evaluate.data.inputs": {"x": ["length", "species"]}, "spec.evaluate.data.label": "species"},
+        "spec.evaluate.data.inputs: Forbidden: the label is what the model has to find out: leave the column out",
     ),
     "quantity that is none": (
         {"spec.resources": {"limits": {"memory": "4 GB"}}},
@@ -666,7 +945,14 @@ REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.model": {"uri": "file:///model"}},
         "spec.model.uri: Forbidden: must be like s3://BUCKET/KEY",
     ),
-    "unknown runtime": ({"spec.runtime.name": "triton"}, 'supported values: "onnxruntime", "tensorflow-serving"'),
+    "no runtime's name": ({"spec.runtime.name": "Triton Server"}, "spec.runtime.name: Forbidden: must be lower-case"),
+    "a runtime's format": ({"spec.runtime.format": "a/b"}, "must be the name of a format, such as ONNX"),
+    "a runtime's image": ({"spec.runtime.image": "a b"}, "must be an image reference, without spaces"),
+    "a runtime's variable twice": ({"spec.runtime.env": [{"name": "A"}, {"name": "A"}]}, "Duplicate value"),
+    "a runtime's variable from elsewhere": (
+        {"spec.runtime.env": [{"name": "A", "valueFrom": {}}]},
+        'unknown field "spec.runtime.env[0].valueFrom"',
+    ),
     "no runtime": ({"spec.runtime": ABSENT}, "spec.runtime: Required value"),
     "no replicas": ({"spec.scaling.replicas": 0}, "should be greater than or equal to 1"),
     "weights that fall": (
@@ -732,6 +1018,22 @@ REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.route.hostnames": ["a:80"]},
         "spec.route.hostnames[0]: Forbidden: must be a hostname such as text.example.com, without a port",
     ),
+    "explanations of a SavedModel": (
+        {"spec.runtime.name": "tensorflow-serving", "spec.explain": {}},
+        "spec.explain: Forbidden: explanations are made with the model's ONNX format: set runtime.name to",
+    ),
+    "no such explanation": ({"spec.explain": {"method": "Lime"}}, 'supported values: "Auto", "Shapley", "Occlusion"'),
+    "a budget for nothing": ({"spec.explain": {"budget": 1}}, "should be greater than or equal to 8"),
+    "explanations without end": (
+        {"spec.explain": {"deadline": "1h"}},
+        "spec.explain.deadline: Forbidden: must be a duration from 1s to 10m",
+    ),
+    "a background from nowhere": ({"spec.explain": {"background": {}}}, "spec.explain.background.configMap: Required"),
+    "a background's key": (
+        {"spec.explain": {"background": {"configMap": {"name": "rows", "key": "../rows"}}}},
+        "must be a key of a ConfigMap, such as background.json",
+    ),
+    "explained by none": ({"spec.explain": {"replicas": 0}}, "should be greater than or equal to 1"),
     "field that is not built": ({"spec.rollout.onFailure": "Pause"}, 'unknown field "spec.rollout.onFailure"'),
 }
 # What a podTemplate may not ask for is the same for both kinds.
@@ -805,6 +1107,11 @@ CHANGES: dict[str, Any] = {
         "output": {"name": "other"},
     },
     "spec.evaluate": {"task": "Script", "entrypoint": "evaluate.py"},
+    "spec.tuning": {
+        "objective": {"metric": "loss", "goal": "Minimize"},
+        "space": [{"name": "units", "type": "Int", "min": "1", "max": "2"}],
+        "maxTrials": 2,
+    },
     "spec.storage": {"secretRef": {"name": "other"}},
     "spec.serviceAccountName": "other",
     "spec.strategy": {"type": "SingleWorker", "workers": 1},
@@ -836,7 +1143,8 @@ class TestChanging:
     def test_a_field_of_a_training_job_cannot_be_changed(self, kubectl, job, field):
         refused = self.replaced(kubectl, changed(job, {field: CHANGES[field]}))
         words = (
-            f"{field}: Forbidden: cannot be changed, only suspend and ttlSecondsAfterFinished can: create a new object"
+            f"{field}: Forbidden: cannot be changed, only suspend, ttlSecondsAfterFinished and schedule can: "
+            "create a new object"
         )
         assert words in refused.stderr
 
@@ -846,6 +1154,7 @@ class TestChanging:
             "spec.storage",
             "spec.prepare",
             "spec.evaluate",
+            "spec.tuning",
             "spec.evaluation",
             "spec.activeDeadlineSeconds",
             "spec.checkpoint",
@@ -862,13 +1171,29 @@ class TestChanging:
         rules = custom_resource_definition(TrainingJob)["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
             "properties"
         ]["spec"]["x-kubernetes-validations"]
-        guarded = {f"spec{rule['fieldPath']}" for rule in rules if "oldSelf" in rule["rule"]}
+        guarded = {f"spec{rule['fieldPath']}" for rule in rules if rule["message"].startswith("cannot be changed")}
         assert guarded == CHANGES.keys()
 
     @pytest.mark.parametrize(("field", "value"), [("spec.suspend", True), ("spec.ttlSecondsAfterFinished", 1)])
     def test_suspend_and_ttl_can_be_changed(self, kubectl, job, field, value):
         done = self.replaced(kubectl, changed(job, {field: value}))
         assert done.returncode == 0, done.stderr
+
+    @pytest.mark.parametrize("schedule", [{"cron": "@daily"}, {"cron": "0 3 * * *", "suspend": True}])
+    def test_a_schedule_can_be_changed(self, kubectl, job, schedule):
+        once = {"metadata.name": "changing", "spec.ttlSecondsAfterFinished": ABSENT}
+        before = changed(job, once | {"spec.schedule": {"cron": "0 3 * * *"}})
+        kubectl("apply", "-f", "-", stdin=json.dumps(before))
+        done = self.replaced(kubectl, changed(before, {"spec.schedule": schedule}))
+        assert done.returncode == 0, done.stderr
+        removed = self.replaced(kubectl, changed(before, {"spec.schedule": ABSENT}))
+        assert (
+            "spec.schedule: Forbidden: schedule cannot be added to a TrainingJob or removed from it" in removed.stderr
+        )
+
+    def test_a_schedule_cannot_be_added(self, kubectl, job):
+        added = self.replaced(kubectl, changed(job, {"spec.schedule": {"cron": "0 3 * * *"}}))
+        assert "spec.schedule: Forbidden: schedule cannot be added to a TrainingJob or removed from it" in added.stderr
 
     def test_a_ttl_can_be_taken_away(self, kubectl, job):
         done = self.replaced(kubectl, changed(job, {"spec.ttlSecondsAfterFinished": ABSENT}))
@@ -901,6 +1226,18 @@ STATUS = TrainingJobStatus(
     ),
     attempt=Attempt(number=2, stage=Stage.TRAIN, job="text-generator-2"),
     history=(AttemptRecord(attempt=1, stage=Stage.PREPARE, outcome=AttemptOutcome.SUCCEEDED, reason="Prepared"),),
+    tuning=TuningStatus(
+        trials=TrialCounts(total=20, running=4, succeeded=7, failed=1),
+        best=TrialStatus(
+            name="text-generator-t3",
+            uid="u",
+            number=3,
+            value="0.9",
+            parameters={"kind": "v" * 200, "units": "16"},
+            run="r3",
+        ),
+        image="registry.example.org/train@sha256:" + "0" * 64,
+    ),
     progress=Progress(percent=45, eta_seconds=1320, epoch=5, epochs=10, step=450, steps=1000),
     metrics={"val_auc": "0.931", "loss": "NaN"},
     model=TrainedModel(

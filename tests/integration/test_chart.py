@@ -317,6 +317,43 @@ def test_parameters_that_no_program_would_read_are_refused(cluster: Cluster) -> 
     assert "only task Script runs a program of yours: leave parameters out of spec.evaluate" in output
 
 
+RATE = {"name": "rate", "type": "Float", "min": "0.1", "max": "0.7", "step": "0.2"}
+UNITS = {"name": "units", "type": "Int", "min": "16", "max": "128", "step": "16"}
+KIND = {"name": "kind", "type": "Categorical", "values": ["relu", "tanh"]}
+
+
+def tuned(parameters: Object, *space: Object, **more: Any) -> Object:
+    tuning = {"objective": {"metric": "loss", "goal": "Minimize"}, "space": list(space), "maxTrials": 2} | more
+    manifest = job(name="tuned")
+    return manifest | {"spec": manifest["spec"] | {"tuning": tuning, "parameters": parameters}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "refusal"),
+    [
+        pytest.param(
+            tuned({f"p{n}": n for n in range(63)}, RATE, UNITS), "more than 64 parameters together", id="too many"
+        ),
+        pytest.param(tuned({"units": 50}, UNITS), "spec.parameters.units: a starting value", id="between two steps"),
+        pytest.param(tuned({"rate": 0.4}, RATE), "spec.parameters.rate: a starting value", id="between, in decimals"),
+        pytest.param(tuned({"units": 8}, UNITS), "spec.parameters.units: a starting value", id="below"),
+        pytest.param(tuned({"units": 144}, UNITS), "spec.parameters.units: a starting value", id="above"),
+        pytest.param(tuned({"units": "32"}, UNITS), "spec.parameters.units: a starting value", id="a text"),
+        pytest.param(tuned({"units": True}, UNITS), "spec.parameters.units: a starting value", id="true"),
+        pytest.param(tuned({"kind": "gelu"}, UNITS, KIND), "spec.parameters.kind: a starting value", id="no value"),
+        pytest.param(tuned({"units": 32}, UNITS, sampler="Grid"), "leave units out of spec.parameters", id="a grid"),
+        pytest.param(tuned({f"p{n}": n for n in range(62)}, RATE, UNITS), "", id="as many as can be"),
+        pytest.param(tuned({f"p{n}": n for n in range(63)} | {"units": 48}, UNITS), "", id="one of them in both"),
+        pytest.param(tuned({"rate": 0.3, "units": 32, "kind": "tanh"}, RATE, UNITS, KIND), "", id="on steps"),
+        pytest.param(tuned({"epochs": 3}, UNITS, KIND, sampler="Grid"), "", id="a grid and others"),
+    ],
+)
+def test_what_no_trial_could_be_given_is_refused_with_the_job(manifest: Object, refusal: str, cluster: Cluster) -> None:
+    code, output = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest)
+    assert (code != 0) == bool(refusal), output
+    assert refusal in output
+
+
 def test_training_job_can_be_suspended_and_labelled(cluster: Cluster) -> None:
     cluster.kubectl("create", "-f", "-", stdin=job(name="pausable"))
     suspend = json.dumps({"metadata": {"labels": {"a": "b"}}, "spec": {"suspend": True}})
@@ -468,6 +505,9 @@ def operator(cluster: Cluster, log: Path) -> Iterator[None]:
     deployment = cluster.get("deployment", "headrace-operator", "-n", NAMESPACE)
     variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
     environment = {item["name"]: item["value"] for item in variables if "value" in item}
+    runtimes = log.with_name("runtimes.json")  # in the cluster it is mounted
+    runtimes.write_text(cluster.get("configmap", "headrace-serving-runtimes", "-n", NAMESPACE)["data"]["runtimes.json"])
+    environment["HEADRACE_SERVING_RUNTIMES"] = str(runtimes)
     account = f"system:serviceaccount:{NAMESPACE}:headrace-operator"
     kubeconfig = cluster.plane.kubeconfig_for(account, ["system:serviceaccounts", "system:authenticated"])
     with log.open("w") as output:
@@ -515,7 +555,27 @@ def test_operator_starts_a_training_with_the_charts_rights(
         # The finalizer is taken off by the operator; without the right to that the pod would stay.
         pods = ("pods", "-n", TEAM, f"--selector=headrace.dev/trainingjob={name}")
         assert eventually(lambda: not cluster.get(*pods)["items"], 90.0), log.read_text()
+        trains_on_schedule(cluster, manifest["spec"], log)
     assert "forbidden" not in log.read_text().lower()
+
+
+def trains_on_schedule(cluster: Cluster, spec: Object, log: Path) -> None:
+    """From a template to a training, and away again; the operator hears of the CronJob's Job by itself."""
+    template = job(name="nightly")
+    template["spec"] = spec | {"schedule": {"cron": "0 0 1 1 *"}}
+    code, output = cluster.kubectl("create", "-f", "-", stdin=template)
+    assert code == 0, output
+    now = ("create", "job", "nightly-now", "--from=cronjob/nightly", "-n", TEAM)
+    assert eventually(lambda: cluster.kubectl(*now)[0] == 0, 60.0), log.read_text()
+
+    def has_begun() -> bool:
+        known = cluster.kubectl("get", "trainingjob", "nightly-now", "-n", TEAM)[0] == 0
+        return known and "startTime" in cluster.get("job", "nightly-now", "-n", TEAM).get("status", {})
+
+    assert eventually(has_begun, 60.0), log.read_text()
+    cluster.kubectl("delete", "trainingjob", "nightly", "-n", TEAM)
+    gone = ("get", "trainingjob,cronjob,job", "-n", TEAM, "--selector=headrace.dev/schedule=nightly", "--output=name")
+    assert eventually(lambda: cluster.kubectl(*gone)[1].strip() in ("", "No resources found"), 60.0), log.read_text()
 
 
 def test_traefik_takes_its_gateway_with_the_charts_rights_and_flags(cluster: Cluster, tmp_path: Path) -> None:

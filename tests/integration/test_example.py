@@ -21,7 +21,7 @@ FAILED = {"state": "Failed", "reason": "BadConfig", "message": "train.py does no
 
 def start(kubectl: Any, namespace: str, name: str = "digits") -> subprocess.Popen[str]:
     """In a tenant's namespace."""
-    kubectl("create", "configmap", "headrace-tenant", "--namespace", namespace)
+    kubectl("create", "configmap", "headrace-tenant", "--namespace", namespace, "--from-literal=bucket=bucket-of-a")
     command = [sys.executable, "-m", "headrace.cli.main", "example", "run", name, "--namespace", namespace]
     command += ["--kubeconfig", str(kubectl.kubeconfig), "--timeout", str(SECONDS)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

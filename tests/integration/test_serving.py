@@ -6,6 +6,7 @@ Above all the operator may die after any of its writes, and the next one ends up
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -34,19 +35,31 @@ from headrace.kube.resources import (
     Object,
     Resource,
 )
+from headrace.labels import REVISION
 from headrace.serving.reconcile import ServingReconciler
 from headrace.serving.target import RETRY_ANNOTATION
+from headrace_common.protocol import PROGRESS_PORT
+from headrace_common.serve import ProgressServer
+from headrace_loader.progress import Progress
 from headrace_local import binaries
+from runtime_builders import runtimes
 from serving_builders import ROUTE, gateway_answer
 from training_builders import SETTINGS
 
 IMAGES = replace(
-    SETTINGS, tracking=None, storage=None, loader_image="headrace/loader:1", onnxruntime_image="headrace/o:1"
+    SETTINGS,
+    tracking=None,
+    storage=None,
+    loader_image="headrace/loader:1",
+    runtimes=runtimes("headrace/o:1"),
+    explainer_image="headrace/e:1",
 )
 KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)
 PASSES = 60
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 WAIT_SECONDS = 60.0
+LOADER = {"name": "loader", "image": "i", "imageID": "i", "restartCount": 0}
+POD_ADDRESS = "127.77.0.16"  # of this machine's, where nobody else listens
 
 Status = dict[str, Any]
 
@@ -60,6 +73,8 @@ class Bench:
         self.namespace = namespace
         self.now = datetime.now(UTC)
         self.broken: set[str] = set()  # revisions whose pods run out of memory
+        self.loads = False  # whether the loaders of all pods are still at work
+        self.loaded: dict[str, Any] | None = None  # the record that they leave
         self.gateway_refuses = False
         self.settings = IMAGES
 
@@ -112,22 +127,24 @@ class Bench:
     # -- what the cluster does -----------------------------------------------------------------------------------------
 
     async def kubelet(self) -> None:
-        """Wait for the pods of all Deployments, and say that they are ready, or that they broke."""
+        """Wait for the pods of all revisions, and say of each pod that it is ready, or that it broke. An explainer's
+        are not waited for: a new one comes beside the old one, which goes when that is ready.
+        """
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
-                deployments = await self.client.list(DEPLOYMENTS, self.namespace)
+                deployments = await self.client.list(DEPLOYMENTS, self.namespace, REVISION)
                 pods = [
                     pod
                     for pod in await self.client.list(PODS, self.namespace)
                     if not pod["metadata"].get("deletionTimestamp")
                 ]
                 wanted = sum(deployment["spec"]["replicas"] for deployment in deployments)
-                if len(pods) == wanted:
+                if sum(REVISION in pod["metadata"]["labels"] for pod in pods) == wanted:
                     break
                 await asyncio.sleep(0.05)
         for pod in pods:
-            broken = pod["metadata"]["labels"]["headrace.dev/revision"] in self.broken
-            status = self._broken() if broken else self._ready()
+            broken = pod["metadata"]["labels"].get(REVISION) in self.broken
+            status = self._loading() if self.loads else self._broken() if broken else self._ready()
             if (pod.get("status") or {}).get("message") != status["message"]:
                 await self.client.merge_patch(
                     PODS, self.namespace, pod["metadata"]["name"], {"status": status}, "status"
@@ -143,7 +160,20 @@ class Bench:
     def _ready(self) -> Status:
         since = (self.now - timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
         condition = {"type": "Ready", "status": "True", "lastTransitionTime": since}
-        return {"message": "ready", "phase": "Running", "conditions": [condition], "containerStatuses": []}
+        ended = {"exitCode": 0, "message": json.dumps(self.loaded)}
+        loaders = [] if self.loaded is None else [{**LOADER, "ready": True, "state": {"terminated": ended}}]
+        return {
+            "message": "ready",
+            "phase": "Running",
+            "conditions": [condition],
+            "initContainerStatuses": loaders,
+            "containerStatuses": [],
+        }
+
+    def _loading(self) -> Status:
+        loader = {**LOADER, "ready": False, "state": {"running": {}}}
+        status = {"message": "loading", "phase": "Pending", "podIP": POD_ADDRESS, "conditions": []}
+        return status | {"initContainerStatuses": [loader], "containerStatuses": []}
 
     def _broken(self) -> Status:
         ended = {"exitCode": 137, "reason": "OOMKilled"}
@@ -235,6 +265,58 @@ def serves(version: int) -> Callable[[Status], bool]:
 
 def in_phase(phase: str) -> Callable[[Status], bool]:
     return lambda status: status.get("phase") == phase
+
+
+def test_status_says_how_far_the_loader_of_a_pod_is_and_is_not_written_more_often_than_it_is_asked(drive):
+    async def scenario(bench: Bench) -> None:
+        progress = Progress()
+        progress.begin(14_000_000_000, 1_200_000_000)
+        ProgressServer(POD_ADDRESS, PROGRESS_PORT, lambda: progress.now().as_json()).start()
+        operator, bench.loads = bench.operator(), True
+
+        async def look(seconds: float) -> Status:
+            bench.now += timedelta(seconds=seconds)
+            await operator.reconcile(Key(MODELSERVICES, bench.namespace, "text"))
+            await bench.kubelet()
+            return await bench.status()
+
+        async def told(count: int) -> Status:
+            """A pass does not wait for the answer: one of the next has it."""
+            for _ in range(500):
+                status = await look(0)
+                if ((status.get("canary") or {}).get("load") or {}).get("bytes") == count:
+                    return status
+            raise AssertionError(f"never {count} bytes: {status}")
+
+        await bench.train(1)
+        await bench.create(scaling={"replicas": 1})
+        status = await told(1_200_000_000)
+        load = status["canary"]["load"]
+        assert (load["state"], load["bytes"], load["totalBytes"]) == ("Loading", 1_200_000_000, 14_000_000_000)
+        assert f"pod {load['pod']} has 1.2 GB of 14.0 GB of the model" in status["message"]
+
+        progress.add(800_000_000)
+        before = await bench.client.get(MODELSERVICES, bench.namespace, "text")
+        await look(5)
+        await look(5)
+        after = await bench.client.get(MODELSERVICES, bench.namespace, "text")
+        assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+        await look(5)
+        await told(2_000_000_000)
+
+        bench.loads, bench.loaded = False, {"protocol": 1, "outcome": "Succeeded", "bytes": 14_000_000_000}
+        bench.loaded |= {"fetchedBytes": 12_800_000_000, "seconds": 120.4}
+        await bench.kubelet()
+        load = (await look(5))["stable"]["load"]
+        assert (load["state"], load["bytes"], load["fetchedBytes"], load["seconds"], load["source"]) == (
+            "Loaded",
+            14_000_000_000,
+            12_800_000_000,
+            120,
+            "Storage",
+        )
+
+    drive(scenario)
 
 
 def test_a_service_that_the_api_server_does_not_take_says_why(drive):
@@ -445,6 +527,59 @@ def test_a_route_that_the_gateway_refuses_walks_no_steps_until_it_does_not(drive
         status = await bench.until(serves(2))
         assert status["stable"]["revision"] == canary
         assert "rejected" not in status
+
+    drive(scenario)
+
+
+def explainer_condition(status: Status) -> tuple[str, str]:
+    found = next(c for c in status["conditions"] if c["type"] == "ExplainerReady")
+    return found["status"], found["reason"]
+
+
+def test_an_explainer_follows_what_is_stable_gives_way_to_what_has_its_name_and_goes_with_its_field(drive):
+    async def scenario(bench: Bench) -> None:
+        """Its Service's name is taken at first."""
+        theirs = {"metadata": {"name": "text-explain", "namespace": bench.namespace}, "spec": {"ports": [{"port": 1}]}}
+        taken = await bench.client.create(SERVICES, theirs)
+        await bench.train(1)
+        await bench.create(explain={}, rollout={}, scaling={"replicas": 1})
+        first = await bench.until(is_stable)
+        operator = bench.operator()
+        for _ in range(2):  # the pass after tells it
+            await operator.reconcile(Key(MODELSERVICES, bench.namespace, "text"))
+        status = await bench.status()
+        assert explainer_condition(status) == ("False", "NameInUse")
+        assert (status["phase"], status["columns"]["ready"]) == ("Stable", "True")
+        await bench.client.delete(SERVICES, bench.namespace, "text-explain", uid=taken["metadata"]["uid"])
+
+        def explains(status: Status) -> bool:
+            return is_stable(status) and explainer_condition(status) == ("True", "Explaining")
+
+        status = await bench.until(explains)
+        assert status["stable"]["revision"] == first["stable"]["revision"]
+        explainer = {("Deployment", "text-explain"), ("Service", "text-explain"), ("HTTPRoute", "text-explain")}
+        assert explainer <= await bench.objects()
+        before = await bench.client.get(MODELSERVICES, bench.namespace, "text")
+        await bench.look(seconds=60)
+        after = await bench.client.get(MODELSERVICES, bench.namespace, "text")
+        assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], "it is at rest"
+
+        async def version() -> str:
+            live = await bench.client.get(DEPLOYMENTS, bench.namespace, "text-explain")
+            [server] = live["spec"]["template"]["spec"]["containers"]
+            return str(next(arg for arg in server["args"] if arg.startswith("--model-version=")))
+
+        await bench.train(2)
+        await bench.until(in_phase("Canarying"))
+        assert await version() == "--model-version=1"
+        await bench.until(serves(2))
+        assert await version() == "--model-version=2"
+
+        await bench.client.merge_patch(MODELSERVICES, bench.namespace, "text", {"spec": {"explain": None}})
+        status = await bench.look()
+        assert not explainer & await bench.objects()
+        assert "ExplainerReady" not in {condition["type"] for condition in status["conditions"]}
+        assert serves(2)(status)
 
     drive(scenario)
 

@@ -10,6 +10,9 @@ import keras
 import numpy as np
 import pytest
 
+from headrace_common.explanation import Method
+from headrace_explain.explain import explain
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "the-mathematics.md"
 LAYERS = keras.layers
 
@@ -130,3 +133,51 @@ def test_the_transformer_block(page, draw):
 
     a = norms[0](x + attention(x, x))
     same(page.transformer_block(x, *parts), norms[1](a + network(a)))
+
+
+def small_net(draw, activation, values=4):
+    """Two layers of Keras', and their gradient by the row."""
+    net = keras.Sequential([keras.Input((values,)), LAYERS.Dense(6, activation), LAYERS.Dense(1)])
+    first, first_bias, second, _ = weights_of(net, draw)
+    slope = {"tanh": lambda z: 1 - np.tanh(z) ** 2, "relu": lambda z: (z > 0).astype(float)}[activation]
+    said = lambda rows: keras.ops.convert_to_numpy(net(rows.astype("float32")))[:, 0].astype(float)  # noqa: E731
+    return said, lambda rows: (slope(rows @ first + first_bias) * second[:, 0]) @ first.T
+
+
+def test_shapley_values_are_what_the_explanations_come_near_to(page, draw):
+    said, _ = small_net(draw, "relu")
+    x, background = draw(size=4), draw(size=(5, 4))
+
+    shares = page.shapley_values(said, x, background)
+
+    assert shares.sum() == pytest.approx(said(x[None])[0] - said(background).mean(), abs=1e-4)
+    rows, others = {"x": x[None]}, {"x": background}
+    ours = explain(lambda feed: {"y": said(feed["x"])}, rows, others, method=Method.SHAPLEY, budget=6000)
+    np.testing.assert_allclose(ours.attributions["x"][0], shares, atol=0.05 * np.abs(shares).max())
+
+
+def test_integrated_gradients_add_up_and_are_those_of_the_explanations(page, draw):
+    said, gradient = small_net(draw, "tanh")
+    x, background = draw(size=4), draw(size=(5, 4))
+    baseline = background.mean(axis=0)
+
+    found = page.integrated_gradients(gradient, x, baseline)
+
+    assert found.sum() == pytest.approx(said(np.stack([baseline, x])) @ [-1, 1], abs=1e-4)
+    ours = explain(
+        lambda feed: {"y": said(feed["x"])},
+        {"x": x[None]},
+        {"x": background},
+        method=Method.INTEGRATED_GRADIENTS,
+        gradient=lambda feed, output, target: {"x": gradient(feed["x"])},
+    )
+    np.testing.assert_allclose(ours.attributions["x"][0], found, rtol=1e-4, atol=1e-5)
+
+
+def test_with_kinks_the_sum_is_not_quite_the_difference(page, draw):
+    said, gradient = small_net(draw, "relu")
+    x, baseline = draw(size=4) * 3, np.zeros(4)
+
+    gap = said(np.stack([baseline, x])) @ [-1, 1] - page.integrated_gradients(gradient, x, baseline, steps=16).sum()
+
+    assert 1e-5 < abs(gap) < 0.5

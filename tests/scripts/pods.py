@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -99,11 +100,24 @@ def fetched(uri: str, bucket: str, s3: S3, folder: Path) -> Path:
 
 
 def programs(launched: Launched) -> list[psutil.Process]:
-    """The processes of the program."""
-    try:
-        return psutil.Process(launched.process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    """The processes of the program. They are looked at often: psutil's own `children` reads all of the machine's."""
+    found, parents = [], [launched.process.pid]
+    while parents:
+        children = children_of(parents.pop())
+        parents += children
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(child))
+    return found
+
+
+def children_of(process: int) -> list[int]:
+    """As the kernel keeps them, by the thread that started them: proc_pid_task(5)."""
+    children = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            children += map(int, (thread / "children").read_text().split())
+    return children
 
 
 def record_of(launched: Launched) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def onnxruntime(model: Path, name: str = "m") -> Iterator[str]:
     port, metrics_port = free_ports(2)
     command = [sys.executable, "-m", "headrace_onnxruntime", "--model-dir", str(model), "--model-name", name]
     command += ["--model-version", "1", "--digest", "sha256:0", "--bind", "127.0.0.1", "--port", str(port)]
-    command += ["--metrics-port", str(metrics_port), "--threads", "1"]
+    command += ["--metrics-port", str(metrics_port), "--grpc-port", "0", "--threads", "1"]
     path = os.pathsep.join(str(RUNTIMES / name) for name in ("onnxruntime", "serving"))
     with (model.parent / "onnxruntime.log").open("wb") as log:
         process = subprocess.Popen(

@@ -61,15 +61,17 @@ def undisturbed(script: Path, folder: Path, interpreter: Interpreter) -> Trainin
 
 
 def killed_and_gone_on_with(script: Path, folder: Path, interpreter: Interpreter, whole: Training) -> Training:
-    """Killed when half of the epochs that `whole` took have ended and a checkpoint is there; where a script has none of
-    the two, after half of its time. The second attempt exports.
+    """Killed when half of the epochs that `whole` took have ended, or of the steps where it has none, and a checkpoint
+    is there; where a script saves nothing, after half of its time. The second attempt exports.
     """
-    epochs, saves = len(whole.of_type("epoch")), bool(whole.of_type("checkpoint"))
+    kind = "epoch" if whole.of_type("epoch") else "step"
+    half, saves = len(whole.of_type(kind)) // 2, bool(whole.of_type("checkpoint"))
     checkpoints = folder / "checkpoints-1"
-    first = _start(script, folder / "first", interpreter, {"HEADRACE_CHECKPOINT_DIR": str(checkpoints)})
+    settings = {"HEADRACE_CHECKPOINT_DIR": str(checkpoints)}
+    first = _start(script, folder / "first", interpreter, settings, in_step=saves)
     try:
-        if epochs and saves:
-            first.wait_until(lambda messages: _is_half_way(messages, epochs))
+        if saves:
+            first.wait_until(lambda messages: _has_come_to(half, kind, messages))
         else:
             time.sleep(whole.seconds / 2)
         first.signal(signal.SIGKILL)
@@ -89,12 +91,14 @@ def killed_and_gone_on_with(script: Path, folder: Path, interpreter: Interpreter
     return dataclasses.replace(training, messages=[*first.messages, *training.messages])
 
 
-def _is_half_way(messages: list[Message], epochs: int) -> bool:
+def _has_come_to(count: int, kind: str, messages: list[Message]) -> bool:
     kinds = [message["type"] for message in messages]
-    return "checkpoint" in kinds and kinds.count("epoch") >= max(1, epochs // 2)
+    return "checkpoint" in kinds and kinds.count(kind) >= max(1, count)
 
 
-def _start(script: Path, folder: Path, interpreter: Interpreter, more: dict[str, str]) -> RunningChild:
+def _start(
+    script: Path, folder: Path, interpreter: Interpreter, more: dict[str, str], *, in_step: bool = False
+) -> RunningChild:
     settings = {
         "HEADRACE_EXPORT_DIR": str(folder / "model"),
         "HEADRACE_FORMATS": FORMATS,
@@ -106,7 +110,7 @@ def _start(script: Path, folder: Path, interpreter: Interpreter, more: dict[str,
         "MLFLOW_ALLOW_FILE_STORE": "true",
         **more,
     }
-    return RunningChild(script, (), folder / "work", settings, interpreter, "own_answers")
+    return RunningChild(script, (), folder / "work", settings, interpreter, "own_answers", in_step=in_step)
 
 
 def _ended(child: RunningChild, folder: Path, begun: float) -> Training:

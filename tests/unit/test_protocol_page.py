@@ -20,7 +20,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "reference" / "launcher-protocol.md").read_text(encoding="utf-8")
 FAILURES = (ROOT / "docs" / "reference" / "failures.md").read_text(encoding="utf-8")
 LOADER = (ROOT / "runtimes" / "loader" / "README.md").read_text(encoding="utf-8")
-OWN_NAMES = ("parameters", "metrics", "evaluate.data.inputs")  # whose fields are the user's
+# Whose fields are the user's, or those of Spark and of Kubernetes.
+OWN_NAMES = (
+    "parameters",
+    "metrics",
+    "evaluate.data.inputs",
+    "heldOut.columns",
+    "prepare.spark.settings",
+    "prepare.spark.conf",
+    "prepare.spark.executor",
+)
 
 
 def first_json(page: str, heading: str) -> Any:
@@ -66,7 +75,9 @@ def test_the_page_has_all_fields_that_there_are_and_no_others(message, shown):
     assert {path for example in shown for path in fields(example)} == of_examples(message)
 
 
-@pytest.mark.parametrize("shown", CONFIGS, ids=["train", "prepare", "evaluate", "tables"])
+@pytest.mark.parametrize(
+    "shown", CONFIGS, ids=["train", "prepare", "held out", "evaluate", "tables", "shaped", "spark", "tune"]
+)
 def test_the_page_s_instructions_are_understood_and_have_nothing_that_is_not_read(shown):
     assert parse_config(json.dumps(shown)).as_json() == shown
 
@@ -81,7 +92,7 @@ def test_the_page_s_answer_of_progress_is_read_whole():
 def test_the_page_s_record_is_read_whole():
     shown = RECORD | {"outcome": "Failed", "model": {**RECORD["model"], "digest": "sha256:" + "0" * 64}}
     shown["dataset"] = shown["dataset"] | {"digest": "sha256:" + "0" * 64}
-    shown["evaluation"] = dict.fromkeys(RECORD["evaluation"], "sha256:" + "0" * 64) | {"samples": 1}
+    shown["evaluation"] = dict.fromkeys(RECORD["evaluation"], "sha256:" + "0" * 64) | {"samples": 1, "explained": 1}
     record = parse_record(json.dumps(shown))
     assert record is not None
     assert fields(record.as_json()) == fields(shown)
@@ -106,8 +117,12 @@ def test_the_page_of_failures_has_every_reason_of_a_launcher_beside_its_class():
     assert {(str(failure_class), str(reason)) for reason, (failure_class, _) in RULES.items()} - told == set()
 
 
+def test_the_loader_s_page_has_all_fields_of_what_it_answers():
+    assert fields(first_json(LOADER, "Out: `GET :9400/progress`")) == of_examples("loading")
+
+
 def test_the_loader_s_page_has_all_fields_of_a_request():
     whole = LoadRequest(
-        "s3://b/m", "sha256:", ("ONNX",), Path("/m"), Storage("http://s3", "r"), {"TensorFlow": "tensorflow/1"}, 1, 1
+        "s3://b/m", "sha256:", ("ONNX",), Path("/m"), Storage("http://s3", "r"), {"TensorFlow": "tensorflow/1"}, 1, 1, 1
     )
     assert fields(LOAD) == fields(whole.as_json())

@@ -153,12 +153,12 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - name: HEADRACE_TRAINER_GPU_IMAGE
   value: {{ include "headrace.asWritten" . }}
 {{- end }}
+- name: HEADRACE_SPARK_IMAGE
+  value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "spark")) }}
 - name: HEADRACE_LOADER_IMAGE
   value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "loader")) }}
-- name: HEADRACE_ONNXRUNTIME_IMAGE
-  value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "onnxruntime")) }}
-- name: HEADRACE_TENSORFLOW_SERVING_IMAGE
-  value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "tensorflow-serving")) }}
+- name: HEADRACE_EXPLAINER_IMAGE
+  value: {{ include "headrace.asWritten" (include "headrace.image" (dict "root" . "name" "explainer")) }}
 {{- if .Values.gateway.enabled }}
 - name: HEADRACE_GATEWAY_METRICS_URL
   value: http://{{ include "headrace.name" . }}-gateway-metrics.{{ .Release.Namespace }}.svc:9100/metrics
@@ -193,16 +193,33 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 {{- end }}
 {{- end -}}
 
+{{/* servingRuntimes as the operator reads them: with the images of the release's own servers. */}}
+{{- define "headrace.servingRuntimes" -}}
+{{- $root := . -}}
+{{- $runtimes := dict -}}
+{{- range $name, $entry := .Values.servingRuntimes -}}
+{{- if $entry -}}
+{{- if and (not $entry.image) (hasKey $root.Values.images $name) -}}
+{{- $entry = merge (dict "image" (include "headrace.image" (dict "root" $root "name" $name))) $entry -}}
+{{- end -}}
+{{- $_ := set $runtimes $name $entry -}}
+{{- end -}}
+{{- end -}}
+{{- toPrettyJson $runtimes -}}
+{{- end -}}
+
 {{/* The operator's rights to namespaced objects, each with the reason for it. */}}
 {{- define "headrace.operatorRules" -}}
 - apiGroups: [headrace.dev]
   resources: [trainingjobs, modelservices]
   verbs: [get, list, watch]
-# ttlSecondsAfterFinished.
+# The trainings of spec.schedule and the trials of spec.tuning are TrainingJobs that belong to another one; their spec is a part of that
+# one's, whose author was looked at. ttlSecondsAfterFinished deletes.
 - apiGroups: [headrace.dev]
   resources: [trainingjobs]
-  verbs: [delete]
-# An annotation that asks for another try is taken off when it is granted, and an approval that no policy has looked at.
+  verbs: [create, delete]
+# An annotation that asks for another try is taken off when it is granted, and an approval that no policy has looked at. Trials are
+# suspended with their job.
 - apiGroups: [headrace.dev]
   resources: [trainingjobs, modelservices]
   verbs: [patch]
@@ -216,6 +233,13 @@ http://{{ include "headrace.name" . }}-s3.{{ .Release.Namespace }}.svc:7070
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
+# spec.schedule: Kubernetes' CronJob keeps the time, and the operator writes how its Jobs ended (spec.managedBy).
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [batch]
+  resources: [jobs/status]
+  verbs: [patch]
 # The Job controller creates them; Headrace reads their records and takes its finalizer off.
 - apiGroups: [""]
   resources: [pods]

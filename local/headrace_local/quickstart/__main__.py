@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
-from headrace_local import images, paths, prerequisites
+from headrace_local import images, paths
 from headrace_local.errors import LocalClusterError
 from headrace_local.instance import Instance
 from headrace_local.quickstart import kind, platform, serving, traffic, training
+from headrace_local.quickstart.arguments import Way, parser, way_of
 from headrace_local.quickstart.kind import KindTarget
+from headrace_local.quickstart.names import SYSTEM, TENANT, down_command, kind_cluster_name
 from headrace_local.quickstart.report import Report
-from headrace_local.quickstart.targets import DEFAULT_INSTANCE, ContextTarget, LocalTarget, Target, down_command
+from headrace_local.quickstart.targets import ContextTarget, LocalTarget, Target
+from headrace_local.shell import end_as_interrupted_on_sigterm
 
 _INTERRUPTED = 130
 
 
 def main() -> int:
-    args = _parser().parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    args = parser().parse_args()
+    end_as_interrupted_on_sigterm()
     report = Report()
     try:
         if args.down:
@@ -31,50 +32,25 @@ def main() -> int:
         with ExitStack() as stack:
             _run(args, report, stack)
     except LocalClusterError as error:
-        print(f"\nquickstart: {error}\n{_go_on(args)}", file=sys.stderr)
+        print(f"\nquickstart: {error}\n{go_on(args, has_begun=report.has_begun)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nquickstart: interrupted after {report.seconds:.0f} s. {_go_on(args)}", file=sys.stderr)
+        print(
+            f"\nquickstart: interrupted after {report.seconds:.0f} s. {go_on(args, has_begun=report.has_begun)}",
+            file=sys.stderr,
+        )
         return _INTERRUPTED
     if args.json is not None:
         report.write(args.json)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts/quickstart",
-        description="From nothing to a model that is trained, tracked, served, replaced by a better one step by step, "
-        "and defended against a bad one. Without --context in a cluster of its own on this machine: kind's where "
-        "Docker answers and kind is installed, else one of upstream's programs (root is needed).",
-    )
-    parser.add_argument("--down", action="store_true", help="delete that cluster, with its images")
-    parser.add_argument("--name", default=DEFAULT_INSTANCE, help="of that cluster (default: %(default)s)")
-    parser.add_argument("--local", action="store_true", help="upstream's programs also where kind is there")
-    parser.add_argument(
-        "--install-prerequisites", action="store_true", help="apt-get install what the machine lacks for that cluster"
-    )
-    parser.add_argument(
-        "--context",
-        metavar="NAME",
-        help="use this context of your kubeconfig instead; its nodes pull Headrace's images from --registry",
-    )
-    parser.add_argument("--registry", metavar="HOST/PATH", help="with --context: where the images are")
-    parser.add_argument("--tag", help="with --context: the images' tag")
-    parser.add_argument(
-        "--installed", action="store_true", help="the cluster and Headrace in it are there: leave both as they are"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the phases and their seconds there")
-    return parser
-
-
 def _run(args: argparse.Namespace, report: Report, stack: ExitStack) -> None:
-    prerequisites.require_program("curl", install=args.install_prerequisites, report=report)
     target = _cluster(args, report, stack)
     folder = paths.cache() / "quickstart"
     folder.mkdir(parents=True, exist_ok=True)
 
-    with report.phase(f"tenant: namespace {platform.TENANT} gets a bucket and credentials of its own"):
+    with report.phase(f"tenant: namespace {TENANT} gets a bucket and credentials of its own"):
         where = platform.addresses(target)
         platform.add_tenant(target, report, where)
         training.start_afresh(target, report)
@@ -112,25 +88,16 @@ def _run(args: argparse.Namespace, report: Report, stack: ExitStack) -> None:
 
 
 def _cluster(args: argparse.Namespace, report: Report, stack: ExitStack) -> Target:
-    """The cluster with Headrace in it; what has to be made is made, and said before."""
-    if args.context is not None:
-        target: Target = ContextTarget(args.context, stack)
-        if not args.installed and not (args.registry and args.tag):
-            raise LocalClusterError(
-                "--context needs --registry and --tag: its nodes pull the images "
-                f"({', '.join(platform.IMAGES)}) from there. Where Headrace is installed already: --installed"
-            )
-        print(f"Working in context {args.context}, namespaces {platform.SYSTEM} and {platform.TENANT}.")
-        registry, tag = args.registry, args.tag
-    elif not args.local and kind.is_available():
+    """The cluster with Headrace in it; what has to be made is made. What that is, `before` has said."""
+    way = way_of(args)
+    target: Target
+    if way is Way.CONTEXT:
+        target, registry, tag = ContextTarget(args.context, stack), args.registry, args.tag
+    elif way is Way.KIND:
         if not args.installed:
             _make_kind_cluster(args.name, report)
         target, registry, tag = KindTarget(args.name, stack), images.PREFIX, images.TAG
     else:
-        if os.geteuid() != 0:
-            raise LocalClusterError(
-                "the local cluster needs root: start this with sudo, or name a cluster with --context"
-            )
         instance = Instance(args.name, report=report)
         target, registry, tag = LocalTarget(instance), images.PREFIX, images.TAG
         if args.installed and not instance.is_running():
@@ -146,12 +113,6 @@ def _cluster(args: argparse.Namespace, report: Report, stack: ExitStack) -> Targ
 
 
 def _make_kind_cluster(name: str, report: Report) -> None:
-    print(
-        f"kind is here, and Docker answers: this makes the kind cluster {kind.cluster_name(name)}, with a kubeconfig\n"
-        f"of its own, builds Headrace's images with Docker, and trains and serves in namespace {platform.TENANT}.\n"
-        "--local makes a cluster of upstream's programs instead, which is the way that the project's tests go.\n"
-        "Ctrl-C leaves it as it is then; scripts/quickstart --down deletes it."
-    )
     with report.phase("cluster: kind's"):
         kind.make(name, report)
     with report.phase("images: built by Docker, loaded into kind's node"):
@@ -159,13 +120,6 @@ def _make_kind_cluster(name: str, report: Report) -> None:
 
 
 def _make_cluster(instance: Instance, report: Report, *, install_prerequisites: bool) -> None:
-    print(
-        f"This makes a one-node Kubernetes called {instance.name} on this machine, with a network, a containerd and a\n"
-        "kubelet of its own, reached through loopback ports only, builds Headrace's images into it, and trains and\n"
-        f"serves there in namespace {platform.TENANT}. The first time everything is compiled, which takes many\n"
-        f"minutes on two cores, and takes 30 GB of disk, most of it in {paths.cache()}.\n"
-        "Ctrl-C leaves it as it is then; scripts/quickstart --down deletes it."
-    )
     with report.phase("cluster: a one-node Kubernetes on this machine"):
         instance.up(install_prerequisites=install_prerequisites)
     with report.phase("images: built into the cluster, no registry"):
@@ -173,7 +127,7 @@ def _make_cluster(instance: Instance, report: Report, *, install_prerequisites: 
 
 
 def _conclude(target: Target, report: Report, where: platform.Addresses, folder: Path, answer: str, text: str) -> None:
-    login = platform.secret(target, platform.SYSTEM, f"{platform.RELEASE}-mlflow")
+    login = platform.secret(target, SYSTEM, f"{platform.RELEASE}-mlflow")
     body = serving.request_body(folder)
     print(f"\n== done after {report.seconds:.0f} s\n")
     for phase in report.phases:
@@ -183,7 +137,7 @@ def _conclude(target: Target, report: Report, where: platform.Addresses, folder:
         report.say(line)
     print(f"\nMLflow   {where.mlflow}   user {login['username']}, password {login['password']}")
     print(
-        f"         again: kubectl -n {platform.SYSTEM} get secret {platform.RELEASE}-mlflow "
+        f"         again: kubectl -n {SYSTEM} get secret {platform.RELEASE}-mlflow "
         "-o go-template='{{.data.password | base64decode}}'"
     )
     print(f"\nRequest  {serving.curl_text(where, body)}\nAnswer   {answer}")
@@ -192,13 +146,13 @@ def _conclude(target: Target, report: Report, where: platform.Addresses, folder:
     print("\nTry next:\n")
     for line in [
         *target.how_to_reach(),
-        f"kubectl -n {platform.TENANT} get trainingjobs,modelservices -o wide",
-        f"kubectl -n {platform.TENANT} describe modelservice {training.NAME}",
+        f"kubectl -n {TENANT} get trainingjobs,modelservices -o wide",
+        f"kubectl -n {TENANT} describe modelservice {training.NAME}",
         *filter(
             None,
             (
-                target.forward_again(platform.SYSTEM, f"{platform.RELEASE}-mlflow", platform.MLFLOW_PORT),
-                target.forward_again(platform.SYSTEM, f"{platform.RELEASE}-gateway", platform.GATEWAY_PORT),
+                target.forward_again(SYSTEM, f"{platform.RELEASE}-mlflow", platform.MLFLOW_PORT),
+                target.forward_again(SYSTEM, f"{platform.RELEASE}-gateway", platform.GATEWAY_PORT),
             ),
         ),
         target.clean_up(),
@@ -211,7 +165,7 @@ def _down(args: argparse.Namespace) -> int:
         raise LocalClusterError("--down deletes the local cluster only; in a context of yours use helm and kubectl")
     if not args.local and kind.exists(args.name):
         kind.delete(args.name)
-        print(f"kind's cluster {kind.cluster_name(args.name)} is gone; the images stay in Docker")
+        print(f"kind's cluster {kind_cluster_name(args.name)} is gone; the images stay in Docker")
         return 0
     if os.geteuid() != 0:
         raise LocalClusterError("the local cluster needs root: start this with sudo")
@@ -220,20 +174,15 @@ def _down(args: argparse.Namespace) -> int:
     return 0
 
 
-def _go_on(args: argparse.Namespace) -> str:
+def go_on(args: argparse.Namespace, *, has_begun: bool) -> str:
+    """What to do after an end that was not meant. `has_begun`: whether something may have been created."""
+    again = "Run the same command again to continue"
     if args.down:
-        return "Run the same command again to continue."
-    if args.context is not None:
-        return "What was created is still there. Run the same command again to continue from it."
-    return (
-        "What was created is still there. Run the same command again to continue from it; "
-        f"`{down_command(args.name)}` deletes it."
-    )
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt
+        return f"{again}."
+    if not has_begun:
+        return f"Nothing was created. {again}."
+    kept = f"What was created is still there. {again} from it"
+    return f"{kept}." if args.context is not None else f"{kept}; `{down_command(args.name)}` deletes it."
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ It has a kubeconfig of its own, so the user's is not touched; images are built b
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,31 +13,20 @@ from headrace_local import images, paths
 from headrace_local.binaries import GATEWAY_API
 from headrace_local.errors import LocalClusterError
 from headrace_local.images import Secrets
+from headrace_local.quickstart.arguments import is_kind_available
+from headrace_local.quickstart.names import down_command, kind_cluster_name
 from headrace_local.quickstart.report import Report
-from headrace_local.quickstart.targets import ContextTarget, down_command
+from headrace_local.quickstart.targets import ContextTarget
 from headrace_local.shell import run, run_long
 
-PROGRAMS = ("kind", "kubectl", "docker")
 OLDEST_MINOR = 33
 GATEWAY_API_MANIFESTS = (
     "https://github.com/kubernetes-sigs/gateway-api/releases/download/"
     f"{GATEWAY_API.partition('@')[2]}/standard-install.yaml"
 )
-_ANSWER_SECONDS = 10.0
 _CREATE_SECONDS = 600.0
 _BUILD_SECONDS = 1800.0
 _LOAD_SECONDS = 600.0
-
-
-def is_available() -> bool:
-    """Whether kind can make a cluster here: its programs are installed, and `docker info` answers."""
-    if any(shutil.which(program) is None for program in PROGRAMS):
-        return False
-    try:
-        run(["docker", "info"], timeout=_ANSWER_SECONDS)
-    except LocalClusterError:
-        return False
-    return True
 
 
 class KindTarget(ContextTarget):
@@ -46,24 +34,20 @@ class KindTarget(ContextTarget):
 
     def __init__(self, name: str, stack: ExitStack) -> None:
         self._name = name
-        super().__init__(f"kind-{cluster_name(name)}", stack, _kubeconfig(name))
+        super().__init__(f"kind-{kind_cluster_name(name)}", stack, _kubeconfig(name))
 
     def clean_up(self) -> str:
         return f"{down_command(self._name)}   # takes the cluster away"
 
 
-def cluster_name(name: str) -> str:
-    return f"headrace-{name}"
-
-
 def exists(name: str) -> bool:
     """Whether kind has the cluster; False where there is no kind."""
-    return is_available() and cluster_name(name) in run(["kind", "get", "clusters"]).splitlines()
+    return is_kind_available() and kind_cluster_name(name) in run(["kind", "get", "clusters"]).splitlines()
 
 
 def make(name: str, report: Report) -> None:
     """The cluster, with the Gateway API's CRDs; one that is there already is used as it is."""
-    cluster, kubeconfig = cluster_name(name), _kubeconfig(name)
+    cluster, kubeconfig = kind_cluster_name(name), _kubeconfig(name)
     kubeconfig.parent.mkdir(parents=True, exist_ok=True)
     where = [f"--name={cluster}", f"--kubeconfig={kubeconfig}"]
     if exists(name):
@@ -91,14 +75,14 @@ def build(name: str, shorts: tuple[str, ...], report: Report) -> None:
         command += [*secrets.flags, str(recipe.context)]
         _long(command, f"building {image}", _BUILD_SECONDS, report, secrets.variables | {"DOCKER_BUILDKIT": "1"})
         report(f"built {image}")
-    load = ["kind", "load", "docker-image", f"--name={cluster_name(name)}", *map(images.name_of, shorts)]
+    load = ["kind", "load", "docker-image", f"--name={kind_cluster_name(name)}", *map(images.name_of, shorts)]
     _long(load, "loading the images into kind's node", _LOAD_SECONDS, report)
 
 
 def delete(name: str) -> None:
     """Take the cluster away, with its kubeconfig. The images stay in Docker."""
     kubeconfig = _kubeconfig(name)
-    run(["kind", "delete", "cluster", f"--name={cluster_name(name)}", f"--kubeconfig={kubeconfig}"], timeout=120)
+    run(["kind", "delete", "cluster", f"--name={kind_cluster_name(name)}", f"--kubeconfig={kubeconfig}"], timeout=120)
     kubeconfig.unlink(missing_ok=True)
 
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from headrace_local import paths
 from headrace_local.errors import LocalClusterError
+from headrace_local.quickstart.names import SYSTEM, TENANT
 from headrace_local.quickstart.report import Report
 from headrace_local.quickstart.targets import Target, find, get
 
-SYSTEM = "headrace-system"
 RELEASE = "headrace"
-TENANT = "demo"
 MLFLOW_PORT, S3_PORT, GATEWAY_PORT = 5000, 7070, 80
-IMAGES = ("trainer", "mlflow", "onnxruntime", "tensorflow-serving", "operator", "loader", "s3", "gateway")
+IMAGES = ("trainer", "mlflow", "onnxruntime", "explainer", "tensorflow-serving", "operator", "loader", "s3", "gateway")
 
 _HELM_TIMEOUT = 120.0
 _ROLLOUT_TIMEOUT = 300.0

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace_local.errors import LocalClusterError
+from headrace_local.progress import interval_seconds
 
 POLL_SECONDS = 2.0
 _REPEAT_SECONDS = 15.0
@@ -32,6 +33,7 @@ class Report:
     """Prints, and keeps the phases."""
 
     phases: list[Phase] = field(default_factory=list)
+    has_begun: bool = False
     _start: float = field(default_factory=time.monotonic)
 
     @property
@@ -48,6 +50,7 @@ class Report:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         begin = time.monotonic()
+        self.has_begun = True
         print(f"\n== {name}", flush=True)
         yield
         self.phases.append(Phase(name, round(time.monotonic() - begin, 1)))
@@ -68,7 +71,7 @@ class Report:
             except LocalClusterError as error:
                 done, line = False, str(error).strip().splitlines()[-1][-160:]
             now = time.monotonic()
-            if line and (line != said or now - said_at > _REPEAT_SECONDS):
+            if line and (line != said or now - said_at > max(_REPEAT_SECONDS, interval_seconds())):
                 self(line)
                 said, said_at = line, now
             if done:

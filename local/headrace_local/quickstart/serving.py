@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from headrace_local.errors import LocalClusterError
-from headrace_local.quickstart.platform import TENANT, Addresses
+from headrace_local.quickstart.names import TENANT
+from headrace_local.quickstart.platform import Addresses
 from headrace_local.quickstart.report import CannotGetDoneError, Report
 from headrace_local.quickstart.targets import Target, get
 from headrace_local.quickstart.training import EXAMPLE, NAME, Version

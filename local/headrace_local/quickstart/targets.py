@@ -21,12 +21,11 @@ from typing import Any, Protocol
 
 from headrace_local.errors import LocalClusterError
 from headrace_local.instance import Instance
+from headrace_local.quickstart.names import down_command
 from headrace_local.shell import run
 
 _TOOLS = Path(sys.executable).parent
 _FORWARD_SECONDS = 30.0
-
-DEFAULT_INSTANCE = "quickstart"
 
 
 class Target(Protocol):
@@ -61,11 +60,6 @@ def find(target: Target, *arguments: str) -> dict[str, Any] | None:
     """An object, or None where there is none."""
     text = target.kubectl("get", *arguments, "--ignore-not-found", "-o", "json")
     return json.loads(text) if text.strip() else None
-
-
-def down_command(name: str) -> str:
-    """What takes the cluster of this name away."""
-    return "scripts/quickstart --down" + ("" if name == DEFAULT_INSTANCE else f" --name {name}")
 
 
 def _tool(name: str) -> str:

@@ -16,7 +16,8 @@ from botocore.config import Config
 
 from headrace_local import paths
 from headrace_local.errors import LocalClusterError
-from headrace_local.quickstart.platform import TENANT, Addresses, secret
+from headrace_local.quickstart.names import TENANT
+from headrace_local.quickstart.platform import Addresses, secret
 from headrace_local.quickstart.report import CannotGetDoneError, Report
 from headrace_local.quickstart.targets import Target, get
 from headrace_local.shell import run

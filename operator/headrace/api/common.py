@@ -54,6 +54,22 @@ class Storage(Model):
     ]
 
 
+# No container starts in less.
+_LEAST_MEMORY = "4Mi"
+
+
+def memory_of_at_least(least: str) -> str:
+    """CEL: what `limits` and `requests` say of memory is enough, or nothing that can be compared."""
+    rules = []
+    for kind in ("limits", "requests"):
+        value = f"string(self.{kind}['memory'])"
+        rules.append(
+            f"(!has(self.{kind}) || !('memory' in self.{kind}) || !isQuantity({value}) || "
+            f"!quantity({value}).isLessThan(quantity('{least}')))"
+        )
+    return " && ".join(rules)
+
+
 class Resources(Model):
     """Compute resources of a pod's main container."""
 
@@ -82,6 +98,11 @@ class Resources(Model):
             "!quantity(string(self.requests[name])).isGreaterThan(quantity(string(self.limits[name]))))",
             "a request cannot be larger than the limit of the same resource",
             field_path=".requests",
+        ),
+        Rule(
+            memory_of_at_least(_LEAST_MEMORY),
+            f"no container starts in less than {_LEAST_MEMORY} of memory; m is a thousandth of a byte, and a number "
+            "alone is bytes: write 512Mi for 512 mebibytes",
         ),
     )
 

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from headrace.api.base import ATOMIC, SET, Model, Rule, Schema, list_map, matching
 from headrace.api.common import Resources
+from headrace.api.explain import RULES as EXPLAIN_RULES
+from headrace.api.explain import Explain
 from headrace.api.program import Dataset, Entrypoint, Parameter, Source
 from headrace.api.scalars import (
     DECIMAL_PATTERN,
@@ -79,12 +81,21 @@ class EvaluationData(Model):
     positive: Annotated[
         str,
         Schema(
-            'The label of the positive class, as a text; of true and false it is "1" or "0". Areas under curves are of '
-            "it, where there are two classes, and evaluate.sensitive compares who is given it. Empty: of two the "
-            "greater.",
+            'The label of the positive class, as a text; of true and false it is "1" or "0". Of two classes precision, '
+            "recall, f1 and areas under curves are of it, and evaluate.sensitive compares who is given it. Empty: "
+            "precision, recall and f1 are means over classes, all else is of the greater one of two.",
             maxLength=128,
         ),
     ] = ""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.inputs) || self.inputs.all(name, !(self.label in self.inputs[name]))",
+            "the label is what the model has to find out: leave the column out of evaluate.data.inputs, and out "
+            "of what it is trained on",
+            field_path=".inputs",
+        ),
+    )
 
 
 class EvaluateGate(Model):
@@ -253,6 +264,10 @@ class Evaluate(Model):
     ] = Field(default_factory=dict)
     resources: Annotated[Resources, Schema("Compute resources of the pod.")] = Resources()
     card: Annotated[ModelCard, Schema("Texts for the model's card, which is kept with the run.")] = ModelCard()
+    explain: Annotated[
+        Explain | None,
+        Schema("Why the model says what it says of a sample of the rows, and which columns matter. Absent: nothing."),
+    ] = None
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -316,6 +331,13 @@ class Evaluate(Model):
             field_path=".baseline",
         ),
         Rule(
+            "self.task == 'Script' || !has(self.gates) || "
+            "!self.gates.exists(gate, gate.metric == 'max_error' && has(gate.maxRegression))",
+            "max_error is the error of a single row, so it cannot be told from chance whether a model is worse by it: "
+            "leave maxRegression out, and use max, or another metric such as mean_absolute_error",
+            field_path=".gates",
+        ),
+        Rule(
             "!has(self.sensitive) || self.task in ['Classification', 'Script']",
             "groups are compared with task Classification only: leave evaluate.sensitive out",
             field_path=".sensitive",
@@ -325,10 +347,17 @@ class Evaluate(Model):
             "a Keras file is served by no server: judge ONNX or TensorFlow",
             field_path=".format",
         ),
+        *EXPLAIN_RULES,
     )
 
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "!has(self.evaluate) || !has(self.evaluate.datasets) || self.evaluate.datasets.all(one, !has(one.shard) && "
+        "!has(one.access))",
+        "an evaluation has one pod, which reads copies: leave shard and access out of evaluate.datasets",
+        field_path=".evaluate.datasets",
+    ),
     Rule(
         "!has(self.evaluate) || has(self.output)",
         "evaluate judges the model of spec.output: add output, or leave evaluate out",

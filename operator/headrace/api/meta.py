@@ -11,6 +11,14 @@ from headrace.api.base import Model, Schema
 from headrace.api.scalars import Count, Message, Reason, Time
 
 
+class OwnerReference(Model):
+    """Whom an object belongs to."""
+
+    kind: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
 class ObjectMeta(Model):
     """Standard object metadata."""
 
@@ -23,6 +31,7 @@ class ObjectMeta(Model):
     deletion_timestamp: Time | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class ConditionStatus(StrEnum):

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from headrace.api.base import ATOMIC, SET, Model, Rule, Schema, list_map, matching
 from headrace.api.common import Resources, Storage
+from headrace.api.explainer import RULE as EXPLAIN_RULE
+from headrace.api.explainer import Background, ConfigMapKey, Explain, ExplainMethod
 from headrace.api.kind import Column, Kind, Scale, dns_name
 from headrace.api.meta import ObjectMeta
 from headrace.api.modelservice_status import (
@@ -35,6 +37,7 @@ from headrace.api.scalars import (
     Alias,
     DecimalString,
     Duration,
+    ImageReference,
     Label,
     Subdomain,
     decimal_between,
@@ -44,10 +47,14 @@ from headrace.api.status import to_status_dict
 
 __all__ = [
     "Analysis",
+    "Background",
     "Baseline",
     "Check",
     "CheckMetric",
     "CheckStatus",
+    "ConfigMapKey",
+    "Explain",
+    "ExplainMethod",
     "Interruption",
     "ModelService",
     "ModelServiceSpec",
@@ -69,7 +76,7 @@ __all__ = [
     "RolloutStep",
     "Route",
     "Runtime",
-    "RuntimeName",
+    "RuntimeVariable",
     "Scaling",
     "ServedModel",
     "ServiceColumns",
@@ -119,21 +126,58 @@ class ModelSource(Model):
     )
 
 
-class RuntimeName(StrEnum):
-    ONNXRUNTIME = "onnxruntime"
-    TENSORFLOW_SERVING = "tensorflow-serving"
+class RuntimeVariable(Model):
+    """A variable of the server's environment."""
+
+    name: Annotated[
+        str,
+        Schema(
+            "Its name.",
+            maxLength=253,
+            rules=(matching(r"^[A-Za-z_][A-Za-z0-9_.-]*$", "must be the name of a variable, such as LOG_LEVEL"),),
+        ),
+    ]
+    value: Annotated[
+        str,
+        Schema("Its value. What is secret comes from a Secret: spec.podTemplate, container server.", maxLength=16384),
+    ] = ""
 
 
 class Runtime(Model):
     """The server."""
 
     name: Annotated[
-        RuntimeName,
+        Label,
         Schema(
-            "onnxruntime serves the model's ONNX format by the Open Inference Protocol; tensorflow-serving its "
-            "SavedModel by TensorFlow Serving's REST and gRPC."
+            "A server of this installation (servingRuntimes in the chart's values). onnxruntime serves the model's "
+            "ONNX format by the Open Inference Protocol (REST and gRPC); tensorflow-serving its SavedModel by "
+            "TensorFlow Serving's REST and gRPC; others are added by an administrator."
         ),
     ]
+    format: Annotated[
+        str | None,
+        Schema(
+            "Which of the model's formats, where the server takes several. Absent: the first one that it takes.",
+            maxLength=40,
+            rules=(matching(r"^[A-Za-z][A-Za-z0-9]*$", "must be the name of a format, such as ONNX"),),
+        ),
+    ] = None
+    image: Annotated[ImageReference | None, Schema("The server's image. Absent: the installation's.", minLength=1)] = (
+        None
+    )
+    args: Annotated[
+        tuple[Annotated[str, Schema("An argument.", maxLength=4096)], ...],
+        Schema(
+            "Arguments after the server's own. $(MODEL_DIR), $(MODEL_NAME), $(VERSION) and $(DIGEST) stand for what "
+            "the service has; everything else arrives as it is written.",
+            maxItems=64,
+            **ATOMIC,
+        ),
+    ] = ()
+    env: Annotated[
+        tuple[RuntimeVariable, ...],
+        Schema("Variables of the server's environment, with the same four names.", maxItems=64, **list_map("name")),
+    ] = ()
 
 
 class Scaling(Model):
@@ -355,6 +399,13 @@ class ModelServiceSpec(Model):
     scaling: Annotated[Scaling, Schema("How many pods serve.")] = Scaling()
     rollout: Annotated[Rollout, Schema("How a new version gets the traffic.")] = Rollout()
     route: Annotated[Route | None, Schema("Where the model can be reached. Absent: in the cluster only.")] = None
+    explain: Annotated[
+        Explain | None,
+        Schema(
+            "Explain answers at /v2/models/NAME/explain, by pods of their own that take nothing from those that infer. "
+            "Absent: not at all."
+        ),
+    ] = None
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -374,6 +425,7 @@ class ModelServiceSpec(Model):
             reason="FieldValueRequired",
             field_path=".route",
         ),
+        EXPLAIN_RULE,
     )
 
 

@@ -35,11 +35,12 @@ class Verdict(StrEnum):
 
 
 class RolloutOutcome(StrEnum):
-    """How a rollout ended."""
+    """How a rollout ended; SAME_FILES: none was needed, because the files of the version served already."""
 
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
     SUPERSEDED = "Superseded"
+    SAME_FILES = "SameFiles"
 
 
 class ServedModel(Model):
@@ -47,6 +48,44 @@ class ServedModel(Model):
 
     name: Annotated[Name | None, Schema("The registered model's name in MLflow.")] = None
     version: Annotated[Word | None, Schema("Its version.")] = None
+    judged_format: Annotated[
+        Word | None,
+        Schema("The one format of it that spec.evaluate of its TrainingJob has run; absent where none was."),
+    ] = None
+
+
+class LoadState(StrEnum):
+    """How far a pod is with its model."""
+
+    LOADING = "Loading"
+    LOADED = "Loaded"
+
+
+class LoadSource(StrEnum):
+    """Where a model came from."""
+
+    STORAGE = "Storage"
+    VOLUME = "Volume"
+
+
+class LoadStatus(Model):
+    """How a revision's pods get the model's files: what the loader of one of them says, the one that is furthest
+    behind; when all have it, the one that took longest.
+    """
+
+    state: Annotated[LoadState, Schema("Whether that pod has the whole model.")]
+    pod: Annotated[Name, Schema("Name of the pod.")]
+    bytes: Annotated[Count, Schema("Bytes of the model that lie in the pod.")]
+    total_bytes: Annotated[Count | None, Schema("Bytes of the whole model; absent until its manifest is read.")] = None
+    fetched_bytes: Annotated[
+        Count, Schema("Those that its loader has fetched since it was started last; the others lay there before.")
+    ]
+    seconds: Annotated[Count, Schema("Seconds since its loader was started last, or that it took.")]
+    source: Annotated[
+        LoadSource,
+        Schema("Where they come from: the store, or the pod's own volume, in which an earlier start left all of them."),
+    ]
+    problem: Annotated[Line | None, Schema("Why none come at present.")] = None
 
 
 class Revision(Model):
@@ -58,6 +97,7 @@ class Revision(Model):
     model: Annotated[ServedModel | None, Schema("The model version; absent for a bare uri.")] = None
     replicas: Annotated[Count, Schema("Pods that there should be.")] = 0
     ready_replicas: Annotated[Count, Schema("Pods that are ready.")] = 0
+    load: Annotated[LoadStatus | None, Schema("How its pods get the model; absent until one tells it.")] = None
 
 
 class CheckStatus(Model):
@@ -134,7 +174,7 @@ class RejectedDigest(Model):
 
 
 class RolloutRecord(Model):
-    """A rollout that ended."""
+    """A rollout that ended, or that was not needed."""
 
     id: Annotated[Word, Schema("Identity of the rollout.")]
     revision: Annotated[Name, Schema("The revision that was tried.")]

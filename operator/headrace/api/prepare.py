@@ -11,12 +11,14 @@ from headrace.api.base import Model, Rule, Schema, list_map
 from headrace.api.common import Resources
 from headrace.api.program import Dataset, Entrypoint, Parameter, Source
 from headrace.api.scalars import ImageReference, Label
+from headrace.api.spark import Spark
 from headrace.api.tables import Tables
 
 
 class PrepareType(StrEnum):
     SCRIPT = "Script"
     TABLES = "Tables"
+    SPARK = "Spark"
 
 
 class PrepareOutput(Model):
@@ -32,7 +34,9 @@ class Prepare(Model):
         PrepareType,
         Schema(
             "Script: a program in one pod. The files that it leaves in the folder which HEADRACE_DATASET_DIR names are "
-            "the dataset. Tables: no program; what is declared in tables is all, and what comes of it is the dataset."
+            "the dataset. Tables: no program; what is declared in tables is all, and what comes of it is the dataset. "
+            "Spark: a program that uses PySpark, on executors in pods of their own. It reads its inputs where they "
+            "lie, at the addresses in HEADRACE_INPUT_NAME, and writes below the one in HEADRACE_DATASET_DIR, all s3a://."
         ),
     ]
     tables: Annotated[
@@ -45,10 +49,13 @@ class Prepare(Model):
     ] = None
     entrypoint: Annotated[
         Entrypoint | None,
-        Schema("The script to run, relative to the source, such as prepare.py. Type Script needs it."),
+        Schema("The script to run, relative to the source, such as prepare.py. Types Script and Spark need it."),
     ] = None
     source: Annotated[Source | None, Schema("Where the script comes from. Absent: from spec.source.")] = None
-    image: Annotated[ImageReference, Schema("The image that the pod runs. Empty: as spec.image.")] = ""
+    image: Annotated[
+        ImageReference,
+        Schema("The image that the pod runs. Empty: as spec.image; with type Spark this release's image of Spark."),
+    ] = ""
     parameters: Annotated[
         dict[str, Parameter],
         Schema(
@@ -61,7 +68,12 @@ class Prepare(Model):
         tuple[Dataset, ...],
         Schema("Inputs of this script, which it finds at /data/NAME, read-only.", maxItems=16, **list_map("name")),
     ] = ()
-    resources: Annotated[Resources, Schema("Compute resources of the pod.")] = Resources()
+    spark: Annotated[
+        Spark | None, Schema("Of type Spark: executors, and properties of Spark. Absent: two executors.")
+    ] = None
+    resources: Annotated[Resources, Schema("Compute resources of the pod; with type Spark of the driver.")] = (
+        Resources()
+    )
     output: Annotated[PrepareOutput, Schema("The dataset that comes out.")]
 
     cel: ClassVar[tuple[Rule, ...]] = (
@@ -75,6 +87,35 @@ class Prepare(Model):
             "name the script that type Script runs",
             reason="FieldValueRequired",
             field_path=".entrypoint",
+        ),
+        Rule(
+            "self.type != 'Spark' || has(self.entrypoint)",
+            "name the script that type Spark runs",
+            reason="FieldValueRequired",
+            field_path=".entrypoint",
+        ),
+        Rule(
+            "!has(self.spark) || self.type == 'Spark'",
+            "spark belongs to type Spark: leave it out, or use that type",
+            field_path=".spark",
+        ),
+        Rule(
+            "self.type != 'Spark' || !has(self.tables)",
+            "tables are done in one pod, of type Tables or Script: leave them out, or use one of these types",
+            field_path=".tables",
+        ),
+        Rule(
+            "self.type != 'Spark' || !has(self.datasets) || "
+            "self.datasets.all(one, has(one.uri) && one.uri.startsWith('s3://'))",
+            "with type Spark each dataset is of s3://, where executors can read it: volumes, and what is elsewhere, "
+            "only the driver would have",
+            field_path=".datasets",
+        ),
+        Rule(
+            "self.type != 'Spark' || !has(self.datasets) || self.datasets.all(one, !has(one.unpack))",
+            "with type Spark nothing is fetched that could be unpacked, and Spark reads gzip and zstd by itself: leave "
+            "unpack out",
+            field_path=".datasets",
         ),
         Rule(
             "self.type != 'Tables' || has(self.tables)",
@@ -96,6 +137,12 @@ class Prepare(Model):
 
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "!has(self.prepare) || !has(self.prepare.datasets) || self.prepare.datasets.all(one, !has(one.shard) && "
+        "!has(one.access))",
+        "a preparation has one pod, which reads copies: leave shard and access out of prepare.datasets",
+        field_path=".prepare.datasets",
+    ),
     Rule(
         "!has(self.prepare) || !has(self.datasets) || self.datasets.all(one, one.name != self.prepare.output.name)",
         "prepare.output.name is the name of one of spec.datasets: the training would find two datasets in one folder",

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from headrace.api.base import Model, Rule, Schema, matching
 from headrace.api.scalars import DataURI, ImageReference, Label, Subdomain
+from headrace_common.protocol.config import Access, Shard, Unpack
 
 Parameter = Annotated[
     bool | int | float | str,
@@ -111,7 +112,8 @@ class Dataset(Model):
         DataURI | None,
         Schema(
             "An object, or a prefix that ends in /, such as s3://team-a/corpus.txt, of S3, Google Cloud Storage "
-            "(gs://) or Azure Blob Storage (az://CONTAINER/...); or a file on the web, such as "
+            "(gs://) or Azure Blob Storage (az://CONTAINER/...); a file or folder of HDFS "
+            "(webhdfs://NAMENODE:9870/...); or a file on the web, such as "
             "https://example.org/corpus.txt, with its sha256."
         ),
     ] = None
@@ -134,6 +136,30 @@ class Dataset(Model):
             "later, with a container runtime that has them)."
         ),
     ] = None
+    unpack: Annotated[
+        Unpack | None,
+        Schema(
+            "How what uri names is unpacked, so that the script finds what is in it. Auto: by the end of each object's "
+            "name: .gz and .zst become the file without that end; .tar, .tar.gz, .tgz, .tar.zst and .zip a folder of "
+            "their name; all others stay as they are. Gzip, Zstd, Tar, Zip: each object is of this format, whatever "
+            "its name; a tar may be compressed by gzip or zstd. Absent: the script finds what is stored."
+        ),
+    ] = None
+    shard: Annotated[
+        Shard | None,
+        Schema(
+            "ByWorker: each worker of strategy.workers gets its part of the objects below the prefix, each object one "
+            "worker's, about as many bytes for each. Absent: each worker gets all of them."
+        ),
+    ] = None
+    access: Annotated[
+        Access | None,
+        Schema(
+            "Stream: nothing is copied; the script of the training reads the files as they come, by "
+            "headrace_client.open_dataset(NAME). Absent: what uri names is copied before the script starts, and "
+            "volumes are mounted."
+        ),
+    ] = None
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -150,5 +176,22 @@ class Dataset(Model):
             "!has(self.sha256) || (has(self.uri) && self.uri.startsWith('https://'))",
             "sha256 is of a file on the web (https://): leave it out",
             field_path=".sha256",
+        ),
+        Rule(
+            "!has(self.unpack) || has(self.uri)",
+            "a volume is mounted as it is: leave unpack out",
+            field_path=".unpack",
+        ),
+        Rule(
+            "!has(self.access) || (has(self.uri) && !self.uri.startsWith('https://') && !has(self.unpack))",
+            "what can be streamed are objects (s3://, gs://, az://, webhdfs://) as they are stored, no volume, no file "
+            "of the web, and nothing that is unpacked: leave access out",
+            field_path=".access",
+        ),
+        Rule(
+            "!has(self.shard) || (has(self.uri) && !self.uri.startsWith('https://'))",
+            "only objects below a prefix can be divided (s3://, gs://, az://, webhdfs://), no volume, and no file of "
+            "the web: leave shard out",
+            field_path=".shard",
         ),
     )

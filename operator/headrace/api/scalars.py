@@ -192,6 +192,7 @@ DATA_PATTERN = "|".join(
         S3_PATTERN,
         r"^gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/\S+$",
         r"^az://[a-z0-9$][a-z0-9-]{1,61}[a-z0-9]/\S+$",
+        r"^s?webhdfs://[^\s/@?#:\[\]]+:[0-9]{1,5}/[^\s?#]+$",
         r"^https://[^\s/@?#]+/[^\s#]+$",
     )
 )
@@ -202,8 +203,8 @@ DataURI = Annotated[
         rules=(
             matching(
                 DATA_PATTERN,
-                "must be like s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY or https://HOST/FILE, without a "
-                "user or password in it",
+                "must be like s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY, webhdfs://HOST:HTTP-PORT/PATH or "
+                "https://HOST/FILE, without a user or password in it",
             ),
         ),
     ),

@@ -67,7 +67,8 @@ def _is_seen_by_cel(schema: dict[str, Any]) -> bool:
 def _unchanged(model: type[Model], name: str) -> Rule:
     """`==` alone would not see a field that is added or taken away, and the shorter `?.` is over the API server's cost
     budget when it compares objects."""
-    mutable = " and ".join(camel(attribute) for attribute in model.immutable_except or ())
+    *names, last = (camel(attribute) for attribute in model.immutable_except or ())
+    mutable = f"{', '.join(names)} and {last}" if names else last
     return Rule(
         f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
         f"cannot be changed, only {mutable} can: create a new object under another name",

@@ -35,6 +35,9 @@ from headrace.api.scalars import (
     Subdomain,
     duration_between,
 )
+from headrace.api.schedule import NAME_RULE as SCHEDULED_NAME
+from headrace.api.schedule import RULES as SCHEDULE_RULES
+from headrace.api.schedule import ConcurrencyPolicy, Schedule, ScheduledTraining, ScheduleStatus
 from headrace.api.status import to_status_dict
 from headrace.api.trainingjob_status import (
     ApprovalState,
@@ -60,8 +63,14 @@ from headrace.api.trainingjob_status import (
     TrainedModel,
     TrainingJobStatus,
     TrainingJobStatusChanges,
+    TrialCounts,
+    TrialStatus,
+    TuningStatus,
     Worker,
 )
+from headrace.api.tuning import NAME_RULES as TUNED_NAMES
+from headrace.api.tuning import RULES as TUNING_RULES
+from headrace.api.tuning import Tuning
 from headrace_common.formats import ModelFormat
 from headrace_common.tags import SYSTEM_METRICS
 
@@ -75,6 +84,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointStatus",
     "Columns",
+    "ConcurrencyPolicy",
     "Condition",
     "ConditionStatus",
     "ConfigMapReference",
@@ -105,6 +115,9 @@ __all__ = [
     "Resume",
     "ResumeMode",
     "Run",
+    "Schedule",
+    "ScheduleStatus",
+    "ScheduledTraining",
     "SecretReference",
     "Source",
     "SourceStatus",
@@ -121,6 +134,10 @@ __all__ = [
     "TrainingJobSpec",
     "TrainingJobStatus",
     "TrainingJobStatusChanges",
+    "TrialCounts",
+    "TrialStatus",
+    "Tuning",
+    "TuningStatus",
     "Worker",
     "to_status_dict",
 ]
@@ -383,6 +400,20 @@ class TrainingJobSpec(Model):
             "seen, beside the version that an alias points at. Absent: what the training itself has measured is all."
         ),
     ] = None
+    schedule: Annotated[
+        Schedule | None,
+        Schema(
+            "Trains again and again: at each time of the schedule a TrainingJob is made of this spec, and this one "
+            "trains nothing itself. Its fields can be changed. Absent: it is trained once, now."
+        ),
+    ] = None
+    tuning: Annotated[
+        Tuning | None,
+        Schema(
+            "The training is tried with several parameters, each trial a TrainingJob of its own, and the best one's "
+            "model is what comes out. Absent: there is one training, with spec.parameters."
+        ),
+    ] = None
     storage: Annotated[
         Storage | None,
         Schema("Credentials for the object store. Absent: the identity of the service account (workload identity)."),
@@ -439,7 +470,7 @@ class TrainingJobSpec(Model):
         Schema("Whether the job's pods are stopped or not created; with false it resumes. Can be changed."),
     ] = False
 
-    immutable_except: ClassVar[tuple[str, ...] | None] = ("suspend", "ttl_seconds_after_finished")
+    immutable_except: ClassVar[tuple[str, ...] | None] = ("suspend", "ttl_seconds_after_finished", "schedule")
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.source.image) || !has(self.image) || self.image == ''",
@@ -461,6 +492,8 @@ class TrainingJobSpec(Model):
         *frameworks.rules(),
         *PREPARE_RULES,
         *EVALUATE_RULES,
+        *SCHEDULE_RULES,
+        *TUNING_RULES,
     )
 
 
@@ -471,7 +504,7 @@ class TrainingJob(Model):
     spec: TrainingJobSpec
     status: TrainingJobStatus = TrainingJobStatus()
 
-    cel: ClassVar[tuple[Rule, ...]] = (dns_name(40),)
+    cel: ClassVar[tuple[Rule, ...]] = (dns_name(40), SCHEDULED_NAME, *TUNED_NAMES)
     KIND: ClassVar[Kind] = Kind(
         kind="TrainingJob",
         plural="trainingjobs",

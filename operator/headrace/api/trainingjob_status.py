@@ -7,7 +7,7 @@ from typing import Annotated, Self, TypedDict, Unpack
 
 from pydantic import Field
 
-from headrace.api.base import Model, Schema, list_map
+from headrace.api.base import SET, Model, Schema, list_map
 from headrace.api.common import Failure, FailureClass
 from headrace.api.meta import Condition
 from headrace.api.scalars import (
@@ -22,12 +22,14 @@ from headrace.api.scalars import (
     Time,
     Word,
 )
+from headrace.api.schedule import ScheduleStatus
 
 
 class State(StrEnum):
-    """Where a TrainingJob is."""
+    """Where a TrainingJob is. Scheduled: it waits for its times, and others train."""
 
     PENDING = "Pending"
+    SCHEDULED = "Scheduled"
     SUSPENDED = "Suspended"
     QUEUED = "Queued"
     STARTING = "Starting"
@@ -43,6 +45,7 @@ class Stage(StrEnum):
 
     PREPARE = "Prepare"
     TRAIN = "Train"
+    TUNE = "Tune"
     EVALUATE = "Evaluate"
 
 
@@ -109,6 +112,12 @@ class Progress(Model):
     step: Annotated[Count | None, Schema("Steps done.")] = None
     steps: Annotated[Count | None, Schema("Steps in all.")] = None
     fit: Annotated[Count | None, Schema("Which `fit` of the script is under way, from 1.")] = None
+    executors: Annotated[
+        Count | None, Schema("Of a preparation by Spark, whose steps are Spark's stages: the executors that are there.")
+    ] = None
+    executors_lost: Annotated[
+        Count | None, Schema("Executors that are gone. What they had under way is done again by the others.")
+    ] = None
 
 
 class Worker(Model):
@@ -224,6 +233,45 @@ class EvaluationStatus(Model):
         return self.model_copy(update=changes)
 
 
+class TrialCounts(Model):
+    """How many trials there are, and what became of them."""
+
+    total: Annotated[Count, Schema("How many there will be.")]
+    running: Annotated[Count, Schema("Begun, and not ended; suspended with the job too.")] = 0
+    succeeded: Annotated[Count, Schema("Ended with a value of the objective.")] = 0
+    failed: Annotated[Count, Schema("Ended without one.")] = 0
+    pruned: Annotated[Count | None, Schema("Stopped before their end, by tuning.pruner.")] = None
+    deleted: Annotated[Count | None, Schema("Not ended when the job failed, and deleted with that.")] = None
+
+
+class TrialStatus(Model):
+    """A trial that ended well."""
+
+    name: Annotated[Name, Schema("The TrainingJob.")]
+    uid: Annotated[Name, Schema("Its uid.")]
+    number: Annotated[Count, Schema("Its number, from 0.")]
+    value: Annotated[MetricValue, Schema("The objective's value.")]
+    parameters: Annotated[
+        dict[str, Annotated[str, Schema("As the script was given it.", maxLength=128)]],
+        Schema("The parameters that were tuned.", maxProperties=32),
+    ] = Field(default_factory=dict)
+    run: Annotated[Word | None, Schema("Its MLflow run, where it has told of one.")] = None
+
+
+class TuningStatus(Model):
+    """How far the trials are."""
+
+    trials: Annotated[TrialCounts, Schema("How many there are.")]
+    best: Annotated[TrialStatus | None, Schema("The best one so far; absent until one has ended well.")] = None
+    image: Annotated[
+        Line | None,
+        Schema(
+            "The image that all trials run, by its digest where a registry has it; absent until the first trial has "
+            "told which one it is."
+        ),
+    ] = None
+
+
 class GateCheck(Model):
     """One gate and what was measured."""
 
@@ -234,6 +282,14 @@ class GateCheck(Model):
             "The rows that it was measured on, as COLUMN=VALUE, or the sensitive column; empty: all.", maxLength=200
         ),
     ] = ""
+    averaged: Annotated[
+        str | None,
+        Schema(
+            "Of precision, recall and f1 of the stage Evaluate: the class that they are of, as LABEL=CLASS "
+            "(evaluate.data.positive), or: mean over classes.",
+            maxLength=200,
+        ),
+    ] = None
     value: Annotated[MetricValue | None, Schema("Its value at the end; absent when the run has no such metric.")] = None
     baseline: Annotated[MetricValue | None, Schema("The baseline's value on the same rows.")] = None
     low: Annotated[
@@ -289,6 +345,7 @@ class ModelApprovalChanges(TypedDict, total=False):
     at: Time | None
     reason: Line | None
     recorded: bool | None
+    alias_reserved_by: str | None
 
 
 class ModelApproval(Model):
@@ -301,6 +358,13 @@ class ModelApproval(Model):
     reason: Annotated[Line | None, Schema("Why, as the person wrote it.")] = None
     recorded: Annotated[
         bool | None, Schema("Set once the decision is in MLflow, and the alias points at an approved version.")
+    ] = None
+    alias_reserved_by: Annotated[
+        Line | None,
+        Schema(
+            "The ModelService, as NAMESPACE/NAME, whose promotion alias spec.output.alias is: that alias is moved by "
+            "its rollouts alone, and by no approval. Found when the version was registered."
+        ),
     ] = None
 
     def evolve(self, **changes: Unpack[ModelApprovalChanges]) -> Self:
@@ -315,6 +379,7 @@ class TrainedModelChanges(TypedDict, total=False):
     version: Word | None
     digest: Word | None
     uri: Line | None
+    formats: tuple[Word, ...] | None
     gate: Gate | None
     alias: Word | None
     approval: ModelApproval | None
@@ -327,6 +392,9 @@ class TrainedModel(Model):
     version: Annotated[Word | None, Schema("The model version in MLflow.")] = None
     digest: Annotated[Word | None, Schema("The model's identity: sha256 of its manifest.")] = None
     uri: Annotated[Line | None, Schema("Where the artifact lies.")] = None
+    formats: Annotated[
+        tuple[Word, ...] | None, Schema("The formats that it has; told of a trial's alone.", maxItems=8, **SET)
+    ] = None
     gate: Annotated[Gate | None, Schema("The verdict of spec.evaluation and spec.evaluate.")] = None
     alias: Annotated[Word | None, Schema("The alias that was pointed at this version.")] = None
     approval: Annotated[
@@ -422,12 +490,14 @@ class TrainingJobStatusChanges(TypedDict, total=False):
     run: Run | None
     dataset: PreparedDataset | None
     evaluation: EvaluationStatus | None
+    tuning: TuningStatus | None
     model: TrainedModel | None
     checkpoint: CheckpointStatus | None
     resume: Resume | None
     failure: Failure | None
     history: tuple[AttemptRecord, ...]
     source: SourceStatus | None
+    schedule: ScheduleStatus | None
     columns: Columns
 
 
@@ -468,6 +538,7 @@ class TrainingJobStatus(Model):
     evaluation: Annotated[
         EvaluationStatus | None, Schema("What spec.evaluate judges; absent before the training has ended.")
     ] = None
+    tuning: Annotated[TuningStatus | None, Schema("How far the trials of spec.tuning are.")] = None
     model: Annotated[TrainedModel | None, Schema("The model that came out.")] = None
     checkpoint: Annotated[CheckpointStatus | None, Schema("The newest complete checkpoint.")] = None
     resume: Annotated[Resume | None, Schema("Where the present attempt took up an earlier one's work.")] = None
@@ -476,6 +547,7 @@ class TrainingJobStatus(Model):
         tuple[AttemptRecord, ...], Schema("Attempts that ended, the newest last.", maxItems=20, **list_map("attempt"))
     ] = ()
     source: Annotated[SourceStatus | None, Schema("The source that the attempts were started with.")] = None
+    schedule: Annotated[ScheduleStatus | None, Schema("What came of spec.schedule.")] = None
     columns: Annotated[Columns, Schema("What `kubectl get` prints.")] = Columns()
 
     def evolve(self, **changes: Unpack[TrainingJobStatusChanges]) -> Self:

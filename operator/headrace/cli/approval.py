@@ -15,6 +15,7 @@ from headrace.kube.client import KubeClient
 from headrace.kube.errors import Conflict, KubeError
 from headrace.kube.resources import SELFSUBJECTREVIEWS, TRAININGJOBS, Object
 from headrace.labels import APPROVAL, APPROVAL_BY, APPROVAL_REASON
+from headrace.training.approval import reserved_alias
 from headrace.training.states import Reason
 
 MAX_REASON = 1024
@@ -76,11 +77,14 @@ def said(job: TrainingJob, decision: ApprovalState, user: str) -> str:
     assert model is not None
     alias = output.alias if output is not None else None
     version = f"version {model.version} of model {model.name}"
+    owner = model.approval.alias_reserved_by if model.approval is not None else None
     follows = ""
-    if alias is not None:
-        follows = "; the operator points alias {} at it" if decision is ApprovalState.APPROVED else "; alias {} stays"
+    if alias is not None and decision is ApprovalState.REFUSED:
+        follows = f"; alias {alias} stays"
+    elif alias is not None:
+        follows = f"; {reserved_alias(alias, owner)}" if owner else f"; the operator points alias {alias} at it"
     where = f"kubectl -n {job.metadata.namespace} get trainingjob {job.metadata.name}"
-    return f"{decision.lower()} by {user}: {version}{follows.format(alias)} ({where})"
+    return f"{decision.lower()} by {user}: {version}{follows} ({where})"
 
 
 def _must_wait(job: TrainingJob) -> None:
@@ -110,7 +114,7 @@ async def _user(kube: KubeClient) -> str:
 
 APPROVE = DecisionCommand(
     name="approve",
-    help="say that a TrainingJob's model may be used: its alias is then pointed at it",
+    help="say that a TrainingJob's model may be used: its alias is then pointed at it, unless a ModelService owns that",
     decision=ApprovalState.APPROVED,
     needs_reason=False,
 )

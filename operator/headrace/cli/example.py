@@ -9,6 +9,7 @@ import time
 from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace
 from headrace.cli.errors import USAGE, CommandError
 from headrace.gallery.catalogue import UnknownExample, example, examples
+from headrace.gallery.gateway import NoAnswer, await_answer
 from headrace.gallery.progress import address_of
 from headrace.gallery.run import CannotRun, run
 from headrace.kube.errors import KubeError
@@ -43,7 +44,7 @@ class ExampleCommand:
             "--gateway",
             default="",
             metavar="URL",
-            help="how this machine reaches the gateway, for the client's command",
+            help="how this machine reaches the gateway, for the client's command; the model has to answer there",
         )
         add_cluster_arguments(running)
         running.set_defaults(act=_run)
@@ -55,6 +56,9 @@ class ExampleCommand:
             raise CommandError(str(error), USAGE) from error
         except (CannotRun, KubeError) as error:
             raise CommandError(str(error)) from error
+        except NoAnswer as error:
+            hint = "it is served; is --gateway how this machine reaches the gateway?"
+            raise CommandError(f"{error}: {hint}") from error
         return 0
 
 
@@ -73,9 +77,6 @@ def _run(args: argparse.Namespace) -> None:
     def report(line: str) -> None:
         print(f"[{time.monotonic() - begun:6.1f} s] {line}", flush=True)
 
-    for uri in wanted.datasets:
-        report(f"reads {uri}: {wanted.folder / 'README.md'} says how to make it and put it there")
-
     async def go() -> tuple[Object, ...]:
         async with cluster(args) as kube:
             return await run(wanted, namespace, kube, report, seconds=args.timeout)
@@ -87,9 +88,13 @@ def _run(args: argparse.Namespace) -> None:
         look = f"kubectl -n {namespace} get trainingjobs,modelservices"
         print(f"\nWhat is applied goes on: look at it with `{look}`", file=sys.stderr)
         raise
+    gateway = (args.gateway or GATEWAY).rstrip("/")
+    if args.gateway:
+        for service in services:
+            await_answer(service["status"]["url"].replace(GATEWAY, gateway))
     print("Ask it:")
     for service in services:
-        url = address_of(service).replace(GATEWAY, (args.gateway or GATEWAY).rstrip("/"))
+        url = address_of(service).replace(GATEWAY, gateway)
         print(f"  python3 {shlex.join([str(wanted.client), url, service['metadata']['name']])}")
     if any(address_of(service).startswith(GATEWAY) for service in services) and not args.gateway:
         print(

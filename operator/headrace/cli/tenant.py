@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -81,17 +82,24 @@ async def _add(args: argparse.Namespace) -> None:
     wanted = Tenant.of(args.namespace, args.bucket)
     async with cluster(args) as kube, _registrar(kube, args) as registrar:
         tenant = wanted if args.bucket else await known_tenant(kube, wanted)
-        await (registrar.rotate(tenant) if args.rotate else registrar.add(tenant))
+        missing = await (registrar.rotate(tenant) if args.rotate else registrar.add(tenant))
     print(f"tenant {tenant.namespace}: bucket {tenant.bucket}, MLflow user {tenant.mlflow_user}")
     print(f"training uses Secret {STORAGE_SECRET}, serving Secret {READ_SECRET}; ConfigMap {TENANT_CONFIGMAP}")
+    _warn(missing)
 
 
 async def _remove(args: argparse.Namespace) -> None:
     wanted = Tenant.of(args.namespace, "")
     async with cluster(args) as kube, _registrar(kube, args) as registrar:
         tenant = await known_tenant(kube, wanted)
-        await registrar.remove(tenant)
+        left = await registrar.remove(tenant)
     print(f"tenant {tenant.namespace} removed; bucket {tenant.bucket} and its runs and models are kept")
+    _warn(left)
+
+
+def _warn(text: str) -> None:
+    if text:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 async def _list(args: argparse.Namespace) -> None:

@@ -19,6 +19,8 @@ FOLDER = (Path(__file__).parents[1] / "examples").resolve()
 
 _KINDS = {resource.kind: resource for resource in (TRAININGJOBS, MODELSERVICES)}
 _REQUIREMENTS = "requirements.txt"
+# Where the data of the examples lie in their YAML files; a tenant's are in a bucket of its own.
+_BUCKET = "s3://demo/"
 
 
 class UnknownExample(Exception):
@@ -42,14 +44,14 @@ class Example:
     def client(self) -> Path:
         return self.folder / "client.py"
 
-    @property
-    def datasets(self) -> tuple[str, ...]:
+    def datasets(self, bucket: str) -> tuple[str, ...]:
         """URIs of what has to lie in the bucket before the jobs run."""
-        return tuple(dataset["uri"] for job in self.jobs for dataset in job["spec"].get("datasets", []))
+        jobs = [_in_bucket(job, bucket) for job in self.jobs]
+        return tuple(dataset["uri"] for job in jobs for dataset in job["spec"].get("datasets", []))
 
-    def objects(self, namespace: str) -> tuple[tuple[Resource, Object], ...]:
+    def objects(self, namespace: str, bucket: str) -> tuple[tuple[Resource, Object], ...]:
         """All that is to be applied, in that order: the scripts, what trains, what serves."""
-        found = [*self._config_maps(), *self.jobs, *self.services]
+        found = [*self._config_maps(), *(_in_bucket(job, bucket) for job in self.jobs), *self.services]
         return tuple(
             (_KINDS.get(each["kind"], CONFIGMAPS), {**each, "metadata": {**each["metadata"], "namespace": namespace}})
             for each in found
@@ -64,6 +66,15 @@ class Example:
                 files.add(_REQUIREMENTS)
             data = {file: (self.folder / file).read_text(encoding="utf-8") for file in sorted(files)}
             yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def _in_bucket(job: Object, bucket: str) -> Object:
+    """The job with its data in this bucket; one without data as it is, since a TrainingJob cannot be changed."""
+    spec = job["spec"]
+    if "datasets" not in spec:
+        return job
+    moved = [{**each, "uri": each["uri"].replace(_BUCKET, f"s3://{bucket}/", 1)} for each in spec["datasets"]]
+    return {**job, "spec": {**spec, "datasets": moved}}
 
 
 def examples(folder: Path = FOLDER) -> tuple[Example, ...]:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from headrace.kube.resources import Object
+from headrace.sentences import joined, rounded
 
 
 class Outcome(Enum):
@@ -30,7 +31,8 @@ def of_job(job: Object) -> Seen:
     state, model = status.get("state", "Pending"), status.get("model") or {}
     if state == "Failed":
         failure = status.get("failure") or {}
-        return Seen(Outcome.FAILED, _sentence("Failed", status.get("reason"), failure.get("message"), _advice(status)))
+        told = joined(failure.get("message", ""), _advice(status))
+        return Seen(Outcome.FAILED, _sentence("Failed", status.get("reason"), told))
     if state != "Succeeded":
         columns = status.get("columns") or {}
         shown = [columns.get(name, "-") for name in ("progress", "metric")]
@@ -64,7 +66,7 @@ def address_of(service: Object) -> str:
 
 def _gates(model: Mapping[str, Any]) -> str:
     checks = (model.get("gate") or {}).get("checks", [])
-    return ", ".join(f"{check['metric']}={check.get('value', 'absent')}" for check in checks)
+    return ", ".join(f"{check['metric']}={rounded(check.get('value', 'absent'))}" for check in checks)
 
 
 def _advice(status: Mapping[str, Any]) -> str:

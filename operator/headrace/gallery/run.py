@@ -12,6 +12,7 @@ from headrace.gallery.progress import Outcome, Seen, of_job, of_service
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import ApiUnavailable, Conflict, Invalid
 from headrace.kube.resources import CONFIGMAPS, MODELSERVICES, TRAININGJOBS, Object, Resource
+from headrace.sentences import joined
 from headrace.tenancy.objects import TENANT_CONFIGMAP
 
 LOOK_SECONDS = 2.0
@@ -31,8 +32,10 @@ async def run(
     """Returns the services, which answer then. Raises CannotRun and KubeError; where an object is refused none of them
     is applied.
     """
-    await _must_be_tenant(client, namespace)
-    objects = example.objects(namespace)
+    bucket = await _bucket_of(client, namespace)
+    for uri in example.datasets(bucket):
+        report(f"reads {uri}: {example.folder / 'README.md'} says how to make it and put it there")
+    objects = example.objects(namespace, bucket)
     before = [await _apply(client, resource, wanted, dry_run=True) for resource, wanted in objects]
     for (resource, wanted), found in zip(objects, before, strict=True):
         await _apply(client, resource, wanted)
@@ -45,19 +48,25 @@ async def run(
     )
 
 
-async def _must_be_tenant(client: KubeClient, namespace: str) -> None:
-    if await client.get(CONFIGMAPS, namespace, TENANT_CONFIGMAP) is None:
+async def _bucket_of(client: KubeClient, namespace: str) -> str:
+    """The tenant's; raises CannotRun where the namespace is none."""
+    found = await client.get(CONFIGMAPS, namespace, TENANT_CONFIGMAP)
+    bucket = str((found or {}).get("data", {}).get("bucket", ""))
+    if not bucket:
+        lack = "is not a tenant" if found is None else f"has a ConfigMap {TENANT_CONFIGMAP} that names no bucket"
         raise CannotRun(
-            f"namespace {namespace!r} is not a tenant: run `headrace tenant add {namespace}`, or name one of "
+            f"namespace {namespace!r} {lack}: run `headrace tenant add {namespace}`, or name one of "
             "`headrace tenant list` with --namespace"
         )
+    return bucket
 
 
 def _what_was_done(namespace: str, resource: Resource, found: Object) -> str:
     """`found` is the object as it was, with what is wanted."""
-    if resource is TRAININGJOBS and (found.get("status") or {}).get("state") == "Succeeded":
+    state = (found.get("status") or {}).get("state")
+    if resource is TRAININGJOBS and state in ("Succeeded", "Failed"):
         name = found["metadata"]["name"]
-        return f"has succeeded before: `kubectl -n {namespace} delete trainingjob {name}` first to train anew"
+        return f"has {state.lower()} before: `kubectl -n {namespace} delete trainingjob {name}` first to train anew"
     return "applied"
 
 
@@ -105,7 +114,13 @@ class _Wait:
             if seen.outcome is Outcome.DONE:
                 return found
             if seen.outcome is Outcome.FAILED:
-                raise CannotRun(f"{what}: {said}. Look at `{look_at}`")
+                raise CannotRun(joined(f"{what}: {said}", f"Look at `{look_at}`{self._then(resource, name)}"))
             if time.monotonic() > self.deadline:
-                raise CannotRun(f"{what} was not done in time: {said}. It goes on; look at `{look_at}`")
+                raise CannotRun(joined(f"{what} was not done in time: {said}", f"It goes on; look at `{look_at}`"))
             await asyncio.sleep(self.pause)
+
+    def _then(self, resource: Resource, name: str) -> str:
+        """A TrainingJob that has failed does not run again; a ModelService goes on by itself."""
+        if resource is not TRAININGJOBS:
+            return ""
+        return f". When it is mended, `kubectl -n {self.namespace} delete trainingjob {name}` and run this again"

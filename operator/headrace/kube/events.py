@@ -18,6 +18,8 @@ from headrace.kube.resources import EVENTS, Object, Resource
 COMPONENT = "headrace"
 MESSAGE_BYTES = 1024
 NAME_LENGTH = 236
+# The reason of Kubernetes' own controllers where the API server takes no object from them.
+FAILED_CREATE = "FailedCreate"
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,12 @@ class EventRecorder:
             "lastTimestamp": time,
         }
         await self._client.merge_patch(EVENTS, namespace, name, patch)
+
+
+async def latest_event(client: KubeClient, namespace: str, uid: str, reason: str) -> Object | None:
+    """The newest Event with this reason about the object with this uid, whoever has told it; None: there is none."""
+    events = await client.list(EVENTS, namespace, fields=f"involvedObject.uid={uid},reason={reason}")
+    return max(events, key=lambda event: event.get("lastTimestamp") or "", default=None)
 
 
 def event_name(about: Object, event: Event) -> str:

@@ -1,6 +1,7 @@
 """From any watched object to the key of the resource that has to be looked at. Pure."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from headrace.kube.resources import Object, Resource
@@ -20,12 +21,14 @@ class Key(NamedTuple):
 ParentOf: TypeAlias = Callable[[Resource, Object], Key | None]
 
 
-def parent_of(primaries: Mapping[Resource, str]) -> ParentOf:
+def parent_of(primaries: Mapping[Resource, str], others: Mapping[str, Resource] = MappingProxyType({})) -> ParentOf:
     """A function from an object to its key: itself, its controller, or the one that its label names.
 
-    `primaries` gives each reconciled kind the label by which objects further down (the pods of its Job) name it.
+    `primaries` gives each reconciled kind the label by which objects further down (the pods of its Job) name it,
+    `others` more such labels.
     """
     by_kind = {(primary.group, primary.kind): primary for primary in primaries}
+    by_label = {label: primary for primary, label in primaries.items()} | dict(others)
 
     def parent(resource: Resource, obj: Object) -> Key | None:
         metadata = obj["metadata"]
@@ -38,7 +41,7 @@ def parent_of(primaries: Mapping[Resource, str]) -> ParentOf:
             if primary is not None and reference.get("controller"):
                 return Key(primary, namespace, reference["name"])
         labels = metadata.get("labels") or {}
-        for primary, label in primaries.items():
+        for label, primary in by_label.items():
             if label in labels:
                 return Key(primary, namespace, labels[label])
         return None

@@ -35,6 +35,7 @@ class Resource(NamedTuple):
 TRAININGJOBS = Resource(GROUP, "v1alpha1", "trainingjobs", "TrainingJob")
 MODELSERVICES = Resource(GROUP, "v1alpha1", "modelservices", "ModelService")
 JOBS = Resource("batch", "v1", "jobs", "Job")
+CRONJOBS = Resource("batch", "v1", "cronjobs", "CronJob")
 PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")

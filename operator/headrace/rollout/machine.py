@@ -21,7 +21,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil
 
-from headrace.api.modelservice import Analysis, CheckStatus, Interruption, NoData, Rollout, RolloutStatus, Verdict
+from headrace.api.modelservice import (
+    Analysis,
+    Baseline,
+    CheckStatus,
+    Interruption,
+    NoData,
+    Rollout,
+    RolloutStatus,
+    Verdict,
+)
 from headrace.clock import shown
 from headrace.rollout.analysis import baseline_of, judge, window, with_unseen
 from headrace.rollout.counters import Counters
@@ -230,12 +239,12 @@ def _promote(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Ou
 
 def _with_late_pods(rollout: RolloutStatus, look: Look) -> RolloutStatus:
     """Pods are counted from where they were first seen in this step: also one that came, or answered, later."""
+    late: dict[str, Baseline] = {}
     known = {baseline.pod for baseline in rollout.baselines}
-    late = [baseline_of(pod, counts) for pod, counts in sorted(look.canary.items()) if pod not in known]
-    for others in (look.stable, look.gateway):
-        late += [baseline_of(pod, counts) for pod, counts in sorted(others.items()) if pod not in known]
-    room = MAX_BASELINES - len(known)
-    return rollout.model_copy(update={"baselines": (*rollout.baselines, *late[:room])}) if late[:room] else rollout
+    for seen in (look.canary, look.stable, look.gateway):  # where pods tell nothing the first is the last one
+        late |= {pod: baseline_of(pod, counts) for pod, counts in sorted(seen.items()) if pod not in known}
+    added = tuple(late.values())[: MAX_BASELINES - len(known)]
+    return rollout.model_copy(update={"baselines": (*rollout.baselines, *added)}) if added else rollout
 
 
 def _without_gateway(rollout: RolloutStatus, look: Look) -> RolloutStatus:

@@ -23,7 +23,6 @@ def render_route(service: ModelService, metadata: Object, backends: tuple[tuple[
     route = service.spec.route
     assert route is not None
     path = route_path(service.metadata.namespace, service.metadata.name, route)
-    parents = [parent.model_dump(by_alias=True, exclude_none=True) for parent in route.parent_refs]
     rule: Object = {
         "matches": [{"path": {"type": "PathPrefix", "value": path}}],
         "backendRefs": _backend_refs(backends),
@@ -31,6 +30,28 @@ def render_route(service: ModelService, metadata: Object, backends: tuple[tuple[
     if path != "/":
         rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
         rule["filters"] = [{"type": "URLRewrite", "urlRewrite": rewrite}]
+    return _with_rule(route, metadata, rule)
+
+
+def render_path_route(service: ModelService, metadata: Object, path: str, backend: str) -> Object:
+    """A route of one path of the service's server, to another Service than the revisions' ones. It is beside the
+    service's own route, which stays what it is: of two that fit, a Gateway takes the exact path.
+    """
+    route = service.spec.route
+    assert route is not None
+    prefix = route_path(service.metadata.namespace, service.metadata.name, route).rstrip("/")
+    rule: Object = {
+        "matches": [{"path": {"type": "Exact", "value": f"{prefix}{path}"}}],
+        "backendRefs": _backend_refs(((backend, 100),)),
+    }
+    if prefix:
+        rewrite = {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}}
+        rule["filters"] = [{"type": "URLRewrite", "urlRewrite": rewrite}]
+    return _with_rule(route, metadata, rule)
+
+
+def _with_rule(route: Route, metadata: Object, rule: Object) -> Object:
+    parents = [parent.model_dump(by_alias=True, exclude_none=True) for parent in route.parent_refs]
     spec: Object = {"parentRefs": parents, "rules": [rule]}
     if route.hostnames:
         spec["hostnames"] = list(route.hostnames)

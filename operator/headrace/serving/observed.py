@@ -11,10 +11,14 @@ from datetime import datetime, timedelta
 from headrace.api.scalars import REASON_PATTERN, parse_time
 from headrace.kube.resources import Object, Resource
 from headrace.labels import REVISION
+from headrace.rollout.adapter import PodMetrics
 from headrace.rollout.counters import Counters
 from headrace.rollout.propagation import THROTTLE, settle_time
-from headrace.serving.revision import Artifact
-from headrace.serving.runtimes import METRICS_PORT, SCRAPE_PATH, SCRAPE_PORT
+from headrace.serving.revision import LOADER, PROGRESS, Artifact
+from headrace.serving.runtimes.choice import metrics_of
+from headrace.serving.runtimes.render import METRICS_PORT, SCRAPE_PATH, SCRAPE_PORT
+from headrace.serving.runtimes.table import Runtimes
+from headrace_common.protocol.loading import Loading, parse_loaded
 
 # A pod that has just become ready may not be known to the gateway yet.
 SETTLE = settle_time(THROTTLE)
@@ -57,6 +61,9 @@ class ServingPod:
     ended: bool = False
     settles_in: timedelta = SETTLE
     metrics: tuple[int, str] = (METRICS_PORT, "/metrics")  # port and path of its counters
+    loader_port: int | None = None  # while its loader is at work, and can be asked how far it is
+    loading: Loading | None = None  # what it answered, or has left as its record
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def takes_requests(self, now: datetime) -> bool:
         """Ready for long enough that the gateway knows it."""
@@ -76,6 +83,21 @@ class Owned:
 
 
 @dataclass(frozen=True)
+class ObservedExplainer:
+    """What there is of a service's explainer; the revision of its pods is the one that they explain."""
+
+    pods: tuple[ServingPod, ...] = ()
+    owned: tuple[Owned, ...] = ()
+    refusal: Trouble | None = None  # why the API server, or somebody else's object, was in the way in the last pass
+    missing_pods: Trouble | None = None
+    route_accepted: bool | None = None
+    route_message: str = ""
+
+    def pods_of(self, revision: str) -> tuple[ServingPod, ...]:
+        return tuple(pod for pod in self.pods if pod.revision == revision and not pod.going)
+
+
+@dataclass(frozen=True)
 class Observed:
     """All that a plan for one ModelService may know."""
 
@@ -86,6 +108,8 @@ class Observed:
     owned: tuple[Owned, ...] = ()
     counters: Mapping[str, Counters] = field(default_factory=dict)  # by pod
     gateway: Mapping[str, Counters] = field(default_factory=dict)  # of the canary, by instance of the gateway
+    # By revision, where the pods of one of a rollout's two tell no counters: then the gateway counts both.
+    at_gateway: Mapping[str, Mapping[str, Counters]] = field(default_factory=dict)
     gateway_api: bool = True  # whether the cluster knows HTTPRoutes
     gateway_throttle: timedelta = THROTTLE  # how long the gateway collects changes
     policy: Object | None = None  # the live NetworkPolicy's spec
@@ -100,6 +124,7 @@ class Observed:
     missing_pods: Mapping[str, Trouble] = field(default_factory=dict)  # by revision whose pods cannot be made
     promoted: Artifact | None = None  # where the promotion alias points; asked for before anything is stable
     rolled_back: Mapping[Artifact, str] = field(default_factory=dict)  # the reason in the tags of their versions
+    explainer: ObservedExplainer = ObservedExplainer()
 
     def pods_of(self, revision: str) -> tuple[ServingPod, ...]:
         """The pods of one revision that are not on their way out."""
@@ -117,8 +142,10 @@ class Observed:
             for pod in self.pods
         )
 
-    def counters_of(self, revision: str) -> dict[str, Counters]:
-        """The counters of a revision's pods, those that are going included."""
+    def counters_of(self, revision: str) -> Mapping[str, Counters]:
+        """The counters of a revision's pods, those that are going included; or what stands for them."""
+        if self.at_gateway:
+            return self.at_gateway.get(revision, {})
         names = {pod.name for pod in self.pods if pod.revision == revision}
         return {name: counters for name, counters in self.counters.items() if name in names}
 
@@ -146,6 +173,7 @@ def read_pod(obj: Object, throttle: timedelta = THROTTLE) -> ServingPod:
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ready = conditions.get("Ready") or {}
     disrupted = _is_disrupted(meta, conditions)
+    loader_port, loading = _loader(obj.get("spec") or {}, status)
     return ServingPod(
         name=meta["name"],
         revision=(meta.get("labels") or {}).get(REVISION, ""),
@@ -158,7 +186,10 @@ def read_pod(obj: Object, throttle: timedelta = THROTTLE) -> ServingPod:
         disrupted=disrupted,
         ended=status.get("phase") in ("Succeeded", "Failed"),
         settles_in=settle_time(throttle),
-        metrics=_metrics(meta.get("annotations") or {}),
+        metrics=metrics_place(meta.get("annotations") or {}),
+        loader_port=loader_port,
+        loading=loading,
+        annotations=meta.get("annotations") or {},
     )
 
 
@@ -175,11 +206,37 @@ def _is_disrupted(meta: Object, conditions: Mapping[str, Object]) -> bool:
     return bool(meta.get("deletionTimestamp")) or is_("DisruptionTarget", "True") or lost
 
 
-def _metrics(annotations: Mapping[str, str]) -> tuple[int, str]:
+def metrics_place(annotations: Mapping[str, str]) -> tuple[int, str]:
     """Where a pod's template says that its counters are; nothing is read but from the pod itself."""
     port, path = annotations.get(SCRAPE_PORT, ""), annotations.get(SCRAPE_PATH, "")
     known = re.fullmatch("[0-9]{1,5}", port) and re.fullmatch("(/[A-Za-z0-9_.-]+)+", path)
     return (int(port), path) if known and 0 < int(port) < 65536 else (METRICS_PORT, "/metrics")
+
+
+def _loader(spec: Object, status: Object) -> tuple[int | None, Loading | None]:
+    """The port at which the loader can be asked now, and the record of one that has done its work."""
+    state = next((one.get("state") or {} for one in status.get("initContainerStatuses") or () if _is_loader(one)), {})
+    if "running" in state:
+        ports = [port for one in spec.get("initContainers") or () if _is_loader(one) for port in one.get("ports") or ()]
+        return next((port["containerPort"] for port in ports if port.get("name") == PROGRESS), None), None
+    ended = state.get("terminated") or {}
+    return None, parse_loaded(ended.get("message") or "") if ended.get("exitCode") == 0 else None
+
+
+def _is_loader(container: Object) -> bool:
+    return bool(container["name"] == LOADER)
+
+
+def annotations_in(template: Object) -> Mapping[str, str]:
+    """What the pods of this template are annotated with."""
+    found: Mapping[str, str] = template.get("metadata", {}).get("annotations") or {}
+    return found
+
+
+def metrics_in(template: Object, runtimes: Runtimes) -> PodMetrics | None:
+    """How the counters of the pods of this template are read. None: there is no way."""
+    annotations = annotations_in(template)
+    return metrics_of(annotations, metrics_place(annotations), runtimes)
 
 
 def _trouble(pod: str, status: Object, conditions: Mapping[str, Object]) -> Trouble | None:

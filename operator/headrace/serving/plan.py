@@ -41,10 +41,21 @@ from headrace.rollout.propagation import apply_grace
 from headrace.rollout.route import divide_anew, render_route
 from headrace.sentences import joined
 from headrace.serving import revision as render
+from headrace.serving.loading import load_of, said
 from headrace.serving.network import policy_name, render_network_policy
 from headrace.serving.observed import Observed, Trouble
-from headrace.serving.status import NOT_ANSWERED, finish_status, pods_serving, route_refused
-from headrace.serving.target import RETRY_ANNOTATION, Refusal, Registry, artifact_of, is_asked_for, named, wanted
+from headrace.serving.runtimes.choice import why_not
+from headrace.serving.status import NOT_ANSWERED, finish_status, pods_serving, route_fact, route_refused
+from headrace.serving.target import (
+    RETRY_ANNOTATION,
+    Refusal,
+    Registry,
+    artifact_of,
+    called,
+    is_asked_for,
+    named,
+    wanted,
+)
 from headrace.serving.target import identity as _identity
 from headrace.settings import Settings
 
@@ -54,7 +65,9 @@ POLL_STEADY = 15.0
 MAX_HISTORY = 20
 MAX_NAMED = 5  # pods in a message
 MAX_LINE = 1024  # the bound of this text in the schema
+SERVING = "Serving"
 PODS_MISSING = "PodsMissing"
+ROUTE_REASONS = ("RoutePending", "RouteRefused", "RouteConflict", "GatewayAPIMissing")  # why no request gets to pods
 # What to do about a rollback that no pod explains.
 ROLLBACK_HINTS = {
     "AnalysisFailed": "train another version, or correct the check in spec.rollout.analysis if its bound is wrong",
@@ -68,12 +81,19 @@ def plan(service: ModelService, observed: Observed, now: datetime, settings: Set
     """The next pass."""
     if service.metadata.deletion_timestamp is not None:
         return Plan()
-    draft = _decide(service, observed, now)
+    observed = _with_runtime(service, observed, settings)
+    draft = _with_route(service, _decide(service, observed, now), observed, settings)
     service = service.model_copy(update={"status": draft.status})
     objects = _objects(service, draft.status, observed, settings)
-    status = finish_status(service, draft.status, observed, now)
+    status = finish_status(service, draft.status, observed, now, settings)
     answered = _answered_retry(service, draft.status)
     return replace(objects, status=status, patches=answered, events=draft.events, requeue_after=draft.requeue)
+
+
+def _with_runtime(service: ModelService, observed: Observed, settings: Settings) -> Observed:
+    """Without a server that can be rendered there is nothing to serve the model with: what serves goes on."""
+    problem = why_not(service.spec.runtime, settings.runtimes, settings.refused_runtimes)
+    return observed if problem is None else replace(observed, artifact=None, promoted=None, artifact_problem=problem)
 
 
 @dataclass(frozen=True)
@@ -102,6 +122,8 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
         return _roll_on(service, status, observed, now) if _waits_its_turn(status) else _supersede(status, now)
     if target.revision == status.stable.revision:
         settled = _steady(service, status, target, observed, now)
+        if aim.twin is not None:
+            return _with_twin(settled, aim.twin, now)
         return settled if aim.refusal is None else _stays(settled, aim.refusal, status)
     if status.canary is None:
         return _consider(service, status, target, now)
@@ -137,14 +159,17 @@ def _first(
     replicas = service.spec.scaling.replicas
     pods = observed.pods_of(target.revision)
     ready = sum(pod.takes_requests(now) for pod in pods)
-    coming = target.model_copy(update={"replicas": replicas, "ready_replicas": ready})
+    known = status.canary if status.canary and status.canary.revision == target.revision else target
+    load = load_of(known.load, pods)
+    # The known one: its pods were told its version, also where an alias has moved to another one with the same files.
+    coming = known.model_copy(update={"replicas": replicas, "ready_replicas": ready, "load": load})
     if ready > 0:
         outcomes = status.pending_outcomes
         if artifact_of(target) in observed.rolled_back:  # somebody asked for it all the same
-            outcomes = _tell(status, coming, RolloutOutcome.PROMOTED, "Serving")
+            outcomes = _tell(status, coming, RolloutOutcome.PROMOTED, SERVING)
         first = status.model_copy(update={"stable": coming, "canary": None, "pending_outcomes": outcomes})
         settled = _steady(service, first, coming, observed, now)
-        return replace(settled, requeue=POLL_WAITING, events=(Event(EventType.NORMAL, "Serving", _serving(target)),))
+        return replace(settled, requeue=POLL_WAITING, events=(Event(EventType.NORMAL, SERVING, _serving(coming)),))
     trouble = _worst(observed, target.revision)
     waiting = status.model_copy(
         update={
@@ -152,7 +177,9 @@ def _first(
             "reason": trouble.reason if trouble else "WaitingForPods",
             "message": _sentence(trouble)
             if trouble
-            else f"waiting for the first of {replicas} pods to become ready, to serve {named(target)}",
+            else joined(
+                f"waiting for the first of {replicas} pods to become ready, to serve {named(coming)}", said(load)
+            ),
             "canary": coming,
             "failure": _failure(trouble) if trouble else None,
         }
@@ -171,7 +198,7 @@ def _steady(
     )
     trouble = _worst(observed, stable.revision)
     short = stable.ready_replicas < stable.replicas
-    reason, message = "Serving", _serving(stable)
+    reason, message = SERVING, _serving(stable)
     if short:
         reason = trouble.reason if trouble else PODS_MISSING
         message = _shortfall(stable, observed, now, trouble)
@@ -190,6 +217,32 @@ def _steady(
     return _Draft(settled, POLL_WAITING if short else POLL_STEADY)
 
 
+def _with_twin(settled: _Draft, twin: Revision, now: datetime) -> _Draft:
+    """Another version has the files that serve. It is told once, and nothing is rolled out: pods, status and promotion
+    alias keep the number of the version that was tried with these files.
+    """
+    status, stable = settled.status, settled.status.stable
+    assert stable is not None
+    message = (
+        f"{named(twin)} has the same files as version {called(stable)}, which serves: there is nothing to roll out"
+    )
+    status = status.model_copy(update={"message": f"{status.message}; {message}"})
+    ends = (RolloutOutcome.PROMOTED, RolloutOutcome.SAME_FILES)
+    if any(
+        (one.revision, one.version) == (twin.revision, called(twin)) and one.outcome in ends for one in status.history
+    ):
+        return replace(settled, status=status)
+    reason = f"SameAsVersion{called(stable)}"
+    rollout = RolloutStatus(id=f"{twin.revision}-{int(now.timestamp())}", step=0, steps=0, started_at=now)
+    told = status.model_copy(
+        update={
+            "pending_outcomes": _tell(status, twin, RolloutOutcome.SAME_FILES, reason),
+            "history": _record(status, twin, rollout, RolloutOutcome.SAME_FILES, reason, now),
+        }
+    )
+    return replace(settled, status=told, events=(Event(EventType.NORMAL, "SameFiles", message),))
+
+
 def _stays(settled: _Draft, refusal: Refusal, before: ModelServiceStatus) -> _Draft:
     """What is stable serves; phase and reason are about what was rolled back, the message about both."""
     status, stable = settled.status, settled.status.stable
@@ -205,6 +258,22 @@ def _stays(settled: _Draft, refusal: Refusal, before: ModelServiceStatus) -> _Dr
     told = before.reason == refusal.reason
     events = () if told else (Event(EventType.WARNING, refusal.reason, refusal.message),)
     return _Draft(stays, settled.requeue, events)
+
+
+def _with_route(service: ModelService, draft: _Draft, observed: Observed, settings: Settings) -> _Draft:
+    """Pods that no request gets to serve nobody. In the first moments of a route that is no fault of anybody's."""
+    status, before = draft.status, service.status.reason
+    if status.reason != SERVING or status.stable is None:
+        return draft
+    routed, reason, message = route_fact(service, status, observed, settings)
+    if routed is True:
+        returned = (Event(EventType.NORMAL, SERVING, status.message or ""),) if before in ROUTE_REASONS else ()
+        return replace(draft, events=draft.events or returned)
+    message = f"{pods_serving(status.stable)}, and no request gets to them: {message}"
+    kind = EventType.NORMAL if reason == "RoutePending" else EventType.WARNING
+    others = tuple(event for event in draft.events if event.reason != SERVING)
+    events = others if reason == before else (*others, Event(kind, reason, message))
+    return replace(draft, status=status.model_copy(update={"reason": reason, "message": message}), events=events)
 
 
 def _shortfall(stable: Revision, observed: Observed, now: datetime, trouble: Trouble | None) -> str:
@@ -265,11 +334,12 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
     if outcome.decision is Decision.ROLL_BACK:
         return _roll_back(status, outcome.rollout, outcome.reason, outcome.message, trouble, now)
     canary = status.canary.model_copy(update={"replicas": machine.canary_replicas(outcome.rollout, spec, full)})
+    why = _sentence(trouble) if trouble else said(canary.load) if canary.ready_replicas == 0 else ""
     going_on = status.model_copy(
         update={
             "phase": Phase.CANARYING if outcome.rollout.desired_weight < machine.ALL else Phase.PROMOTING,
             "reason": outcome.reason,
-            "message": f"{outcome.message}; {_sentence(trouble)}" if trouble else outcome.message,
+            "message": f"{outcome.message}; {why}" if why else outcome.message,
             "canary": canary,
             "rollout": outcome.rollout,
         }
@@ -399,8 +469,9 @@ def _refreshed(service: ModelService, observed: Observed, now: datetime) -> Mode
     def counted(revision: Revision | None) -> Revision | None:
         if revision is None:
             return None
-        ready = sum(pod.takes_requests(now) for pod in observed.pods_of(revision.revision))
-        return revision.model_copy(update={"ready_replicas": ready})
+        pods = observed.pods_of(revision.revision)
+        ready = sum(pod.takes_requests(now) for pod in pods)
+        return revision.model_copy(update={"ready_replicas": ready, "load": load_of(revision.load, pods)})
 
     stable = counted(status.stable)
     if stable is not None:
@@ -432,7 +503,7 @@ def _promise(service: ModelService, status: ModelServiceStatus, revision: Revisi
 
 
 def _promise_anew(service: ModelService, status: ModelServiceStatus, stable: Revision) -> PromotionStatus | None:
-    """Also what takes no rollout moves the alias: the same bytes under a new version number, an alias named later."""
+    """Also what takes no rollout moves the alias: the same files in another model, an alias named later."""
     known, wanted = status.promotion, _promise(service, status, stable)
     if known is None or wanted is None:
         return wanted or known
@@ -450,7 +521,8 @@ def _tell(
         return status.pending_outcomes
     version, same_model = revision.model.version, _model_name(status.stable) == revision.model.name
     serves = status.stable is not None and _identity(status.stable) == _identity(revision)
-    if outcome is not RolloutOutcome.PROMOTED and (serves or not same_model):
+    turned_back = outcome in (RolloutOutcome.ROLLED_BACK, RolloutOutcome.SUPERSEDED)
+    if turned_back and (serves or not same_model):
         return status.pending_outcomes
     others = tuple(entry for entry in status.pending_outcomes if same_model and entry.version != version)
     return (*others, PendingOutcome(version=version, outcome=outcome, reason=reason))[-MAX_HISTORY:]
@@ -528,6 +600,8 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
     revisions = [revision for revision in (status.stable, status.canary) if revision is not None]
     for revision in revisions:
         template = observed.templates.get(revision.revision)
+        if template is None and why_not(service.spec.runtime, settings.runtimes, settings.refused_runtimes) is not None:
+            continue  # its record is gone, and what it was made of is not known any more: what is there stays
         if template is None:
             artifact = artifact_of(revision)
             template = render.render_template(service, revision.revision, artifact, settings)
@@ -541,7 +615,8 @@ def _objects(service: ModelService, status: ModelServiceStatus, observed: Observ
     names = set(keep)
     if status.stable is not None:
         stable = status.stable.revision
-        applies.append((SERVICES, render.render_service(service, service.metadata.name, stable, templates[stable])))
+        if stable in templates:
+            applies.append((SERVICES, render.render_service(service, service.metadata.name, stable, templates[stable])))
         names.add(service.metadata.name)
         if _has_route(service, observed):
             applies.append((HTTPROUTES, _route(service, status, observed)))

@@ -6,9 +6,9 @@ While it is at rest (see `rest`) a pass is one question.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -17,9 +17,10 @@ import aiohttp
 from headrace.api.meta import Condition, ConditionStatus
 from headrace.api.modelservice import ModelService, ModelServiceStatus, Phase, to_status_dict
 from headrace.clock import utc_now
+from headrace.inflight import InFlight, StillWaiting
 from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import KindNotFound, NotOurs, Refused
+from headrace.kube.errors import Conflict, Forbidden, KindNotFound, NotOurs, Refused
 from headrace.kube.keys import Key
 from headrace.kube.ownership import is_owned, not_ours
 from headrace.kube.plan import Event, EventType, Plan
@@ -35,13 +36,26 @@ from headrace.kube.resources import (
     SERVICES,
     Object,
     Objects,
+    Resource,
 )
 from headrace.labels import MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.rollout.counters import Counters
 from headrace.rollout.route import acceptance, behind
 from headrace.rollout.traefik import backend_pattern, is_alike
 from headrace.serving import promises
-from headrace.serving.observed import Observed, Owned, ServingPod, Trouble, read_missing_pods, read_pod, refused
+from headrace.serving.explainer.observed import is_explainers, read_explainer
+from headrace.serving.explainer.plan import plan_explainer
+from headrace.serving.loaders import Loaders
+from headrace.serving.observed import (
+    Observed,
+    Owned,
+    ServingPod,
+    Trouble,
+    metrics_in,
+    read_missing_pods,
+    read_pod,
+    refused,
+)
 from headrace.serving.plan import POLL_WAITING, plan
 from headrace.serving.resolve import Models, find_models
 from headrace.serving.rest import Rests, is_at_rest
@@ -52,12 +66,20 @@ from headrace.settings import Settings
 from headrace.tracking.aliases import Aliases
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import TrackingError, TrackingUnavailable
-from headrace.tracking.inflight import InFlight, StillWaiting
 from headrace.tracking.ledger import Ledger
 
 UNTOLD = "RegistryUpdated"  # the condition that is there, and False, while the registry is to be told something
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What was counted of a rollout's revisions, as `Observed` has it."""
+
+    of_pods: Mapping[str, Counters] = field(default_factory=dict)
+    of_gateway: Mapping[str, Counters] = field(default_factory=dict)
+    at_gateway: Mapping[str, Mapping[str, Counters]] = field(default_factory=dict)
 
 
 class ServingReconciler:
@@ -75,13 +97,15 @@ class ServingReconciler:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._client = client
-        self._scraper = Scraper(http, settings.gateway_metrics_url)
+        self._scraper = Scraper(http, settings.gateway_metrics_url, settings.runtimes)
+        self._loaders = Loaders(self._scraper)
         self._settings = settings
         self._ledger = ledger
         self._mlflow = mlflow
         self._now = now
         self._since = now()
         self._refusals: dict[Key, Trouble] = {}
+        self._explainer_refusals: dict[Key, Trouble] = {}
         self._rests = Rests(client, Aliases(mlflow) if mlflow is not None else None)
         self._resolving: InFlight[Key, Models] = InFlight()
         self._telling: InFlight[Key, None] = InFlight()
@@ -93,8 +117,8 @@ class ServingReconciler:
         return key in self._rolling_out
 
     async def close(self) -> None:
-        """End what is under way with MLflow."""
-        for under_way in (self._resolving, self._telling, self._rests):
+        """End what is under way with MLflow and with loaders."""
+        for under_way in (self._resolving, self._telling, self._rests, self._loaders):
             await under_way.close()
 
     async def reconcile(self, key: Key, cause: Cause = Cause.WOKEN) -> float | None:
@@ -105,8 +129,10 @@ class ServingReconciler:
         live = await self._client.get(MODELSERVICES, key.namespace, key.name)
         if live is None:
             self._refusals.pop(key, None)
+            self._explainer_refusals.pop(key, None)
             self._rolling_out.discard(key)
             self._models_known.pop(key, None)
+            await self._loaders.forget(key)
             await self._resolving.forget(key)
             await self._telling.forget(key)
             return None
@@ -114,11 +140,11 @@ class ServingReconciler:
         self._note_urgency(key, service.status)
         if service.metadata.deletion_timestamp is not None:
             return None
-        observed = replace(await self._observe(service), refusal=self._refusals.get(key))
+        observed = replace(await self._observe(key, service), refusal=self._refusals.get(key))
         planned = plan(service, observed, self._now(), self._settings)
         try:
             # Before the status is written: else each pass would write what it plans, and then that it cannot do it.
-            await self._must_be_free(planned, observed, service.metadata.uid)
+            await self._must_be_free(planned, observed.owned, service.metadata.uid)
             again = await apply(planned, self._client, MODELSERVICES, live)
             self._refusals.pop(key, None)
         except Refused as error:
@@ -129,11 +155,41 @@ class ServingReconciler:
             return await self._say(service, observed, "NameInUse", str(error))
         with suppress(StillWaiting):  # it goes on, and the next pass sees to it
             await self._telling.result(key, partial(self._tell_registry, key))
+        explainer_rests = await self._apply_explainer(key, service, planned, observed, live)
         if self._resolving.is_under_way(key):
             return POLL_WAITING if again is None else min(again, POLL_WAITING)  # the answer is fetched while it is new
-        if observed.artifact is not None and is_at_rest(service, live.get("status"), observed, planned):
+        at_rest = explainer_rests and is_at_rest(service, live.get("status"), observed, planned)
+        if observed.artifact is not None and at_rest:
             return await self._rests.begin(key, service.spec.model, observed.artifact, self._now())
         return again
+
+    async def _apply_explainer(
+        self, key: Key, service: ModelService, planned: Plan, observed: Observed, live: Object
+    ) -> bool:
+        """After the service's own plan, and whatever becomes of it is no matter of the service's. Whether there was
+        nothing to do but to look again; the next pass tells what was in the way.
+        """
+        if service.spec.explain is None and not observed.explainer.owned:
+            self._explainer_refusals.pop(key, None)
+            return True
+        status = ModelServiceStatus.model_validate(planned.status or {})
+        wanted = plan_explainer(service, status, observed, self._settings)
+        try:
+            await self._must_be_free(wanted, observed.explainer.owned, service.metadata.uid)
+            await apply(wanted, self._client, MODELSERVICES, live)
+        except Refused as error:
+            self._explainer_refusals[key] = refused(str(error), for_good=error.for_good)
+            return False
+        except NotOurs as error:
+            self._explainer_refusals[key] = Trouble("Config", "NameInUse", str(error), "", "")
+            return False
+        except Conflict:  # somebody else wrote at the same time
+            return False
+        except (Forbidden, KindNotFound) as error:
+            self._explainer_refusals[key] = refused(str(error), for_good=False)
+            return False
+        was_refused = self._explainer_refusals.pop(key, None) is not None
+        return not was_refused and not wanted.deletes
 
     def _note_urgency(self, key: Key, status: ModelServiceStatus) -> None:
         if status.rollout is not None:
@@ -143,12 +199,15 @@ class ServingReconciler:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    async def _observe(self, service: ModelService) -> Observed:
+    async def _observe(self, key: Key, service: ModelService) -> Observed:
         namespace = service.metadata.namespace
         labels = f"{MODEL_SERVICE_UID}={service.metadata.uid}"
         models = await self._models(service)
         throttle = self._settings.gateway_throttle
-        pods = tuple(read_pod(obj, throttle) for obj in await self._client.list(PODS, namespace, labels))
+        listed = await self._client.list(PODS, namespace, labels)
+        serving = tuple(read_pod(obj, throttle) for obj in listed if not is_explainers(obj))
+        pods = await self._loaders.told(key, serving, self._now())
+        explainers: list[tuple[Resource, Object]] = []
         templates: dict[str, Object] = {}
         owned: list[Owned] = []
         missing: dict[str, Trouble] = {}
@@ -160,6 +219,9 @@ class ServingReconciler:
             for obj in found:
                 if not is_owned(obj, service.metadata.uid):
                     continue
+                if is_explainers(obj):
+                    explainers.append((resource, obj))
+                    continue
                 meta = obj["metadata"]
                 owned.append(Owned(resource, meta["name"], meta["uid"], (meta.get("labels") or {}).get(REVISION, "")))
                 if resource == DEPLOYMENTS and (trouble := read_missing_pods(obj)) is not None:
@@ -170,11 +232,13 @@ class ServingReconciler:
                     policy = obj["spec"]
                 if resource == HTTPROUTES:
                     route = obj
+        routes = [obj for obj in routes if not is_explainers(obj)]  # each lies below the route of its service
         others = rivals(service, route, routes)
         for rival in others.yielding:
             # It has to give way, and no event tells it: it is this service that changed.
             self._rests.end(service_of(rival))
         accepted, message = acceptance(route)
+        counters = await self._counters(service, pods, templates, route, routes)
         return Observed(
             artifact=models.source,
             artifact_problem=models.problem,
@@ -183,8 +247,9 @@ class ServingReconciler:
             pods=pods,
             templates=templates,
             owned=tuple(owned),
-            counters=await self._counters(service, pods),
-            gateway=await self._gateway_counters(service, route, routes),
+            counters=counters.of_pods,
+            gateway=counters.of_gateway,
+            at_gateway=counters.at_gateway,
             gateway_api=gateway_api,
             gateway_throttle=throttle,
             policy=policy,
@@ -196,6 +261,9 @@ class ServingReconciler:
             route_behind=behind(route),
             watched_since=self._since,
             missing_pods=missing,
+            explainer=read_explainer(
+                explainers, list(filter(is_explainers, listed)), throttle, self._explainer_refusals.get(key)
+            ),
         )
 
     async def _routes(self, service: ModelService) -> tuple[bool, Objects]:
@@ -227,30 +295,49 @@ class ServingReconciler:
         self._models_known[key] = (about, models)
         return models
 
-    async def _counters(self, service: ModelService, pods: tuple[ServingPod, ...]) -> dict[str, Counters]:
-        """Read only while a rollout asks for it."""
-        if service.status.rollout is None or service.spec.rollout.analysis is None:
-            return {}
-        return await self._scraper.of_pods(pods)
+    async def _counters(
+        self,
+        service: ModelService,
+        pods: tuple[ServingPod, ...],
+        templates: Mapping[str, Object],
+        route: Object | None,
+        routes: Objects,
+    ) -> _Counted:
+        """Read only while a rollout asks for it. Where not the pods of both of its revisions tell counters, the gateway
+        counts both: what only one of two ways sees would be a difference between the models.
+        """
+        status = service.status
+        if status.rollout is None or service.spec.rollout.analysis is None or status.canary is None:
+            return _Counted()
+        canary = status.canary.revision
+        of_gateway = await self._gateway_counters(route, routes, canary, "gateway")
+        both = [revision.revision for revision in (status.stable, status.canary) if revision is not None]
+        known = [templates[name] for name in both if name in templates]
+        if all(metrics_in(template, self._settings.runtimes) is not None for template in known):
+            return _Counted(of_pods=await self._scraper.of_pods(pods), of_gateway=of_gateway)
+        at_gateway = {canary: of_gateway}
+        if status.stable is not None:
+            stable = status.stable.revision
+            at_gateway[stable] = await self._gateway_counters(route, routes, stable, "stable-gateway")
+        return _Counted(of_gateway=of_gateway, at_gateway=at_gateway)
 
     async def _gateway_counters(
-        self, service: ModelService, route: Object | None, routes: Objects
+        self, route: Object | None, routes: Objects, revision: str, called_there: str
     ) -> dict[str, Counters]:
-        """The canary's, from each instance of the gateway; of a gateway that is not the release's there are none."""
-        status, analysis = service.status, service.spec.rollout.analysis
-        if status.rollout is None or status.canary is None or analysis is None or route is None:
+        """A revision's, from each instance of the gateway; of a gateway that is not the release's there are none."""
+        if route is None:
             return {}
-        backend = backend_pattern(route, status.canary.revision)
+        backend = backend_pattern(route, revision)
         if twin := next((other for other in routes if other is not route and is_alike(other, backend)), None):
             log.warning(
                 "%s: the gateway's counters are not read: HTTPRoute %s has the same ones", called(route), called(twin)
             )
             return {}
-        return await self._scraper.of_gateway(backend)
+        return await self._scraper.of_gateway(backend, called_there)
 
-    async def _must_be_free(self, planned: Plan, observed: Observed, uid: str) -> None:
+    async def _must_be_free(self, planned: Plan, owned: tuple[Owned, ...], uid: str) -> None:
         """Raises NotOurs when a name that is needed for the first time belongs to somebody else."""
-        ours = {(owned.resource, owned.name) for owned in observed.owned}
+        ours = {(known.resource, known.name) for known in owned}
         for resource, wanted in (*planned.creates, *planned.applies):
             namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
             if (resource, name) in ours:
@@ -268,7 +355,7 @@ class ServingReconciler:
             current = ModelService.model_validate(fresh)
             phase = current.status.phase or Phase.PENDING
             said = current.status.model_copy(update={"phase": phase, "reason": reason, "message": message})
-            status = finish_status(current, said, observed, self._now())
+            status = finish_status(current, said, observed, self._now(), self._settings)
             await apply(Plan(status=status), self._client, MODELSERVICES, fresh)
         return POLL_WAITING
 

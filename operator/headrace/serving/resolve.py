@@ -18,7 +18,8 @@ from headrace.serving.revision import Artifact
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import NotFound, TrackingError
 from headrace.tracking.ledger import Ledger, model_name
-from headrace.tracking.records import APPROVAL_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace.tracking.records import APPROVAL_TAG, EVALUATION_FORMAT_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace_common.formats import ModelFormat
 from headrace_common.tags import DIGEST_TAG
 
 NO_MLFLOW = (
@@ -139,8 +140,14 @@ def _registered(version: ModelVersion) -> Resolved:
         )
         raise NotResolved("DigestMissing", message)
     _check_approval(version.model, version.version, version.tags.get(APPROVAL_TAG, ""))
-    artifact = Artifact(version.source.rstrip("/"), version.digest, version.model, version.version)
+    judged = _served(version.tags.get(EVALUATION_FORMAT_TAG))
+    artifact = Artifact(version.source.rstrip("/"), version.digest, version.model, version.version, judged)
     return Resolved(artifact, _rolled_back(version))
+
+
+def _served(format: str | None) -> str:
+    """A tag may hold anything, and a status may be of a later release: a format that we know, or none."""
+    return format if format in list(ModelFormat) else ""
 
 
 def _check_approval(model: str, version: str, state: str) -> None:
@@ -177,8 +184,12 @@ async def of_training_job(namespace: str, name: str, kube: KubeClient) -> Artifa
         if (approval := model.approval) is not None:
             told = approval.recorded or approval.state is ApprovalState.REFUSED
             _check_approval(model.name or "", model.version, approval.state if told else ApprovalState.AWAITING)
-        return Artifact(model.uri.rstrip("/"), model.digest, model.name or "", model.version)
+        judged = _served(job.status.evaluation.format if job.status.evaluation is not None else None)
+        return Artifact(model.uri.rstrip("/"), model.digest, model.name or "", model.version, judged)
     if job.status.state in (State.SUCCEEDED, State.FAILED):
         raise NotResolved("NoModel", f"TrainingJob {name} ended without a registered model: {job.status.message}")
+    if job.spec.schedule is not None:
+        message = f"TrainingJob {name} has a schedule and no model of its own: use spec.model.registry with an alias"
+        raise NotResolved("TrainingJobScheduled", message)
     state = job.status.state or "not started"
     raise NotResolved("TrainingNotFinished", f"waiting for TrainingJob {name} to succeed; it is {state}")

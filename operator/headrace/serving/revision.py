@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.api.common import Resources
@@ -20,25 +21,37 @@ from headrace.overlay import overlay
 from headrace.podsecurity import container_security, pod_security
 from headrace.podtext import as_written
 from headrace.rollout.propagation import drain_seconds
-from headrace.serving.runtimes import MODEL_DIR, SERVER_GRACE_SECONDS, Server, server_of
+from headrace.rollout.route import HTTP_PORT
+from headrace.serving.runtimes.render import MODEL_DIR, Server, Words, server_of
 from headrace.settings import Settings
+from headrace_common.protocol import PROGRESS_PORT
 from headrace_common.protocol.load import VARIABLE, LoadRequest
 from headrace_common.protocol.storage import Storage
 
 SERVER = "server"
 LOADER = "loader"
-_REQUEST_PORTS = ("http", "grpc")
+PROGRESS = "progress"  # the loader's port
+GRPC_PORT = 8500
+# A Service's ports, whatever the server's own are: clients need not know which server it is. Without TLS nothing on the
+# wire says that it is HTTP/2: proxies are told.
+_REQUEST_PORTS: Mapping[str, Object] = {
+    "http": {"port": HTTP_PORT},
+    "grpc": {"port": GRPC_PORT, "appProtocol": "kubernetes.io/h2c"},
+}
 _LOADER_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A resolved model: where it lies, its digest (empty for a bare uri), and its version in the registry."""
+    """A resolved model: where it lies, its digest (empty for a bare uri), and its version in the registry.
+    `judged_format` is the one format that an evaluation has run, empty where none has: no part of what it is.
+    """
 
     uri: str
     digest: str = ""
     model: str = ""
     version: str = ""
+    judged_format: str = field(default="", compare=False)
 
 
 def revision_name(service: ModelService, artifact: Artifact) -> str:
@@ -112,7 +125,7 @@ def render_service(service: ModelService, name: str, revision: str, template: Ob
     """A Service that answers with the pods of one revision, on each port of its server that takes requests."""
     server = next(container for container in template["spec"]["containers"] if container["name"] == SERVER)
     ports = [
-        {"name": port["name"], "port": port["containerPort"], "targetPort": port["name"]}
+        {"name": port["name"], "targetPort": port["name"], **_REQUEST_PORTS[port["name"]]}
         for port in server["ports"]
         if port.get("name") in _REQUEST_PORTS
     ]
@@ -143,46 +156,64 @@ def render_budget(service: ModelService, revision: str) -> Object:
 def render_template(service: ModelService, revision: str, artifact: Artifact, settings: Settings) -> Object:
     """The pod template of a revision: the loader verifies and fetches, then the server starts."""
     spec, version = service.spec, artifact.version or "1"
-    server = server_of(spec.runtime.name, service.metadata.name, version, artifact.digest, settings)
+    server = server_of(spec.runtime, Words(service.metadata.name, version, artifact.digest), settings)
+    pod = render_pod(service, artifact, server, spec.resources, settings)
+    made: Object = {"metadata": {"labels": {}, "annotations": dict(server.annotations)}, "spec": as_written(pod)}
+    template: Object = overlay(made, spec.pod_template)
+    # Set after the user's overlay: the selectors rest on them.
+    template["metadata"]["labels"] |= labels(service, revision)
+    return template
+
+
+def format_in(template: Object) -> str:
+    """The format that the loader of such a template fetches, which is the one that its server runs."""
+    loader = next(one for one in template["spec"]["initContainers"] if one["name"] == LOADER)
+    asked = next(variable["value"] for variable in loader["env"] if variable["name"] == VARIABLE)
+    return str(json.loads(asked)["formats"][0])  # of any release: nothing else of it is of interest here
+
+
+def render_pod(
+    service: ModelService, artifact: Artifact, server: Server, resources: Resources, settings: Settings
+) -> Object:
+    """The spec of a pod in which the loader verifies and fetches, and then the server starts."""
+    spec = service.spec
     load = LoadRequest(
         uri=artifact.uri,
         digest=artifact.digest or None,
-        formats=(server.format.value,),
+        formats=(server.format,),
         target=Path(MODEL_DIR),
         storage=None if settings.storage is None else Storage(settings.storage.endpoint, settings.storage.region),
-        layout={server.format.value: server.directory} if server.directory else {},
+        layout={server.format: server.directory} if server.directory else {},
+        progress_port=PROGRESS_PORT,
     )
     loader: Object = {
         "name": LOADER,
         "image": settings.loader_image,
         "imagePullPolicy": settings.image_pull_policy,
         "env": [{"name": VARIABLE, "value": load.as_text()}],
+        "ports": [{"name": PROGRESS, "containerPort": PROGRESS_PORT}],
         "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "tmp", "mountPath": "/tmp"}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": container_security(),
     }
     if spec.storage is not None:
         loader["envFrom"] = [{"secretRef": {"name": spec.storage.secret_ref.name}}]
-    if resources := _loader_resources(spec.resources):
-        loader["resources"] = resources
+    if shared := _loader_resources(resources):
+        loader["resources"] = shared
     pod: Object = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": drain_seconds(settings.gateway_throttle) + SERVER_GRACE_SECONDS + 5,
+        "terminationGracePeriodSeconds": drain_seconds(settings.gateway_throttle) + server.drain_seconds + 5,
         "securityContext": pod_security(),
         "initContainers": [loader],
-        "containers": [_container(service, server, settings)],
+        "containers": [_container(server, resources, settings)],
         "volumes": [{"name": "models", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *server.volumes],
     }
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if spec.service_account_name:
         pod["serviceAccountName"] = spec.service_account_name
-    made: Object = {"metadata": {"labels": {}, "annotations": dict(server.annotations)}, "spec": as_written(pod)}
-    template: Object = overlay(made, spec.pod_template)
-    # Set after the user's overlay: the selectors rest on them.
-    template["metadata"]["labels"] |= labels(service, revision)
-    return template
+    return pod
 
 
 def _loader_resources(server: Resources) -> Object:
@@ -194,7 +225,7 @@ def _loader_resources(server: Resources) -> Object:
     return {kind: value for kind, value in shared.items() if value}
 
 
-def _container(service: ModelService, server: Server, settings: Settings) -> Object:
+def _container(server: Server, resources: Resources, settings: Settings) -> Object:
     """The server's container, with what every server has."""
     container: Object = {
         **server.container,
@@ -209,7 +240,7 @@ def _container(service: ModelService, server: Server, settings: Settings) -> Obj
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": container_security(),
     }
-    resources = service.spec.resources.model_dump(mode="json")
-    if kept := {kind: value for kind, value in resources.items() if value}:
+    given = resources.model_dump(mode="json")
+    if kept := {kind: value for kind, value in given.items() if value}:
         container["resources"] = kept
     return container

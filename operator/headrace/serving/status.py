@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from headrace.api.meta import Condition, ConditionStatus
+from headrace.api.meta import Condition
 from headrace.api.modelservice import (
     ModelService,
     ModelServiceStatus,
@@ -14,12 +14,17 @@ from headrace.api.modelservice import (
     Verdict,
     to_status_dict,
 )
+from headrace.conditions import Fact, conditions
 from headrace.kube.resources import Object
 from headrace.labels import MODEL_SERVICE_UID, REVISION
-from headrace.rollout.route import HTTP_PORT, route_path
+from headrace.serving.addresses import model_url
+from headrace.serving.explainer.condition import EXPLAINER_READY, explainer_fact
+from headrace.serving.judged import FORMAT_JUDGED, judged_fact
 from headrace.serving.observed import Observed
-from headrace.serving.runtimes import model_path
+from headrace.serving.runtimes.condition import POD_COUNTERS, counters_fact
+from headrace.serving.served import runtime_of
 from headrace.serving.target import named
+from headrace.settings import Settings
 
 NOT_ANSWERED = (
     "no Gateway has reported on the HTTPRoute (condition Accepted); check that the Gateway in spec.route.parentRefs "
@@ -39,16 +44,18 @@ def route_refused(observed: Observed) -> str:
     return f"the Gateway does not accept the HTTPRoute: {observed.route_message}; {hint}"
 
 
-def finish_status(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> Object:
+def finish_status(
+    service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime, settings: Settings
+) -> Object:
     """The status as it is written; every text cut to its bound."""
     # What spec.scaling.replicas speaks of; before anything is stable, what is going to be.
     scaled = status.stable or status.canary
     complete = status.model_copy(
         update={
             "observed_generation": service.metadata.generation,
-            "conditions": _conditions(service, status, observed, now),
-            "columns": _columns(service, status, observed),
-            "url": _url(service),
+            "conditions": _conditions(service, status, observed, now, settings),
+            "columns": _columns(service, status, observed, settings),
+            "url": _url(service, status, observed, settings),
             "replicas": len(observed.pods_of(scaled.revision)) if scaled is not None else 0,
             "selector": f"{MODEL_SERVICE_UID}={service.metadata.uid},{REVISION}={scaled.revision}" if scaled else None,
         }
@@ -56,25 +63,12 @@ def finish_status(service: ModelService, status: ModelServiceStatus, observed: O
     return to_status_dict(complete)
 
 
-def _url(service: ModelService) -> str:
-    meta, route = service.metadata, service.spec.route
-    model = model_path(service.spec.runtime.name, meta.name)
-    if route is None:
-        return f"http://{meta.name}.{meta.namespace}.svc:{HTTP_PORT}{model}"
-    host = route.hostnames[0] if route.hostnames else "GATEWAY"
-    path = route_path(meta.namespace, meta.name, route).rstrip("/")
-    return f"http://{host}{path}{model}"
-
-
-_Fact = tuple[bool | None, str, str]
-
-
 def _conditions(
-    service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime
+    service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime, settings: Settings
 ) -> tuple[Condition, ...]:
     reason, message = status.reason or "Unknown", status.message or ""
     stable = status.stable
-    routed, route_reason, route_message = _route_fact(service, status, observed)
+    routed, route_reason, route_message = route_fact(service, status, observed, settings)
     serves = _serves(stable, routed)
     unrouted = _serves(stable, True) and not serves
     under_way = status.phase in (Phase.PENDING, Phase.CANARYING, Phase.PROMOTING, Phase.ROLLING_BACK)
@@ -85,17 +79,26 @@ def _conditions(
     pods = pods_serving(stable) if stable is not None else ""
     short = message if message.startswith(pods) else f"{pods}; {message}"
     why = ("Serving", pods) if serves else (route_reason, route_message) if unrouted else (reason, short)
-    facts: dict[str, _Fact] = {
+    facts: dict[str, Fact] = {
         "Ready": (serves, *why),
         "Progressing": (under_way, reason, message if under_way else "no rollout is under way"),
         "Degraded": (degraded, reason, short if degraded else pods or "nothing serves yet, and nothing has failed"),
         "ModelResolved": (problem is None, *(problem or ("Resolved", _resolved(observed)))),
         "RouteAccepted": (routed, route_reason, route_message),
     }
-    before = {condition.type: condition for condition in service.status.conditions}
-    generation = service.metadata.generation
-    written = tuple(_condition(kind, fact, before.pop(kind, None), generation, now) for kind, fact in facts.items())
-    return (*written, *before.values())
+    at_times = {
+        EXPLAINER_READY: explainer_fact(service, status, observed, settings),
+        FORMAT_JUDGED: judged_fact(service, status, observed, settings),
+        POD_COUNTERS: counters_fact(service, status, observed, settings),
+    }
+    facts |= {kind: fact for kind, fact in at_times.items() if fact is not None}
+    before = tuple(one for one in service.status.conditions if at_times.get(one.type, ()) is not None)
+    return conditions(facts, before, service.metadata.generation, now)
+
+
+def _url(service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings) -> str:
+    """Of what answers: while another server is rolled out, that is the old one."""
+    return model_url(service, runtime_of(service, status.stable, observed, settings), settings)
 
 
 def _serves(stable: Revision | None, routed: bool | None) -> bool:
@@ -113,23 +116,14 @@ def _resolved(observed: Observed) -> str:
     return f"spec.model is {artifact.uri}"
 
 
-def _condition(kind: str, fact: _Fact, old: Condition | None, generation: int, now: datetime) -> Condition:
-    holds, reason, message = fact
-    value = ConditionStatus.UNKNOWN if holds is None else ConditionStatus.TRUE if holds else ConditionStatus.FALSE
-    since = old.last_transition_time if old and old.status is value else now.replace(microsecond=0)
-    return Condition(
-        type=kind,
-        status=value,
-        reason=reason,
-        message=message,
-        observed_generation=generation,
-        last_transition_time=since,
-    )
-
-
-def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Observed) -> _Fact:
+def route_fact(service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings) -> Fact:
+    """Whether requests get to the pods by the route, if one is asked for: what the condition RouteAccepted says."""
     if service.spec.route is None:
-        return True, "NoRoute", f"spec.route is not set: reachable in the cluster only, at {_url(service)}"
+        return (
+            True,
+            "NoRoute",
+            f"spec.route is not set: reachable in the cluster only, at {_url(service, status, observed, settings)}",
+        )
     if not observed.gateway_api:
         return False, "GatewayAPIMissing", "the cluster has no HTTPRoute: install the Gateway API's standard CRDs"
     if observed.route_conflict:
@@ -142,18 +136,20 @@ def _route_fact(service: ModelService, status: ModelServiceStatus, observed: Obs
     if status.stable is None:
         return None, "NotYet", "the HTTPRoute is created when the first pod is ready"
     if observed.route_accepted is None:
-        return None, "Pending", NOT_ANSWERED
+        return None, "RoutePending", NOT_ANSWERED
     if not observed.route_accepted:
         return False, "RouteRefused", route_refused(observed)
     return True, "Accepted", observed.route_behind or f"HTTPRoute {service.metadata.name} is accepted by its Gateway"
 
 
-def _columns(service: ModelService, status: ModelServiceStatus, observed: Observed) -> ServiceColumns:
+def _columns(
+    service: ModelService, status: ModelServiceStatus, observed: Observed, settings: Settings
+) -> ServiceColumns:
     stable, canary, rollout = status.stable, status.canary, status.rollout
     shown = "-"
     if canary is not None and stable is not None and rollout is not None:
         shown = f"{_version(canary)} {rollout.applied_weight}% {min(rollout.step, rollout.steps)}/{rollout.steps}"
-    routed, _, _ = _route_fact(service, status, observed)
+    routed, _, _ = route_fact(service, status, observed, settings)
     ready = _serves(stable, routed)
     digest = stable.digest.removeprefix("sha256:")[:12] if stable and stable.digest else "-"
     wanted = (stable.replicas if stable else 0) + (canary.replicas if canary else 0)
@@ -164,7 +160,7 @@ def _columns(service: ModelService, status: ModelServiceStatus, observed: Observ
         canary=shown,
         verdict=_verdict(status),
         replicas=f"{there}/{wanted}",
-        runtime=service.spec.runtime.name.value,
+        runtime=service.spec.runtime.name,
         digest=digest,
     )
 

@@ -40,10 +40,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Target:
-    """`revision` None: there is nothing that can be served now."""
+    """`revision` None: there is nothing that can be served now. `twin` is what spec.model names, where that is another
+    version with the files of the one that serves.
+    """
 
     revision: Revision | None
     refusal: Refusal | None = None
+    twin: Revision | None = None
 
 
 def wanted(service: ModelService, status: ModelServiceStatus, registry: Registry) -> Target:
@@ -53,6 +56,8 @@ def wanted(service: ModelService, status: ModelServiceStatus, registry: Registry
     if registry.source is None:
         return Target(None)
     stable, ours = status.stable, _revision(service, registry.source)
+    if ours.revision == stable.revision and _is_twin(stable, ours):
+        return Target(stable, twin=ours)
     if ours.revision == stable.revision or _is_tried(status, ours) or is_asked_for(service, ours):
         return Target(ours)
     refusal = _refusal(service, status, registry, ours)
@@ -92,6 +97,7 @@ def artifact_of(revision: Revision) -> Artifact:
         digest=revision.digest or "",
         model=revision.model.name or "" if revision.model else "",
         version=revision.model.version or "" if revision.model else "",
+        judged_format=revision.model.judged_format or "" if revision.model else "",
     )
 
 
@@ -113,9 +119,21 @@ def called(revision: Revision) -> str:
 
 
 def _revision(service: ModelService, artifact: Artifact) -> Revision:
-    model = ServedModel(name=artifact.model, version=artifact.version) if artifact.version else None
+    judged = artifact.judged_format or None
+    model = ServedModel(name=artifact.model, version=artifact.version, judged_format=judged)
     name = revision_name(service, artifact)
-    return Revision(revision=name, digest=artifact.digest or None, uri=artifact.uri, model=model)
+    return Revision(
+        revision=name, digest=artifact.digest or None, uri=artifact.uri, model=model if artifact.version else None
+    )
+
+
+def _is_twin(stable: Revision, other: Revision) -> bool:
+    """Another version of the same model, with the same files: its pods are those that serve, and they were told the
+    number of the version that they were made for.
+    """
+    if stable.model is None or other.model is None or stable.model.name != other.model.name:
+        return False
+    return stable.model.version != other.model.version
 
 
 def _is_tried(status: ModelServiceStatus, revision: Revision) -> bool:

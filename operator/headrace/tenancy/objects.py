@@ -5,18 +5,25 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from headrace.api import spark
 from headrace.kube.resources import Object, Resource
 from headrace.tenancy.sigv4 import AccessKey
 from headrace.tenancy.tenant import Tenant
 
 SECRETS = Resource("", "v1", "secrets", "Secret")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 
 STORAGE_SECRET = "headrace-storage"
 READ_SECRET = "headrace-storage-read"
 TENANT_CONFIGMAP = "headrace-tenant"
 # For pods that name one of them: they need nothing of the API server.
 SERVICE_ACCOUNT_NAMES = ("trainer", "server")
+# For drivers of Spark, which make the pods of their executors. Its Role and RoleBinding are called so, too.
+SPARK_ACCOUNT = spark.SERVICE_ACCOUNT
+# All that a driver asks for in client mode: it looks at its own pod, and makes, follows and deletes those of executors.
+_DRIVERS_VERBS = ("create", "delete", "deletecollection", "get", "list", "watch")
 
 TENANT_LABEL = "headrace.dev/tenant"
 FIELD_MANAGER = "headrace-tenancy"
@@ -92,9 +99,29 @@ def tenant_configmap(tenant: Tenant, addresses: Addresses) -> Object:
 
 
 def service_accounts(tenant: Tenant) -> list[Object]:
+    return [_service_account(tenant, name) for name in SERVICE_ACCOUNT_NAMES]
+
+
+def spark_objects(tenant: Tenant) -> list[tuple[Resource, Object]]:
+    """What a driver needs to make pods, the account last: it is what a job finds or misses."""
     return [
-        {"metadata": _metadata(tenant, name), "automountServiceAccountToken": False} for name in SERVICE_ACCOUNT_NAMES
+        (ROLES, spark_role(tenant)),
+        (ROLE_BINDINGS, spark_role_binding(tenant)),
+        (SERVICE_ACCOUNTS, _service_account(tenant, SPARK_ACCOUNT)),
     ]
+
+
+def spark_role(tenant: Tenant) -> Object:
+    """What a driver may do in the tenant's namespace: pods, and nothing else."""
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": list(_DRIVERS_VERBS)}
+    return {"metadata": _metadata(tenant, SPARK_ACCOUNT), "rules": [rule]}
+
+
+def spark_role_binding(tenant: Tenant) -> Object:
+    """That it may."""
+    account = {"kind": "ServiceAccount", "name": SPARK_ACCOUNT, "namespace": tenant.namespace}
+    role = {"apiGroup": ROLES.group, "kind": ROLES.kind, "name": SPARK_ACCOUNT}
+    return {"metadata": _metadata(tenant, SPARK_ACCOUNT), "subjects": [account], "roleRef": role}
 
 
 def is_of_tenant(found: Object, tenant: Tenant) -> bool:
@@ -107,6 +134,10 @@ def value(found: Object | None, key: str) -> str:
     """The text under `key` of a Secret, or an empty string."""
     encoded = ((found or {}).get("data") or {}).get(key, "")
     return base64.b64decode(encoded).decode()
+
+
+def _service_account(tenant: Tenant, name: str) -> Object:
+    return {"metadata": _metadata(tenant, name), "automountServiceAccountToken": False}
 
 
 def _secret_of(found: Object | None, name_key: str, name: str, secret_key: str) -> str:

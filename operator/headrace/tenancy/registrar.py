@@ -8,14 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from headrace.kube.client import KubeClient
+from headrace.kube.errors import Forbidden
 from headrace.kube.resources import CONFIGMAPS, NAMESPACES, Object, Resource
 from headrace.tenancy.errors import BucketTaken, NamespaceMissing, SecretTaken
 from headrace.tenancy.objects import (
     FIELD_MANAGER,
     READ_SECRET,
+    ROLE_BINDINGS,
+    ROLES,
     SECRETS,
     SERVICE_ACCOUNT_NAMES,
     SERVICE_ACCOUNTS,
+    SPARK_ACCOUNT,
     STORAGE_SECRET,
     TENANT_CONFIGMAP,
     TENANT_LABEL,
@@ -27,6 +31,7 @@ from headrace.tenancy.objects import (
     kept,
     mint,
     service_accounts,
+    spark_objects,
     tenant_configmap,
 )
 from headrace.tenancy.sigv4 import AccessKey
@@ -56,24 +61,28 @@ class Registrar:
         self._addresses = addresses
         self._viewer = viewer
 
-    async def add(self, tenant: Tenant) -> None:
-        """Make the tenant, or bring one that exists up to date; credentials that exist are kept."""
-        await self._add(tenant, kept(tenant, mint(tenant), *await self._secrets(tenant)))
+    async def add(self, tenant: Tenant) -> str:
+        """Make the tenant, or bring one that exists up to date; credentials that exist are kept. What could not be
+        made, and is no reason to fail, is returned as a text.
+        """
+        return await self._add(tenant, kept(tenant, mint(tenant), *await self._secrets(tenant)))
 
-    async def rotate(self, tenant: Tenant) -> None:
+    async def rotate(self, tenant: Tenant) -> str:
         """As `add`, with new credentials. Pods that run keep the old ones in their environment: start them again."""
         await self._secrets(tenant)
-        await self._add(tenant, mint(tenant))
+        return await self._add(tenant, mint(tenant))
 
-    async def remove(self, tenant: Tenant) -> None:
-        """Take the tenant's users and Secrets away. Its bucket, experiments and models stay."""
+    async def remove(self, tenant: Tenant) -> str:
+        """Take the tenant's users and Secrets away. Its bucket, experiments and models stay. What stays although it
+        should not is returned as a text.
+        """
         for user in (tenant.writer, tenant.reader):
             await self._store.delete_user(user)
         with suppress(NotFound):
             await self._mlflow.delete_user(tenant.mlflow_user)
-        await remove_objects(self._kube, tenant)
+        return await remove_objects(self._kube, tenant)
 
-    async def _add(self, tenant: Tenant, credentials: Credentials) -> None:
+    async def _add(self, tenant: Tenant, credentials: Credentials) -> str:
         for secret in credential_secrets(tenant, credentials):
             await self._apply(SECRETS, secret)
         viewer = [self._viewer] if self._viewer else []
@@ -87,12 +96,24 @@ class Registrar:
         await self._store.put_policy(tenant.bucket, bucket_policy(tenant, self._viewer.id if self._viewer else ""))
         await self._ensure_mlflow_user(credentials.mlflow)
         for account in service_accounts(tenant):
-            found = await self._kube.get(SERVICE_ACCOUNTS, tenant.namespace, account["metadata"]["name"])
-            # One that somebody made (for workload identity, say) is left as it is.
-            if found is None or is_of_tenant(found, tenant):
-                await self._apply(SERVICE_ACCOUNTS, account)
-        # Last: what the operator reads says that everything else is there.
+            await self._apply_unless_taken(SERVICE_ACCOUNTS, account, tenant)
+        # After all else: what the operator reads says that everything is there that a training needs.
         await self._apply(CONFIGMAPS, tenant_configmap(tenant, self._addresses))
+        try:
+            for resource, wanted in spark_objects(tenant):
+                await self._apply_unless_taken(resource, wanted, tenant)
+        except Forbidden as error:
+            return (
+                f"preparations of type Spark are not available in namespace {tenant.namespace}: {error}. Let somebody "
+                "repeat this who may write Roles and RoleBindings there, and has the rights to pods that they give"
+            )
+        return ""
+
+    async def _apply_unless_taken(self, resource: Resource, wanted: Object, tenant: Tenant) -> None:
+        """One that somebody made (for workload identity, say) is left as it is."""
+        found = await self._kube.get(resource, tenant.namespace, wanted["metadata"]["name"])
+        if found is None or is_of_tenant(found, tenant):
+            await self._apply(resource, wanted)
 
     async def _ensure_mlflow_user(self, login: Login) -> None:
         try:
@@ -143,15 +164,27 @@ async def known_tenant(kube: KubeClient, tenant: Tenant) -> Tenant:
     return replace(tenant, bucket=found.get("data", {}).get("bucket") or tenant.bucket)
 
 
-async def remove_objects(kube: KubeClient, tenant: Tenant) -> None:
-    """The ConfigMap first: from then on the operator starts nothing new."""
+async def remove_objects(kube: KubeClient, tenant: Tenant) -> str:
+    """The ConfigMap first: from then on the operator starts nothing new. Whoever may not touch Roles has made none, but
+    another one may have.
+    """
     names: list[tuple[Resource, str]] = [
         (CONFIGMAPS, TENANT_CONFIGMAP),
         (SECRETS, STORAGE_SECRET),
         (SECRETS, READ_SECRET),
-        *((SERVICE_ACCOUNTS, name) for name in SERVICE_ACCOUNT_NAMES),
+        *((SERVICE_ACCOUNTS, name) for name in (*SERVICE_ACCOUNT_NAMES, SPARK_ACCOUNT)),
     ]
     for resource, name in names:
-        found = await kube.get(resource, tenant.namespace, name)
-        if found is not None and is_of_tenant(found, tenant):
-            await kube.delete(resource, tenant.namespace, name, uid=found["metadata"]["uid"])
+        await _remove(kube, resource, name, tenant)
+    try:
+        for resource in (ROLE_BINDINGS, ROLES):
+            await _remove(kube, resource, SPARK_ACCOUNT, tenant)
+    except Forbidden as error:
+        return f"Role and RoleBinding {SPARK_ACCOUNT} stay in namespace {tenant.namespace}, if there are any: {error}"
+    return ""
+
+
+async def _remove(kube: KubeClient, resource: Resource, name: str, tenant: Tenant) -> None:
+    found = await kube.get(resource, tenant.namespace, name)
+    if found is not None and is_of_tenant(found, tenant):
+        await kube.delete(resource, tenant.namespace, name, uid=found["metadata"]["uid"])

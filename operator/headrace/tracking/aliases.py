@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from headrace.inflight import PATIENCE_SECONDS, InFlight, StillWaiting
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import TrackingError
-from headrace.tracking.inflight import PATIENCE_SECONDS, InFlight, StillWaiting
 from headrace.tracking.records import RegisteredModel
 from headrace_common.tags import NAMESPACE_TAG
 

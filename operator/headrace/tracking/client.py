@@ -154,6 +154,14 @@ class MlflowClient:
         found = await self._pages("model-versions/search", f"versions of model {name}", "model_versions", query)
         return sorted((ModelVersion.of(entry) for entry in found), key=lambda entry: int(entry.version))
 
+    async def search_versions_of(self, run_id: str, source: str) -> list[ModelVersion]:
+        """All versions of all models that were made of this run, or of what lies at `source` or below it."""
+        found = []
+        for condition in (f"run_id = '{_literal(run_id)}'", f"source_path LIKE '{_literal(source.rstrip('/'))}%'"):
+            query = {"filter": condition, "max_results": str(PAGE_SIZE)}
+            found += await self._pages("model-versions/search", f"versions of run {run_id}", "model_versions", query)
+        return [ModelVersion.of(entry) for entry in found]
+
     async def count_model_versions(self, name: str) -> int:
         """How many versions the model has; 0 where there is no such model."""
         query = {"filter": f"name = '{_literal(name)}'", "max_results": str(PAGE_SIZE)}

@@ -35,7 +35,7 @@ from headrace.tracking.records import (
     Run,
     RunStatus,
 )
-from headrace_common.tags import DIGEST_TAG, NAMESPACE_TAG, UID_TAG
+from headrace_common.tags import DESCRIPTION_TAG, DIGEST_TAG, NAMESPACE_TAG, UID_TAG
 
 DESCRIPTION_LENGTH = 5000  # the most that MLflow keeps
 
@@ -179,6 +179,14 @@ class Ledger:
             )
         return version
 
+    async def model_folder(self, run_id: str) -> str:
+        """Where the models of all attempts of this run lie, without a slash at its end. Raises NotFound."""
+        return f"{(await self._client.get_run(run_id)).artifact_uri.rstrip('/')}/model"
+
+    async def version_of(self, run_id: str, source: str) -> ModelVersion | None:
+        """A version, of whichever model, that was made of this run, or of what lies at `source` or below it."""
+        return next(iter(await self._client.search_versions_of(run_id, source)), None)
+
     async def tag_version(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         """Write the outcome on a version. Tags are overwritten by the same value: safe to repeat."""
         for key, value in sorted(tags.items()):
@@ -189,11 +197,16 @@ class Ledger:
         loses its end.
         """
         found = await self._client.get_model_version(model, version)
-        paragraph = paragraph[:DESCRIPTION_LENGTH]
-        if found.description.endswith(paragraph):
-            return
-        before = found.description.rstrip()[: max(0, DESCRIPTION_LENGTH - len(paragraph) - 2)]
-        await self._client.describe_model_version(model, version, f"{before}\n\n{paragraph}".lstrip())
+        if not found.description.endswith(paragraph[:DESCRIPTION_LENGTH]):
+            await self._client.describe_model_version(model, version, _with_paragraph(found.description, paragraph))
+
+    async def describe_run(self, run_id: str, paragraph: str) -> None:
+        """The same of a run's description; one that somebody deleted is left in peace."""
+        with suppress(NotFound):
+            run = await self._client.get_run(run_id)
+            before = run.tags.get(DESCRIPTION_TAG, "")
+            if not run.deleted and not before.endswith(paragraph[:DESCRIPTION_LENGTH]):
+                await self._client.set_tag(run_id, DESCRIPTION_TAG, _with_paragraph(before, paragraph))
 
     # -- aliases -------------------------------------------------------------------------------------------------------
 
@@ -277,6 +290,12 @@ class Ledger:
             return
         with suppress(AlreadyExists):  # granted before, or an administrator granted something else: that stays
             await self._client.grant(user, granted_on, resource_id, permission)
+
+
+def _with_paragraph(text: str, paragraph: str) -> str:
+    paragraph = paragraph[:DESCRIPTION_LENGTH]
+    before = text.rstrip()[: max(0, DESCRIPTION_LENGTH - len(paragraph) - 2)]
+    return f"{before}\n\n{paragraph}".lstrip()
 
 
 def _deleted(run_id: str) -> RunDeleted:

@@ -138,9 +138,10 @@ class Notes:
 
 
 # Tags that the operator alone writes and reads.
-# Of a version: what the stage Evaluate has measured of it (JSON), and the run that has.
+# Of a version: what the stage Evaluate has measured of it (JSON), the run that has, and the one format that was run.
 EVALUATION_TAG = "headrace.evaluation"
 EVALUATION_RUN_TAG = "headrace.evaluation.run"
+EVALUATION_FORMAT_TAG = "headrace.evaluation.format"
 # Tags that the operator alone writes and reads. Of a version that a person has to approve: the state, who decided, when
 # and why.
 APPROVAL_TAG = "headrace.approval"

@@ -83,22 +83,25 @@ def is_unrecorded(status: TrainingJobStatus) -> bool:
     return approval is not None and approval.state is not ApprovalState.AWAITING and not approval.recorded
 
 
-def awaiting(job: TrainingJob, registered: Verdict) -> Verdict:
-    """The version is registered, and waits."""
+def awaiting(job: TrainingJob, registered: Verdict, alias_owner: str = "") -> Verdict:
+    """The version is registered, and waits. `alias_owner` (`NAMESPACE/NAME`) is the ModelService whose promotion alias
+    spec.output.alias is, empty where it is none's.
+    """
     status = registered.status
     assert status.model is not None
-    aliasless = job.spec.output is not None and job.spec.output.alias is None
-    waiting = "it waits for an approval" + (f"; {_NO_ALIAS}" if aliasless else "")
-    message = joined(f"{status.message}; {waiting}", _how(job))
+    approval = ModelApproval(alias_reserved_by=alias_owner or None)
+    message = joined(f"{status.message}; it waits for an approval{_of_alias(job, approval)}", _how(job))
     waits = status.evolve(
-        reason=Reason.AWAITING_APPROVAL, message=message, model=status.model.evolve(approval=ModelApproval())
+        reason=Reason.AWAITING_APPROVAL, message=message, model=status.model.evolve(approval=approval)
     )
     return Verdict(waits, Event(registered.event.type, Reason.AWAITING_APPROVAL, message))
 
 
 def waiting_again(job: TrainingJob) -> TrainingJobStatus:
     """The policy is in force again, after it was off for a time."""
-    message = joined(f"{_version(job)} waits for an approval", _how(job))
+    approval = approval_of(job.status)
+    assert approval is not None
+    message = joined(f"{_version(job)} waits for an approval{_of_alias(job, approval)}", _how(job))
     return job.status.evolve(reason=Reason.AWAITING_APPROVAL, message=message)
 
 
@@ -118,9 +121,10 @@ UNTRUSTED = Event(
 
 def taken(job: TrainingJob, decision: Decision, now: datetime) -> TrainingJobStatus:
     """The decision is in status: nothing that is written on the job later changes it."""
-    status = job.status
+    status, waiting = job.status, approval_of(job.status)
     assert status.model is not None
-    approval = ModelApproval(
+    assert waiting is not None
+    approval = waiting.evolve(
         state=decision.state, by=decision.by, at=now.replace(microsecond=0), reason=decision.reason or None
     )
     status = status.evolve(model=status.model.evolve(approval=approval))
@@ -178,6 +182,23 @@ def sentence(approval: ModelApproval) -> str:
     """Who decided what, and why."""
     why = f" ({approval.reason})" if approval.reason else ""
     return f"{approval.state.lower()} by {approval.by}{why}"
+
+
+def reserved_alias(alias: str, owner: str) -> str:
+    """What an approval does of an alias that only the rollouts of a ModelService move."""
+    return (
+        f"alias {alias} stays: it is the promotion alias of ModelService {owner}, and only its rollouts move it; once "
+        "the version is approved, point the alias that this ModelService follows at it, in MLflow"
+    )
+
+
+def _of_alias(job: TrainingJob, approval: ModelApproval) -> str:
+    """What is known of the alias before anybody decides."""
+    alias = job.spec.output.alias if job.spec.output is not None else None
+    if alias is None:
+        return f"; {_NO_ALIAS}"
+    owner = approval.alias_reserved_by
+    return f"; {reserved_alias(alias, owner)}" if owner else ""
 
 
 def _reason(approval: ModelApproval) -> str:

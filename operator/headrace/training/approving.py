@@ -6,7 +6,7 @@ What is decided and what the status says is in `approval`.
 from __future__ import annotations
 
 from headrace.api.scalars import format_time
-from headrace.api.trainingjob import ApprovalState, ModelApproval, TrainingJob
+from headrace.api.trainingjob import ApprovalState, ModelApproval, Stage, TrainingJob
 from headrace.markdown import as_text
 from headrace.tracking.errors import AliasReserved, NotFound, TrackingError
 from headrace.tracking.ledger import Ledger
@@ -15,8 +15,8 @@ from headrace.training.approval import approval_of, needs_approval
 
 
 async def record_decision(job: TrainingJob, ledger: Ledger) -> TrackingError | None:
-    """Tags and description of the version, and of an approved one the alias; what a person has to know of it, if there
-    is anything. Raises a TrackingError where it is to be tried again.
+    """Tags and description of the version, the card that its evaluation's run shows, and of an approved one the alias;
+    what a person has to know of it, if there is anything. Raises a TrackingError where it is to be tried again.
     """
     model, output, approval = job.status.model, job.spec.output, approval_of(job.status)
     assert model is not None
@@ -27,11 +27,19 @@ async def record_decision(job: TrainingJob, ledger: Ledger) -> TrackingError | N
         # The tags first: who follows the alias finds an approved version.
         await ledger.tag_version(name, version, tags_of(approval))
         await ledger.describe_version(name, version, paragraph(approval))
+        if (run := _card_run(job)) is not None:
+            await ledger.describe_run(run, paragraph(approval))
         if approval.state is ApprovalState.APPROVED and output.alias is not None:
             await ledger.point_alias(name, output.alias, version)
     except (AliasReserved, NotFound) as error:
         return error
     return None
+
+
+def _card_run(job: TrainingJob) -> str | None:
+    """The run whose description is the model's card."""
+    evaluations = (stage for stage in job.status.stages if stage.name is Stage.EVALUATE)
+    return next((stage.run.id for stage in evaluations if stage.run is not None), None)
 
 
 def marks(job: TrainingJob) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How long an attempt waits for its pods (pure).
+"""How long an attempt waits for its pods, and how long it may take (pure).
 
 A cluster or a quota that is full has room again without anybody's doing anything about the job, so the job waits for it
 as long as it takes. What is wrong, such as an image's name, is mended in minutes or not at all.
@@ -7,7 +7,7 @@ as long as it takes. What is wrong, such as an image's name, is mended in minute
 from __future__ import annotations
 
 from headrace.api.common import FailureClass
-from headrace.api.trainingjob import TrainingJobSpec
+from headrace.api.trainingjob import TrainingJob, TrainingJobSpec
 
 # For what is wrong, where spec.startDeadlineSeconds says nothing.
 REPAIR_SECONDS = 600
@@ -29,3 +29,12 @@ def start_deadline(spec: TrainingJobSpec, failure_class: FailureClass, message: 
 def name_deadline(spec: TrainingJobSpec) -> int:
     """Seconds that a worker waits for its peers' names."""
     return (spec.start_deadline_seconds or ROOM_SECONDS) + _NAME_MARGIN_SECONDS
+
+
+def remaining_seconds(job: TrainingJob) -> int | None:
+    """What the attempts that ended left of activeDeadlineSeconds, 0 or less where nothing; None without a deadline.
+
+    Status keeps a sum, as history forgets old attempts and no two times can tell how long the job was suspended.
+    """
+    deadline = job.spec.active_deadline_seconds
+    return None if deadline is None else deadline - (job.status.active_seconds or 0)

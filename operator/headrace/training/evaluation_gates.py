@@ -13,30 +13,35 @@ from headrace.api.scalars import format_decimal, parse_decimal
 from headrace.api.trainingjob import BaselineVersion, Evaluate, EvaluateGate, EvaluationStatus, GateCheck
 from headrace.training.bounds import bounds_of, is_within
 from headrace.training.measured import said_of_measured
-from headrace.training.record import kept
+from headrace.training.record import MAX_METRICS, kept
 from headrace_common.evaluation import (
     BASELINE,
     DIFFERENCE_HIGH,
     DIFFERENCE_LOW,
     FAIRNESS,
     LEAST_UNITS,
+    MEAN_OVER_CLASSES,
     METRICS,
     OF_JOB,
+    OF_POSITIVE,
     PREFIXES,
     SAMPLES,
     WORSE_BY,
     Task,
     metric_key,
+    named,
 )
 
 _BETWEEN_GROUPS = frozenset(name for names in FAIRNESS.values() for name in names)
 
 
 def judge_evaluation(
-    evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]
+    evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float], of_class: str = ""
 ) -> tuple[GateCheck, ...]:
-    """Every gate against what was measured, by its key; what is not there, or not finite, fails."""
-    return tuple(_check(gate, evaluate, known, measured) for gate in evaluate.gates)
+    """Every gate against what was measured, by its key; what is not there, or not finite, fails. `of_class` is what
+    precision, recall and f1 are of; empty: they are means over classes.
+    """
+    return tuple(_check(gate, evaluate, known, measured, of_class) for gate in evaluate.gates)
 
 
 def is_of_evaluation(check: GateCheck) -> bool:
@@ -50,10 +55,17 @@ def shown_metrics(measured: Mapping[str, float]) -> dict[str, float]:
     return kept({f"{OF_JOB}{name}": value for name, value in whole.items()})
 
 
+def beside_training(metrics: Mapping[str, str], measured: Mapping[str, float]) -> dict[str, str]:
+    """The status' metrics with what an evaluation has measured; where there are too many, without the training's."""
+    of_stage = {name: format_decimal(value) for name, value in sorted(shown_metrics(measured).items())}
+    others = {name: value for name, value in metrics.items() if not name.startswith(OF_JOB)}
+    return dict(sorted([*of_stage.items(), *others.items()][:MAX_METRICS]))
+
+
 def sentence(check: GateCheck, evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]) -> str:
     """Why a gate has not passed."""
     metric, key = check.metric.removeprefix(OF_JOB), _key(check)
-    what = f"{metric} of {check.slice}" if check.slice else metric
+    what = called(check)
     if check.value is None:
         return _not_measured(what, metric, check.slice, evaluate, measured)
     said = []
@@ -104,7 +116,18 @@ def advice(
     return "train longer or with better data, or change evaluate.gates, in a new TrainingJob"
 
 
-def _check(gate: EvaluateGate, evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float]) -> GateCheck:
+def called(check: GateCheck) -> str:
+    """What a check has looked at, as people read it."""
+    metric = check.metric.removeprefix(OF_JOB)
+    if check.averaged is None:
+        return f"{metric} of {check.slice}" if check.slice else metric
+    what = named(metric, check.averaged)
+    return f"{what} in {check.slice}" if check.slice else what
+
+
+def _check(
+    gate: EvaluateGate, evaluate: Evaluate, known: EvaluationStatus, measured: Mapping[str, float], of_class: str
+) -> GateCheck:
     is_compared = known.baseline is not None
     # What a program of the user's logs has whatever confidence it has.
     has_confidence = gate.max_regression is not None and evaluate.task is not Task.SCRIPT
@@ -121,9 +144,11 @@ def _check(gate: EvaluateGate, evaluate: Evaluate, known: EvaluationStatus, meas
             passed and worse is not None and math.isfinite(worse) and parse_decimal(repr(worse)) <= gate.max_regression
         )
     samples = measured.get(f"{SAMPLES}{key}", math.nan)
+    is_averaged = evaluate.task is Task.CLASSIFICATION and gate.metric in OF_POSITIVE
     return GateCheck(
         metric=f"{OF_JOB}{gate.metric}",
         slice=gate.slice,
+        averaged=(of_class[:200] or MEAN_OVER_CLASSES) if is_averaged else None,
         value=_text(value),
         **told,
         min=gate.min,

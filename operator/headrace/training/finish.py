@@ -22,7 +22,8 @@ from headrace.training.judging import DigestMismatch, judgement, missed, verify,
 from headrace.training.notes import notes_of
 from headrace.training.stage_status import run_uids, run_under_way, uid_of_own_run
 from headrace.training.stages import told_to_launchers
-from headrace.training.verdict import Verdict, not_met, registered
+from headrace.training.tuning.trial import is_orphan, is_trial
+from headrace.training.verdict import Verdict, not_met, orphaned, registered, tried
 from headrace_common.tags import OUTCOME_TAG, uid_of_stage
 
 
@@ -36,10 +37,15 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     if output is None or status.model is None or status.run is None:
         raise DigestMismatch("the training ended, but the launcher reported no model or no run")
     uri, digest = status.model.uri or "", status.model.digest or ""
-    found = await ledger.find_run(status.run.experiment_id or "", metadata.uid)
+    best = status.tuning.best if job.spec.tuning is not None and status.tuning is not None else None
+    found = await ledger.find_run(status.run.experiment_id or "", metadata.uid if best is None else best.uid)
     if found is None:
         await ledger.check_run(status.run.id)
     run = verify(found, uri, digest)
+    if is_trial(job):
+        return tried(job, judgement(job, run), now)
+    if is_orphan(job):
+        return orphaned(job, judgement(job, run), now)
     judged = judgement(job, run, await _evaluation(job, ledger, digest))
     gate = judged.gate
     if gate is not None:
@@ -51,7 +57,8 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
     with_marks = Notes({**notes.tags, **marks(job)}, notes.description)
     version = await ledger.register(model.name, run.id, digest, uri, metadata.uid, with_marks)
     if output.needs_approval:
-        return awaiting(job, registered(job, judged, version, None, now))
+        owner = await ledger.alias_owner(model.name, output.alias) if output.alias is not None else ""
+        return awaiting(job, registered(job, judged, version, None, now), owner)
     reserved = await _point_alias(ledger, model.name, output.alias, version)
     return registered(job, judged, version, reserved, now)
 

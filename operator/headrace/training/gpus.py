@@ -22,10 +22,13 @@ def gpus_of(resources: Resources) -> int:
 
 
 def image_of(part: Part, settings: Settings) -> str:
-    """The image that the job names, else the release's: the one for GPUs where GPUs are asked for and there is one."""
+    """The image that the job names, else the release's: Spark's for Spark, the one for GPUs where GPUs are
+    asked for and there is one."""
     own = part.source.image or part.image
     if own:
         return own
+    if part.spark is not None:
+        return settings.spark_image
     return (gpus_of(part.resources) > 0 and settings.trainer_gpu_image) or settings.trainer_image
 
 

@@ -13,6 +13,7 @@ _RESUMES = "the next attempt resumes from the last checkpoint and does not count
 _BEGINS_ANEW = "the next attempt begins anew and does not count against maxRestarts"
 
 # What to do. A word in capitals is a name; `addressed` puts in those that are known.
+_OF_TRIALS = "kubectl -n NAMESPACE describe tj -l headrace.dev/trial-of=TRAININGJOB says what each trial failed of"
 HINTS: Mapping[str, str] = {
     Reason.EVICTED: f"{_RESUMES}; kubectl describe node shows whether the node was drained, shut down or short of "
     "memory or disk",
@@ -46,8 +47,9 @@ HINTS: Mapping[str, str] = {
     Reason.WAITING_FOR_QUOTA: "kubectl -n NAMESPACE describe workloads.kueue.x-k8s.io shows why it is pending",
     Reason.REFUSED: "the API server rejected an object that the spec asks for: correct the spec in a new TrainingJob, "
     "or raise the quota if one is exceeded",
-    Reason.PODS_REFUSED: "the message is the Job controller's: create the service account or priority class that the "
-    "spec names, raise the quota, or keep to the namespace's pod security level",
+    Reason.PODS_REFUSED: "the message is the Job controller's: create the service account (headrace-spark: run "
+    "`headrace tenant add` again) or priority class that the spec names, raise the quota, or keep to the namespace's "
+    "pod security level",
     Reason.DEADLINE_EXCEEDED: "raise activeDeadlineSeconds in a new TrainingJob; the last checkpoint is kept in S3",
     Reason.TENANT_NOT_FOUND: "run: headrace tenant add NAMESPACE",
     Reason.TRACKING_NOT_CONFIGURED: "install the chart with mlflow.enabled or mlflow.url, or leave spec.tracking out",
@@ -55,6 +57,15 @@ HINTS: Mapping[str, str] = {
     Reason.SOURCE_NOT_FOUND: "create it: kubectl -n NAMESPACE create configmap CONFIGMAP --from-file=SCRIPT",
     Reason.NO_DATASET: "let the script write its files below the folder that HEADRACE_DATASET_DIR names "
     "(headrace_client.dataset_folder()), and create a new TrainingJob",
+    Reason.TRIALS_FAILED: f"{_OF_TRIALS}; narrow tuning.space to what the script can do, or raise "
+    "tuning.maxFailedTrials, in a new TrainingJob",
+    Reason.OBJECTIVE_NOT_REPORTED: "set tuning.objective.metric to a metric that the script logs, or log it "
+    "(headrace_client.log, mlflow.log_metric), in a new TrainingJob",
+    Reason.NO_TRIAL_SUCCEEDED: _OF_TRIALS,
+    Reason.TUNING_ENDED_EARLY: "trials that run are not disturbed; if it happens again, the pod's log shows why: "
+    "kubectl -n NAMESPACE logs POD",
+    Reason.TUNING_NOT_ANSWERING: "trials that run are not disturbed; raise tuning.resources, and look whether the "
+    "operator can reach the pod at port 9401 (NetworkPolicies); kubectl -n NAMESPACE logs POD may show more",
     Reason.NO_EVALUATION: "build the image FROM the trainer image of this release, and keep its ENTRYPOINT",
     Reason.EVALUATED_MODEL_CHANGED: "the model's files were changed after the training: find out who else writes to "
     "this bucket, then create a new TrainingJob",

@@ -19,7 +19,7 @@ MOUNTS = Path("/headrace/data")
 
 
 def told(dataset: Dataset) -> protocol.Dataset:
-    """Its address; its digest where the spec has it; where its volume is mounted."""
+    """Its address; its digest where the spec has it; where its volume is mounted; how it is unpacked and divided."""
     name = dataset.name
     if (claim := dataset.persistent_volume_claim) is not None:
         path = claim.path.strip("/")
@@ -28,7 +28,15 @@ def told(dataset: Dataset) -> protocol.Dataset:
     if dataset.image is not None:
         return protocol.Dataset(name, f"{protocol.IMAGE}{dataset.image.reference}", DATA / name, mount=MOUNTS / name)
     digest = "" if dataset.sha256 is None else f"sha256:{dataset.sha256}"
-    return protocol.Dataset(name, dataset.uri or "", DATA / name, digest)
+    return protocol.Dataset(
+        name,
+        dataset.uri or "",
+        DATA / name,
+        digest,
+        unpack=dataset.unpack,
+        shard=dataset.shard,
+        access=dataset.access,
+    )
 
 
 def volumes_of(datasets: Iterable[protocol.Dataset]) -> Iterator[tuple[Object, Object]]:

@@ -27,16 +27,17 @@ from headrace.podsecurity import container_security, pod_security
 from headrace.podtext import as_written
 from headrace.settings import Settings
 from headrace.tracking.ledger import experiment_name
-from headrace.training import tables
+from headrace.training import spark, tables
 from headrace.training.deadline import name_deadline
 from headrace.training.gpus import SHARED_MEMORY, gpus_of, needs_shared_memory
 from headrace.training.inputs import volumes_of
 from headrace.training.observed import TRAINER_CONTAINER, Object, Source
 from headrace.training.stages import Part, datasets_uri, told_to_launchers
+from headrace_common.protocol import PROGRESS_PORT
 from headrace_common.protocol import config as protocol
 from headrace_common.protocol.storage import Storage
+from headrace_common.protocol.tuning import PORT as TRIALS_PORT
 
-PROGRESS_PORT = 9400
 # Of the pod's grace period: until the launcher hears of it, and until the kubelet has seen its end.
 GRACE_MARGIN_SECONDS = 5
 
@@ -62,6 +63,7 @@ def render_network_policy(job: TrainingJob, settings: Settings) -> Object:
     nobody who he is and runs what it is given. Policies add up: one beside it can let more in.
     """
     workers = {"matchLabels": {TRAINING_JOB_UID: job.metadata.uid}}
+    ports = (PROGRESS_PORT,) if job.spec.tuning is None else (PROGRESS_PORT, TRIALS_PORT)
     operator = {"matchLabels": {"kubernetes.io/metadata.name": settings.operator_namespace}}
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -74,7 +76,7 @@ def render_network_policy(job: TrainingJob, settings: Settings) -> Object:
                 {"from": [{"podSelector": workers}]},
                 {
                     "from": [{"namespaceSelector": operator}],
-                    "ports": [{"protocol": "TCP", "port": PROGRESS_PORT}],
+                    "ports": [{"protocol": "TCP", "port": port} for port in ports],
                 },
             ],
         },
@@ -138,6 +140,8 @@ def render_job(part: Part, context: AttemptContext, settings: Settings) -> Objec
 
 def _ports(part: Part) -> dict[str, int]:
     """The ports of a pod by their names."""
+    if part.tunes is not None:
+        return {"trials": part.tunes.port, "progress": PROGRESS_PORT}
     rendezvous = FRAMEWORKS[part.framework].rendezvous
     return {rendezvous.name: rendezvous.port, "progress": PROGRESS_PORT}
 
@@ -153,7 +157,7 @@ def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> 
         gpus=gpus_of(part.resources),
         workers=_workers(part, context.number),
         source=Path("/headrace/source"),
-        entrypoint=part.entrypoint,
+        entrypoint="" if part.tunes is not None else part.entrypoint,
         parameters=dict(part.parameters),
         datasets=part.datasets,
         storage=None if storage is None else Storage(storage.endpoint, storage.region),
@@ -162,7 +166,7 @@ def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> 
         else protocol.Tracking(
             tracking.url, experiment_name(metadata.namespace, spec.tracking.experiment), context.experiment_id
         ),
-        checkpoints=_checkpoints(spec.checkpoint, f"s3://{bucket}/headrace/checkpoints/{part.checkpoints}")
+        checkpoints=_checkpoints(spec.checkpoint, _checkpoints_uri(bucket, part.checkpoints))
         if bucket and part.checkpoints
         else None,
         formats=part.formats,
@@ -170,12 +174,23 @@ def launcher_config(part: Part, context: AttemptContext, settings: Settings) -> 
         progress_port=PROGRESS_PORT,
         keeps_rows=part.keeps_rows,
         stage=told_to_launchers(part.stage),
-        prepare=protocol.Prepare(
-            part.makes, datasets_uri(bucket, part.makes), context.image, tables.told_to_launchers(part.tables)
-        )
-        if part.makes
-        else None,
+        prepare=_prepare(part, context, settings),
         evaluate=part.judges,
+        tuning=part.tunes,
+        held_out=part.held_out,
+        shared_inputs=f"{_checkpoints_uri(bucket, part.shares_inputs)}/inputs" if bucket and part.shares_inputs else "",
+    )
+
+
+def _prepare(part: Part, context: AttemptContext, settings: Settings) -> protocol.Prepare | None:
+    if not part.makes:
+        return None
+    return protocol.Prepare(
+        part.makes,
+        datasets_uri(context.bucket, part.makes),
+        context.image,
+        tables.told_to_launchers(part.tables),
+        spark.told_to_launchers(part, context.number, context.image, context.bucket, settings),
     )
 
 
@@ -189,6 +204,10 @@ def _workers(part: Part, number: int) -> protocol.Workers:
         addresses=tuple(names) if count > 1 else (),
         name_deadline=name_deadline(part.job.spec),
     )
+
+
+def _checkpoints_uri(bucket: str, name: str) -> str:
+    return f"s3://{bucket}/headrace/checkpoints/{name}"
 
 
 def _checkpoints(spec: Checkpoint, uri: str) -> protocol.Checkpoints:
@@ -206,6 +225,7 @@ def _pod_template(part: Part, context: AttemptContext, settings: Settings, subdo
     if settings.package_index_url:  # uv's name for it
         env.append({"name": "UV_DEFAULT_INDEX", "value": settings.package_index_url})
     env += tables.masking_key(part.tables)
+    env += spark.driver_environment(part)
     mounts: list[Object] = [
         {"name": "work", "mountPath": "/headrace/work"},
         {"name": "data", "mountPath": "/data"},
@@ -215,7 +235,7 @@ def _pod_template(part: Part, context: AttemptContext, settings: Settings, subdo
     for volume, mount in volumes_of(part.datasets):
         volumes.append(volume)
         mounts.append(mount)
-    if part.source.config_map is not None:
+    if part.source.config_map is not None and part.tunes is None:
         mounts.append({"name": "source", "mountPath": "/headrace/source", "readOnly": True})
         volumes.append({"name": "source", "configMap": {"name": part.source_copy}})
     if needs_shared_memory(part):
@@ -250,6 +270,8 @@ def _pod_template(part: Part, context: AttemptContext, settings: Settings, subdo
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     if spec.service_account_name:
         pod["serviceAccountName"] = spec.service_account_name
+    if part.spark is not None:  # who makes pods has to prove who he is
+        pod |= {"serviceAccountName": part.spark.service_account_name, "automountServiceAccountToken": True}
     return {"metadata": {}, "spec": as_written(pod)}
 
 
@@ -274,12 +296,3 @@ def _metadata(job: TrainingJob, name: str, labels: dict[str, str] | None = None)
         "labels": {MANAGED_BY: MANAGED_BY_HEADRACE, TRAINING_JOB: job.metadata.name, **(labels or {})},
         "ownerReferences": [controller_reference(TRAININGJOBS, job.metadata.name, job.metadata.uid)],
     }
-
-
-def remaining_seconds(job: TrainingJob) -> int | None:
-    """What the attempts that ended left of activeDeadlineSeconds, 0 or less where nothing; None without a deadline.
-
-    Status keeps a sum, as history forgets old attempts and no two times can tell how long the job was suspended.
-    """
-    deadline = job.spec.active_deadline_seconds
-    return None if deadline is None else deadline - (job.status.active_seconds or 0)

@@ -19,15 +19,15 @@ from headrace.tracking.records import Run
 from headrace.training import evaluation_gates
 from headrace.training.bounds import bounds_of, is_within
 from headrace.training.divergence import divergence
-from headrace.training.evaluation_gates import is_of_evaluation, judge_evaluation
+from headrace.training.evaluation_gates import beside_training, is_of_evaluation, judge_evaluation
 from headrace.training.record import kept
 from headrace.training.states import Reason
-from headrace.training.status import beside_training
 from headrace_common.evaluation import OF_JOB
 from headrace_common.protocol import claims
 from headrace_common.tags import (
     BASELINE_DIGEST_TAG,
     DIGEST_TAG,
+    EVALUATED_CLASS_TAG,
     EVALUATED_DIGEST_TAG,
     MODEL_METRICS_TAG,
     MODEL_TAG,
@@ -70,7 +70,8 @@ def judgement(job: TrainingJob, run: Run, evaluation: Run | None = None) -> Judg
     shown = metrics_to_show(of_training, gates, metrics, run)
     if spec.evaluate is not None and evaluation is not None:
         measured = metrics_of_model(evaluation)
-        checks = (*checks, *judge_evaluation(spec.evaluate, _known(job), measured))
+        of_class = evaluation.tags.get(EVALUATED_CLASS_TAG, "")
+        checks = (*checks, *judge_evaluation(spec.evaluate, _known(job), measured, of_class))
         shown = beside_training(shown, measured)
     return Judgement(
         job=job,

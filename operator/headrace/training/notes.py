@@ -6,8 +6,8 @@ import json
 
 from headrace.api.trainingjob import GateCheck
 from headrace.markdown import as_text
-from headrace.tracking.records import EVALUATION_RUN_TAG, EVALUATION_TAG, Notes
-from headrace.training.evaluation_gates import is_of_evaluation
+from headrace.tracking.records import EVALUATION_FORMAT_TAG, EVALUATION_RUN_TAG, EVALUATION_TAG, Notes
+from headrace.training.evaluation_gates import called, is_of_evaluation
 from headrace.training.judging import Judgement
 from headrace_common.evaluation import OF_JOB
 from headrace_common.tags import BASELINE_VERSION_TAG, DESCRIPTION_TAG
@@ -22,6 +22,8 @@ def notes_of(judged: Judgement) -> Notes:
         return Notes()
     measured = {name: value for name, value in judged.metrics.items() if name.startswith(OF_JOB)}
     tags = {EVALUATION_RUN_TAG: evaluation.id, EVALUATION_TAG: json.dumps(measured, sort_keys=True)}
+    if known.format is not None:
+        tags[EVALUATION_FORMAT_TAG] = known.format
     if known.baseline is not None:
         tags[BASELINE_VERSION_TAG] = known.baseline.version
     card = evaluation.tags.get(DESCRIPTION_TAG, "").strip()
@@ -38,6 +40,5 @@ def _summary(judged: Judgement, samples: int | None) -> str:
 
 
 def _line(check: GateCheck) -> str:
-    what = check.metric.removeprefix(OF_JOB) + (f" of {as_text(check.slice)}" if check.slice else "")
     beside = f" (baseline: {check.baseline})" if check.baseline is not None else ""
-    return f"{what}: {check.value}{beside}"
+    return f"{as_text(called(check))}: {check.value}{beside}"

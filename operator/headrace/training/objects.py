@@ -7,11 +7,11 @@ from __future__ import annotations
 from headrace.api.trainingjob import Attempt
 from headrace.kube.plan import Delete
 from headrace.kube.resources import CONFIGMAPS, JOBS, NETWORKPOLICIES, SERVICES, Object, Resource
+from headrace.training.deadline import remaining_seconds
 from headrace.training.gpus import image_of
 from headrace.training.job import (
     AttemptContext,
     attempt_name,
-    remaining_seconds,
     render_job,
     render_network_policy,
     render_service,

@@ -14,7 +14,9 @@ from typing import Any
 
 from headrace.labels import ATTEMPT, RECORD_FINALIZER
 from headrace.training.record import parse_record
+from headrace.training.tuning.trial import Trial
 from headrace_common.protocol.report import Live, Record
+from headrace_common.protocol.trials import Answer
 
 Object = dict[str, Any]
 TRAINER_CONTAINER = "trainer"
@@ -143,6 +145,10 @@ class Observed:
     source: Source | None  # None: no such ConfigMap, or the script is in the image
     live: Live | None = None
     strangers: tuple[Pod, ...] = ()  # of an earlier TrainingJob of the same name
+    trials: tuple[Trial, ...] = ()  # of a job with spec.tuning
+    # Why the model of a trial that may be removed is kept, by the trial's uid; empty: nothing refers to it.
+    kept_because: Mapping[str, str] = field(default_factory=dict)
+    answer: Answer | None = None  # what the pod of the tuning was asked last and answered
     refusal: str = ""  # why the Job controller could not make pods of the current attempt, where some are missing
 
     def job(self, name: str) -> Job | None:

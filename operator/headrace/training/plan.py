@@ -25,22 +25,26 @@ from headrace.training.phases.awaiting_approval import awaiting_approval
 from headrace.training.phases.before_an_attempt import before_an_attempt
 from headrace.training.phases.cannot_begin import after_a_refusal
 from headrace.training.phases.during_an_attempt import during_an_attempt
+from headrace.training.phases.trial_refused import is_of_a_trial, trial_refused
 from headrace.training.states import FINAL_STATES
 from headrace.training.status import finish_status, numbers
 from headrace.training.step import Step
+from headrace.training.tuning.acts import with_acts
+from headrace.training.tuning.outcome import settled
 from headrace.training.view import Start, View
 
 
 def plan(job: TrainingJob, observed: Observed, start: Start, now: datetime, settings: Settings) -> Plan:
     """The next pass. `start` matters only when an attempt begins, or has made a dataset."""
     view = View(job, observed, start, now, settings)
-    return _complete(view, _step(view))
+    return _complete(view, with_acts(view, _step(view)))
 
 
 def after_refusal(job: TrainingJob, refusal: Refused, now: datetime, settings: Settings) -> Plan:
-    """The next pass after the API server did not take an object of the attempt that was to begin."""
+    """The next pass after the API server did not take an object of the attempt that was to begin, or a trial."""
     view = View(job, Observed(jobs=(), pods=(), source=None), Start(), now, settings)
-    return _complete(view, after_a_refusal(view, refusal))
+    step = trial_refused(view, refusal) if is_of_a_trial(view) else after_a_refusal(view, refusal)
+    return _complete(view, step)
 
 
 def _step(view: View) -> Step:
@@ -60,7 +64,8 @@ def _complete(view: View, step: Step) -> Plan:
     """The step as a plan, with what holds in every phase."""
     if step.status is None:
         return step.plan
-    status = finish_status(view.job, _with_run_url(step.status, view.settings), view.now)
+    reached = settled(step.status) if step.status.state in FINAL_STATES else step.status
+    status = finish_status(view.job, _with_run_url(reached, view.settings), view.now)
     old = jobs_of_old(view, step.status.attempt) if step.status.attempt is not None else ()
     events = (*step.plan.events, *_diverged(view.status, step.status))
     return replace(step.plan, status=status, deletes=(*step.plan.deletes, *old), events=events)

@@ -16,11 +16,12 @@ from headrace.clock import utc_now
 from headrace.kube.apply import apply
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import NotOurs, Refused
+from headrace.kube.events import FAILED_CREATE, latest_event
 from headrace.kube.keys import Key
 from headrace.kube.ownership import is_owned
 from headrace.kube.plan import Plan
-from headrace.kube.resources import CONFIGMAPS, EVENTS, JOBS, PODS, TRAININGJOBS, Object
-from headrace.labels import TRAINING_JOB, TRAINING_JOB_UID
+from headrace.kube.resources import CONFIGMAPS, DEPLOYMENTS, JOBS, MODELSERVICES, PODS, TRAININGJOBS, Object
+from headrace.labels import MODEL_SERVICE, TRAINING_JOB, TRAINING_JOB_UID, TRIAL_OF
 from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
 from headrace.tenancy.objects import TENANT_CONFIGMAP
@@ -39,20 +40,26 @@ from headrace.training.approval import (
 from headrace.training.approving import record_decision
 from headrace.training.baseline import BaselineUnusable, alias_to_resolve, version_of
 from headrace.training.finish import end_run, finish, is_run_open
-from headrace.training.job import PROGRESS_PORT, attempt_name
+from headrace.training.job import attempt_name
 from headrace.training.observed import Job, Observed, Pod, Source, read_job, read_pod, read_source
 from headrace.training.open_runs import OpenRun, OpenRuns
 from headrace.training.plan import after_refusal, plan
 from headrace.training.record import read_live
 from headrace.training.release import release
+from headrace.training.schedule.reconcile import ScheduleReconciler
 from headrace.training.stage_status import is_run_untold, run_uids, run_under_way
 from headrace.training.stages import part_of
 from headrace.training.states import FINAL_STATES, Reason
 from headrace.training.status import finish_status
 from headrace.training.step import POLL_ENDING, POLL_RUNNING, POLL_WAITING
+from headrace.training.tuning.ask import ask_of
+from headrace.training.tuning.keep import MOST_DECIDED, served_by, undecided
+from headrace.training.tuning.trial import Trial, read_trial
 from headrace.training.verdict import refused
 from headrace.training.view import Problem, Start
+from headrace_common.protocol import PROGRESS_PORT
 from headrace_common.protocol.report import Live
+from headrace_common.protocol.trials import MAX_ANSWER_BYTES, PATH, Answer, parse_answer
 from headrace_common.tags import OUTCOME_TAG
 
 log = logging.getLogger(__name__)
@@ -60,6 +67,7 @@ log = logging.getLogger(__name__)
 POLL_UNTOLD = 30.0
 NO_MLFLOW = "this installation has no MLflow any more: set mlflow.enabled or mlflow.url in the chart's values"
 MAX_PROGRESS_BYTES = 64 * 1024
+ANSWER_SECONDS = 10.0  # parameters are chosen meanwhile
 
 
 class TrainingReconciler:
@@ -79,6 +87,7 @@ class TrainingReconciler:
         self._settings = settings
         self._ledger = ledger
         self._now = now
+        self._schedules = ScheduleReconciler(client, settings, now)
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look, None when something has to change first."""
@@ -86,6 +95,8 @@ class TrainingReconciler:
         if live is None:
             return await self._let_go(key)
         job = TrainingJob.model_validate(live)
+        if job.spec.schedule is not None:
+            return await self._schedules.reconcile(job, job.spec.schedule, live)
         observed = await self._observe(job)
         now = self._now()
         if job.status.state is State.FINISHING and job.metadata.deletion_timestamp is None:
@@ -130,6 +141,7 @@ class TrainingReconciler:
         # Anybody in the namespace can write labels: what no Job of an attempt made is no training pod.
         ours = tuple(pod for pod in labelled if pod.job == attempt_name(name, pod.attempt))
         strangers = tuple(read_pod(obj) for obj in pods if _uid_label(obj) != job.metadata.uid)
+        trials = await self._trials(job)
         return Observed(
             jobs=jobs,
             pods=ours,
@@ -137,7 +149,59 @@ class TrainingReconciler:
             source=await self._source(job),
             live=await self._progress(job, ours),
             strangers=strangers,
+            trials=trials,
+            kept_because=await self._kept_because(job, trials),
+            answer=await self._answer(job, ours, trials),
         )
+
+    async def _trials(self, job: TrainingJob) -> tuple[Trial, ...]:
+        """What has become of its trials, each a TrainingJob that belongs to it."""
+        if job.spec.tuning is None:
+            return ()
+        found = await self._client.list(TRAININGJOBS, job.metadata.namespace, f"{TRIAL_OF}={job.metadata.name}")
+        trials = (read_trial(job, obj) for obj in found)
+        return tuple(sorted(filter(None, trials), key=lambda trial: trial.number))
+
+    async def _kept_because(self, job: TrainingJob, trials: tuple[Trial, ...]) -> dict[str, str]:
+        """What refers to the model of a trial that may be removed, by the trial's uid, as far as MLflow says it: the
+        others are asked for at the next look. Of which MLflow refuses to say it is kept.
+        """
+        found: dict[str, str] = {}
+        if self._ledger is None or job.status.state in FINAL_STATES or part_of(job).tunes is None:
+            return found
+        if not (open_ones := undecided(job, trials)[:MOST_DECIDED]):
+            return found
+        namespace = job.metadata.namespace
+        # A revision that still serves what its service's spec named before is known by its Deployment alone.
+        services = await self._client.list(MODELSERVICES, namespace)
+        serving = (*services, *await self._client.list(DEPLOYMENTS, namespace, MODEL_SERVICE))
+        for trial in open_ones:
+            try:
+                folder = await self._ledger.model_folder(trial.told.run)
+                version = await self._ledger.version_of(trial.told.run, folder)
+            except TrackingUnavailable:
+                return found
+            except TrackingError as error:
+                found[trial.uid] = f"MLflow does not say whether a version refers to it: {error}"
+                continue
+            made = "" if version is None else f"version {version.version} of model {version.model} refers to it"
+            found[trial.uid] = made or served_by(serving, trial, folder)
+        return found
+
+    async def _answer(self, job: TrainingJob, pods: tuple[Pod, ...], trials: tuple[Trial, ...]) -> Answer | None:
+        """What the pod of the tuning says to what has become of the trials; None where it does not answer."""
+        part, chief = part_of(job), _chief(job, pods)
+        if part.tunes is None or chief is None or job.status.state in FINAL_STATES:
+            return None
+        asked = ask_of(job, trials)
+        body = await read_bounded(
+            self._http,
+            url_of(chief.ip, part.tunes.port, PATH),
+            MAX_ANSWER_BYTES,
+            posted=json.dumps(asked.as_json()).encode(),
+            seconds=ANSWER_SECONDS,
+        )
+        return None if body is None else parse_answer(_parse_json(body), part.tunes, asked)
 
     async def _refusal(self, job: TrainingJob, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> str:
         """What the Job controller's last Event says of pods that it could not make; read where some are missing."""
@@ -146,10 +210,8 @@ class TrainingReconciler:
         there = sum(attempt is not None and pod.attempt == attempt.number for pod in pods)
         if batch is None or batch.complete or batch.failed or batch.suspended or there >= part_of(job).strategy.workers:
             return ""
-        fields = f"involvedObject.uid={batch.uid},reason=FailedCreate"
-        events = await self._client.list(EVENTS, job.metadata.namespace, fields=fields)
-        latest = max(events, key=lambda event: event.get("lastTimestamp") or "", default={})
-        return str(latest.get("message") or "")
+        latest = await latest_event(self._client, job.metadata.namespace, batch.uid, FAILED_CREATE)
+        return str((latest or {}).get("message") or "")
 
     async def _source(self, job: TrainingJob) -> Source | None:
         """The pinned copy of the script, or before there is one the user's ConfigMap."""
@@ -167,9 +229,8 @@ class TrainingReconciler:
 
     async def _progress(self, job: TrainingJob, pods: tuple[Pod, ...]) -> Live | None:
         """What the chief of the current attempt answers on /progress; None when it does not."""
-        number = job.status.attempt.number if job.status.attempt else 0
-        chief = next((pod for pod in pods if pod.index == 0 and pod.attempt == number), None)
-        if chief is None or not chief.container_running or not chief.ip or job.status.state in FINAL_STATES:
+        chief = _chief(job, pods)
+        if chief is None or job.status.state in FINAL_STATES:
             return None
         url = url_of(chief.ip, PROGRESS_PORT, "/progress")
         body = await read_bounded(self._http, url, MAX_PROGRESS_BYTES)
@@ -323,6 +384,13 @@ class TrainingReconciler:
                 return POLL_UNTOLD
             await self._open_runs.forget(run.uid)
         return None
+
+
+def _chief(job: TrainingJob, pods: tuple[Pod, ...]) -> Pod | None:
+    """Worker 0 of the current attempt, where it can be asked something."""
+    number = job.status.attempt.number if job.status.attempt else 0
+    chief = next((pod for pod in pods if pod.index == 0 and pod.attempt == number), None)
+    return chief if chief is not None and chief.container_running and chief.ip else None
 
 
 def _is_under_way(job: TrainingJob) -> bool:

@@ -22,12 +22,14 @@ STATE_REASONS: Mapping[str, str] = {
 _WORDS: Mapping[Stage, Mapping[str, str]] = {
     Stage.PREPARE: {"RESULT": "dataset", "RUN": "status.stages[0].run.id"},
     Stage.TRAIN: {"RESULT": "model", "RUN": "status.run.id"},
+    Stage.TUNE: {"RESULT": "results", "RUN": "status.run.id"},
     Stage.EVALUATE: {"RESULT": "report", "RUN": "run.id of Evaluate in status.stages"},
 }
 # While the script runs, or the stage's own program.
 _RUNNING: Mapping[Stage, str] = {
     Stage.PREPARE: Reason.PREPARING_DATA,
     Stage.TRAIN: Reason.TRAINING,
+    Stage.TUNE: Reason.TUNING,
     Stage.EVALUATE: Reason.EVALUATING,
 }
 # What the launcher says of its surroundings: the script continues, but whoever looks has to know.
@@ -60,6 +62,8 @@ _GOES_ON: Mapping[str, str] = {
     Reason.TRAINING: "the training is running; status.progress and status.metrics say how far it is",
     Reason.PREPARING_DATA: "the script is running that makes the dataset; its log says how far it is, as does "
     "status.progress where the script tells it",
+    Reason.TUNING: "trials are running, each a TrainingJob of its own: kubectl -n NAMESPACE get tj -l "
+    "headrace.dev/trial-of=TRAININGJOB; status.tuning says what they have come to",
     Reason.EVALUATING: "the model is being judged on the data of spec.evaluate; status.progress and the pod's log say "
     "how far that is",
     Reason.EXPORTING: "the training has ended; the model is being exported in the formats of spec.output.formats",
@@ -70,12 +74,18 @@ _GOES_ON_IN: Mapping[tuple[Stage, str], str] = {
     (Stage.PREPARE, Reason.RESUMING): "the script is coming to where its last checkpoint was made",
     (Stage.PREPARE, Reason.EXPORTING): "the script has ended; what it made is being written",
     (Stage.PREPARE, Reason.UPLOADING): "the script has ended; the files that it left are being uploaded to S3",
+    (Stage.TUNE, Reason.PREPARING): "the pod starts that chooses the parameters of trials",
+    (Stage.TUNE, Reason.RESUMING): "the pod starts that chooses the parameters of trials",
+    (Stage.TUNE, Reason.EXPORTING): "the trials have ended; what they came to is being written",
+    (Stage.TUNE, Reason.UPLOADING): "the trials have ended; what they came to is being uploaded to S3",
     (Stage.EVALUATE, Reason.PREPARING): "the pod starts: it downloads the model, the baseline where there is one, and "
     "the data",
     (Stage.EVALUATE, Reason.RESUMING): "the data is gone through again",
     (Stage.EVALUATE, Reason.EXPORTING): "the model was judged; what was found is being written",
     (Stage.EVALUATE, Reason.UPLOADING): "the model was judged; the report is being uploaded to S3",
 }
+# Before the pod of the tuning has noticed.
+TRIALS_OVER = "all trials have ended; the pod of the tuning writes next what they came to"
 # Of a preparation without a script. An evaluation's texts speak of none.
 _TABLES_ALONE: Mapping[str, str] = {
     Reason.PREPARING: "the pod starts: it downloads the tables",
@@ -110,4 +120,7 @@ def outages_of(part: Part, live: Live) -> list[tuple[str, str]]:
 def _of_stage(part: Part, text: str) -> str:
     for word, said in _WORDS[part.stage].items():
         text = text.replace(word, said)
-    return text.replace("WORK", part.work)
+    names = {"WORK": part.work, "NAMESPACE": part.job.metadata.namespace, "TRAININGJOB": part.job.metadata.name}
+    for word, said in names.items():
+        text = text.replace(word, said)
+    return text

@@ -72,7 +72,7 @@ def end_stage(
         progress=None,
         resume=None,
     )
-    if current is not Stage.TRAIN:
+    if current is Stage.PREPARE:
         following = following.evolve(metrics={}, checkpoint=None)
     now, then = part_of(job.with_status(complete)), part_of(job.with_status(following))
     runs_on = then.source_copy in ("", now.source_copy)

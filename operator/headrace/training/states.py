@@ -47,6 +47,16 @@ class Reason:
     PREPARED = "Prepared"
     NO_DATASET = told.Reason.NO_DATASET.value
     TRAINED = "Trained"
+    TUNING = "Tuning"
+    TUNED = "Tuned"
+    TRIAL_ENDED = "TrialEnded"
+    TRIAL_ORPHANED = "TrialOrphaned"
+    TRIALS_FAILED = "TrialsFailed"
+    OBJECTIVE_NOT_REPORTED = "ObjectiveNotReported"
+    NO_TRIAL_SUCCEEDED = "NoTrialSucceeded"
+    TUNING_ENDED_EARLY = "TuningEndedEarly"
+    TUNING_NOT_ANSWERING = "TuningNotAnswering"
+    TRIAL_MODELS_STAY = "TrialModelsStay"
     EVALUATING = "Evaluating"
     EVALUATED = "Evaluated"
     NO_EVALUATION = "NoEvaluation"
@@ -55,6 +65,8 @@ class Reason:
     NO_BASELINE = "NoBaseline"
     BASELINE_NOT_FOUND = "BaselineNotFound"
     COMPARED = "Compared"
+    EXPLAINED = "Explained"
+    NOT_EXPLAINED = "NotExplained"
     JUDGING = "Judging"
     GATE_PASSED = "GatePassed"
     GATE_FAILED = "GateFailed"
@@ -86,6 +98,15 @@ class Reason:
     APPROVED = "Approved"
     APPROVAL_REFUSED = "ApprovalRefused"
     APPROVAL_NOT_ENFORCED = "ApprovalNotEnforced"
+    WAITING_FOR_SCHEDULE = "WaitingForSchedule"
+    TRAINING_ON_SCHEDULE = "TrainingOnSchedule"
+    SCHEDULE_SUSPENDED = "ScheduleSuspended"
+    SCHEDULE_INVALID = "ScheduleInvalid"
+    JOB_REFUSED = "JobRefused"
+    JOB_SUSPENDED = "JobSuspended"
+    MANAGED_BY_MISSING = "ManagedByMissing"
+    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
+    TRAINING_DELETED = "TrainingDeleted"
 
 
 @dataclass(frozen=True)
@@ -117,6 +138,7 @@ REASON_RULES: dict[str, FailureRule] = {
     told.Reason.SCRIPT_INVALID: FailureRule(retryable=False, counted=False),
     told.Reason.NOTHING_TRAINED: FailureRule(retryable=False, counted=False),
     told.Reason.ENDED_BEFORE_EXPORT: FailureRule(retryable=False, counted=False),
+    Reason.TRIALS_FAILED: FailureRule(retryable=False, counted=False),
     Reason.STORAGE_UNAVAILABLE: FailureRule(retryable=True, counted=False),
     Reason.PACKAGE_INDEX_UNAVAILABLE: FailureRule(retryable=True, counted=False),
     told.Reason.STORAGE_FORBIDDEN: FailureRule(retryable=False, counted=False),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -11,7 +10,6 @@ from headrace.api.trainingjob import (
     CheckpointStatus,
     Columns,
     Condition,
-    ConditionStatus,
     Progress,
     Resume,
     Stage,
@@ -21,12 +19,13 @@ from headrace.api.trainingjob import (
     TrainingJobStatusChanges,
     to_status_dict,
 )
+from headrace.conditions import Fact, conditions
 from headrace.kube.resources import Object
+from headrace.sentences import rounded
 from headrace.training import approval
 from headrace.training.divergence import HINT, divergence
-from headrace.training.evaluation_gates import shown_metrics
+from headrace.training.evaluation_gates import beside_training
 from headrace.training.observed import Pod
-from headrace.training.record import MAX_METRICS
 from headrace.training.stage_status import run_under_way, take_run, with_stages
 from headrace.training.stages import part_of
 from headrace.training.states import Reason
@@ -36,8 +35,6 @@ from headrace_common.protocol.report import Live, Record
 
 # The metric that the METRIC column shows when no gate names one: the first of these that there is.
 SHOWN_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
-
-_CONDITION_STATUS = {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}
 
 DIVERGED = "Diverged"
 """The condition of a training whose loss is no number any more. It is there once that has happened."""
@@ -71,6 +68,8 @@ def _take(
             step=progress.step,
             steps=progress.steps,
             fit=None if progress.fit is None else progress.fit + 1,
+            executors=progress.executors,
+            executors_lost=progress.executors_lost,
         )
     if metrics:
         changes["metrics"] = _metrics(status, metrics)
@@ -93,13 +92,6 @@ def _metrics(status: TrainingJobStatus, told: Mapping[str, float]) -> dict[str, 
     if status.stage is not Stage.EVALUATE:
         return {name: format_decimal(value) for name, value in sorted(told.items())}
     return beside_training(status.metrics, told)
-
-
-def beside_training(metrics: Mapping[str, str], measured: Mapping[str, float]) -> dict[str, str]:
-    """The status' metrics with what an evaluation has measured; where there are too many, without the training's."""
-    of_stage = {name: format_decimal(value) for name, value in sorted(shown_metrics(measured).items())}
-    others = {name: value for name, value in metrics.items() if not name.startswith(OF_JOB)}
-    return dict(sorted([*of_stage.items(), *others.items()][:MAX_METRICS]))
 
 
 def take_chief_record(status: TrainingJobStatus, pods: tuple[Pod, ...]) -> TrainingJobStatus:
@@ -134,9 +126,9 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
         "Failed": state is State.FAILED,
         "Suspended": state is State.SUSPENDED,
     }
-    before = {condition.type: condition for condition in status.conditions}
+    before = {condition.type for condition in status.conditions}
     # The text of a moment belongs to the condition that holds; the others would change with it for nothing.
-    told: dict[str, tuple[bool | None, str, str]] = {
+    told: dict[str, Fact] = {
         kind: (holds, reason, (message or f"the TrainingJob is {state or reason}") if holds else _not_so(kind, state))
         for kind, holds in facts.items()
     }
@@ -146,23 +138,7 @@ def _conditions(job: TrainingJob, status: TrainingJobStatus, now: datetime) -> t
         told[DIVERGED] = (bool(diverged), "LossNotFinite" if diverged else "LossFinite", why)
     if (approved := approval.condition(status)) is not None:
         told["Approved"] = approved
-    conditions = []
-    for kind, (holds, why, text) in told.items():
-        value = _CONDITION_STATUS[holds]
-        old = before.pop(kind, None)
-        conditions.append(
-            Condition(
-                type=kind,
-                status=value,
-                reason=why,
-                message=text,
-                observed_generation=job.metadata.generation,
-                last_transition_time=old.last_transition_time
-                if old and old.status is value
-                else now.replace(microsecond=0),
-            )
-        )
-    return (*conditions, *before.values())
+    return conditions(told, status.conditions, job.metadata.generation, now)
 
 
 def _not_so(kind: str, state: State | None) -> str:
@@ -182,7 +158,7 @@ def _columns(job: TrainingJob, status: TrainingJobStatus) -> Columns:
     running = sum(worker.phase == "Running" for worker in status.workers)
     gate = status.model.gate if status.model else None
     return Columns(
-        progress="100%" if status.state is State.SUCCEEDED else _of_stage(part.told, _percent(progress)),
+        progress="100%" if status.state is State.SUCCEEDED else _of_stage(part.told, _progress(status)),
         eta=_short(progress.eta_seconds)
         if progress and progress.eta_seconds and status.state is State.RUNNING
         else "-",
@@ -214,16 +190,8 @@ def _metric(job: TrainingJob, status: TrainingJobStatus) -> str:
     gates += [gate.metric for gate in job.spec.evaluation.gates] if job.spec.evaluation else []
     for name in (*gates, *SHOWN_METRICS, *sorted(status.metrics)):
         if name in status.metrics:
-            return f"{name}={_rounded(status.metrics[name])}"
+            return f"{name}={rounded(status.metrics[name])}"
     return "-"
-
-
-def _rounded(value: str) -> str:
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    return f"{number:.4g}" if math.isfinite(number) else value
 
 
 def _short(seconds: int) -> str:
@@ -235,6 +203,14 @@ def _short(seconds: int) -> str:
         return f"{minutes}m"
     hours = minutes // 60
     return f"{hours}h{minutes % 60}m" if hours < 24 else f"{hours // 24}d{hours % 24}h"
+
+
+def _progress(status: TrainingJobStatus) -> str:
+    """Of trials there are few: how many are over."""
+    if status.stage is Stage.TUNE and (tuning := status.tuning) is not None:
+        trials = tuning.trials
+        return f"{trials.succeeded + trials.failed + (trials.pruned or 0)}/{trials.total}"
+    return _percent(status.progress)
 
 
 def _percent(progress: Progress | None) -> str:

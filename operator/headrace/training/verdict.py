@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from headrace.api.scalars import format_decimal
 from headrace.api.trainingjob import FailureClass, Gate, State, TrainingJob, TrainingJobStatus
 from headrace.kube.plan import Event, EventType
+from headrace.labels import TRIAL_OF
 from headrace.sentences import joined
 from headrace.tracking.errors import (
     AliasReserved,
@@ -20,8 +22,9 @@ from headrace.tracking.records import ModelVersion
 from headrace.training.attempt import failure_of_model
 from headrace.training.baseline import not_compared
 from headrace.training.divergence import HINT
-from headrace.training.judging import Judgement, advice, missed
+from headrace.training.judging import Judgement, advice, metrics_of_model, missed
 from headrace.training.states import Reason
+from headrace.training.tuning.trial import objective_of
 from headrace_common.tags import MODEL_REASON_TAG, MODEL_TAG
 
 # What to do where the registry holds something that a person has to look at.
@@ -76,6 +79,35 @@ def registered(
         completion_time=now,
     )
     return Verdict(done, Event(EventType.WARNING if note else EventType.NORMAL, "Registered", message))
+
+
+def tried(job: TrainingJob, judged: Judgement, now: datetime) -> Verdict:
+    """The job is a trial: its model is kept, and the job that it belongs to does with it what is to be done."""
+    status, objective = job.status, objective_of(job)
+    assert status.model is not None
+    value = metrics_of_model(judged.run).get(objective)
+    measured = {} if value is None else {objective: format_decimal(value)}
+    # The first are kept where there are too many.
+    metrics = {**measured, **judged.metrics, **measured}
+    said = f"{objective} is {metrics[objective]}" if objective in metrics else f"no {objective} was logged"
+    message = f"the trial has ended: {said}; its model is kept at {status.model.uri}"
+    done = status.evolve(
+        state=State.SUCCEEDED, reason=Reason.TRIAL_ENDED, message=message, metrics=metrics, completion_time=now
+    )
+    return Verdict(done, Event(EventType.NORMAL, Reason.TRIAL_ENDED, message[:1000]))
+
+
+def orphaned(job: TrainingJob, judged: Judgement, now: datetime) -> Verdict:
+    """The job was a trial, and whoever deleted the one that it belonged to has kept it: nobody has asked for a version
+    of it, and the gates of the whole job are not its own.
+    """
+    ended = tried(job, judged, now).status
+    message = (
+        f"not registered: it was a trial of {job.metadata.labels[TRIAL_OF]}, which is gone; its model is kept at "
+        f"{ended.model.uri if ended.model else ''}; for a version create a TrainingJob with its parameters"
+    )
+    done = ended.evolve(reason=Reason.TRIAL_ORPHANED, message=message)
+    return Verdict(done, Event(EventType.WARNING, Reason.TRIAL_ORPHANED, message[:1000]))
 
 
 def not_met(status: TrainingJobStatus, judged: Judgement, gate: Gate, now: datetime) -> Verdict:

@@ -11,6 +11,7 @@
                                                     it goes on; elsewhere a range
     start = headrace.resumed_step()                 `framework: Keras`: where a loop of its own goes on; 0 at first
     plot.savefig(headrace.outputs() / "loss.png")   a file that is kept with the run
+    for file in headrace.open_dataset("images"): ... the files of a dataset, also of one that is streamed
     folder = headrace.dataset_folder()              `prepare`: the folder whose files become the dataset
     folder = headrace.tables_folder()               `prepare`: the folder with what came of `prepare.tables`
     if headrace.should_stop(): ...                  the pod is being stopped: keep a checkpoint and end
@@ -23,6 +24,7 @@ exports then go nowhere. It uses the standard library alone.
 
 from headrace_client._checkpoints import checkpoint, checkpoint_is_due, last_checkpoint, last_step, resumed_step
 from headrace_client._dataset import dataset_folder, tables_folder
+from headrace_client._datasets import DatasetFile, DatasetUnavailable, open_dataset
 from headrace_client._export import FORMATS, export
 from headrace_client._metrics import log, progress
 from headrace_client._outputs import outputs
@@ -32,6 +34,8 @@ from headrace_client._wire import in_job
 
 __all__ = [
     "FORMATS",
+    "DatasetFile",
+    "DatasetUnavailable",
     "checkpoint",
     "checkpoint_is_due",
     "dataset_folder",
@@ -40,6 +44,7 @@ __all__ = [
     "last_checkpoint",
     "last_step",
     "log",
+    "open_dataset",
     "outputs",
     "progress",
     "resumed_step",

@@ -12,11 +12,14 @@ def dataset_folder() -> Path:
     """The folder of a job's stage `prepare` whose files become the dataset when the script has ended well. Empty at
     first. Outside of a pod: the folder `prepared` of the working directory, which is made.
 
-    Raises RuntimeError in the pod of another stage: what is left there would be lost.
+    Raises RuntimeError in the pod of another stage, and in a preparation by Spark, whose dataset lies below an address:
+    what is left in a folder would be lost.
     """
     name = os.environ.get("HEADRACE_DATASET_DIR")
     if not name and in_job():
         raise RuntimeError("this is no stage that prepares a dataset: there is no HEADRACE_DATASET_DIR")
+    if name and "://" in name:
+        raise RuntimeError(f"with Spark there is no folder: write below {name}, which HEADRACE_DATASET_DIR has")
     folder = Path(name or "prepared")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

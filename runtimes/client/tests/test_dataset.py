@@ -31,6 +31,13 @@ def test_in_another_stage_nothing_can_be_left_where_it_would_be_lost(monkeypatch
         headrace_client.dataset_folder()
 
 
+def test_with_spark_there_is_no_folder_that_would_be_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEADRACE_DATASET_DIR", "s3a://team-a/headrace/staging/uid/attempt-1")
+    with pytest.raises(RuntimeError, match="write below s3a://team-a/headrace/staging/uid/attempt-1"):
+        headrace_client.dataset_folder()
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_came_of_declared_tables_lies_where_the_launcher_says(monkeypatch, tmp_path):
     assert headrace_client.tables_folder() == Path("tables")
     monkeypatch.setenv("HEADRACE_MESSAGES", str(tmp_path / "messages"))

@@ -70,6 +70,10 @@ METRICS: Mapping[Task, Mapping[str, Better]] = {
         "top_5_accuracy": _GREATER,
     },
 }
+# Of two classes these are the positive one's, as scikit-learn's average="binary" has them, where evaluate.data.positive
+# names it. Otherwise they are the mean over classes (average="macro").
+OF_POSITIVE = frozenset({"precision", "recall", "f1"})
+MEAN_OVER_CLASSES = "mean over classes"
 # Between the groups that a sensitive column makes; the slice of such a metric is the column alone. Fairlearn's.
 FAIRNESS: Mapping[Task, Mapping[str, Better]] = {
     Task.CLASSIFICATION: {
@@ -106,6 +110,15 @@ _MAX_KEY = 220
 _ESCAPED = re.compile(r"[^A-Za-z0-9_. -]")
 _ESCAPE = r"(?:::[0-9a-f]{2})"
 _PARTS = re.compile(rf"((?:{_ESCAPE}|[^:])*)(?::((?:{_ESCAPE}|[^:])*))?")
+
+
+def named(metric: str, of: str) -> str:
+    """A metric as people read it, which is of this class, LABEL=CLASS, or MEAN_OVER_CLASSES; of no metric but those of
+    OF_POSITIVE anything is said.
+    """
+    if metric not in OF_POSITIVE:
+        return metric
+    return f"{metric} ({of})" if of == MEAN_OVER_CLASSES else f"{metric} of {of}"
 
 
 def slice_of(column: str, value: str) -> str:

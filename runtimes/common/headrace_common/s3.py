@@ -16,6 +16,7 @@ _CONNECT_SECONDS = 3.0
 _CONNECTIONS = 32  # that are kept: beyond them each request would make one anew
 _NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 _WORTH_ANOTHER_TRY = {
+    "ConditionalRequestConflict",
     "RequestTimeout",
     "RequestTimeTooSkewed",
     "SlowDown",
@@ -54,7 +55,7 @@ class Meaning(Enum):
 
     NO_BUCKET = auto()
     NO_OBJECT = auto()
-    TRY_AGAIN = auto()  # 5xx (but for 501, not implemented), throttling, a clock that is being set
+    TRY_AGAIN = auto()  # 5xx (but for 501, not implemented), throttling, a clock that is being set, a race of writers
     REFUSED = auto()
 
 
@@ -73,6 +74,11 @@ def meaning_of(error: Any) -> Meaning:
         return Meaning.NO_OBJECT
     is_final = (300 <= status < 500 and status not in (408, 429)) or status == 501
     return Meaning.REFUSED if is_final and code not in _WORTH_ANOTHER_TRY else Meaning.TRY_AGAIN
+
+
+def bare_tag(tag: str) -> str:
+    """An ETag without quotes: a store may have them in one answer, and not in another."""
+    return tag.strip('"')
 
 
 def client(endpoint: str | None, region: str | None, read_seconds: float = READ_SECONDS) -> Any:

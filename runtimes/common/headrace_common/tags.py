@@ -30,10 +30,17 @@ DATASET_MADE_BY_TAG = "headrace.dataset.madeBy"
 EVALUATED_DIGEST_TAG = "headrace.evaluated.digest"
 BASELINE_DIGEST_TAG = "headrace.baseline.digest"
 BASELINE_VERSION_TAG = "headrace.baseline.version"
+# Of the same run: the class that precision, recall and f1 are of, as LABEL=CLASS. Absent: they are means over classes.
+EVALUATED_CLASS_TAG = "headrace.evaluated.class"
 # MLflow's own, of a run: its description, Markdown. Of an evaluation's the model's card, which the version gets, too.
 DESCRIPTION_TAG = "mlflow.note.content"
 # MLflow's own, of a run below another one.
 PARENT_TAG = "mlflow.parentRunId"
+# Of a run of a trial: its number, from 0; of its job's run: the number of the best one. The launcher's.
+TRIAL_TAG = "headrace.trial"
+BEST_TRIAL_TAG = "headrace.trial.best"
+# Of a run of a trial: why its model is no longer there. The launcher's.
+MODEL_REMOVED_TAG = "headrace.model.removed"
 # Of a run: how the job ended. The operator's.
 OUTCOME_TAG = "headrace.outcome"
 

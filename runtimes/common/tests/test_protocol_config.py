@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,18 +15,23 @@ import wire_examples
 from headrace_common.evaluation import Task
 from headrace_common.formats import ModelFormat
 from headrace_common.protocol.config import (
+    Access,
     Checkpoints,
     Config,
     Dataset,
+    HeldOut,
     Job,
     Prepare,
+    Shard,
     Stage,
     Tracking,
+    Unpack,
     Workers,
     parse_config,
 )
 from headrace_common.protocol.evaluate import Baseline, Card, Comparison, Evaluate, EvaluatedModel, EvaluationData
 from headrace_common.protocol.fields import CannotBeDone, NotUnderstood, OtherProtocol
+from headrace_common.protocol.spark import Spark
 from headrace_common.protocol.storage import Storage
 from headrace_common.protocol.tables import Tables
 
@@ -34,6 +40,8 @@ SECONDS = st.integers(0, 10**6) | st.floats(0, 1e6)
 PATHS = st.from_regex(r"/[a-z]{1,8}(/[a-z.]{1,8}x)?", fullmatch=True).map(Path)
 URIS = st.from_regex(r"s3://[a-z]{3,8}(/[a-z0-9.-]{1,8}){0,3}", fullmatch=True)
 DIGESTS = st.sampled_from(["", "sha256:" + "0" * 64])
+DATASETS = st.builds(Dataset, WORD, URIS, PATHS, DIGESTS, unpack=st.none() | st.sampled_from(Unpack))
+CHECKPOINTS = st.builds(Checkpoints, URIS, SECONDS, st.integers(1, 99), SECONDS)
 URLS = st.from_regex(r"https?://[a-z.]{1,12}(:[0-9]{2,4})?", fullmatch=True)
 
 
@@ -60,6 +68,7 @@ def evaluations(draw):
         comparisons=tuple(draw(st.lists(st.builds(Comparison, WORD, TEXT, st.floats(0.5, 0.999)), max_size=2))),
         card=draw(st.builds(Card, TEXT, TEXT, TEXT)),
         parent=draw(TEXT),
+        training=draw(TEXT),
     )
 
 
@@ -71,6 +80,9 @@ def configs(draw):
     has_output = bool(storage and tracking and formats)
     prepare = draw(st.none() | st.builds(Prepare, WORD, URIS, TEXT)) if storage else None
     evaluate = draw(st.none() | evaluations()) if storage and tracking and not prepare else None
+    checkpoints = draw(st.none() | CHECKPOINTS) if storage else None
+    divided = Shard.BY_WORKER if checkpoints else None
+    datasets = [replace(one, shard=divided) for one in draw(st.lists(DATASETS, max_size=2))] if storage else []
     stage = Stage.PREPARE if prepare else Stage.EVALUATE if evaluate else Stage.TRAIN
     return Config(
         job=draw(st.builds(Job, WORD, WORD, WORD, st.integers(1))),
@@ -83,12 +95,10 @@ def configs(draw):
         parameters=draw(
             st.dictionaries(TEXT, st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT, max_size=5)
         ),
-        datasets=tuple(draw(st.lists(st.builds(Dataset, WORD, URIS, PATHS, DIGESTS), max_size=3))) if storage else (),
+        datasets=tuple(datasets),
         storage=storage,
         tracking=tracking,
-        checkpoints=draw(st.none() | st.builds(Checkpoints, URIS, SECONDS, st.integers(1, 99), SECONDS))
-        if storage
-        else None,
+        checkpoints=checkpoints,
         formats=tuple(formats) if has_output else (),
         progress_port=draw(st.integers(0, 65535)),
         keeps_rows=draw(st.booleans()) if has_output else True,
@@ -96,6 +106,7 @@ def configs(draw):
         stage=stage,
         prepare=prepare,
         evaluate=evaluate,
+        held_out=draw(st.none() | st.builds(HeldOut, DATASETS, TEXT, st.dictionaries(WORD, TEXT, max_size=2))),
     )
 
 
@@ -209,8 +220,31 @@ def test_what_is_no_json_is_told(text):
 
 
 def test_another_protocol_is_told_by_both_numbers():
-    with pytest.raises(OtherProtocol, match="the operator speaks protocol 9, this launcher speaks 1, 2, 3"):
+    with pytest.raises(OtherProtocol, match="the operator speaks protocol 9, this launcher speaks 1, 2, 3, 4"):
         parse_config(json.dumps(gang() | {"protocol": 9}))
+
+
+SPARK = Spark(2, {"spark.master": "local"}, {}, {"kind": "Pod"}, "s3://b/staging/uid", 600.0)
+
+
+def prepared_by_spark(**changes: Any) -> dict[str, Any]:
+    """What the instructions of a preparation by Spark have, with these fields of `spark` in place of its own."""
+    return {"stage": "prepare", "prepare": {"name": "x", "uri": "s3://b/x", "spark": SPARK.as_json() | changes}}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"executors": 0}, "HEADRACE_CONFIG.prepare.spark.executors must be an integer of at least 1; it is 0"),
+        ({"conf": {"spark.a": 1}}, "HEADRACE_CONFIG.prepare.spark.conf.spark.a must be a text; it is 1"),
+        ({"staging": ""}, "HEADRACE_CONFIG.prepare.spark.staging must be a text that is not empty"),
+    ],
+    ids=["no executors", "a number", "nowhere"],
+)
+def test_what_is_wrong_of_spark_is_told_with_its_place(change, sentence):
+    with pytest.raises(NotUnderstood) as caught:
+        parse_config(json.dumps(gang() | prepared_by_spark(**change)))
+    assert str(caught.value).startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +253,13 @@ def test_another_protocol_is_told_by_both_numbers():
         ({}, 1),
         ({"stage": Stage.PREPARE, "prepare": Prepare("x", "s3://b/x")}, 2),
         ({"stage": Stage.PREPARE, "prepare": Prepare("x", "s3://b/x", tables=Tables("corpus"))}, 3),
+        ({"stage": Stage.PREPARE, "prepare": Prepare("x", "s3://b/x", spark=SPARK)}, 5),
         ({"datasets": (Dataset("x", "s3://b/x/", Path("/data/x"), "sha256:" + "0" * 64),)}, 2),
+        ({"datasets": (Dataset("x", "s3://b/x/", Path("/data/x"), unpack=Unpack.AUTO),)}, 4),
+        ({"datasets": (Dataset("x", "s3://b/x/", Path("/data/x"), shard=Shard.BY_WORKER),)}, 4),
+        ({"datasets": (Dataset("x", "s3://b/x/", Path("/data/x"), access=Access.STREAM),)}, 4),
     ],
-    ids=["neither", "a stage", "tables", "a digest"],
+    ids=["neither", "a stage", "tables", "spark", "a digest", "unpacked", "divided", "streamed"],
 )
 def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_that_it_refuses(change, number):
     assert replace(parse_config(json.dumps(gang())), **change).as_json()["protocol"] == number
@@ -240,7 +278,24 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
             {"datasets": [{"name": "x", "uri": "https://b/x", "path": "/data/x"}]},
             "dataset x: an address of the web has a digest",
         ),
-        ({"stage": "tune"}, "stage tune: this launcher knows prepare, train, evaluate only"),
+        (
+            {"datasets": [{"name": "x", "uri": "s3://b/x", "path": "/data/x", "unpack": "Rar"}]},
+            "dataset x: unpack Rar: this launcher knows Auto, Gzip, Zstd, Tar, Zip only",
+        ),
+        (
+            {"datasets": [{"name": "x", "uri": "s3://b/x", "path": "/d", "shard": "ByWorker"}], "checkpoint": None},
+            "dataset x: shard: worker 0 tells the others what there is to be divided beside the checkpoints",
+        ),
+        (
+            {"datasets": [{"name": "x", "uri": "pvc://c/", "path": "/data/x", "mount": "/m/x", "shard": "ByWorker"}]},
+            "dataset x: a volume is mounted as it is: not unpacked, divided or streamed",
+        ),
+        (
+            {"datasets": [{"name": "x", "uri": "s3://b/x", "path": "/d", "unpack": "Tar", "access": "Stream"}]},
+            "dataset x: what is unpacked, or of the web, is read whole and not streamed",
+        ),
+        ({"stage": "deploy"}, "stage deploy: this launcher knows prepare, train, tune, evaluate only"),
+        ({"stage": "tune"}, "tuning: a stage of tuning has it, and no other stage"),
         ({"stage": "evaluate"}, "evaluate: a stage of evaluation has it, and no other stage"),
         ({"stage": "prepare"}, "prepare: a stage of preparation has it, and no other stage"),
         ({"prepare": {"name": "x", "uri": "s3://b/x"}}, "prepare: a stage of preparation has it, and no other stage"),
@@ -249,6 +304,11 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
             {"stage": "prepare", "prepare": {"name": "x", "uri": "s3://b/x", "tables": {"dataset": "raw"}}},
             "prepare.tables: dataset raw is none of those that are fetched",
         ),
+        (
+            prepared_by_spark() | {"datasets": [{"name": "web", "uri": "gs://b/x", "path": "/data/web"}]},
+            "prepare.spark: executors read s3:// only, not dataset web",
+        ),
+        (prepared_by_spark(staging="gs://b/staging"), "gs://b/staging: this launcher writes to"),
         (
             {"stage": "prepare", "prepare": {"name": "x", "uri": "s3://b/x"}, "storage": None},
             "dataset corpus, dataset images, checkpoint, output, prepare: there is no storage to read from or",
@@ -259,12 +319,19 @@ def test_what_a_launcher_that_knows_of_no_stages_would_do_wrong_has_a_number_tha
         "tracking",
         "scheme",
         "web",
+        "unpack",
+        "no place to agree",
+        "volume",
+        "streamed",
         "stage",
+        "no tuning",
         "no evaluate",
         "no prepare",
         "prepare",
         "scheme of prepare",
         "tables",
+        "spark on another store",
+        "spark to another store",
         "no storage",
     ],
 )

@@ -30,7 +30,8 @@ def requests(draw):
         storage=draw(st.none() | st.builds(Storage, st.text(max_size=9), st.text(max_size=9))),
         layout=draw(st.dictionaries(st.sampled_from(formats), FOLDERS)),
         deadline_seconds=draw(st.integers(1, 999) | st.floats(0.1, 999)),
-        max_bytes=draw(st.integers(1)),
+        max_bytes=draw(st.none() | st.integers(1)),
+        progress_port=draw(st.none() | st.integers(1, 65535)),
     )
 
 
@@ -84,6 +85,7 @@ def test_a_storage_without_an_endpoint_is_aws_own(storage):
         ({"deadlineSeconds": float("inf")}, "deadlineSeconds"),
         ({"maxBytes": float("inf")}, "maxBytes"),
         ({"maxBytes": "1"}, "maxBytes"),
+        ({"progressPort": 0}, "progressPort"),
         ({"protocol": 2}, "protocol"),
     ],
     ids=str,

@@ -9,14 +9,16 @@ import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 
 from headrace_common.protocol.load import VARIABLE
+from headrace_common.protocol.loading import Loading
+from headrace_common.serve import ProgressServer
 from headrace_loader import config, report
 from headrace_loader.failures import EXIT_CODE_OF, LoadError
 from headrace_loader.load import load
+from headrace_loader.progress import Progress
 from headrace_loader.storage import S3Store
 
 log = logging.getLogger("headrace_loader")
@@ -26,24 +28,42 @@ TERMINATION_LOG = "/dev/termination-log"
 
 def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
-    # As PID 1 a process without a handler ignores SIGTERM; SystemExit lets the partial folder be removed.
+    # As PID 1 a process without a handler ignores SIGTERM; SystemExit ends it at once. What was fetched stays: the
+    # container may be started again in the same pod.
     signal.signal(signal.SIGTERM, _end)
     termination_log = Path(os.environ.get("HEADRACE_TERMINATION_LOG", TERMINATION_LOG))
-    start = time.monotonic()
+    progress = Progress()
     digest: str | None = None
     try:
         request = config.parse(os.environ.get(VARIABLE))
         digest = request.digest
         log.info("loading %s of %s", ", ".join(request.formats), request.place)
-        loaded = load(request, S3Store(request.place.bucket, request.storage))
+        _serve(request.progress_port, progress)
+        loaded = load(request, S3Store(request.place.bucket, request.storage), progress)
     except LoadError as error:
         log.error("%s: %s %s", error.reason, error.message, error.hint)
-        report.write(report.failed(error, digest, time.monotonic() - start), termination_log)
+        report.write(report.failed(error, digest, progress.seconds), termination_log)
         return EXIT_CODE_OF[error.failure_class]
-    seconds = time.monotonic() - start
-    log.info("%s is complete and verified: %d bytes in %.1f s", loaded.digest, loaded.size_bytes, seconds)
-    report.write(report.succeeded(loaded, seconds), termination_log)
+    done = Loading(loaded.size_bytes, None, progress.fetched_bytes, progress.seconds)
+    log.info(
+        "%s is complete and verified: %d bytes, %d of them fetched, in %.1f s",
+        loaded.digest,
+        done.bytes,
+        done.fetched_bytes,
+        done.seconds,
+    )
+    report.write(report.succeeded(loaded.digest, done), termination_log)
     return 0
+
+
+def _serve(port: int | None, progress: Progress) -> None:
+    """Nobody has to see how far it is: where the port is taken, the model is loaded all the same."""
+    if port is None:
+        return
+    try:
+        ProgressServer("", port, lambda: progress.now().as_json()).start()
+    except OSError as error:
+        log.warning("progress is not served: port %d: %s", port, error)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     STORAGE_FORBIDDEN = "StorageForbidden"
     BUCKET_NOT_FOUND = "BucketNotFound"
+    DISK_FULL = "DiskFull"
     DISK_UNWRITABLE = "DiskUnwritable"
 
 
@@ -42,8 +43,13 @@ CLASS_OF = {
     Reason.STORAGE_UNAVAILABLE: FailureClass.STORAGE,
     Reason.STORAGE_FORBIDDEN: FailureClass.STORAGE,
     Reason.BUCKET_NOT_FOUND: FailureClass.STORAGE,
+    Reason.DISK_FULL: FailureClass.STORAGE,
     Reason.DISK_UNWRITABLE: FailureClass.STORAGE,
 }
+
+# After these a further start goes on with what this one has fetched.
+KEEPS_WHAT_IS_THERE = frozenset({Reason.STORAGE_UNAVAILABLE, Reason.STORAGE_FORBIDDEN, Reason.BUCKET_NOT_FOUND})
+CHANGED_AFTER_EXPORT = "The file was changed after the export: train again, or point spec.model at another version."
 
 EXIT_CODE_OF = {FailureClass.DATA: 2, FailureClass.CONFIG: 2, FailureClass.STORAGE: 4}
 

@@ -6,44 +6,53 @@ end. A copy of the manifest lies in the target, so that a restarted pod can tell
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from headrace_common.manifest import NAME, digest_of, sha256_of
+from headrace_common.manifest import NAME, File, digest_of, sha256_of
 from headrace_common.protocol.load import LoadRequest
 from headrace_loader import manifest as manifests
-from headrace_loader.failures import LoadError, Reason
-from headrace_loader.manifest import PlannedFile
-from headrace_loader.storage import ObjectNotFound, ObjectStore, read_object
+from headrace_loader import room
+from headrace_loader.failures import KEEPS_WHAT_IS_THERE, LoadError, Reason
+from headrace_loader.partial import Partial, remove
+from headrace_loader.progress import Progress
+from headrace_loader.reading import Patience, Wanted, read
+from headrace_loader.storage import ObjectNotFound, ObjectPart, ObjectStore
+from headrace_loader.transfer import Transfer
 
 log = logging.getLogger("headrace_loader")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What lies in the target folder now; `fetched_bytes` is 0 when it lay there already."""
+    """What lies in the target folder now."""
 
     digest: str
     size_bytes: int
-    fetched_bytes: int
 
 
-def load(request: LoadRequest, store: ObjectStore) -> Loaded:
-    """Make `request.target` hold exactly the model asked for. Raises LoadError, and leaves the target alone then."""
+def load(request: LoadRequest, store: ObjectStore, progress: Progress) -> Loaded:
+    """Make `request.target` hold exactly the model asked for. Raises LoadError, and leaves the target alone then.
+
+    What was fetched stays beside it for the next start where storage is away, and takes no room where no further start
+    can succeed.
+    """
     try:
-        return _load(request, store)
+        return _load(request, store, progress)
     except OSError as error:
-        raise LoadError(
-            Reason.DISK_UNWRITABLE,
-            f"Writing the model to {request.target} failed: {error}.",
-            "Give the model's volume enough room (sizeLimit, the node's disk) and make it writable for the pod's user.",
-        ) from error
+        remove(partial_folder(request.target))
+        raise room.failure_of(error, request.target) from error
+    except LoadError as error:
+        if error.reason not in KEEPS_WHAT_IS_THERE:
+            remove(partial_folder(request.target))
+        raise
 
 
-def _load(request: LoadRequest, store: ObjectStore) -> Loaded:
+def _load(request: LoadRequest, store: ObjectStore, progress: Progress) -> Loaded:
     if request.target.is_mount():
         raise LoadError(
             Reason.BAD_CONFIG,
@@ -54,7 +63,7 @@ def _load(request: LoadRequest, store: ObjectStore) -> Loaded:
     if present is not None:
         log.info("%s holds %s already", request.target, present.digest)
         return present
-    content = _fetch_manifest(request, store)
+    content = _fetch_manifest(request, store, progress)
     digest = digest_of(content)
     if request.digest is not None and digest != request.digest:
         raise LoadError(
@@ -63,14 +72,14 @@ def _load(request: LoadRequest, store: ObjectStore) -> Loaded:
             "The model was overwritten after it was registered: train or register it again.",
         )
     manifest = manifests.parse(content)
-    planned = manifests.plan(manifest, request.formats, request.layout)
-    size = sum(file.source.size for file in planned)
-    _check_room(request, size)
-    if _is_complete(request.target, content, planned):
+    files = manifests.plan(manifest, request.formats, request.layout)
+    size = sum(file.size for file in files.values())
+    _check_limit(request, size)
+    if _is_complete(request.target, content, files):
         log.info("%s holds %s already", request.target, digest)
-        return Loaded(digest=digest, size_bytes=size, fetched_bytes=0)
-    _install(request, store, content, planned)
-    return Loaded(digest=digest, size_bytes=size, fetched_bytes=size)
+        return Loaded(digest, size)
+    _install(request, store, content, files, progress)
+    return Loaded(digest, size)
 
 
 def partial_folder(target: Path) -> Path:
@@ -85,18 +94,17 @@ def _present(request: LoadRequest) -> Loaded | None:
     content = _read_bounded(request.target / NAME)
     if content is None or digest_of(content) != request.digest:
         return None
-    planned = manifests.plan(manifests.parse(content), request.formats, request.layout)
-    if not _is_complete(request.target, content, planned):
+    files = manifests.plan(manifests.parse(content), request.formats, request.layout)
+    if not _is_complete(request.target, content, files):
         return None
-    return Loaded(request.digest, size_bytes=sum(file.source.size for file in planned), fetched_bytes=0)
+    return Loaded(request.digest, sum(file.size for file in files.values()))
 
 
-def _fetch_manifest(request: LoadRequest, store: ObjectStore) -> bytes:
-    key = request.place.below(NAME).key
+def _fetch_manifest(request: LoadRequest, store: ObjectStore, progress: Progress) -> bytes:
+    key, patience = request.place.below(NAME).key, Patience(request.deadline_seconds)
+    progress.watch(patience)
     try:
-        return b"".join(
-            read_object(store, key, deadline_seconds=request.deadline_seconds, max_size=manifests.MAX_BYTES)
-        )
+        return b"".join(read(store, Wanted(key, partial(_must_be_small, key)), patience))
     except ObjectNotFound as error:
         raise LoadError(
             Reason.MANIFEST_NOT_FOUND,
@@ -106,8 +114,8 @@ def _fetch_manifest(request: LoadRequest, store: ObjectStore) -> bytes:
         ) from error
 
 
-def _check_room(request: LoadRequest, size: int) -> None:
-    if size > request.max_bytes:
+def _check_limit(request: LoadRequest, size: int) -> None:
+    if request.max_bytes is not None and size > request.max_bytes:
         raise LoadError(
             Reason.TOO_LARGE,
             f"The model has {size} bytes; the limit is {request.max_bytes}.",
@@ -115,64 +123,47 @@ def _check_room(request: LoadRequest, size: int) -> None:
         )
 
 
-def _install(request: LoadRequest, store: ObjectStore, content: bytes, planned: tuple[PlannedFile, ...]) -> None:
-    partial = partial_folder(request.target)
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for file in planned:
-            _fetch_file(request, store, file, partial / file.destination)
-        (partial / NAME).write_bytes(content)
-        if request.target.exists():
-            shutil.rmtree(request.target)
-        partial.rename(request.target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _install(
+    request: LoadRequest,
+    store: ObjectStore,
+    content: bytes,
+    files: Mapping[str, File],
+    progress: Progress,
+) -> None:
+    folder = partial_folder(request.target)
+    coming = Partial(folder, digest_of(content), {path: file.size for path, file in files.items()})
+    if (lies_there := coming.present_bytes()) > 0:
+        log.info("an earlier start has fetched %d bytes, and the rest is fetched now", lies_there)
+    room.check(folder, coming.missing_bytes())
+    Transfer(request.place, store, files, coming, progress).run(request.deadline_seconds)
+    (coming.files / NAME).write_bytes(content)
+    if request.target.exists():
+        shutil.rmtree(request.target)
+    coming.files.rename(request.target)
+    remove(folder)
 
 
-def _fetch_file(request: LoadRequest, store: ObjectStore, file: PlannedFile, path: Path) -> None:
-    source = file.source
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checksum = hashlib.sha256()
-    try:
-        with path.open("xb") as output:
-            for chunk in read_object(
-                store,
-                request.place.below(source.path).key,
-                deadline_seconds=request.deadline_seconds,
-                expected_size=source.size,
-                max_size=source.size,
-            ):
-                checksum.update(chunk)
-                output.write(chunk)
-    except ObjectNotFound as error:
+def _must_be_small(key: str, part: ObjectPart) -> None:
+    if part.size > manifests.MAX_BYTES:
         raise LoadError(
-            Reason.FILE_NOT_FOUND,
-            f"{source.path} is in the manifest and not in storage ({request.place}).",
-            "A file of the model was deleted in S3: train again, or point spec.model at another version.",
-        ) from error
-    if checksum.hexdigest() != source.sha256:
-        raise LoadError(
-            Reason.FILE_CORRUPT,
-            f"{source.path} has the sha256 {checksum.hexdigest()}; the manifest says {source.sha256}.",
-            "The file was changed after the export: train again, or point spec.model at another version.",
+            Reason.TOO_LARGE,
+            f"{key} has {part.size} bytes; the limit is {manifests.MAX_BYTES}.",
+            "Check that spec.model points at the right model: this is no manifest of a model.",
         )
-    log.info("%s: %d bytes, verified", source.path, source.size)
 
 
-def _is_complete(target: Path, content: bytes, planned: tuple[PlannedFile, ...]) -> bool:
-    """Whether the target holds exactly the planned files, byte for byte."""
-    expected = {NAME: content, **{file.destination: None for file in planned}}
+def _is_complete(target: Path, content: bytes, files: Mapping[str, File]) -> bool:
+    """Whether the target holds exactly these files, byte for byte."""
     found = {str(path.relative_to(target)) for path in target.rglob("*") if not path.is_dir() or path.is_symlink()}
-    if found != set(expected) or _read_bounded(target / NAME) != content:
+    if found != {NAME, *files} or _read_bounded(target / NAME) != content:
         return False
-    return all(_matches(target / file.destination, file) for file in planned)
+    return all(_matches(target / path, file) for path, file in files.items())
 
 
-def _matches(path: Path, file: PlannedFile) -> bool:
-    if path.is_symlink() or path.stat().st_size != file.source.size:
+def _matches(path: Path, file: File) -> bool:
+    if path.is_symlink() or path.stat().st_size != file.size:
         return False
-    return sha256_of(path) == file.source.sha256
+    return sha256_of(path) == file.sha256
 
 
 def _read_bounded(path: Path) -> bytes | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from headrace_common import model_manifest
 from headrace_common.formats import SIGNATURE
@@ -12,15 +11,7 @@ from headrace_common.model_manifest import MAX_BYTES, ModelManifest
 from headrace_common.paths import collision
 from headrace_loader.failures import LoadError, Reason
 
-__all__ = ["MAX_BYTES", "PlannedFile", "parse", "plan"]
-
-
-@dataclass(frozen=True)
-class PlannedFile:
-    """A file of the model and where it goes, relative to the target folder."""
-
-    source: File
-    destination: str
+__all__ = ["MAX_BYTES", "parse", "plan"]
 
 
 def parse(content: bytes) -> ModelManifest:
@@ -31,12 +22,12 @@ def parse(content: bytes) -> ModelManifest:
         raise _invalid(str(error)) from error
 
 
-def plan(manifest: ModelManifest, formats: tuple[str, ...], layout: Mapping[str, str]) -> tuple[PlannedFile, ...]:
-    """The files to fetch for `formats`, and the signature, each with its destination.
+def plan(manifest: ModelManifest, formats: tuple[str, ...], layout: Mapping[str, str]) -> dict[str, File]:
+    """The files to fetch for `formats`, and the signature, each by its path below the target folder.
 
     Raises LoadError when a format is not in the model or the layout puts two files in one place.
     """
-    planned: list[PlannedFile] = []
+    planned: list[tuple[str, File]] = []
     for name in formats:
         folder = manifest.formats.get(name)
         if folder is None:
@@ -50,16 +41,16 @@ def plan(manifest: ModelManifest, formats: tuple[str, ...], layout: Mapping[str,
         inside = [file for file in manifest.files if file.path.startswith(f"{folder}/")]
         if not inside:
             raise _invalid(f"says that {name} lies in {folder!r}, and lists no file there")
-        planned += [PlannedFile(file, layout.get(name, folder) + file.path.removeprefix(folder)) for file in inside]
-    planned += [PlannedFile(file, SIGNATURE) for file in manifest.files if file.path == SIGNATURE]
-    duplicate = collision([file.destination for file in planned] + [NAME])
+        planned += [(layout.get(name, folder) + file.path.removeprefix(folder), file) for file in inside]
+    planned += [(SIGNATURE, file) for file in manifest.files if file.path == SIGNATURE]
+    duplicate = collision([path for path, _ in planned] + [NAME])
     if duplicate is not None:
         raise LoadError(
             Reason.BAD_CONFIG,
             f"The layout puts two files at {duplicate!r}.",
             "Give each format a folder of its own in `layout`.",
         )
-    return tuple(planned)
+    return dict(planned)
 
 
 def _invalid(problem: str) -> LoadError:

@@ -6,22 +6,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from headrace_common.protocol.loading import Loading
 from headrace_common.record import PROTOCOL, TerminationLog
 from headrace_loader.failures import LoadError
-from headrace_loader.load import Loaded
 
 log = logging.getLogger("headrace_loader")
 
 
-def succeeded(loaded: Loaded, seconds: float) -> dict[str, Any]:
-    return {
-        "protocol": PROTOCOL,
-        "outcome": "Succeeded",
-        "digest": loaded.digest,
-        "bytes": loaded.size_bytes,
-        "fetchedBytes": loaded.fetched_bytes,
-        "seconds": round(seconds, 3),
-    }
+def succeeded(digest: str, loading: Loading) -> dict[str, Any]:
+    """All of it lies in the pod."""
+    return {"outcome": "Succeeded", "digest": digest, **loading.as_json()}
 
 
 def failed(error: LoadError, digest: str | None, seconds: float) -> dict[str, Any]:

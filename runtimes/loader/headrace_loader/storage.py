@@ -1,12 +1,10 @@
-"""The only room that talks to S3: one read at a time, resumed where it broke off, as long as the deadline allows."""
+"""The only room that talks to S3: one request, and what its answer means. How it is tried again is `reading`'s."""
 
 from __future__ import annotations
 
-import logging
+import http.client
 import re
-import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,14 +21,10 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from headrace_common.protocol.storage import Storage
-from headrace_common.s3 import Meaning, client, meaning_of, status_and_code
-from headrace_loader.failures import LoadError, Reason
+from headrace_common.s3 import Meaning, bare_tag, client, meaning_of, status_and_code
+from headrace_loader.failures import CHANGED_AFTER_EXPORT, LoadError, Reason
 
-log = logging.getLogger("headrace_loader")
-
-CHUNK_BYTES = 1024 * 1024
-FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 8.0
+CHUNK_BYTES = 256 * 1024
 
 _TOTAL = re.compile(r"bytes \d+-\d+/(\d+)")
 
@@ -44,16 +38,20 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True)
-class ObjectTail:
-    """An object's bytes from an offset on, and the size of the whole object."""
+class ObjectPart:
+    """Bytes of an object, to be closed; `size` and `tag`, its ETag without quotes or "", are of the whole object."""
 
     size: int
+    tag: str
     chunks: Iterator[bytes]
+    close: Callable[[], None]
 
 
 class ObjectStore(Protocol):
-    def read(self, key: str, offset: int) -> ObjectTail:
-        """Raises ObjectNotFound, Interrupted, LoadError; so does iterating over the chunks."""
+    def read(self, key: str, begin: int, end: int | None) -> ObjectPart:
+        """The bytes from `begin` up to `end`, or to the object's own end. Thread-safe. Raises ObjectNotFound,
+        Interrupted, LoadError; so does iterating over the chunks.
+        """
 
 
 class S3Store:
@@ -63,8 +61,9 @@ class S3Store:
         self._bucket = bucket
         self._client = _client(storage or Storage("", ""))
 
-    def read(self, key: str, offset: int) -> ObjectTail:
-        arguments = {"Range": f"bytes={offset}-"} if offset else {}
+    def read(self, key: str, begin: int, end: int | None) -> ObjectPart:
+        last = "" if end is None else end - 1
+        arguments = {"Range": f"bytes={begin}-{last}"} if begin or end is not None else {}
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=key, **arguments)
         except ClientError as error:
@@ -81,7 +80,8 @@ class S3Store:
             raise LoadError(
                 Reason.BAD_CONFIG, f"Storage cannot be asked for s3://{self._bucket}/{key}: {error}.", "Check the uri."
             ) from error
-        return ObjectTail(size=_whole_size(answer), chunks=_chunks(answer["Body"]))
+        body = answer["Body"]
+        return ObjectPart(_whole_size(answer), bare_tag(answer.get("ETag") or ""), _chunks(body), body.close)
 
     def _meaning(self, error: ClientError, key: str) -> Exception:
         (status, code), meaning = status_and_code(error), meaning_of(error)
@@ -91,7 +91,11 @@ class S3Store:
                 f"There is no bucket {self._bucket!r}.",
                 "Check the uri of the model and the endpoint of the storage.",
             )
-        if meaning is Meaning.NO_OBJECT or status in (404, 416):
+        if status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return LoadError(
+                Reason.FILE_CORRUPT, f"{key} in storage is shorter than the manifest says.", CHANGED_AFTER_EXPORT
+            )
+        if meaning is Meaning.NO_OBJECT or status == http.client.NOT_FOUND:
             return ObjectNotFound(key)
         if meaning is Meaning.TRY_AGAIN:
             return Interrupted(f"storage answered {status} {code}")
@@ -106,61 +110,6 @@ class S3Store:
             Reason.STORAGE_UNAVAILABLE,
             f"Storage answered {status} {code} for s3://{self._bucket}/{key}.",
             "Check storage.endpoint and storage.region.",
-        )
-
-
-def read_object(
-    store: ObjectStore, key: str, *, deadline_seconds: float, expected_size: int | None = None, max_size: int
-) -> Iterator[bytes]:
-    """The object's bytes in pieces; a broken read goes on at the byte where it broke.
-
-    Gives up when no byte has come for `deadline_seconds`. Raises ObjectNotFound, LoadError(StorageUnavailable, …), and
-    LoadError(FileCorrupt) or LoadError(TooLarge) as soon as the object's size is known to be wrong.
-    """
-    offset = 0
-    pause = FIRST_PAUSE_SECONDS
-    last_progress = time.monotonic()
-    while True:
-        try:
-            tail = store.read(key, offset)
-            _check_size(key, tail.size, expected_size, max_size)
-            for chunk in tail.chunks:
-                offset += len(chunk)
-                last_progress = time.monotonic()
-                pause = FIRST_PAUSE_SECONDS
-                yield chunk
-            if offset >= tail.size:
-                return
-            problem = f"it ended after {offset} of {tail.size} bytes"
-        except Interrupted as interruption:
-            if expected_size is not None and 0 < expected_size == offset:
-                return
-            problem = str(interruption)
-        waited = time.monotonic() - last_progress
-        if waited + pause > deadline_seconds:
-            raise LoadError(
-                Reason.STORAGE_UNAVAILABLE,
-                f"Reading {key} failed for {waited:.0f} s: {problem}.",
-                "Storage is tried again when the pod restarts; check that storage.endpoint can be reached from this"
-                " namespace.",
-            )
-        log.warning("reading %s: %s; next try in %.2f s at byte %d", key, problem, pause, offset)
-        time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-
-
-def _check_size(key: str, size: int, expected: int | None, maximum: int) -> None:
-    if expected is not None and size != expected:
-        raise LoadError(
-            Reason.FILE_CORRUPT,
-            f"{key} has {size} bytes; the manifest says {expected}.",
-            "The file was changed after the export: train again, or point spec.model at another version.",
-        )
-    if size > maximum:
-        raise LoadError(
-            Reason.TOO_LARGE,
-            f"{key} has {size} bytes; the limit is {maximum}.",
-            "Check that spec.model points at the right model: larger files are not served.",
         )
 
 
@@ -179,8 +128,7 @@ def _whole_size(answer: Any) -> int:
 
 
 def _chunks(body: Any) -> Iterator[bytes]:
-    with closing(body):
-        try:
-            yield from body.iter_chunks(CHUNK_BYTES)
-        except (BotoCoreError, urllib3.exceptions.HTTPError, OSError) as error:
-            raise Interrupted(str(error)) from error
+    try:
+        yield from body.iter_chunks(CHUNK_BYTES)
+    except (BotoCoreError, urllib3.exceptions.HTTPError, OSError) as error:
+        raise Interrupted(str(error)) from error

@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from breaking_proxy import BreakingProxy, first_byte
 from headrace_local import binaries
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -29,6 +32,7 @@ from headrace_loader import __main__ as entry_point  # noqa: E402 - the package 
 ACCESS, SECRET = "loader-test", "loader-test-secret"
 BUCKET = "team-a"
 START_SECONDS = 60
+WAIT_SECONDS = 60
 
 
 class S3Server:
@@ -38,20 +42,20 @@ class S3Server:
         self._program = program
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            self._port: int = listener.getsockname()[1]
+            self.port: int = listener.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True)
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def is_running(self) -> bool:
         return self._process is not None
 
     def start(self) -> None:
-        command = [self._program, "--access", ACCESS, "--secret", SECRET, "--port", f"127.0.0.1:{self._port}"]
+        command = [self._program, "--access", ACCESS, "--secret", SECRET, "--port", f"127.0.0.1:{self.port}"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "posix", str(self._folder / "data")], stdout=log, stderr=log, start_new_session=True
@@ -59,7 +63,7 @@ class S3Server:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except OSError:
                 time.sleep(0.02)
             else:
@@ -198,8 +202,10 @@ class Loader:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._log = folder / "log"
         self._termination_log = folder / "termination-log"
-        self._target = folder / "models" / "current"
-        self._target.parent.mkdir()
+        self.target = folder / "models" / "current"
+        self.target.parent.mkdir()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.progress_port: int = listener.getsockname()[1]
 
     def run(self, model: Published, **fields: Any) -> Load:
         """`fields` replace fields of HEADRACE_LOAD; `secret` replaces the key."""
@@ -211,26 +217,36 @@ class Loader:
             code = entry_point.main()
         finally:
             signal.signal(signal.SIGTERM, handler)
-        return Load(code, self._target, self._termination_log, "")
+        return Load(code, self.target, self._termination_log, "")
 
-    def start(self, model: Published, **fields: Any) -> subprocess.Popen[bytes]:
+    def start(self, model: Published, within: Sequence[str] = (), **fields: Any) -> subprocess.Popen[bytes]:
+        """`within` is a command that runs the one that follows it."""
         environment = {**os.environ, "PYTHONPATH": str(PACKAGE), **self._environment(model, **fields)}
         with self._log.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "headrace_loader"], env=environment, stderr=log, start_new_session=True
+                [*within, sys.executable, "-m", "headrace_loader"], env=environment, stderr=log, start_new_session=True
             )
         self._processes.append(process)
         return process
 
     def finish(self, process: subprocess.Popen[bytes]) -> Load:
-        return Load(process.wait(60), self._target, self._termination_log, self._log.read_text())
+        return Load(process.wait(60), self.target, self._termination_log, self._log.read_text())
 
     def await_log(self, text: str) -> None:
-        deadline = time.monotonic() + 30
-        while text not in self._log.read_text():
+        self.await_that(lambda: text in self._log.read_text())
+
+    def await_that(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not holds():
             if time.monotonic() > deadline:
-                pytest.fail(f"{text!r} is not in the log:\n{self._log.read_text()}")
-            time.sleep(0.05)
+                pytest.fail(f"it has not come to it; the log:\n{self._log.read_text()}")
+            time.sleep(0.02)
+
+    def progress(self) -> dict[str, Any]:
+        """What a started loader answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.progress_port}/progress", timeout=10) as answer:
+            value: dict[str, Any] = json.load(answer)
+        return value
 
     def end_all(self) -> None:
         for process in self._processes:
@@ -244,7 +260,7 @@ class Loader:
             "uri": model.uri,
             "digest": model.digest,
             "formats": ["ONNX"],
-            "target": str(self._target),
+            "target": str(self.target),
             "storage": {"endpoint": self._endpoint, "region": "us-east-1"},
             **fields,
         }
@@ -261,3 +277,51 @@ def loader(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Ite
     starter = Loader(tmp_path, s3.endpoint, monkeypatch)
     yield starter
     starter.end_all()
+
+
+@pytest.fixture
+def proxy(s3) -> Iterator[BreakingProxy]:
+    proxy = BreakingProxy(s3.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def through(proxy):
+    """A storage whose way leads through the proxy."""
+    return {"endpoint": proxy.endpoint, "region": "us-east-1"}
+
+
+class Hold:
+    """What a proxy pours of the file at `path`: ranges that begin before a byte as they are, the others when it is
+    released.
+    """
+
+    def __init__(self, path: str, before: int) -> None:
+        self._path, self._before = path, before
+        self.waits, self.released = threading.Event(), threading.Event()
+        self.breaks_off = False  # when it is released
+
+    def __call__(self, path: str, wanted: str, content: bytes) -> Iterator[bytes]:
+        if path.endswith(self._path) and first_byte(wanted) >= self._before:
+            half = len(content) // 2
+            yield content[:half]
+            self.waits.set()
+            self.released.wait(WAIT_SECONDS)
+            content = b"" if self.breaks_off else content[half:]
+        yield content
+
+
+@pytest.fixture
+def hold(proxy: BreakingProxy) -> Iterator[Callable[[str, int], Hold]]:
+    """Makes the proxy hold a file back; in the end all is released."""
+    made: list[Hold] = []
+
+    def begin(path: str, before: int) -> Hold:
+        made.append(Hold(path, before))
+        proxy.pours = made[-1]
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.released.set()

@@ -94,7 +94,7 @@ def test_what_is_no_manifest_is_refused(value):
 
 def planned(formats: tuple[str, ...], layout: dict[str, str]) -> dict[str, str]:
     files = manifest.plan(manifest.parse(json.dumps(GOOD).encode()), formats, layout)
-    return {file.source.path: file.destination for file in files}
+    return {file.path: path for path, file in files.items()}
 
 
 def test_only_the_formats_asked_for_and_the_signature_are_fetched():

@@ -1,4 +1,4 @@
-"""Inference requests and answers of the Open Inference Protocol, with its binary tensor data extension. No I/O here."""
+"""Inferences as bodies of HTTP: the protocol's JSON, with its binary tensor data extension. No I/O here."""
 
 from __future__ import annotations
 
@@ -12,29 +12,14 @@ import orjson
 
 from headrace_onnxruntime import tensors
 from headrace_onnxruntime.engine import Array
-from headrace_onnxruntime.signature import Signature, TensorSpec
-from headrace_serving.failures import RequestError, shortened
+from headrace_onnxruntime.requests import InferenceRequest, Inputs, WantedOutput, output_named, require_id
+from headrace_onnxruntime.signature import Signature
+from headrace_serving.failures import RequestError
 
 BINARY_HEADER = "Inference-Header-Content-Length"
-MAX_ID_CHARACTERS = 1024
 
 # As clients write numbers that JSON does not have, behind a sign.
 _NONFINITE = re.compile("nan|inf(inity)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class WantedOutput:
-    """An output to answer with: its place in the model's signature, and whether as raw bytes."""
-
-    index: int
-    as_bytes: bool
-
-
-@dataclass(frozen=True)
-class InferenceRequest:
-    id: str | None
-    feed: Mapping[str, Array]
-    outputs: tuple[WantedOutput, ...]
 
 
 @dataclass(frozen=True)
@@ -49,14 +34,13 @@ def parse(signature: Signature, body: bytes, json_length: str | None, max_rows: 
     """The request in `body`; `json_length` is the value of BINARY_HEADER. Raises RequestError(400)."""
     split = _json_length(json_length, len(body))
     request = _object(_loads(body[:split] if split < len(body) else body), "the body")
-    identifier = request.get("id")
-    if identifier is not None and (not isinstance(identifier, str) or len(identifier) > MAX_ID_CHARACTERS):
-        raise RequestError(400, f"id is not a text of at most {MAX_ID_CHARACTERS} characters")
+    identifier = require_id(request.get("id"))
     parameters = _parameters(request)
     return InferenceRequest(
         id=identifier,
         feed=_inputs(signature, request.get("inputs"), body[split:], max_rows),
         outputs=_outputs(signature, request.get("outputs"), _flag(parameters, "binary_data_output")),
+        parameters=parameters,
     )
 
 
@@ -103,45 +87,25 @@ def _json_length(header: str | None, body_length: int) -> int:
     return int(header)
 
 
-def _inputs(signature: Signature, entries: Any, blob: bytes, max_rows: int) -> dict[str, Array]:
+def _inputs(signature: Signature, entries: Any, blob: bytes, max_rows: int) -> Mapping[str, Array]:
     if not isinstance(entries, list):
         raise RequestError(400, "inputs is not a list")
-    specs = {spec.name: spec for spec in signature.inputs}
-    feed: dict[str, Array] = {}
+    inputs = Inputs(signature, max_rows)
     offset = 0
     for value in entries:
         entry = _object(value, "an entry of inputs")
-        spec = _spec(specs, entry.get("name"))
-        if spec.name in feed:
-            raise RequestError(400, f"input {spec.name!r} is given twice")
-        if entry.get("datatype") != spec.datatype.value:
-            raise RequestError(400, f"input {spec.name!r} must have the datatype {spec.datatype.value}")
-        shape = tensors.check_shape(spec, entry.get("shape"))
-        if spec.has_free_rows and shape[0] > max_rows:
-            raise RequestError(400, f"input {spec.name!r} has {shape[0]} rows; at most {max_rows} fit in one request")
+        spec, shape = inputs.declared(entry.get("name"), entry.get("datatype"), entry.get("shape"))
         size = _parameters(entry).get("binary_data_size")
         if size is None:
-            feed[spec.name] = tensors.from_json(spec, shape, entry.get("data"))
+            inputs.give(spec, tensors.from_json(spec, shape, entry.get("data")))
             continue
         if type(size) is not int or not 0 <= size <= len(blob) - offset or "data" in entry:
-            raise RequestError(
-                400, f"input {spec.name!r} has no binary_data_size that fits the body, or data beside it"
-            )
-        feed[spec.name] = tensors.from_bytes(spec, shape, blob[offset : offset + size])
+            raise tensors.bad(spec, "has no binary_data_size that fits the body, or data beside it")
+        inputs.give(spec, tensors.from_bytes(spec, shape, blob[offset : offset + size]))
         offset += size
     if offset != len(blob):
         raise RequestError(400, f"{len(blob) - offset} bytes after the last input")
-    missing = [name for name in specs if name not in feed]
-    if missing:
-        raise RequestError(400, f"input {missing[0]!r} is missing")
-    return feed
-
-
-def _spec(specs: Mapping[str, TensorSpec], name: Any) -> TensorSpec:
-    spec = specs.get(name) if isinstance(name, str) else None
-    if spec is None:
-        raise RequestError(400, f"the model has no input {_told(name)}; it has {', '.join(map(repr, specs))}")
-    return spec
+    return inputs.feed()
 
 
 def _outputs(signature: Signature, entries: Any, as_bytes: bool) -> tuple[WantedOutput, ...]:
@@ -149,21 +113,12 @@ def _outputs(signature: Signature, entries: Any, as_bytes: bool) -> tuple[Wanted
         return tuple(WantedOutput(index, as_bytes) for index in range(len(signature.outputs)))
     if not isinstance(entries, list):
         raise RequestError(400, "outputs is not a list")
-    index_of = {spec.name: index for index, spec in enumerate(signature.outputs)}
-    wanted: dict[str, WantedOutput] = {}
+    wanted: dict[int, WantedOutput] = {}
     for value in entries:
         entry = _object(value, "an entry of outputs")
-        name = entry.get("name")
-        if not isinstance(name, str) or name not in index_of:
-            raise RequestError(400, f"the model has no output {_told(name)}; it has {', '.join(map(repr, index_of))}")
-        if name in wanted:
-            raise RequestError(400, f"output {name!r} is asked for twice")
-        wanted[name] = WantedOutput(index_of[name], _flag(_parameters(entry), "binary_data", as_bytes))
+        index = output_named(signature, entry.get("name"), wanted)
+        wanted[index] = WantedOutput(index, _flag(_parameters(entry), "binary_data", as_bytes))
     return tuple(wanted.values())
-
-
-def _told(name: Any) -> str:
-    return shortened(repr(name), 40)
 
 
 def _flag(parameters: Mapping[str, Any], name: str, default: bool = False) -> bool:

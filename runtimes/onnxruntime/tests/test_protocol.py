@@ -114,8 +114,8 @@ def test_a_client_that_asks_before_it_sends_is_told_to_go_on(affine_server):
     assert affine_server.infer(request(ROW, [1, 4]), {"Expect": "100-continue"}).status == 200
 
 
-def test_every_datatype_goes_in_and_comes_out(servers, models):
-    server = servers.start(models.every_type())
+def test_every_datatype_goes_in_and_comes_out(types_server):
+    server = types_server
     values: dict[str, tuple[str, list[Any]]] = {
         "bool": ("BOOL", [True, False]),
         "uint8": ("UINT8", [0, 255]),

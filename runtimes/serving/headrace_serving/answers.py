@@ -22,6 +22,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 # Their bodies were not read to the end.
 _CLOSING = (408, 413)
+# The same request may have an answer in a moment.
+_BUSY = (429, 503)
 
 
 def path_of(request: web.BaseRequest) -> str:
@@ -46,9 +48,9 @@ async def answered(request: web.BaseRequest, handler: Handler, gate: Gate) -> we
 
 def error_answer(error: RequestError) -> web.Response:
     headers = dict(JSON)
-    if error.status == 503:
+    if error.status in _BUSY:
         headers["Retry-After"] = "1"
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)
-    body = orjson.dumps({"error": error.message.encode(errors="replace").decode()})
+    body = orjson.dumps({"error": error.message})
     return web.Response(status=error.status, body=body, headers=headers)

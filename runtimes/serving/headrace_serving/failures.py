@@ -31,6 +31,7 @@ class Reason(StrEnum):
     MODEL_UNSUPPORTED = "ModelUnsupported"
     MODEL_FAILS = "ModelFails"
     SIGNATURE_MISMATCH = "SignatureMismatch"
+    NOT_EXPLAINABLE = "NotExplainable"
 
 
 CLASS_OF = {
@@ -42,6 +43,7 @@ CLASS_OF = {
     Reason.MODEL_UNSUPPORTED: "Data",
     Reason.MODEL_FAILS: "Data",
     Reason.SIGNATURE_MISMATCH: "Data",
+    Reason.NOT_EXPLAINABLE: "Data",
 }
 
 
@@ -76,7 +78,8 @@ class RequestError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.message = shortened(message, MAX_ERROR_CHARACTERS)
+        # A client may have sent half of a surrogate pair, which no protocol carries back.
+        self.message = shortened(message, MAX_ERROR_CHARACTERS).encode(errors="replace").decode()
 
 
 class IncompleteError(RequestError):

@@ -38,3 +38,9 @@ def seconds(text: str) -> float:
     if not 0 <= number < 86400:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 s and a day")
     return number
+
+
+def name(text: str) -> str:
+    if not text or "/" in text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a part of a URL")
+    return text

@@ -14,10 +14,13 @@ from headrace_serving.failures import RequestError
 
 
 class Gate:
-    """All of it is used on the event loop. `in_flight` is how many are inside, `arriving` how many send a body."""
+    """All of it is used on the event loop. `in_flight` is how many are inside, `arriving` how many send a body, and
+    `full` the status of whom there is no place for.
+    """
 
-    def __init__(self, max_in_flight: int) -> None:
+    def __init__(self, max_in_flight: int, full: int = 503) -> None:
         self._max_in_flight = max_in_flight
+        self._full = full
         self._last_request = time.monotonic()
         self.arriving = 0
         self.in_flight = 0
@@ -25,7 +28,7 @@ class Gate:
 
     @contextmanager
     def arrival(self) -> Iterator[None]:
-        """The time in which a request's body comes. Raises RequestError(503) where there is no place even now."""
+        """The time in which a request's body comes. Raises RequestError where there is no place even now."""
         self._require_place()
         self._last_request = time.monotonic()
         self.arriving += 1
@@ -37,7 +40,7 @@ class Gate:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """The time that a request is inside. Raises RequestError(503)."""
+        """The time that a request is inside. Raises RequestError."""
         self._require_place()
         self._last_request = time.monotonic()
         self.in_flight += 1
@@ -49,7 +52,7 @@ class Gate:
 
     def _require_place(self) -> None:
         if self.in_flight >= self._max_in_flight:
-            raise RequestError(503, f"the server answers {self._max_in_flight} requests already; try again")
+            raise RequestError(self._full, f"the server answers {self._max_in_flight} requests already; try again")
 
     def drain(self) -> None:
         """Not ready any more; requests are still let in, and each answer of HTTP asks the client to go elsewhere."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -66,6 +67,18 @@ def slow_senders(server: Server, number: int, *, sent: bytes, length: int) -> It
             client.sendall(_head(server, f"Content-Length: {length}") + sent)
         time.sleep(0.3)
         yield clients
+
+
+@contextmanager
+def held_up(server: Server, seconds: float) -> Iterator[None]:
+    """The server does nothing for so long."""
+    server.process.send_signal(signal.SIGSTOP)
+    goes_on = threading.Timer(seconds, server.process.send_signal, (signal.SIGCONT,))
+    goes_on.start()
+    try:
+        yield
+    finally:
+        goes_on.join()
 
 
 def wait_for_metric(server: Server, name: str, value: float, seconds: float = 20.0) -> None:

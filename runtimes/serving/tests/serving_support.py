@@ -16,9 +16,10 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -149,6 +150,54 @@ class Processes:
             if process.poll() is None:
                 process.kill()
             process.wait(10)
+
+
+@dataclass(kw_only=True)
+class ModelServer(Server):
+    """A server of one exported model; `metrics_url` is that of the metrics."""
+
+    metrics_url: str
+    ready_path: str = "/v2/health/ready"
+
+    def metrics_text(self) -> str:
+        with self.opener.open(f"{self.metrics_url}/metrics", timeout=10) as answer:
+            return answer.read().decode()
+
+
+S = TypeVar("S", bound=ModelServer)
+
+
+class ModelServers(Processes, Generic[S]):
+    """Starts them, by the flags that they have in common."""
+
+    module: str
+    kind: Callable[..., S]
+    ready_seconds = 60
+    # Of a server with more ports than two: the flag of each, and the field of `kind` that gets its number.
+    more_ports: tuple[tuple[str, str], ...] = ()
+
+    def start(self, model_dir: Path, *flags: str, wait: bool = True) -> S:
+        folder = self.new_folder()
+        port, metrics_port, *others = free_ports(2 + len(self.more_ports))
+        more = dict(zip(self.more_ports, others, strict=True))
+        process = self.launch(
+            folder,
+            self.module,
+            *("--model-dir", str(model_dir), "--model-name", "m", "--model-version", "7", "--digest", "sha256:abc"),
+            *("--bind", "127.0.0.1", "--port", str(port), "--metrics-port", str(metrics_port), "--threads", "1"),
+            *(text for (flag, _), number in more.items() for text in (flag, str(number))),
+            *flags,
+        )
+        server = self.kind(
+            process=process,
+            folder=folder,
+            url=f"http://127.0.0.1:{port}",
+            metrics_url=f"http://127.0.0.1:{metrics_port}",
+            **{name: number for (_, name), number in more.items()},
+        )
+        if wait:
+            server.await_ready(self.ready_seconds)
+        return server
 
 
 def free_ports(number: int) -> list[int]:

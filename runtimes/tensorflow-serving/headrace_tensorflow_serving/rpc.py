@@ -7,15 +7,15 @@ so that predictions are taken apart and put together off the event loop.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
 
+from headrace_serving import rpc
+from headrace_serving.arrivals import Arrivals
 from headrace_serving.buffers import Buffers
-from headrace_serving.failures import Reason, RequestError, StartError
+from headrace_serving.failures import RequestError
 from headrace_serving.gate import Gate
 from headrace_tensorflow_serving import descriptions, protos
 from headrace_tensorflow_serving.codes import Code
@@ -29,15 +29,11 @@ from headrace_tensorflow_serving.tensorflow_parts import (
     predict_pb2,
 )
 
-log = logging.getLogger("headrace_tensorflow_serving")
-
 # A client that gives up does so a moment before its deadline comes here.
 _DEADLINE_MARGIN_SECONDS = 0.1
 
 # grpc.health.v1.HealthCheckResponse, encoded: its one field is an enum.
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
-
-Method = Callable[[bytes, Any], Awaitable[bytes]]
 
 
 class RpcService:
@@ -49,17 +45,27 @@ class RpcService:
         self._metrics = metrics
         self._gate = gate
         self._buffers = buffers
+        self._arrivals = Arrivals(
+            max_message_bytes=settings.max_body_bytes,
+            max_buffered_bytes=settings.max_buffered_bytes,
+            seconds=settings.rest_timeout_seconds,
+            flag="--rest_api_timeout_in_ms",
+        )
 
     def handlers(self) -> tuple[Any, ...]:
         """What grpc.aio's server takes."""
+        predict = rpc.unary(self._predict, self._arrivals.message, _status_of)
         return (
-            _service(
+            rpc.service(
                 "tensorflow.serving.PredictionService",
-                {"Predict": self._predict, "GetModelMetadata": self._model_metadata},
+                {"Predict": predict, "GetModelMetadata": self._short(self._model_metadata)},
             ),
-            _service("tensorflow.serving.ModelService", {"GetModelStatus": self._model_status}),
-            _service("grpc.health.v1.Health", {"Check": self._health}),
+            rpc.service("tensorflow.serving.ModelService", {"GetModelStatus": self._short(self._model_status)}),
+            rpc.service("grpc.health.v1.Health", {"Check": self._short(self._health)}),
         )
+
+    def _short(self, method: rpc.Method) -> Any:
+        return rpc.unary(method, self._arrivals.short_message, _status_of)
 
     async def _predict(self, message: bytes, context: Any) -> bytes:
         started = time.perf_counter()
@@ -128,48 +134,16 @@ class RpcService:
         self._model.require(spec.name, spec.version.value if spec.HasField("version") else None)
 
 
-async def listen(service: RpcService, host: str, port: int, max_message_bytes: int) -> Any:
+async def listen(service: RpcService, settings: Settings) -> Any:
     """The server, which has begun to take requests. Raises StartError."""
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", -1),
-            # Otherwise a second server on the same port would take half of the requests.
-            ("grpc.so_reuseport", 0),
-        ]
-    )
+    server = rpc.server(max_message_bytes=settings.max_body_bytes, grace_seconds=settings.grace_seconds)
     server.add_generic_rpc_handlers(service.handlers())
-    try:
-        server.add_insecure_port(f"{host}:{port}")
-    except RuntimeError as error:
-        raise StartError(
-            Reason.ADDRESS_IN_USE, f"Cannot listen on {host}:{port} for gRPC.", "Choose another --port."
-        ) from error
-    await server.start()
+    await rpc.start(server, settings.bind, settings.port, "Choose another --port.")
     return server
 
 
-def _service(name: str, methods: Mapping[str, Method]) -> Any:
-    return grpc.method_handlers_generic_handler(
-        name, {key: grpc.unary_unary_rpc_method_handler(_guarded(method)) for key, method in methods.items()}
-    )
-
-
-def _guarded(method: Method) -> Method:
-    """The method, whose errors become gRPC's."""
-
-    async def guarded(message: bytes, context: Any) -> bytes:
-        try:
-            return await method(message, context)
-        except RequestError as error:
-            code, text = code_of(error), error.message
-        except Exception:  # whatever it is, the client gets an answer
-            log.exception("%s failed", method.__name__)
-            code, text = Code.INTERNAL, "internal error; the server's log says more"
-        await context.abort(grpc.StatusCode[code.name], text)
-        raise AssertionError("abort raises")
-
-    return guarded
+def _status_of(error: RequestError) -> grpc.StatusCode:
+    return grpc.StatusCode[error.code.name] if isinstance(error, CodedError) else rpc.status_of(error)
 
 
 def _bad(message: str) -> CodedError:

@@ -20,9 +20,6 @@ from headrace_tensorflow_serving.settings import Settings
 
 log = logging.getLogger("headrace_tensorflow_serving")
 
-# At the end, for answers of gRPC that are on their way.
-RPC_GRACE_SECONDS = 1
-
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. The exit code: 0 when every request was answered. Raises StartError."""
@@ -50,6 +47,7 @@ def _load(settings: Settings, version: versions.Version, executor: Executor) -> 
 
 
 async def _serve(settings: Settings, model: Model, stop: asyncio.Event) -> int:
+    from headrace_serving.rpc import RPC_GRACE_SECONDS
     from headrace_tensorflow_serving import rpc
     from headrace_tensorflow_serving.service import Service
 
@@ -67,7 +65,7 @@ async def _serve(settings: Settings, model: Model, stop: asyncio.Event) -> int:
     try:
         if settings.port:
             rpc_service = rpc.RpcService(settings, model, metrics, gate, buffers)
-            rpc_server = await rpc.listen(rpc_service, settings.bind, settings.port, settings.max_body_bytes)
+            rpc_server = await rpc.listen(rpc_service, settings)
         # The last one, because readiness is asked for here.
         service = Service(settings, model, metrics, gate, buffers)
         rest_server = await lifecycle.listen(

@@ -78,7 +78,7 @@ def _parser() -> Parser:
     add("--model_name", type=_name, required=True, help="name in the URL: /v1/models/NAME:predict")
     add("--model_base_path", type=Path, required=True, help="folder of numeric version folders; the highest is served")
     add("--monitoring_config_file", type=Path, help="MonitoringConfig in protobuf's text format; none: no metrics")
-    add("--rest_api_timeout_in_ms", type=count, default=30000, help="the body of a REST request, and its answer")
+    add("--rest_api_timeout_in_ms", type=count, default=30000, help="a request's body, and REST's answer")
     add("--rest_api_num_threads", type=_number, default=0, help="requests computed at a time; 0: twice the CPUs")
     add("--tensorflow_intra_op_parallelism", type=_number, default=0, help="threads of one operation; 0: the CPUs")
     add("--tensorflow_inter_op_parallelism", type=_number, default=0, help="operations at a time; 0: the CPUs")

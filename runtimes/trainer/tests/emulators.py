@@ -1,9 +1,12 @@
-"""Google's and Azure's stores as their emulators have them, on loopback: what `scripts/environment clouds` installs."""
+"""Google's and Azure's stores as their emulators have them, and a real HDFS of one node, on loopback: what
+`scripts/environment clouds` installs.
+"""
 
 from __future__ import annotations
 
 import base64
 import email.utils
+import getpass
 import hashlib
 import hmac
 import json
@@ -91,6 +94,42 @@ class Azure(Server):
         signature = base64.b64encode(hmac.new(base64.b64decode(_KEY), text.encode(), hashlib.sha256).digest()).decode()
         headers |= {"Authorization": f"SharedKey {_ACCOUNT}:{signature}"}
         _send(f"{self._url}/{path}" + ("?" + query.replace(":", "=") if query else ""), method, data, headers)
+
+
+class Hdfs(Server):
+    """A NameNode and a DataNode, in one process, with WebHDFS."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        self._api, self.uri = f"http://127.0.0.1:{port}/webhdfs/v1", f"webhdfs://127.0.0.1:{port}"
+        source = Path(__file__).with_name("OneNodeHdfs.java")
+        command = ["java", "-Xmx512m", "-cp", str(INSTALLED / "hdfs" / "*"), str(source)]
+        log = folder / "hdfs.log"
+        super().__init__(
+            [*command, str(folder / "hdfs"), str(port)], dict(os.environ), log, lambda: "HDFS is up" in log.read_text()
+        )
+
+    def put(self, path: str, data: bytes, mode: str = "644") -> None:
+        with urllib.request.urlopen(
+            urllib.request.Request(self._address(path, "CREATE", overwrite="true", noredirect="true"), method="PUT")
+        ) as answer:
+            place = urllib.parse.urlsplit(json.load(answer)["Location"])
+        quoted = urllib.parse.urlsplit(self._address(path, "CREATE")).path  # as it is told, letters are not
+        _send(place._replace(path=quoted).geturl(), "PUT", data, {})
+        _send(self._address(path, "SETPERMISSION", permission=mode), "PUT", None, {})
+
+    def make_folder(self, path: str, mode: str) -> None:
+        _send(self._address(path, "MKDIRS", permission=mode), "PUT", None, {})
+
+    def rename(self, path: str, to: str) -> None:
+        _send(self._address(path, "RENAME", destination=f"/{to}"), "PUT", None, {})
+
+    def delete(self, path: str) -> None:
+        _send(self._address(path, "DELETE", recursive="true"), "DELETE", None, {})
+
+    def _address(self, path: str, operation: str, **arguments: str) -> str:
+        query = urllib.parse.urlencode({"op": operation, "user.name": getpass.getuser(), **arguments})
+        return f"{self._api}/{urllib.parse.quote(path)}?{query}"
 
 
 def _send(url: str, method: str, data: bytes | None, headers: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from headrace.api.trainingjob import ApprovalState, TrainingJob
+from headrace.api.trainingjob import ApprovalState, StageStatus, TrainingJob
 from headrace.serving.resolve import Models, find_models
 from headrace.tracking.aliases import Aliases
 from headrace.tracking.client import MlflowClient
@@ -20,7 +20,7 @@ from headrace.tracking.records import ModelVersion
 from headrace.training.approval import Decision, decided, taken
 from headrace.training.approving import record_decision
 from headrace.training.finish import finish
-from headrace_common.tags import DIGEST_TAG, UID_TAG
+from headrace_common.tags import DESCRIPTION_TAG, DIGEST_TAG, UID_TAG
 from serving_builders import model_service
 from training_builders import NOW, training_job
 
@@ -137,6 +137,35 @@ def test_a_version_is_followed_once_a_person_has_approved_it_and_never_before(ml
             assert job.status.model.alias == ("candidate" if decision == "Approved" else None)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("decision", ["Approved", "Refused"])
+@pytest.mark.parametrize("run", ["there", "deleted", "gone for good"])
+def test_the_card_of_the_evaluation_says_who_decided(mlflow_url: str, decision: str, run: str) -> None:
+    async def scenario() -> str:
+        async with aiohttp.ClientSession() as session:
+            way = Way(MlflowClient(mlflow_url, *ADMIN, session), f"test-{uuid.uuid4().hex[:12]}")
+            await way.first_version()
+            job = await way.trained()
+            assert job.status.run is not None
+            card = [{"key": DESCRIPTION_TAG, "value": CARD[:DESCRIPTION_LENGTH]}]
+            body = {"experiment_id": job.status.run.experiment_id, "tags": card, "start_time": 1}
+            made = (await way.mlflow._call("POST", "2.0/mlflow/runs/create", "a run", body=body))["run"]["info"]
+            told = made["run_id"] if run != "gone for good" else "0" * 32
+            if run == "deleted":
+                await way.mlflow._call("POST", "2.0/mlflow/runs/delete", "a run", body={"run_id": told})
+            evaluated = StageStatus.model_validate({"name": "Evaluate", "state": "Succeeded", "run": {"id": told}})
+
+            job = await way.decide(job.with_status(job.status.evolve(stages=(evaluated,))), decision, "read *it*")
+
+            assert job.status.reason == ("Approved" if decision == "Approved" else "ApprovalRefused")
+            return (await way.mlflow.get_run(made["run_id"])).tags[DESCRIPTION_TAG]
+
+    shown = asyncio.run(scenario())
+    paragraph = f"{decision} by alice@example.com at 2030-01-01T12:00:01Z: read \\*it\\*"
+    assert shown.startswith("# A model card\n\nxxx")
+    assert len(shown) == DESCRIPTION_LENGTH
+    assert shown.count(paragraph) == (1 if run == "there" else 0)
 
 
 def test_a_version_that_was_deleted_before_the_decision_is_told(mlflow_url: str) -> None:

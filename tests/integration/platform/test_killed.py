@@ -20,12 +20,14 @@ import pytest
 
 from crds import established
 from faults import Killed
+from headrace import inflight
 from headrace.kube.client import KubeClient
 from headrace.kube.keys import Key
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import (
     CONFIGMAPS,
     CONTROLLERREVISIONS,
+    CRONJOBS,
     DEPLOYMENTS,
     HTTPROUTES,
     JOBS,
@@ -42,7 +44,6 @@ from headrace.kube.resources import (
 from headrace.labels import APPROVAL, APPROVAL_BY, APPROVAL_REASON
 from headrace.serving.owners import PromotionOwners
 from headrace.serving.reconcile import ServingReconciler
-from headrace.tracking import inflight
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import AlreadyExists
 from headrace.tracking.ledger import Ledger, model_name
@@ -58,6 +59,7 @@ from headrace.training.reconcile import TrainingReconciler
 from headrace_common.tags import BASELINE_DIGEST_TAG, DIGEST_TAG, EVALUATED_DIGEST_TAG, UID_TAG
 from headrace_local import binaries
 from headrace_local.controlplane import ControlPlane
+from runtime_builders import runtimes
 from serving_builders import gateway_answer
 from training_builders import SETTINGS, stamp
 
@@ -67,7 +69,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 NAME = "text"
 TENANT = {"bucket": "team-a", "mlflowUser": "headrace.team-a"}
-IMAGES = replace(SETTINGS, loader_image="headrace/loader:1", onnxruntime_image="headrace/o:1")
+IMAGES = replace(SETTINGS, loader_image="headrace/loader:1", runtimes=runtimes("headrace/o:1"))
 DIGEST = "sha256:" + "ab" * 32
 AT_ONCE = 8
 PASSES = 30
@@ -428,6 +430,60 @@ async def approve_and_point(servers: Servers, namespace: str, die_after: int | N
     return way
 
 
+# --- a TrainingJob with a schedule -----------------------------------------------------------------------------------
+
+
+class Scheduling(Way):
+    """From the template to the end of a training: what that does in between is `Training`."""
+
+    resource = TRAININGJOBS
+    training = f"{NAME}-29745123"
+
+    async def play(self) -> None:
+        """The CronJob controller makes a Job; its training ends once the Job knows that it has begun."""
+        cron_job = await self.kube.get(CRONJOBS, self.namespace, NAME)
+        job = await self.kube.get(JOBS, self.namespace, self.training)
+        if cron_job is not None and job is None:
+            template = cron_job["spec"]["jobTemplate"]
+            owner = [controller_reference(CRONJOBS, NAME, cron_job["metadata"]["uid"])]
+            metadata = self.metadata(self.training) | template["metadata"] | {"ownerReferences": owner}
+            await self.kube.create(JOBS, {"metadata": metadata, "spec": template["spec"]})
+        live = await self.kube.get(TRAININGJOBS, self.namespace, self.training)
+        begun = job is not None and "startTime" in job["status"]
+        if live is not None and begun and "status" not in live:
+            status = {"state": "Succeeded", "reason": "GatePassed", "message": "passed"}
+            status |= {"completionTime": stamp(self.now), "columns": {"model": f"{NAME}/1"}}
+            await self.kube.merge_patch(TRAININGJOBS, self.namespace, self.training, {"status": status}, "status")
+
+
+async def schedule_and_train(servers: Servers, namespace: str, die_after: int | None) -> Way:
+    way = Scheduling(servers, namespace, die_after)
+    source = {"configMap": {"name": "code"}}
+    uid = await way.create({"source": source, "entrypoint": "train.py", "schedule": {"cron": "0 3 * * *"}})
+    await way.until(lambda status: "last" in status.get("schedule", {}))
+    status, tale = await way.look(), way.tale()
+
+    assert (status["state"], status["reason"]) == ("Scheduled", "WaitingForSchedule"), tale
+    last = status["schedule"]["last"]
+    assert (last["name"], last["state"], last["model"]) == (way.training, "Succeeded", f"{NAME}/1"), tale
+    assert status["schedule"]["active"] == [], tale
+    job = await way.kube.get(JOBS, namespace, way.training)
+    assert job is not None, tale
+    kinds = [(one["type"], one["reason"]) for one in job["status"]["conditions"]]
+    assert kinds == [("SuccessCriteriaMet", "GatePassed"), ("Complete", "GatePassed")], tale
+    owned = await way.owned(CRONJOBS, JOBS, TRAININGJOBS)
+    cron_job = await way.kube.get(CRONJOBS, namespace, NAME)
+    assert cron_job is not None, tale
+    assert owned == {
+        ("CronJob", NAME): uid,
+        ("Job", way.training): cron_job["metadata"]["uid"],
+        ("TrainingJob", way.training): job["metadata"]["uid"],
+        ("TrainingJob", NAME): "",
+    }, tale
+    assert sum(write.startswith("POST") and write.endswith("/trainingjobs") for write in way.writes()) == 1, tale
+    return way
+
+
 # --- a ModelService --------------------------------------------------------------------------------------------------
 
 
@@ -514,6 +570,7 @@ WAYS = {
     "training": train_and_register,
     "evaluation": evaluate_and_register,
     "approving": approve_and_point,
+    "schedule": schedule_and_train,
     "serving": roll_out_and_promote,
 }
 

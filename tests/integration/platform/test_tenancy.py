@@ -232,7 +232,8 @@ def test_a_removed_tenant_can_do_nothing_and_comes_back_with_its_data(platform: 
     with pytest.raises(ClientError):
         platform.s3(old["AWS_ACCESS_KEY_ID"], old["AWS_SECRET_ACCESS_KEY"]).list_objects_v2(Bucket=namespace)
     assert not _mlflow_knows(platform, old)
-    left = platform.kubectl("get", "secrets,configmaps,serviceaccounts", "--namespace", namespace, "--output=name")
+    kinds = "secrets,configmaps,serviceaccounts,roles,rolebindings"
+    left = platform.kubectl("get", kinds, "--namespace", namespace, "--output=name")
     assert "headrace" not in left
     assert "trainer" not in left
 

@@ -183,6 +183,27 @@ def test_two_versions_of_one_attempt_are_one_for_everybody(mlflow_url: str, name
     assert act(mlflow_url, scenario) == "1"
 
 
+def test_versions_that_somebody_made_of_a_run_or_of_its_files_are_found(mlflow_url: str, namespace: str) -> None:
+    async def scenario(client: DyingClient) -> list[str]:
+        ledger, model, source = Ledger(client), f"{namespace}.text", f"s3://team-a/{namespace}/model/attempt-1"
+        experiment = await ledger.ensure_experiment(namespace, "generation", "team-a", "")
+        await ledger.ensure_model(namespace, "text", "")
+        of_run = await new_run(client, experiment.id, "uid-1")
+        of_files = await new_run(client, experiment.id, "uid-2")
+        of_another_attempt = await new_run(client, experiment.id, "uid-4")
+        unused = await new_run(client, experiment.id, "uid-3")
+        await client.create_model_version(model, "s3://team-a/else", of_run, {})
+        await client.create_model_version(model, f"{source}/onnx", of_run, {})
+        folder = await ledger.model_folder(of_another_attempt)
+        await client.create_model_version(model, f"{folder}/attempt-2", of_run, {})
+        nowhere = f"s3://{namespace}/nowhere"
+        asked = [(of_run, nowhere), (of_files, source), (of_another_attempt, folder), (unused, nowhere)]
+        found = [await ledger.version_of(run, place) for run, place in asked]
+        return ["" if one is None else one.model for one in found]
+
+    assert act(mlflow_url, scenario) == [f"{namespace}.text"] * 3 + [""]
+
+
 def test_a_second_attempt_tag_makes_a_second_version(mlflow_url: str, namespace: str, tenant: str) -> None:
     async def scenario(client: DyingClient) -> list[str]:
         first = await everything(namespace, tenant, "uid-1")(client)

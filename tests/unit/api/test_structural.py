@@ -95,8 +95,8 @@ class TestEveryGeneratedSchema:
         assert columns | selectable | rules <= known
 
     def test_is_small_enough_for_kubectl_apply(self, root):
-        # What kubectl keeps in an annotation is JSON.
-        assert len(json.dumps(custom_resource_definition(root))) < CLIENT_SIDE_APPLY_LIMIT / 2
+        # What kubectl keeps in an annotation is JSON. A quarter is left for other annotations, and for what comes.
+        assert len(json.dumps(custom_resource_definition(root))) < CLIENT_SIDE_APPLY_LIMIT * 3 / 4
 
 
 class TestTranslation:
@@ -205,7 +205,9 @@ class TestGeneratedFiles:
 
     def test_for_the_chart_are_the_same_crds_and_survive_an_uninstall(self):
         files = generated_files()
-        plain = yaml.safe_load(files["crds/trainingjob.yaml"])
-        kept = yaml.safe_load(files["charts/headrace/templates/crds/trainingjob.yaml"])
+        plain, kept = (
+            yaml.load(files[f"{folder}/trainingjob.yaml"], Loader=yaml.CSafeLoader)
+            for folder in ("crds", "charts/headrace/templates/crds")
+        )
         assert kept["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
         assert kept == plain

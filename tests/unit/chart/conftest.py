@@ -51,6 +51,17 @@ def _template(
     return _helm("template", "headrace", str(chart), *where, *sets)
 
 
+def _objects(text: str) -> Rendered:
+    return Rendered(item for document in text.split("\n---\n") if (item := _object(document)))
+
+
+@cache
+def _object(document: str) -> Object | None:
+    """What renderings have in common is read once, by libyaml: the CRDs are long, and Python takes longer than helm."""
+    item: Object | None = yaml.load(document, Loader=yaml.CSafeLoader)
+    return item
+
+
 @pytest.fixture
 def chart() -> Path:
     """The chart's folder."""
@@ -62,8 +73,7 @@ def render() -> Callable[..., Rendered]:
     def run(*settings: str) -> Rendered:
         done = _template(settings)
         assert done.returncode == 0, done.stderr
-        # libyaml's: the CRDs are long, and read in Python take longer than helm does.
-        return Rendered(item for item in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if item)
+        return _objects(done.stdout)
 
     return run
 
@@ -80,8 +90,7 @@ def notes(tmp_path: Path) -> Callable[..., str]:
     def run(*settings: str) -> str:
         done = _template(settings, chart=copy)
         assert done.returncode == 0, done.stderr
-        objects = Rendered(item for item in yaml.safe_load_all(done.stdout) if item)
-        return str(objects.of("ConfigMap")["notes"]["data"]["text"])
+        return str(_objects(done.stdout).of("ConfigMap")["notes"]["data"]["text"])
 
     return run
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.labels import TRAINING_JOB_UID
+from headrace.serving.runtimes.table import parse_runtimes
 from headrace.settings import Settings, SettingsError
 from headrace_local.platform import mlflow_environment
 from kubelet import started
@@ -17,8 +19,10 @@ def decoded(secret):
 
 
 def operator_environment(objects):
+    """But for the table of servers, which is a file in the container (see `told_runtimes`)."""
     values = objects.env("headrace-operator").items()
-    return {name: value if isinstance(value, str) else "from-a-secret" for name, value in values}
+    told = {name: value if isinstance(value, str) else "from-a-secret" for name, value in values}
+    return {name: value for name, value in told.items() if name != "HEADRACE_SERVING_RUNTIMES"}
 
 
 def test_operator_understands_what_it_is_told(render) -> None:
@@ -27,14 +31,78 @@ def test_operator_understands_what_it_is_told(render) -> None:
     assert settings.namespaces == ("team-a", "team-b")
     assert settings.trainer_image == "headrace/trainer:0.1.0"
     assert settings.loader_image == "headrace/loader:0.1.0"
-    assert settings.onnxruntime_image == "headrace/onnxruntime:0.1.0"
-    assert settings.tensorflow_serving_image == "headrace/tensorflow-serving:0.1.0"
+    assert settings.explainer_image == "headrace/explainer:0.1.0"
     assert settings.health_port == 8080
     assert settings.model_clients == {"headrace.dev/model-client": "true"}
     assert settings.storage is not None
     assert settings.storage.endpoint == "http://headrace-s3.headrace-system.svc:7070"
     assert settings.tracking is not None
     assert settings.tracking.url == "http://headrace-mlflow.headrace-system.svc:5000"
+
+
+def told_runtimes(objects):
+    """As the operator reads them where the ConfigMap is mounted."""
+    pod = objects.of("Deployment")["headrace-operator"]["spec"]["template"]["spec"]
+    (volume,) = [volume for volume in pod["volumes"] if "configMap" in volume]
+    (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == volume["name"]]
+    data = objects.of("ConfigMap")[volume["configMap"]["name"]]["data"]
+    place = objects.env("headrace-operator")["HEADRACE_SERVING_RUNTIMES"]
+    table = parse_runtimes(data[place.removeprefix(f"{mount['mountPath']}/")])
+    assert not table.refused
+    return table.runtimes
+
+
+def test_operator_is_told_the_servers_with_the_images_of_the_release(render) -> None:
+    told = told_runtimes(render("images.onnxruntime=example.com/own:1"))
+    assert {name: entry.image for name, entry in told.items()} == {
+        "onnxruntime": "example.com/own:1",
+        "tensorflow-serving": "headrace/tensorflow-serving:0.1.0",
+    }
+
+
+MINE = (
+    "servingRuntimes.mine.formats[0].name=ONNX",
+    "servingRuntimes.mine.ports.http=9000",
+    "servingRuntimes.mine.probes.readiness.tcpSocket.port=http",
+    "servingRuntimes.mine.args[0]=$(MODEL_DIR)",
+)
+
+
+def test_an_administrator_adds_a_server_and_takes_one_away(render) -> None:
+    told = told_runtimes(render(*MINE, "servingRuntimes.tensorflow-serving=null"))
+    assert set(told) == {"onnxruntime", "mine"}
+    assert (told["mine"].image, told["mine"].args) == ("", ("$(MODEL_DIR)",))
+
+
+def test_a_change_of_the_servers_starts_the_operator_anew(render) -> None:
+    def annotations(objects):
+        return objects.of("Deployment")["headrace-operator"]["spec"]["template"]["metadata"]["annotations"]
+
+    assert annotations(render()) == annotations(render("operator.replicas=2"))
+    assert annotations(render()) != annotations(render(*MINE))
+
+
+def test_operator_refuses_a_table_that_it_cannot_use(render, tmp_path) -> None:
+    table = tmp_path / "runtimes.json"
+    told = operator_environment(render()) | {"HEADRACE_SERVING_RUNTIMES": str(table)}
+    with pytest.raises(SettingsError, match=r"HEADRACE_SERVING_RUNTIMES: .*No such file"):
+        Settings.from_environment(told)
+    table.write_text("[]")
+    with pytest.raises(SettingsError, match=r"HEADRACE_SERVING_RUNTIMES: servingRuntimes: "):
+        Settings.from_environment(told)
+
+
+def test_an_entry_that_cannot_be_used_costs_neither_the_operator_nor_another_server(render, tmp_path, caplog) -> None:
+    """Helm's schema does not see a probe of a port that is not there."""
+    objects = render(*MINE, "servingRuntimes.mine.probes.readiness.tcpSocket.port=grpc")
+    table = tmp_path / "runtimes.json"
+    table.write_text(objects.of("ConfigMap")["headrace-serving-runtimes"]["data"]["runtimes.json"])
+
+    settings = Settings.from_environment(operator_environment(objects) | {"HEADRACE_SERVING_RUNTIMES": str(table)})
+
+    assert set(settings.runtimes) == {"onnxruntime", "tensorflow-serving"}
+    assert set(settings.refused_runtimes) == {"mine"}
+    assert "servingRuntimes.mine: " in caplog.text
 
 
 def test_operator_asks_for_the_releases_pull_secrets_where_it_makes_pods(render) -> None:
@@ -55,6 +123,13 @@ def test_operator_is_told_the_image_for_gpus(render) -> None:
     settings = Settings.from_environment(operator_environment(render(f"trainer.gpuImage={image}")))
     assert settings.trainer_gpu_image == image
     assert Settings.from_environment(operator_environment(render())).trainer_gpu_image == ""
+
+
+def test_operator_is_told_the_image_of_spark(render) -> None:
+    told = Settings.from_environment(operator_environment(render())).spark_image
+    assert told == "headrace/spark:0.1.0"
+    named = Settings.from_environment(operator_environment(render("images.spark=example.com/own:1"))).spark_image
+    assert named == "example.com/own:1"
 
 
 def test_external_servers_replace_the_built_in_ones(render) -> None:
@@ -267,6 +342,16 @@ def test_network_lets_in_headraces_pods_of_every_namespace(render) -> None:
         assert {"namespaceSelector": {}} not in rule["from"]
 
 
+def test_the_store_lets_in_executors_of_spark_which_have_not_the_label_of_our_pods(render) -> None:
+    executors = {
+        "namespaceSelector": {},
+        "podSelector": {"matchExpressions": [{"key": TRAINING_JOB_UID, "operator": "Exists"}]},
+    }
+    policies = render().of("NetworkPolicy")
+    let_in = {name for name, policy in policies.items() if executors in policy["spec"]["ingress"][0]["from"]}
+    assert let_in == {"headrace-s3"}
+
+
 def processes(objects):
     """Every process of the release as it starts, with the variables that come from Secrets."""
     pods = [item["spec"]["template"]["spec"] for item in objects if item["kind"] in ("Deployment", "Job")]
@@ -291,6 +376,6 @@ def external_values_with(text):
 @pytest.mark.parametrize("text", ["$(HEADRACE_MLFLOW_PASSWORD)", "$(AWS_SECRET_ACCESS_KEY)", "a$$b"])
 @pytest.mark.parametrize("values", [values_with, external_values_with])
 def test_a_reference_in_a_value_reaches_the_processes_like_any_other_text(values, text, render) -> None:
-    plain = json.dumps(list(processes(render(*values("plain")))))
+    plain = json.dumps(list(processes(render(*values("verbatim")))))
 
-    assert list(processes(render(*values(text)))) == json.loads(plain.replace("plain", text))
+    assert list(processes(render(*values(text)))) == json.loads(plain.replace("verbatim", text))

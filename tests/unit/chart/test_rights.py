@@ -42,11 +42,16 @@ def test_operator_may_do_what_training_and_serving_need(render) -> None:
     rights = granted(roles_of(render(), "headrace-operator"))
     needed = {
         ("headrace.dev", "trainingjobs", "watch", ""),
+        ("headrace.dev", "trainingjobs", "create", ""),
         ("headrace.dev", "trainingjobs", "delete", ""),
         ("headrace.dev", "trainingjobs", "patch", ""),
         ("headrace.dev", "trainingjobs/status", "update", ""),
         ("batch", "jobs", "create", ""),
         ("batch", "jobs", "delete", ""),
+        ("batch", "jobs/status", "patch", ""),
+        ("batch", "cronjobs", "create", ""),
+        ("batch", "cronjobs", "patch", ""),
+        ("batch", "cronjobs", "watch", ""),
         ("", "pods", "patch", ""),
         ("", "services", "create", ""),
         ("", "services", "watch", ""),

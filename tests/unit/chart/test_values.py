@@ -75,6 +75,19 @@ def test_typing_mistake_is_refused_and_named(setting, words, refusal) -> None:
 
 
 @pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("servingRuntimes.mine.ports.http=http", "ports.http"),
+        ("servingRuntimes.onnxruntime.prots.http=8080", "prots"),
+        ("servingRuntimes.Mine.path=/", "Mine"),
+        ("servingRuntimes.onnxruntime.drainSeconds=-1", "drainSeconds"),
+    ],
+)
+def test_a_mistake_in_an_entry_of_a_server_is_refused_and_named(setting, words, refusal) -> None:
+    assert words in refusal(setting)
+
+
+@pytest.mark.parametrize(
     "url", ["http://mlflow:5000", "https://mlflow.example.com/a/path@v1", "http://[fd00::1]:5000", "http://10.0.0.1/x"]
 )
 def test_address_without_credentials_is_taken(url, render) -> None:
@@ -91,6 +104,18 @@ def test_address_without_credentials_is_taken(url, render) -> None:
 )
 def test_external_address_beside_the_built_in_server_is_refused_with_advice(setting, advice, refusal) -> None:
     assert advice in refusal(setting)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("servingRuntimes=null",),
+        ("servingRuntimes.onnxruntime=null", "servingRuntimes.tensorflow-serving=null"),
+    ],
+    ids=["absent, as the values of an older release have it", "empty"],
+)
+def test_a_table_without_a_server_is_refused_with_advice(settings, refusal) -> None:
+    assert "--reset-then-reuse-values" in refusal(*settings)
 
 
 def test_old_kubernetes_is_refused(refusal) -> None:
@@ -116,6 +141,6 @@ def test_schema_knows_exactly_the_values_that_have_a_default(chart) -> None:
         path.split(".resources.")[0] + (".resources" if ".resources." in path else "") for path in paths(values)
     }
     # The label is a key of a free map; `global` is Helm's own, for parents of the chart.
-    maps = (".networkPolicy.namespaceLabels", ".networkPolicy.serving.namespaceLabels")
+    maps = (".networkPolicy.namespaceLabels", ".networkPolicy.serving.namespaceLabels", ".servingRuntimes")
     free = {path for path in defaults if path.startswith(maps)}
     assert (defaults - free) | {*maps, ".global"} == known(schema)

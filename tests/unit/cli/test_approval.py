@@ -91,6 +91,21 @@ def test_a_decision_is_written_on_that_very_job_under_ones_own_name(run, capsys,
     assert f"{decision.lower()} by alice: version 7 of model team-a.text; {follows}" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "follows"),
+    [
+        (["approve", "text"], "alias candidate stays: it is the promotion alias of ModelService team-a/shop"),
+        (["refuse", "text", "--reason", "blurred"], "alias candidate stays ("),
+    ],
+)
+def test_an_alias_that_a_service_owns_is_not_said_to_move(run, capsys, arguments, follows):
+    assert run(Cluster(job(WAITS | {"aliasReservedBy": "team-a/shop"})), *arguments) == 0
+
+    said = capsys.readouterr().out
+    assert f"version 7 of model team-a.text; {follows}" in said
+    assert "points alias" not in said
+
+
 def test_without_an_alias_there_is_none_to_point(run, capsys):
     output = {"model": "text", "approval": {"required": True}}
 

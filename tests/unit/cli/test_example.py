@@ -7,6 +7,7 @@ import yaml
 
 from headrace.cli import example as command
 from headrace.cli import main as program
+from headrace.gallery.gateway import NoAnswer
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def ran(monkeypatch):
             return None
 
     monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(command, "await_answer", lambda url: None)
     monkeypatch.setattr(command, "cluster", NoCluster)
     return namespaces
 
@@ -63,15 +65,24 @@ def test_it_ends_with_the_clients_command_at_the_gateway_that_is_named(kubeconfi
     assert said.rstrip().endswith("examples/digits/client.py http://127.0.0.1:8080/team-a/digits digits")
 
 
+def test_a_gateway_that_does_not_answer_for_the_model_ends_the_command_with_what_to_look_at(
+    kubeconfig, ran, capsys, monkeypatch
+):
+    def no_answer(url):
+        raise NoAnswer(f"{url} is not answered: 404 Not Found")
+
+    monkeypatch.setattr(command, "await_answer", no_answer)
+    flags = ["--kubeconfig", str(kubeconfig), "--gateway", "http://127.0.0.1:8080/"]
+    assert program.main(["example", "run", "digits", *flags]) == 1
+    told = capsys.readouterr()
+    assert "http://127.0.0.1:8080/team-a/digits/v2/models/digits is not answered: 404 Not Found: it is" in told.err
+    assert "client.py" not in told.out
+
+
 def test_a_gateway_that_nobody_named_is_told_how_to_find(kubeconfig, ran, capsys):
     assert program.main(["example", "run", "digits", "--kubeconfig", str(kubeconfig)]) == 0
     told = "client.py http://GATEWAY/team-a/digits digits\nGATEWAY is where this machine reaches"
     assert told in capsys.readouterr().out
-
-
-def test_data_that_has_to_be_there_is_named_first(kubeconfig, ran, capsys):
-    assert program.main(["example", "run", "text-generator", "--kubeconfig", str(kubeconfig)]) == 0
-    assert "reads s3://demo/text-generator/corpus.npz: " in capsys.readouterr().out.splitlines()[0]
 
 
 def test_a_context_that_is_not_there_is_a_usage_error(kubeconfig, ran, capsys):

@@ -34,17 +34,40 @@ def test_an_example_has_all_that_the_command_needs(name):
     assert found.title
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_of_an_example_says_what_it_is_what_it_costs_and_how_to_go_on(name):
+    lines = (FOLDER / name / "README.md").read_text(encoding="utf-8").splitlines()
+    assert {"task", "data", "cost, score"} <= {line.split(" | ")[0].removeprefix("| ") for line in lines}
+    assert [line for line in lines if line.startswith("## ")][-2:] == ["## What to change", "## At size"]
+    assert f"$ headrace example run {name} --namespace demo" in lines
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_client_wants_no_more_than_the_command_that_is_printed_names(name, tmp_path):
+    (tmp_path / "vocab.json").write_text('["", "this"]')  # what prepare.py of text-generator leaves
+    command = [sys.executable, "-I", "-S", str(example(name).client), "http://127.0.0.1:1", "model"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "Connection refused" in done.stderr
+
+
 def test_the_scripts_of_all_jobs_are_in_one_config_map_and_come_first():
-    config_map, *others = [wanted for _, wanted in example("tabular").objects("team-a")]
+    config_map, *others = [wanted for _, wanted in example("tabular").objects("team-a", "team-a")]
     assert sorted(config_map["data"]) == ["boosting.py", "train.py"]
     assert [each["kind"] for each in others] == ["TrainingJob", "TrainingJob", "ModelService", "ModelService"]
     assert {each["metadata"]["namespace"] for each in (config_map, *others)} == {"team-a"}
 
 
+def test_the_data_of_an_example_lie_in_the_tenants_bucket():
+    found = example("text-generator")
+    _, (_, job), _ = found.objects("team-a", "bucket-of-a")
+    assert job["spec"]["datasets"] == [{"name": "corpus", "uri": "s3://bucket-of-a/text-generator/corpus.npz"}]
+    assert found.datasets("bucket-of-a") == ("s3://bucket-of-a/text-generator/corpus.npz",)
+
+
 def test_packages_that_an_example_asks_for_go_with_its_script(tmp_path):
     shutil.copytree(FOLDER / "digits", tmp_path / "digits")
     (tmp_path / "digits" / "requirements.txt").write_text("xgboost\n")
-    _, config_map = example("digits", tmp_path).objects("team-a")[0]
+    _, config_map = example("digits", tmp_path).objects("team-a", "team-a")[0]
     assert config_map["data"]["requirements.txt"] == "xgboost\n"
 
 

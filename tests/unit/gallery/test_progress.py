@@ -17,7 +17,7 @@ REGISTERED = {
     "model": {
         "name": "demo.digits",
         "version": "3",
-        "gate": {"passed": True, "checks": [{"metric": "val_accuracy", "value": "0.98", "min": "0.95"}]},
+        "gate": {"passed": True, "checks": [{"metric": "val_accuracy", "value": "0.9820385575294495", "min": "0.95"}]},
     },
 }
 BELOW = {
@@ -26,7 +26,7 @@ BELOW = {
     "message": "train longer",
     "model": {"gate": {"passed": False, "checks": [{"metric": "val_accuracy", "value": "0.5", "min": "0.95"}]}},
 }
-FAILED = {"state": "Failed", "reason": "OutOfMemory", "failure": {"message": "killed", "hint": "raise the limit"}}
+FAILED = {"state": "Failed", "reason": "OutOfMemory", "failure": {"message": "killed", "hint": "Raise the limit."}}
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ FAILED = {"state": "Failed", "reason": "OutOfMemory", "failure": {"message": "ki
     [
         ({}, Outcome.UNDER_WAY, "Pending"),
         (TRAINING, Outcome.UNDER_WAY, "Running Training 50% val_accuracy=0.9 6s to go"),
-        (REGISTERED, Outcome.DONE, "Succeeded val_accuracy=0.98 version 3 of demo.digits"),
+        (REGISTERED, Outcome.DONE, "Succeeded val_accuracy=0.982 version 3 of demo.digits"),
         (BELOW, Outcome.FAILED, "no version: GateFailed val_accuracy=0.5 train longer"),
-        (FAILED, Outcome.FAILED, "Failed OutOfMemory killed raise the limit"),
+        (FAILED, Outcome.FAILED, "Failed OutOfMemory killed. Raise the limit."),
     ],
 )
 def test_a_training_job(status, outcome, line):

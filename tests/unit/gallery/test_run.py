@@ -15,15 +15,15 @@ DONE = {
     "ModelService": {"phase": "Stable", "conditions": [{"type": "Ready", "status": "True"}]},
 }
 RUNNING = {"state": "Running", "reason": "Training"}
-FAILED = {"state": "Failed", "reason": "BadConfig", "failure": {"message": "no such file", "hint": "look there"}}
+FAILED = {"state": "Failed", "reason": "BadConfig", "failure": {"message": "no such file", "hint": "Look there."}}
 
 
 class Cluster:
     """Keeps what is applied; each look at a TrainingJob takes the next of `looks`, then it is done."""
 
-    def __init__(self, looks=(), refusal=None, before=None, is_tenant=True):
+    def __init__(self, looks=(), refusal=None, before=None, is_tenant=True, bucket="bucket-of-a"):
         self.applied, self._looks, self._refusal = [], list(looks), refusal
-        self._before, self._is_tenant = before or {}, is_tenant
+        self._before, self._is_tenant, self._bucket = before or {}, is_tenant, bucket
 
     async def apply(self, resource, wanted, field_manager, force, dry_run):
         if self._refusal is not None:
@@ -36,17 +36,18 @@ class Cluster:
 
     async def get(self, resource, namespace, name):
         if resource.kind == "ConfigMap":
-            return {"metadata": {"name": name}} if self._is_tenant and name == "headrace-tenant" else None
+            found = {"metadata": {"name": name}, "data": {"bucket": self._bucket}}
+            return found if self._is_tenant and name == "headrace-tenant" else None
         look = self._looks.pop(0) if resource.kind == "TrainingJob" and self._looks else DONE[resource.kind]
         if isinstance(look, Exception):
             raise look
         return look if look is None else {"metadata": {"name": name}, "status": look}
 
 
-def go(cluster, seconds=60.0):
+def go(cluster, seconds=60.0, name="digits"):
     said = []
     services = asyncio.run(
-        run(example("digits"), "team-a", cluster, said.append, seconds=seconds, pause=0.0)  # type: ignore[arg-type]
+        run(example(name), "team-a", cluster, said.append, seconds=seconds, pause=0.0)  # type: ignore[arg-type]
     )
     return services, said
 
@@ -57,6 +58,12 @@ def test_the_script_is_applied_before_what_runs_it_and_nothing_is_taken_from_oth
     kinds = ("ConfigMap", "TrainingJob", "ModelService")
     assert cluster.applied == [(kind, "team-a", "digits", False) for kind in kinds]
     assert service["metadata"]["name"] == "digits"
+
+
+def test_data_that_has_to_be_there_is_named_first_in_the_tenants_bucket():
+    _, said = go(Cluster(), name="text-generator")
+    assert said[0].startswith("reads s3://bucket-of-a/text-generator/corpus.npz: ")
+    assert said[0].endswith("examples/text-generator/README.md says how to make it and put it there")
 
 
 def test_progress_is_said_once_for_each_change():
@@ -73,12 +80,18 @@ def test_an_api_server_that_is_away_for_a_moment_ends_nothing():
 @pytest.mark.parametrize(
     ("cluster", "seconds", "words"),
     [
-        (Cluster([FAILED]), 60, "BadConfig no such file look there. Look at `kubectl -n team-a describe trainingjob"),
+        (
+            Cluster([FAILED]),
+            60,
+            "BadConfig no such file. Look there. Look at `kubectl -n team-a describe trainingjob digits`. When it is "
+            "mended, `kubectl -n team-a delete trainingjob digits` and run this again",
+        ),
         (Cluster([RUNNING] * 3), 0, "was not done in time: Running Training. It goes on"),
         (Cluster([None]), 60, "was deleted while it was waited for"),
         (Cluster(refusal=Conflict("in use")), 60, "somebody else made configmap digits: take another namespace"),
         (Cluster(before={"ConfigMap": {"data": {"a": "b"}}}), 60, "somebody else made configmap digits, which has a"),
         (Cluster(is_tenant=False), 60, "namespace 'team-a' is not a tenant: run `headrace tenant add team-a`"),
+        (Cluster(bucket=""), 60, "a ConfigMap headrace-tenant that names no bucket: run `headrace tenant add team-a`"),
         (Cluster(refusal=Invalid("immutable")), 60, "`kubectl -n team-a delete configmap digits` first"),
     ],
 )
@@ -95,6 +108,7 @@ def test_nothing_is_applied_where_one_object_is_refused():
     assert cluster.applied == []
 
 
-def test_a_job_that_has_succeeded_before_is_said_not_to_run_again():
-    _, said = go(Cluster(before={"TrainingJob": {"status": {"state": "Succeeded"}}}))
+@pytest.mark.parametrize("state", ["Succeeded", "Failed"])
+def test_a_job_that_has_ended_before_is_said_not_to_run_again(state):
+    _, said = go(Cluster(before={"TrainingJob": {"status": {"state": state}}}))
     assert "`kubectl -n team-a delete trainingjob digits` first to train anew" in said[1]

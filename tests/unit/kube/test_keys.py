@@ -3,7 +3,10 @@ import pytest
 from headrace.kube.keys import Key, parent_of
 from headrace.kube.resources import JOBS, MODELSERVICES, PODS, TRAININGJOBS
 
-PARENT = parent_of({TRAININGJOBS: "headrace.dev/training-job", MODELSERVICES: "headrace.dev/model-service"})
+PARENT = parent_of(
+    {TRAININGJOBS: "headrace.dev/training-job", MODELSERVICES: "headrace.dev/model-service"},
+    {"headrace.dev/schedule": TRAININGJOBS},
+)
 
 
 def obj(labels=None, **reference):
@@ -28,6 +31,13 @@ def obj(labels=None, **reference):
             Key(MODELSERVICES, "team-a", "text"),
         ),
         (PODS, obj({"app": "else"}, apiVersion="apps/v1", kind="ReplicaSet"), None),
+        (
+            JOBS,
+            obj({"headrace.dev/schedule": "text"}, apiVersion="batch/v1", kind="CronJob"),
+            Key(TRAININGJOBS, "team-a", "text"),
+        ),
+        # A training of a schedule is looked at by itself.
+        (TRAININGJOBS, obj({"headrace.dev/schedule": "text"}), Key(TRAININGJOBS, "team-a", "x")),
         (PODS, obj(), None),
     ],
     ids=[
@@ -38,6 +48,8 @@ def obj(labels=None, **reference):
         "owner-but-not-controller",
         "label",
         "foreign-label",
+        "another-label",
+        "a-training-of-a-schedule",
         "nothing",
     ],
 )

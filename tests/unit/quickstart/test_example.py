@@ -10,7 +10,7 @@ import yaml
 from headrace.api.modelservice import ModelService
 from headrace.api.trainingjob import TrainingJob
 from headrace_local.quickstart import training
-from headrace_local.quickstart.platform import TENANT
+from headrace_local.quickstart.names import TENANT
 
 JOBS = (training.FIRST, training.BETTER, training.SLOW)
 SERVER_SIDE = {"namespace": TENANT, "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}

@@ -14,6 +14,7 @@ import pytest
 
 from headrace_local.errors import LocalClusterError
 from headrace_local.quickstart import kind, platform
+from headrace_local.quickstart.arguments import KIND_PROGRAMS, is_kind_available
 from headrace_local.quickstart.report import Report
 
 StandIns = Callable[..., Path]
@@ -43,15 +44,15 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIns:
     return make
 
 
-@pytest.mark.parametrize("missing", kind.PROGRAMS)
+@pytest.mark.parametrize("missing", KIND_PROGRAMS)
 def test_where_a_program_is_missing_kind_is_not_chosen(missing: str, stand_ins: StandIns) -> None:
     stand_ins(without=missing)
-    assert not kind.is_available()
+    assert not is_kind_available()
 
 
 def test_where_docker_does_not_answer_kind_is_not_chosen(stand_ins: StandIns) -> None:
     stand_ins(docker=1)
-    assert not kind.is_available()
+    assert not is_kind_available()
 
 
 def test_the_cluster_is_made_once_with_a_kubeconfig_of_its_own(stand_ins: StandIns, tmp_path: Path) -> None:

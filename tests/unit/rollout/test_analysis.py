@@ -22,6 +22,7 @@ from headrace.rollout.analysis import (
 from headrace.rollout.counters import Counters, parse_gateway_metrics, parse_metrics
 from headrace.rollout.traefik import backend_pattern
 from headrace_onnxruntime.metrics import DURATION_BOUNDS, Metrics
+from runtime_builders import runtimes
 
 NOTHING = Window()
 ALL_BOUNDS = (*DURATION_BOUNDS, INFINITY)
@@ -305,6 +306,9 @@ def test_answers_that_are_no_numbers_are_no_verdict_before_stable_has_requests_t
     assert verdict(success(), computed(100, nonfinite=100), computed(10)) is Verdict.WAITING
 
 
+OURS, TENSORFLOWS = (entry.metrics for entry in runtimes().values())
+
+
 # --- what the pods say ------------------------------------------------------------------------------------------------
 
 
@@ -316,7 +320,7 @@ def test_the_servers_own_metrics_are_read():
     metrics.request_seconds.observe(0.010)
     metrics.nonfinite_outputs = 6
 
-    read = parse_metrics(metrics.render())
+    read = parse_metrics(metrics.render(), OURS)
 
     assert (read.requests, read.errors, read.rejections, read.nonfinite) == (10, 3, 4, 6)
     assert [bound for bound, _ in read.buckets] == list(ALL_BOUNDS)
@@ -344,7 +348,7 @@ headrace_nonfinite_outputs_total 3
 
 def test_tensorflow_servings_metrics_are_read():
     """By gRPC code, in microseconds, by API and entrypoint; its 1,000 answers to probes are no predictions."""
-    read = parse_metrics(TENSORFLOW_SERVING)
+    read = parse_metrics(TENSORFLOW_SERVING, TENSORFLOWS)
 
     assert (read.requests, read.errors, read.rejections, read.nonfinite) == (9, 2, 4, 3)
     assert read.buckets == ((0.001, 3), (INFINITY, 7))
@@ -405,7 +409,7 @@ lines = st.lists(st.tuples(prefixes, st.text(max_size=12), prefixes, st.text(max
 
 @given(st.one_of(st.text(), lines.map("\n".join)))
 def test_any_text_is_read_and_can_be_kept(text):
-    read = parse_metrics(text)
+    read = parse_metrics(text, OURS)
 
     assert counters_of(baseline_of("pod", read)).requests == read.requests
     assert window({"pod": read}, [baseline_of("pod", read)]).requests == 0
@@ -417,10 +421,10 @@ def test_any_text_is_read_and_can_be_kept(text):
 @pytest.mark.timeout(30)  # in time that grows with the square it would be hours
 def test_a_pod_cannot_keep_the_operator_busy(line):
     """Its metrics are anybody's text."""
-    assert parse_metrics(line) == Counters()
-    assert parse_metrics("\n".join(["headrace_requests_total{" + "a" * 1000 + "} 1"] * 1000)) == Counters(1000)
+    assert parse_metrics(line, OURS) == Counters()
+    assert parse_metrics("\n".join(["headrace_requests_total{" + "a" * 1000 + "} 1"] * 1000), OURS) == Counters(1000)
 
 
 @pytest.mark.parametrize("value", ["NaN", "-5", "+Inf", "", "1e400", "x"])
 def test_a_value_that_is_no_count_counts_nothing(value):
-    assert parse_metrics(f'headrace_requests_total{{code="200"}} {value}\n').requests == 0
+    assert parse_metrics(f'headrace_requests_total{{code="200"}} {value}\n', OURS).requests == 0

@@ -307,6 +307,18 @@ def test_what_failed_on_its_way_to_a_pod_that_is_taken_is_no_failure_of_the_cana
     assert walk.outcome.decision is Decision.GO_ON
 
 
+def test_where_the_gateway_counts_in_the_pods_place_it_is_counted_once_and_a_pod_that_is_taken_is_no_failure_either():
+    walk = Walk(spec(20, failureLimit=0))
+    walk.until("Holding", gateway={"canary": Counters()})
+    names = [baseline.pod for baseline in walk.rollout.baselines]
+    assert sorted(names) == ["canary", "stable"]
+    seen = Counters(walk.canary.requests + 100, walk.canary.errors + 100)
+
+    walk.look(seconds=11, errors=100, disrupted=True, gateway={"canary": seen})
+
+    assert walk.outcome.decision is Decision.GO_ON
+
+
 def test_what_the_platform_keeps_from_starting_is_not_turned_back_and_has_time_when_that_is_mended():
     walk = Walk(spec(10))
     quota = Problem("PodsRefused", "exceeded quota", is_platforms=True)

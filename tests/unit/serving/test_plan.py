@@ -24,6 +24,7 @@ from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pod
 from headrace.serving.plan import plan
 from headrace.serving.revision import Artifact, revision_name
 from headrace.serving.target import RETRY_ANNOTATION
+from runtime_builders import runtimes
 from serving_builders import NOW, ROUTE, UID, artifact, model_service, serving_pod
 from training_builders import SETTINGS
 
@@ -171,16 +172,94 @@ def test_the_first_revision_takes_no_steps():
     assert cluster.weights == {cluster.revision(1): 100}
 
 
-def test_the_same_bytes_under_a_new_version_number_move_the_alias_and_no_pod():
-    steps = {"steps": [{"weight": 10, "hold": "30s"}], "promotion": {"alias": "champion"}}
-    cluster = Cluster(model_service(rollout=steps)).until("Stable")
-    assert cluster.status.promotion.pending_version == "1"
-    cluster.artifact = replace(artifact(1), version="9")
+def twin(number, version):
+    """Another version with the files of this one."""
+    return replace(artifact(number), version=version, uri=f"s3://team-a/models/{version}")
+
+
+def test_a_version_with_the_files_that_serve_is_told_once_and_all_places_keep_the_number_that_pods_answer():
+    cluster = Cluster(model_service(rollout={"promotion": {"alias": "champion"}})).until("Stable")
+    pods = dict(cluster.objects)
+    cluster.artifact = twin(1, "9")
+
+    planned = cluster.step()
+
+    status = cluster.status
+    assert (status.phase, status.reason, status.rollout, status.canary) == ("Stable", "Serving", None, None)
+    assert (status.stable.model.version, status.columns.stable, status.stable.uri) == ("1", "1", artifact(1).uri)
+    assert status.promotion.pending_version == "1"
+    assert cluster.objects == pods
+    assert "version 9 of model team-a.text has the same files as version 1" in status.message
+    assert [(told.version, told.outcome, told.reason) for told in status.history] == [
+        ("9", "SameFiles", "SameAsVersion1")
+    ]
+    assert ("9", "SameFiles") in [(told.version, told.outcome) for told in status.pending_outcomes]
+    assert [event.reason for event in planned.events] == ["SameFiles"]
+    first = planned.status
+    planned = cluster.step(seconds=15)
+    assert (planned.status, planned.events) == (first, ())
+
+
+def test_the_way_back_to_a_version_with_the_files_that_serve_leaves_its_outcome_alone():
+    cluster = stable().serve(2).until("Canarying").until("Stable")
+    cluster.artifact = twin(2, "9")
+    cluster.step()
+
+    cluster.serve(2).step()
+
+    assert [told.outcome for told in cluster.status.history] == ["Promoted", "SameFiles"]
+    assert "same files" not in cluster.status.message
+
+
+def test_a_version_that_was_served_with_an_earlier_spec_is_rolled_out_by_its_own_number():
+    cluster = stable()
+    cluster.artifact = twin(1, "9")
+    cluster.step()
+    cluster.change(resources={"limits": {"memory": "2Gi"}})
+
+    cluster.until("Canarying").until("Stable")
+
+    template = cluster.observe().templates[cluster.status.stable.revision]
+    assert cluster.status.stable.model.version == "9"
+    assert "--model-version=9" in template["spec"]["containers"][0]["args"]
+
+
+def test_a_first_revision_whose_alias_moves_to_the_same_files_keeps_the_number_that_its_pods_were_told():
+    cluster = Cluster()
+    cluster.unready = {cluster.revision(1)}
+    cluster.step()
+    cluster.artifact = twin(1, "9")
+    cluster.step()
+    cluster.unready = set()
+
+    cluster.until("Stable")
+
+    assert cluster.status.stable.model.version == "1"
+
+
+def test_the_same_files_in_another_model_move_that_models_alias_and_no_pod():
+    cluster = Cluster(model_service(rollout={"promotion": {"alias": "champion"}})).until("Stable")
+    cluster.artifact = replace(artifact(1, model="team-a.other"), version="9")
 
     cluster.step()
 
     assert cluster.status.promotion.pending_version == "9"
     assert (cluster.status.phase, cluster.status.rollout) == ("Stable", None)
+
+
+def test_which_format_was_judged_is_learned_without_a_rollout_and_forgotten_with_the_version():
+    def told():
+        return [one.reason for one in cluster.status.conditions if one.type == "FormatJudged"]
+
+    cluster = stable()
+    assert told() == []
+    cluster.artifact = replace(artifact(1), judged_format="TensorFlow")
+
+    cluster.step()
+
+    assert (told(), cluster.status.canary) == (["OtherFormatJudged"], None)
+    cluster.serve(2).until("Canarying").until("Stable")
+    assert told() == []
 
 
 def test_an_alias_that_is_named_later_is_promised_once():
@@ -628,6 +707,24 @@ def test_a_route_that_no_gateway_carries_walks_no_steps_and_the_model_is_not_rej
     assert cluster.until("Stable").status.stable.revision == cluster.revision(2)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "reason", "said"),
+    [(None, "RoutePending", "no Gateway has reported"), (False, "RouteRefused", "no such Service")],
+)
+def test_pods_that_no_request_gets_to_are_not_said_to_serve(accepted, reason, said):
+    cluster = Cluster()
+    cluster.accepted = accepted
+    events = [event for _ in range(4) for event in cluster.step().events]
+
+    assert [(event.reason, said in event.message) for event in events] == [(reason, True)]
+    assert (cluster.status.phase, cluster.status.reason) == ("Stable", reason)
+    assert said in cluster.status.message
+    assert cluster.status.columns.ready == "False"
+    cluster.accepted = True
+    assert [event.reason for event in cluster.step().events] == ["Serving"]
+    assert (cluster.status.reason, cluster.status.columns.ready) == ("Serving", "True")
+
+
 def test_pods_stay_while_the_gateway_is_behind_the_route_that_takes_their_weight():
     cluster = at_its_first_weight()
     cluster.troubles[cluster.revision(2)] = OOM
@@ -701,7 +798,7 @@ def test_an_upgrade_of_the_operator_rolls_nothing():
     cluster = stable()
     cluster.step()
     before = cluster.objects[DEPLOYMENTS, cluster.revision(1)]["spec"]["template"]
-    cluster.settings = replace(SETTINGS, onnxruntime_image="headrace/onnxruntime:2", loader_image="headrace/loader:2")
+    cluster.settings = replace(SETTINGS, runtimes=runtimes("headrace/onnxruntime:2"), loader_image="headrace/loader:2")
 
     cluster.step()
 

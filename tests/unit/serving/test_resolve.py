@@ -7,7 +7,13 @@ import pytest
 
 from headrace.serving.resolve import find_models
 from headrace.tracking.errors import NotFound, TrackingUnavailable
-from headrace.tracking.records import APPROVAL_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace.tracking.records import (
+    APPROVAL_TAG,
+    EVALUATION_FORMAT_TAG,
+    REASON_TAG,
+    ROLLOUT_TAG,
+    ModelVersion,
+)
 from headrace_common.tags import DIGEST_TAG
 from serving_builders import artifact, model_service
 
@@ -141,3 +147,41 @@ def test_the_model_of_a_training_job_is_served_once_it_is_approved(approval, rea
 
     assert (found.problem and found.problem[0]) == reason
     assert found.source == (artifact(8) if reason is None else None)
+
+
+def test_a_training_job_with_a_schedule_has_no_model_of_its_own():
+    class Scheduled:
+        async def get(self, resource, namespace, name):
+            spec = {"source": {"configMap": {"name": "code"}}, "entrypoint": "train.py", "schedule": {"cron": "@daily"}}
+            metadata = {"name": name, "namespace": namespace}
+            return {"metadata": metadata, "spec": spec, "status": {"state": "Scheduled"}}
+
+    service = model_service(model={"trainingJob": {"name": "text"}})
+
+    found = asyncio.run(find_models(service, Scheduled(), None, None))
+
+    assert found.problem is not None
+    assert found.problem[0] == "TrainingJobScheduled"
+    assert "use spec.model.registry with an alias" in found.problem[1]
+
+
+@pytest.mark.parametrize(("tag", "format"), [("ONNX", "ONNX"), ("TensorFlow", "TensorFlow"), ("Pickle", ""), ("", "")])
+def test_the_format_that_an_evaluation_has_run_comes_with_the_version(tag, format):
+    found = find(model_service(), Registry({"candidate": version(8, **{EVALUATION_FORMAT_TAG: tag})}))
+
+    assert found.source is not None
+    assert found.source.judged_format == format
+
+
+def test_it_comes_with_a_training_job_too():
+    class Evaluated(Cluster):
+        async def get(self, resource, namespace, name):
+            found = await super().get(resource, namespace, name)
+            return found | {"status": found["status"] | {"evaluation": {"format": "TensorFlow"}}}
+
+    service = model_service(model={"trainingJob": {"name": "text"}})
+
+    found = asyncio.run(find_models(service, Evaluated(None), None, None))
+
+    assert found.source is not None
+    assert found.source.judged_format == "TensorFlow"

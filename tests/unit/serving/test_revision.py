@@ -10,6 +10,7 @@ from headrace.api.modelservice import ModelServiceStatus
 from headrace.serving.observed import Observed, read_pod
 from headrace.serving.revision import Artifact, render_service, render_template, revision_name
 from headrace.serving.status import finish_status
+from headrace_onnxruntime import settings as onnxruntime_settings
 from serving_builders import NOW, artifact, model_service
 from training_builders import SETTINGS
 
@@ -89,14 +90,39 @@ def test_tensorflow_serving_gets_the_saved_model_under_its_version_and_the_offic
     assert f"--model_name={service.metadata.name}" in server["args"]
 
 
-@pytest.mark.parametrize(("runtime", "ports"), [("onnxruntime", ["http"]), ("tensorflow-serving", ["http", "grpc"])])
-def test_a_service_has_the_ports_that_its_server_answers_requests_on(runtime, ports):
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorflow-serving"])
+def test_a_service_has_the_ports_that_its_server_answers_requests_on(runtime):
     service = model_service(runtime={"name": runtime})
     template = render_template(service, "text-1", artifact(1), SETTINGS)
 
     rendered = render_service(service, "text-1", "text-1", template)
 
-    assert [port["name"] for port in rendered["spec"]["ports"]] == ports
+    assert rendered["spec"]["ports"] == [
+        {"name": "http", "port": 8080, "targetPort": "http"},
+        {"name": "grpc", "port": 8500, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"},
+    ]
+
+
+def test_a_revision_of_an_older_release_keeps_the_ports_that_it_has():
+    template = render_template(model_service(), "text-1", artifact(1), SETTINGS)
+    (server,) = template["spec"]["containers"]
+    server["ports"] = [port for port in server["ports"] if port["name"] != "grpc"]
+
+    rendered = render_service(model_service(), "text-1", "text-1", template)
+
+    assert [port["name"] for port in rendered["spec"]["ports"]] == ["http"]
+
+
+def test_the_server_of_onnx_models_takes_the_flags_that_it_is_rendered_with():
+    (container,) = render_template(model_service(), "text-1", artifact(1), SETTINGS)["spec"]["containers"]
+
+    settings = onnxruntime_settings.parse(container["args"])
+
+    assert [port["containerPort"] for port in container["ports"]] == [
+        settings.port,
+        settings.grpc_port,
+        settings.metrics_port,
+    ]
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "tensorflow-serving"])
@@ -125,7 +151,7 @@ def test_the_counters_are_where_the_pods_say(runtime):
     ("runtime", "path"), [("onnxruntime", "/v2/models/text"), ("tensorflow-serving", "/v1/models/text")]
 )
 def test_the_url_in_status_is_where_the_server_answers(runtime, path):
-    status = finish_status(model_service(runtime={"name": runtime}), ModelServiceStatus(), NOTHING_SEEN, NOW)
+    status = finish_status(model_service(runtime={"name": runtime}), ModelServiceStatus(), NOTHING_SEEN, NOW, SETTINGS)
 
     assert status["url"] == f"http://text.example.com/team-a/text{path}"
 
@@ -150,11 +176,11 @@ def test_pods_are_placed_pulled_and_named_by_the_pod_template():
     assert {name: pod[name] for name in asked} == asked
     assert pod["serviceAccountName"] == "server"
     server, side = pod["containers"]
-    assert server["image"] == SETTINGS.onnxruntime_image
+    assert server["image"] == SETTINGS.runtimes["onnxruntime"].image
     assert server["env"] == [{"name": "LOG", "value": "$(HOME)"}]
     assert side == {"name": "side", "image": "side:1"}
     service = render_service(model_service(), "text", "text-1", template)
-    assert [port["name"] for port in service["spec"]["ports"]] == ["http"]
+    assert [port["name"] for port in service["spec"]["ports"]] == ["http", "grpc"]
 
 
 def test_a_pod_template_takes_no_label_that_the_selectors_rest_on():

@@ -18,9 +18,9 @@ from serving_builders import artifact, model_service
 from training_builders import SETTINGS
 
 LOADS = {
-    "load-onnx": (model_service(), artifact(1), SETTINGS),
-    "load-tensorflow": (model_service(runtime={"name": "tensorflow-serving"}), artifact(1), SETTINGS),
-    "load-uri": (
+    "load-onnx-progress": (model_service(), artifact(1), SETTINGS),
+    "load-tensorflow-progress": (model_service(runtime={"name": "tensorflow-serving"}), artifact(1), SETTINGS),
+    "load-uri-progress": (
         model_service(model={"uri": "s3://team-a/models/1/"}),
         Artifact("s3://team-a/models/1/"),
         replace(SETTINGS, storage=None),

@@ -12,13 +12,19 @@ from headrace.kube.plan import Plan
 from headrace.kube.resources import HTTPROUTES
 from headrace.rollout.counters import Counters
 from headrace.rollout.route import behind
-from headrace.serving.observed import Observed, read_missing_pods, read_pod, refused
+from headrace.serving.observed import Observed, ObservedExplainer, read_missing_pods, read_pod, refused
 from headrace.serving.plan import plan
+from runtime_builders import PLAIN, runtimes
 from serving_builders import NOW, artifact, model_service, serving_pod
 from training_builders import SETTINGS
 from words import reasons_of, unclear
 
 REASONS = Path(__file__).parents[3] / "docs" / "reference" / "rollout-reasons.md"
+SERVERS = replace(
+    SETTINGS,
+    runtimes=runtimes(plain=PLAIN, bare=PLAIN | {"image": ""}),
+    refused_runtimes={"wrong": "servingRuntimes.wrong.ports: Field required"},
+)
 CHECKS = [{"name": "errors", "metric": "SuccessRate", "min": "0.99", "minRequests": 50}]
 STEPS = [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}]
 BEHIND = behind(
@@ -88,7 +94,7 @@ class Walk:
             "weights": self.weights,
             "route_accepted": True,
         }
-        planned = plan(self.service, Observed(**told | seen), self.now, SETTINGS)
+        planned = plan(self.service, Observed(**told | seen), self.now, SERVERS)
         document = self.service.model_dump(mode="json", by_alias=True) | {"status": planned.status}
         self.service = ModelService.model_validate(document)
         for kind, obj in planned.applies:
@@ -139,6 +145,12 @@ def loses_its_pods(**look) -> Walk:
     return walk
 
 
+def explained(**explainer) -> Plan:
+    walk = stable(model_service(explain={}))
+    pod = serving_pod("explains", walk.service.status.stable.revision)
+    return walk.look(explainer=ObservedExplainer(pods=(pod,), **{"route_accepted": True} | explainer))
+
+
 def deleted(walk, **look) -> Plan:
     going = serving_pod("old", walk.service.status.canary.revision, going=True, disrupted=True, ready=False)
     return walk.look(version=2, pods=(going,), **look)
@@ -151,8 +163,15 @@ def keeps_the_canary() -> Plan:
 
 PLANS = {
     # the first revision
+    "no such server": lambda: Walk(model_service(runtime={"name": "gone"})).look(),
+    "no such format": lambda: Walk(model_service(runtime={"name": "plain", "format": "Keras"})).look(),
+    "a server that cannot be used": lambda: Walk(model_service(runtime={"name": "wrong"})).look(),
+    "a server without an image": lambda: Walk(model_service(runtime={"name": "bare"})).look(),
+    "a server without counters": lambda: Walk(model_service(runtime={"name": "plain"})).look(),
     "no such alias": lambda: Walk().look(artifact=None, artifact_problem=("AliasNotFound", "no alias 'x'")),
     "the first look": lambda: Walk().look(),
+    "the served format was judged": lambda: stable().look(artifact=replace(artifact(1), judged_format="ONNX")),
+    "another format was judged": lambda: stable().look(artifact=replace(artifact(1), judged_format="TensorFlow")),
     "no pod is ready": first,
     "rejected": lambda: first(refusal=refused("PATCH of Deployment: 422 Invalid: x", for_good=True)),
     "no pod of the first, without a route": lambda: Walk(model_service(route=None)).look(),
@@ -204,6 +223,8 @@ PLANS = {
     "promoted": lambda: stable().until("Promoted", version=2),
     "superseded": lambda: rolls_out("Holding").look(version=3),
     "superseded, and back": lambda: rolls_out("Holding").until("Stable", version=1),
+    "it is explained": lambda: explained(),
+    "its explainer has no route yet": lambda: explained(route_accepted=None),
     # pods that go
     "the canary's pods are deleted": lambda: deleted(rolls_out("Holding")),
     "the canary's pods stay deleted": lambda: deleted(loses_its_pods()),
@@ -259,7 +280,7 @@ def test_a_service_that_is_short_of_pods_counts_them_whatever_else_it_has_to_say
 # Reasons that come from elsewhere: the registry, records of the pods' containers, and what a plan does not see.
 ELSEWHERE = re.compile(
     r"\w+NotFound|Digest\w+|Training\w+|NoModel|Tracking\w+|Model\w+|SignatureMismatch|NameInUse|Alias\w+|RolledBack"
-    r"|\w*Approval\w*"
+    r"|\w*Approval\w*|NotExplainable|BadConfig"
 )
 
 

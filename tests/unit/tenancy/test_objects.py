@@ -2,7 +2,16 @@
 
 import base64
 
-from headrace.tenancy.objects import Addresses, credential_secrets, kept, mint, tenant_configmap
+from headrace.tenancy.objects import (
+    Addresses,
+    credential_secrets,
+    kept,
+    mint,
+    spark_objects,
+    spark_role,
+    spark_role_binding,
+    tenant_configmap,
+)
 from headrace.tenancy.tenant import Tenant
 
 TENANT = Tenant.of("team-a")
@@ -56,3 +65,14 @@ def test_the_secrets_have_the_names_that_boto_and_mlflow_read():
     decoded = {key: base64.b64decode(text).decode() for key, text in storage["data"].items()}
     assert (decoded["AWS_ACCESS_KEY_ID"], decoded["MLFLOW_TRACKING_USERNAME"]) == ("headrace.team-a", "headrace.team-a")
     assert set(read["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_drivers_of_spark_have_an_account_that_may_make_pods_and_nothing_else():
+    kinds = {resource.kind: obj["metadata"]["name"] for resource, obj in spark_objects(TENANT)}
+    assert kinds == dict.fromkeys(("Role", "RoleBinding", "ServiceAccount"), "headrace-spark")
+    [rule] = spark_role(TENANT)["rules"]
+    assert (rule["apiGroups"], rule["resources"]) == ([""], ["pods"])
+    assert set(rule["verbs"]) == {"create", "delete", "deletecollection", "get", "list", "watch"}
+    binding = spark_role_binding(TENANT)
+    assert binding["roleRef"]["name"] == spark_role(TENANT)["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "headrace-spark", "namespace": "team-a"}]

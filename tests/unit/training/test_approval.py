@@ -38,10 +38,13 @@ REFUSED = {
 
 @dataclass
 class Registry:
-    """MLflow with one good run; `refusal` is what pointing the alias raises, `gone` what tagging a version does."""
+    """MLflow with one good run; `refusal` is what pointing the alias raises, `gone` what tagging a version does.
+    `owner` is the ModelService whose promotion alias each alias is.
+    """
 
     refusal: Exception | None = None
     gone: Exception | None = None
+    owner: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     description: str = ""
     aliases: dict[str, str] = field(default_factory=dict)
@@ -66,6 +69,9 @@ class Registry:
 
     async def describe_version(self, model, version, paragraph):
         self.description = paragraph
+
+    async def alias_owner(self, model, alias):
+        return self.owner
 
     async def point_alias(self, model, alias, version):
         if self.refusal is not None:
@@ -128,6 +134,21 @@ def test_a_version_that_a_person_has_to_approve_is_registered_and_waits():
     said = {found.type: (found.status, found.reason) for found in status.conditions}
     assert said["Complete"] == ("True", "AwaitingApproval")
     assert said["Approved"] == ("Unknown", "AwaitingApproval")
+
+
+def test_that_an_alias_is_a_services_own_is_said_before_anybody_decides():
+    registry = Registry(owner="team-a/shop", refusal=AliasReserved("alias candidate is the promotion alias of it"))
+
+    job = registered(registry)
+
+    said = "alias candidate stays: it is the promotion alias of ModelService team-a/shop"
+    assert job.status.reason == "AwaitingApproval"
+    assert said in job.status.message
+    off = look(job, enforced=False).status
+    again = look(training_job(off, workers=1, **SPEC))
+    assert said in again.status["message"]
+    approved = tell(taken(training_job(again.status, workers=1, **SPEC), APPROVED), registry).status
+    assert (approved["reason"], approved["model"]["approval"]["aliasReservedBy"]) == ("AliasReserved", "team-a/shop")
 
 
 def test_a_version_that_does_not_pass_its_gates_waits_for_nobody():

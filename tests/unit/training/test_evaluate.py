@@ -26,6 +26,7 @@ from training_builders import (
     training_job,
 )
 from training_looks import FAILED, RAISED, SECOND, created, kinds, look
+from tuning_looks import TUNING
 
 SEEN = Source({"train.py": "", "prepare.py": "", "evaluate.py": ""}, "5")
 NOTHING = Observed((), (), SEEN)
@@ -131,6 +132,73 @@ def test_the_evaluation_is_told_which_model_on_which_data_beside_which_version()
     assert not {"output", "checkpoint", "prepare"} & told.keys()
     assert planned.status["evaluation"] == {"format": "ONNX", "baseline": BASELINE}
     assert planned.status["columns"]["progress"] == "evaluate"
+
+
+ASKED = {
+    "species": "evaluate.data.label",
+    "count": "evaluate.data.weight",
+    "patient": "evaluate.data.group",
+    "sepal": "evaluate.data.inputs.flower",
+    "region": "evaluate.slices",
+    "sex": "evaluate.sensitive",
+}
+
+
+def held_out(**changed):
+    """What the pods of the training are told of the rows."""
+    data = {"label": "species", "weight": "count", "group": "patient", "inputs": {"flower": ["sepal"]}}
+    evaluate = EVALUATE | {"data": EVALUATE["data"] | data} | changed.pop("evaluate", {})
+    return config(look(judged(evaluate=evaluate, **changed), NOTHING, FIRST)).get("heldOut")
+
+
+def test_the_training_is_told_which_columns_will_be_asked_for_and_by_which_fields():
+    assert held_out() == {
+        "dataset": {"name": "heldout", "uri": "s3://team-a/heldout/", "path": "/data/heldout"},
+        "path": "test.parquet",
+        "columns": ASKED,
+    }
+
+
+CLAIM = {"name": "heldout", "persistentVolumeClaim": {"claimName": "rows"}}
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"name": "heldout", "uri": "https://example.org/x.csv", "sha256": "0" * 64},
+        {"name": "heldout", "uri": "s3://team-a/x.zip", "unpack": "Auto"},
+        CLAIM,
+    ],
+    ids=["web", "packed", "a volume of the evaluation"],
+)
+def test_what_the_pods_of_the_training_cannot_look_at_they_are_not_told_of(dataset):
+    assert held_out(evaluate={"datasets": [dataset]}) is None
+
+
+def test_a_volume_that_the_training_mounts_is_looked_at():
+    told = held_out(evaluate={"datasets": []}, datasets=[CLAIM])
+
+    assert told["dataset"]["mount"] == "/headrace/data/heldout"
+
+
+def test_the_pod_of_a_tuning_mounts_no_volume_to_look_at():
+    assert held_out(evaluate={"datasets": []}, datasets=[CLAIM], tuning=TUNING) is None
+    assert held_out(tuning=TUNING)["dataset"]["name"] == "heldout"
+
+
+def test_a_prepared_dataset_is_looked_at_by_the_training_that_follows():
+    spec = {"evaluate": EVALUATE | {"data": {"dataset": "corpus"}}, "prepare": PREPARE}
+    first = look(judged(**spec), NOTHING, FIRST)
+    assert "heldOut" not in config(first)
+    done = ended(running(first.status, 1, **spec), 1, spec=spec, dataset=MADE)
+
+    told = config(look(judged(done.status, **spec), NOTHING, FIRST))["heldOut"]
+
+    assert told["dataset"]["digest"] == MADE["digest"]
+
+
+def test_a_program_of_the_users_reads_what_it_likes():
+    assert "heldOut" not in config(look(judged(**SCRIPT), NOTHING, FIRST))
 
 
 def test_headraces_own_program_needs_no_source():
@@ -290,6 +358,68 @@ def test_its_success_leads_to_the_gates():
     ]
     assert planned.requeue_after == 0.0
     assert len(planned.patches) == 1
+
+
+EXPLAINED = {"evaluate": EVALUATE | {"explain": {"samples": 10}}}
+
+
+def test_what_is_to_be_explained_is_told_with_its_defaults():
+    told = config(look(judged(trained(**EXPLAINED), **EXPLAINED), NOTHING, START))["evaluate"]["explain"]
+
+    assert told == {
+        "method": "Auto", "samples": 10, "target": "", "background": 50, "budget": 512, "importance": True,
+        "values": True, "deadlineSeconds": 300,
+    }  # fmt: skip
+    assert "explain" not in config(look(judged(trained()), NOTHING, START))["evaluate"]
+
+
+def test_an_explanation_ends_before_the_evaluation_would_be_ended_for_it():
+    spec = EXPLAINED | {"activeDeadlineSeconds": 250}
+    told = config(look(judged(trained(**spec) | {"activeSeconds": 50}, **spec), NOTHING, START))["evaluate"]["explain"]
+    assert told["deadlineSeconds"] == 100
+
+
+def test_after_a_death_for_want_of_memory_the_next_attempt_explains_nothing():
+    """The model is to be judged: an explanation fails nothing."""
+    died = pod(0, "Failed", attempt=2, exit_code=137, reason="OOMKilled")
+    over = Observed((batch_job("text-2", conditions=(("Failed", "BackoffLimitExceeded"),)),), (died,), SEEN)
+    failed = look(judged(evaluating(**EXPLAINED), **EXPLAINED), over, START).status
+    assert failed["failure"]["class"] == "OOM"
+
+    again = look(judged(failed, **EXPLAINED), NOTHING, START, NOW + 10 * SECOND)
+    assert "explain" not in config(again)["evaluate"]
+    planned = ended(running(again.status, 3, **EXPLAINED), 3, spec=EXPLAINED, evaluation=REPORT)
+    [told] = [one["message"] for one in planned.status["conditions"] if one["type"] == "Explained"]
+    assert "an earlier attempt of the evaluation was killed or had too little memory" in told
+
+
+@pytest.mark.parametrize(
+    ("rows", "message", "condition", "events", "words"),
+    [
+        (10, "", ("True", "Explained"), [], "10 rows are explained in evaluation/explanations.json"),
+        (8, "time was over", ("True", "Explained"), ["Explained"], "of the stage's run; time was over"),
+        (0, "takes texts", ("False", "NotExplained"), ["NotExplained"], "takes texts"),
+        (0, "", ("False", "NotExplained"), ["NotExplained"], "does its image have another release?"),
+    ],
+    ids=["all", "some", "none", "an older launcher"],
+)
+def test_explanations_are_told_once_and_fail_nothing(rows, message, condition, events, words):
+    report = REPORT | ({"explained": rows} if rows else {})
+
+    planned = ended(evaluating(**EXPLAINED), 2, spec=EXPLAINED, evaluation=report, message=message)
+
+    assert (planned.status["state"], planned.status["reason"]) == ("Finishing", "Judging")
+    assert conditions(planned.status)["Explained"] == condition
+    [told] = [one["message"] for one in planned.status["conditions"] if one["type"] == "Explained"]
+    assert words in told
+    assert [(event.reason, event.type) for event in planned.events] == [(reason, "Warning") for reason in events]
+
+
+def test_nobody_is_told_of_explanations_that_nobody_asked_for():
+    planned = ended(evaluating(), 2, evaluation=REPORT | {"explained": 3}, message="x")
+
+    assert "Explained" not in conditions(planned.status)
+    assert planned.events == ()
 
 
 def test_of_how_many_rows_a_program_has_judged_nobody_tells():

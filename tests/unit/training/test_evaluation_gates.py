@@ -97,6 +97,25 @@ def test_a_gate_whose_metric_is_not_there_never_passes(measured):
     assert not judged(measured, {"metric": "f1", "min": "-1000000"})[0].passed
 
 
+@pytest.mark.parametrize(
+    ("tags", "averaged", "words"),
+    [
+        ({"headrace.evaluated.class": "late=1"}, "late=1", "recall of late=1 in region=north is 0.4"),
+        ({}, "mean over classes", "recall (mean over classes) in region=north is 0.4"),
+    ],
+)
+def test_a_check_says_which_class_recall_is_of(tags, averaged, words):
+    """Of one class, or the mean over all: the same name stands for two numbers."""
+    gates = [{"metric": "recall", "slice": "region=north", "min": "0.5"}]
+    measured = {"recall/region:north": 0.4, "samples/recall/region:north": 300.0}
+
+    verdict = end(registry(measured, **tags), evaluate=EVALUATE | {"gates": gates})
+
+    [check] = verdict.status.model.gate.checks
+    assert (check.averaged, check.passed) == (averaged, False)
+    assert words in verdict.status.message
+
+
 def test_status_shows_what_holds_for_all_rows():
     assert shown_metrics(GOOD) == {"evaluate/accuracy": 0.93, "evaluate/equalized_odds_difference/sex": 0.04}
 
@@ -169,6 +188,7 @@ def test_a_model_that_passes_is_registered_with_what_was_measured_of_it():
     [(run_id, digest, notes)] = mlflow.registered
     assert (run_id, digest) == ("r1", DIGEST)
     assert notes.tags["headrace.evaluation.run"] == "c"
+    assert notes.tags["headrace.evaluation.format"] == "ONNX"
     assert notes.tags["headrace.baseline.version"] == "6"
     assert json.loads(notes.tags["headrace.evaluation"])["evaluate/accuracy"] == "0.93"
     assert "- accuracy of region=north: 0.85" in notes.description

@@ -20,6 +20,18 @@ AT = Path("/data/d")
         ({"uri": "s3://b/k/"}, protocol.Dataset("d", "s3://b/k/", AT)),
         ({"uri": "az://c/k"}, protocol.Dataset("d", "az://c/k", AT)),
         (
+            {"uri": "s3://b/k.tar.gz", "unpack": "Auto"},
+            protocol.Dataset("d", "s3://b/k.tar.gz", AT, unpack=protocol.Unpack.AUTO),
+        ),
+        (
+            {"uri": "gs://b/k/", "access": "Stream"},
+            protocol.Dataset("d", "gs://b/k/", AT, access=protocol.Access.STREAM),
+        ),
+        (
+            {"uri": "s3://b/k/", "shard": "ByWorker"},
+            protocol.Dataset("d", "s3://b/k/", AT, shard=protocol.Shard.BY_WORKER),
+        ),
+        (
             {"uri": "https://example.org/d.csv", "sha256": "0" * 64},
             protocol.Dataset("d", "https://example.org/d.csv", AT, "sha256:" + "0" * 64),
         ),

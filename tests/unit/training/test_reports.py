@@ -8,6 +8,7 @@ from headrace.training.reports import goes_on, reason_of
 from headrace.training.stages import part_of
 from headrace_common.protocol.report import State
 from training_builders import DECLARED, EVALUATE, JUDGED, MODEL, PREPARE, training_job
+from tuning_looks import TUNING
 
 SCRIPT = {"task": "Script", "entrypoint": "judge.py"}
 TO_JUDGE = {"name": "team-a.text"} | {name: MODEL[name] for name in ("uri", "digest")}
@@ -21,6 +22,7 @@ PARTS = {
     "a preparation": part("Prepare"),
     "tables alone": part("Prepare", prepare=DECLARED),
     "a training": part("Train"),
+    "trials": part("Tune", tuning=TUNING),
     "an evaluation": part("Evaluate", evaluate=EVALUATE),
     "an evaluation beside tables": part("Evaluate", prepare=DECLARED),
     "an evaluation by a script": part("Evaluate", evaluate=SCRIPT),
@@ -30,6 +32,7 @@ FOREIGN = {
     "a preparation": ("train", "model", "report", "evaluat", "judge"),
     "tables alone": ("train", "model", "report", "evaluat", "judge", "script", "checkpoint"),
     "a training": ("prepare", "judge", "spec.evaluate", "report"),
+    "trials": ("prepare", "report", "evaluat", "judge", "script", "checkpoint", "the training"),
     "an evaluation": ("prepare", "training", "script", "checkpoint"),
     "an evaluation beside tables": ("prepare", "training", "script", "checkpoint"),
     "an evaluation by a script": ("prepare", "training", "checkpoint"),

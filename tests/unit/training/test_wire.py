@@ -24,7 +24,7 @@ from headrace.training.status import take_live
 from headrace_common.protocol import reasons as told
 from headrace_common.protocol.config import parse_config
 from headrace_common.protocol.fields import CannotBeDone
-from training_builders import DECLARED, MADE, PREPARE, SETTINGS, training_job
+from training_builders import DECLARED, MADE, PREPARE, SETTINGS, SPARK, training_job
 
 OUTSIDE = {
     "datasets": [{"name": "corpus", "uri": "s3://team-a/corpus.txt"}, {"name": "images", "uri": "s3://team-a/images/"}],
@@ -70,10 +70,47 @@ EVALUATE = {
     "gates": [{"metric": "accuracy", "slice": "region=north", "maxRegression": "0.02"}],
     "card": {"intendedUse": "to tell irises apart", "limits": "no other flowers", "licence": "CC-BY-4.0"},
 }
+BEST = {"name": "text-t3", "uid": "u3", "number": 3, "value": "0.9", "run": "abd"}
+TUNED = {"tuning": {"trials": {"total": 4, "running": 0, "succeeded": 4, "failed": 0}, "best": BEST}}
+EXPLAIN = {
+    "method": "Shapley",
+    "samples": 10,
+    "target": "setosa",
+    "background": 40,
+    "budget": 256,
+    "values": False,
+    "deadline": "1m30s",
+}
+TUNING = {
+    "objective": {"metric": "val_accuracy", "goal": "Maximize"},
+    "space": [
+        {"name": "rate", "type": "Float", "min": "0.0001", "max": "0.1", "log": True},
+        {"name": "units", "type": "Int", "min": "8", "max": "64", "step": "8"},
+        {"name": "kind", "type": "Categorical", "values": ["relu", "tanh"]},
+    ],
+    "seed": 7,
+    "maxTrials": 20,
+    "parallel": 4,
+    "pruner": {"type": "Median", "startupTrials": 5, "warmupSteps": 2},
+}
 JOBS = {
     "config-evaluate": (
         training_job(COMPARED, workers=1, evaluate=EVALUATE, **STAGED),
         AttemptContext(3, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+    "config-evaluate-explain": (
+        training_job(COMPARED | TUNED, workers=1, evaluate=EVALUATE | {"explain": EXPLAIN}, **STAGED),
+        AttemptContext(3, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+    "config-held-out": (
+        training_job(
+            workers=1,
+            evaluate=EVALUATE | {"datasets": [{"name": "corpus", "uri": "s3://team-a/heldout/"}]},
+            **STAGED | {"prepare": None},
+        ),
+        AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
         SETTINGS,
     ),
     "config-evaluate-script": (
@@ -84,6 +121,15 @@ JOBS = {
             **STAGED,
         ),
         AttemptContext(3, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+    "config-tune": (
+        training_job(
+            workers=1,
+            tuning=TUNING,
+            **STAGED | {"parameters": {"epochs": 10, "rate": 0.01}, "prepare": None},
+        ),
+        AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
         SETTINGS,
     ),
     "config-prepare": (
@@ -99,6 +145,11 @@ JOBS = {
     "config-tables": (
         training_job(workers=1, **STAGED | {"prepare": DECLARED}),
         AttemptContext(1, "trainer:1", experiment_id="3", bucket="team-a"),
+        SETTINGS,
+    ),
+    "config-spark": (
+        training_job(workers=1, **STAGED | {"prepare": SPARK}),
+        AttemptContext(1, "spark:1", experiment_id="3", bucket="team-a"),
         SETTINGS,
     ),
     "config-gang": (
@@ -229,6 +280,7 @@ def read(name):
         ("record-prepared", "Succeeded", "", "", False),
         ("record-reused", "Succeeded", "", "", False),
         ("record-evaluated", "Succeeded", "", "", False),
+        ("record-explained", "Succeeded", "", "", False),
         ("record-raised", "Failed", "UserCode", "ScriptRaised", False),
         ("record-bad-config", "Failed", "Config", "BadConfig", False),
         ("record-peer-lost", "Failed", "Peer", "PeerLost", True),
@@ -250,6 +302,21 @@ def test_what_the_launcher_answers_while_it_trains_becomes_status():
     assert status.resume is not None
     assert (status.progress.percent, status.progress.fit, status.progress.eta_seconds) == (40, 1, 5)
     assert (status.checkpoint.step, status.resume.exact, status.metrics["val_loss"]) == (120, True, "NaN")
+
+
+def test_executors_that_are_there_and_were_become_status():
+    told = {
+        **json.loads(wire_examples.text("progress-preparing")),
+        "step": 1,
+        "steps": 3,
+        "executors": 2,
+        "executorsLost": 1,
+    }
+    live = read_live(told)
+    assert live is not None
+    progress = take_live(TrainingJobStatus(), live).progress
+    assert progress is not None
+    assert (progress.step, progress.steps, progress.executors, progress.executors_lost) == (1, 3, 2, 1)
 
 
 @pytest.mark.parametrize(("name", "made_by"), [("record-prepared", "team-a/text"), ("record-reused", "team-a/earlier")])

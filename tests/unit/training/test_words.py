@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+import tuning_looks as tuning
 from headrace.api.common import FailureClass
 from headrace.api.trainingjob import State
 from headrace.kube.errors import Forbidden, Invalid, Refused
@@ -25,14 +26,19 @@ from headrace.training.finish import finish
 from headrace.training.judging import DigestMismatch
 from headrace.training.observed import Observed, Source
 from headrace.training.plan import after_refusal, plan
+from headrace.training.schedule import observed as schedules
+from headrace.training.schedule.plan import plan as plan_of_schedule
+from headrace.training.schedule.problems import MANAGED_BY_MISSING, of_refusal
 from headrace.training.states import Reason
 from headrace.training.status import finish_status
 from headrace.training.verdict import refused
 from headrace.training.view import Problem, Start
 from headrace_common.protocol.parts import ExportTrial, Progress
 from headrace_common.protocol.report import Live
+from headrace_common.protocol.trials import Answer
 from training_builders import (
     BASELINE,
+    EVALUATE,
     JUDGED,
     MADE,
     NOW,
@@ -133,6 +139,24 @@ def prepared_with(**fields) -> Plan:
     return sees(done, batch=batch_job(conditions=COMPLETE), prepare=PREPARE)
 
 
+def of_schedule(run=None, problem=None, complaint="", **schedule) -> Plan:
+    """A look at a job that trains again and again; `run` is what differs from a Job without a training."""
+    job = training_job(schedule={"cron": "0 3 * * *"} | schedule)
+    new = {"metadata": {"name": "text-29745123", "uid": "1", "creationTimestamp": stamp(NOW)}}
+    runs = () if run is None else (replace(schedules.read_run(new), **run),)
+    return plan_of_schedule(job, job.spec.schedule, schedules.Observed(None, runs, complaint), problem, LATER)
+
+
+def ended_on_schedule(state) -> Plan:
+    end = schedules.Training("text-29745123", State(state), "GatePassed", "all gates passed", NOW, NOW)
+    return of_schedule(run={"training": end})
+
+
+def without_training(*, started=None, refusal=None, suspended=False, **schedule) -> Plan:
+    found = replace(batch_job("text-29745123"), started_at=started, suspended=suspended)
+    return of_schedule(run={"job": found, "refusal": refusal}, **schedule)
+
+
 TO_JUDGE = {"name": "team-a.text", "uri": MODEL["uri"], "digest": REPORT["digest"]}
 
 
@@ -153,6 +177,14 @@ def evaluated_with(**fields) -> Plan:
     """That stage at its end."""
     done = pod(0, "Succeeded", exit_code=0, message=record("Succeeded", NOW, **fields))
     return sees(done, batch=batch_job(conditions=COMPLETE), status=judging(), **JUDGED)
+
+
+def explained_with(rows: int, message: str = "") -> Plan:
+    """Its end, with `evaluate.explain`."""
+    said = record("Succeeded", NOW, evaluation=REPORT | ({"explained": rows} if rows else {}), message=message)
+    done = pod(0, "Succeeded", exit_code=0, message=said)
+    asked = JUDGED | {"evaluate": EVALUATE | {"explain": {}}}
+    return sees(done, batch=batch_job(conditions=COMPLETE), status=judging(), **asked)
 
 
 def begins_to_evaluate(start=None) -> Plan:
@@ -185,6 +217,9 @@ class Registry:
 
     async def register(self, *_):
         return ModelVersion("team-a.text", "7", MODEL["uri"], {})
+
+    async def alias_owner(self, *_):
+        return "" if self._alias is None else "team-a/shop"
 
     async def point_alias(self, *_):
         if self._alias is not None:
@@ -222,6 +257,15 @@ def cannot_tell() -> Plan:
     return Plan(status=finish_status(job, untold(job.status, TrackingUnavailable("MLflow does not answer")), NOW))
 
 
+def a_trial_ended(*, is_orphan: bool = False) -> Plan:
+    model = {"name": "team-a.text", "uri": MODEL["uri"], "digest": DIGEST}
+    job = tuning.a_trial({"state": "Finishing", "model": model, "run": {"id": "r", "experimentID": "3"}})
+    if is_orphan:
+        job = job.model_copy(update={"metadata": job.metadata.model_copy(update={"owner_references": ()})})
+    verdict = asyncio.run(finish(job, Registry(), "", NOW))
+    return Plan(status=finish_status(job, verdict.status, NOW), events=(verdict.event,))
+
+
 def not_registered(error) -> Plan:
     job = finishing()
     verdict = refused(job.status, error, NOW)
@@ -232,6 +276,7 @@ def strange(**more):
     return replace(pod(0, **more), name="text-1-0-strange")
 
 
+ALL_ENDED = tuple(tuning.ended(number, f"0.{number + 1}") for number in range(4))
 PLANS = {
     # before an attempt
     "first pass": lambda: look(training_job()),
@@ -299,6 +344,36 @@ PLANS = {
     "suspended by Kueue": lambda: sees(pod(0), batch=replace(batch_job(), suspended=True)),
     "its Job is being deleted": lambda: sees(pod(0), batch=replace(batch_job(), deleting=True)),
     "stopped": lambda: gone(pod(0, "Failed", exit_code=6, deleted_at=NOW), suspend=True),
+    # trials in its place
+    "trials run": lambda: tuning.passed(tuning.ended(0, "0.7"), tuning.trial_object(1)),
+    "trials are over": lambda: tuning.passed(*(tuning.ended(number, "0.7") for number in range(4))),
+    "trials begin": lambda: tuning.passed(answer=Answer({0: tuning.GIVEN})),
+    "models of trials are removed": lambda: tuning.passed(
+        *(tuning.ended(number, "0.7") for number in range(3)),
+        kept_because={"uid-t1": "", "uid-t2": "version 3 of model team-a.other refers to it"},
+        **tuning.ONE_KEPT,
+    ),
+    "models of trials stay": lambda: tuning.passed(
+        *ALL_ENDED,
+        status=tuning.passed(*ALL_ENDED, **tuning.ONE_KEPT).status,
+        now=NOW + timedelta(seconds=601),
+        **tuning.ONE_KEPT,
+    ),
+    "trials are suspended": lambda: tuning.passed(tuning.trial_object(0), suspend=True),
+    "too many trials failed": lambda: tuning.passed(tuning.failed(0), tuning.failed(1)),
+    "no trial has the metric": lambda: tuning.passed(tuning.silent(0)),
+    "no trial ended well": lambda: tuning.over(*(tuning.failed(number) for number in range(4)), **tuning.ANY_FAILURES),
+    "its pod ended before the trials": lambda: tuning.over(tuning.trial_object(0)),
+    "the best trial is registered": lambda: tuning.over(*(tuning.ended(number, "0.7") for number in range(4))),
+    "a trial ended": lambda: a_trial_ended(),
+    "a trial has outlived its job": lambda: a_trial_ended(is_orphan=True),
+    "the pod of the tuning is silent": lambda: tuning.passed(status=tuning.passed().status, now=LATER),
+    "the pod of the tuning stays silent": lambda: tuning.passed(
+        status=tuning.passed().status, now=NOW + timedelta(seconds=601)
+    ),
+    "a trial is refused": lambda: after_refusal(
+        tuning.tuned(tuning.passed().status), Refused(Forbidden("403 Forbidden: denied")), NOW, SETTINGS
+    ),
     # the stage before it
     "a dataset is prepared": lambda: prepares(),
     "a dataset is uploaded": lambda: prepares("Uploading"),
@@ -334,6 +409,12 @@ PLANS = {
     "the run of the evaluation is deleted": lambda: evaluates(conditions={"tracking": "RunDeleted"}),
     "S3 does not answer to the evaluation": lambda: evaluates(conditions={"storage": "Buffering"}),
     "a model was judged": lambda: evaluated_with(evaluation=REPORT),
+    "rows were explained": lambda: explained_with(20),
+    "some rows were explained": lambda: explained_with(
+        8, "evaluate.explain.deadline (300 s) was over: allow more time"
+    ),
+    "no row was explained": lambda: explained_with(0, "the output label names a class and has no numbers"),
+    "a launcher that explains nothing": lambda: explained_with(0),
     "nothing was judged": lambda: evaluated_with(),
     "another model was judged": lambda: evaluated_with(evaluation=REPORT | {"digest": DIGEST}),
     "another baseline was compared with": lambda: evaluated_with(evaluation=REPORT | {"baselineDigest": DIGEST}),
@@ -394,9 +475,23 @@ PLANS = {
     "the gate failed": lambda: registered(evaluation={"gates": [{"metric": "acc", "min": "0.9"}]}),
     "no policy for approvals": lambda: stopped_by(FailureClass.CONFIG, Reason.APPROVAL_NOT_ENFORCED),
     "a version waits for a person": lambda: registered(**APPROVAL),
+    "its alias is a service's own": lambda: registered(AliasReserved("alias candidate is another's"), **APPROVAL),
     "it still waits": lambda: awaits(),
     "it waits, and the job has a time to live": lambda: registered(**APPROVAL, ttlSecondsAfterFinished=60),
     "it waits, and no policy is there": lambda: awaits(UNENFORCED, DECIDED),
+    "a schedule waits for its time": lambda: of_schedule(),
+    "a schedule is suspended": lambda: of_schedule(suspend=True),
+    "the CronJob of a schedule is refused": lambda: of_schedule(problem=of_refusal(Refused(Invalid("5-1")), None)),
+    "a cluster would run the schedule's Jobs": lambda: of_schedule(problem=MANAGED_BY_MISSING),
+    "a Job of a schedule is refused": lambda: of_schedule(complaint="exceeded quota"),
+    "a training on schedule was started": lambda: of_schedule(run={"training": schedules.Training("text-29745123")}),
+    "a training on schedule has succeeded": lambda: ended_on_schedule("Succeeded"),
+    "a training on schedule has failed": lambda: ended_on_schedule("Failed"),
+    "a training on schedule finds no quota": lambda: without_training(refusal=schedules.Refusal("quota", False)),
+    "a Job of a schedule is suspended": lambda: without_training(suspended=True),
+    "a training on schedule is refused": lambda: without_training(refusal=schedules.Refusal("name is too long", True)),
+    "a training on schedule comes too late": lambda: without_training(startingDeadlineSeconds=10),
+    "a training on schedule was deleted": lambda: without_training(started=NOW),
     "a person has decided": lambda: awaits(marks=DECIDED),
     "MLflow does not know yet": lambda: cannot_tell(),
     "a person has approved": lambda: decides(),

@@ -7,8 +7,9 @@ from dataclasses import replace
 from headrace.api.trainingjob import FailureClass, State
 from headrace.kube.plan import Plan
 from headrace.sentences import listed
+from headrace.training.deadline import remaining_seconds
 from headrace.training.failures import Cause, all_over
-from headrace.training.job import attempt_name, remaining_seconds
+from headrace.training.job import attempt_name
 from headrace.training.phases.begin import begin
 from headrace.training.phases.cannot_begin import fail_to_begin, name_in_use, problem_of, wait_to_begin
 from headrace.training.release import release

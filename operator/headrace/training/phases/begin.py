@@ -14,9 +14,11 @@ from headrace.training.gpus import image_of
 from headrace.training.job import attempt_name
 from headrace.training.objects import objects_of_attempt
 from headrace.training.phases.cannot_begin import problem_of, wait_to_begin
+from headrace.training.resolved_image import resolved
 from headrace.training.stages import Part
 from headrace.training.states import Reason
 from headrace.training.step import POLL_WAITING, Step
+from headrace.training.tuning.trial import tuned_by
 from headrace.training.view import View
 
 
@@ -25,7 +27,7 @@ def begin(view: View) -> Step:
     status, part, name = view.status, view.part, view.job.metadata.name
     last = status.attempt
     number = last.number + 1 if last else 1
-    image = (last and last.stage is part.told and last.image) or image_of(part, view.settings)
+    image = _image_of_first(view) or image_of(part, view.settings)
     begun = status.evolve(
         state=State.PENDING,
         reason=Reason.WAITING_FOR_PODS,
@@ -46,6 +48,14 @@ def begin(view: View) -> Step:
     )
     step = _create(view.with_status(begun))
     return replace(step, plan=replace(step.plan, events=(event, *told)))
+
+
+def _image_of_first(view: View) -> str | None:
+    """As the stage's first attempt has named it. What all trials of a tuning run has a digest, once one has told it."""
+    last = view.status.attempt
+    if last is None or last.stage is not view.part.told or not last.image:
+        return None
+    return resolved(last.image, last.image_id) if tuned_by(view.job) and last.image_id else last.image
 
 
 def begin_again(view: View) -> Step:

@@ -10,6 +10,7 @@ from headrace.api.trainingjob import EvaluationStatus, FailureClass, State
 from headrace.kube.plan import Plan
 from headrace.training import attempt as attempts
 from headrace.training.baseline import compared
+from headrace.training.explained import explained
 from headrace.training.failures import Cause
 from headrace.training.observed import ended_at
 from headrace.training.phases.failed import failed
@@ -37,13 +38,14 @@ def evaluated(view: View, record: Record) -> Step:
         return failed(view, _cause(view, FailureClass.DATA, Reason.BASELINE_UNREADABLE, message))
     taken = take_record(status, record).evolve(evaluation=known.evolve(samples=told.samples or None))
     ended = attempts.end_succeeded(taken, Reason.EVALUATED, ended_at(view.pods, view.now))
-    finishing = compared(view.job, ended, view.now).evolve(
+    said, events = explained(view.job, compared(view.job, ended, view.now), record, view.now)
+    finishing = said.evolve(
         state=State.FINISHING,
         reason=Reason.JUDGING,
         message=f"the model was evaluated{_rows(told.samples)}; checking the gates and registering it in MLflow",
     )
     patches = release(view.job.metadata.namespace, view.pods, view.now)
-    return Step(Plan(patches=patches, requeue_after=0.0), finishing)
+    return Step(Plan(patches=patches, events=events, requeue_after=0.0), finishing)
 
 
 def _rows(samples: int) -> str:

@@ -7,17 +7,21 @@ from headrace.kube.plan import Event, EventType, Plan
 from headrace.sentences import listed
 from headrace.training.failures import is_lost
 from headrace.training.formats import event_of, exportable, with_condition
-from headrace.training.job import PROGRESS_PORT
 from headrace.training.observed import Job, Pod
 from headrace.training.phases.cannot_start import cannot_start, what_keeps_pods
+from headrace.training.phases.failed import failed
 from headrace.training.phases.stopping import stop
-from headrace.training.reports import TOLD_REASONS, goes_on, outages_of, reason_of
+from headrace.training.reports import TOLD_REASONS, TRIALS_OVER, goes_on, outages_of, reason_of
 from headrace.training.sidecars import HINT as SIDECAR_HINT
 from headrace.training.sidecars import SIDE_GRACE, held_up, overstayed
 from headrace.training.states import Reason
 from headrace.training.status import take_live
 from headrace.training.step import POLL_RUNNING, POLL_WAITING, Step
+from headrace.training.tuning.ask import ask_of
+from headrace.training.tuning.held_back import cause_of_silence, told, with_silence, with_wait_for_decisions
+from headrace.training.tuning.outcome import cause_to_stop
 from headrace.training.view import View
+from headrace_common.protocol import PROGRESS_PORT
 from headrace_common.protocol.report import Live
 
 _SHOWN_OF_FAILURE = 160
@@ -34,6 +38,11 @@ def running(view: View, batch: Job) -> Step:
         )
         return stop(view, batch, message, Event(EventType.WARNING, Reason.NODE_LOST, message))
     view = view.with_status(_take_pods(view.status, pods))
+    if view.part.tunes is not None:
+        view = view.with_status(with_silence(view))
+        view = view.with_status(with_wait_for_decisions(view))
+        if cause := cause_to_stop(view.job, view.observed.trials, view.now) or cause_of_silence(view):
+            return failed(view, cause, batch)
     if stayed := overstayed(pods, view.now):
         return _stop_sidecars(view, batch, stayed)
     if waiting := what_keeps_pods(view, batch):
@@ -93,9 +102,17 @@ def _told_by_launcher(view: View, chief: Pod) -> Step:
 def _reported(view: View, live: Live) -> Step:
     status, events = _take_trial(view, take_live(view.status, live), live)
     outages, reason = outages_of(view.part, live), reason_of(view.part, live)
-    message = ("; ".join(text for _, text in outages) or goes_on(view.part, reason)) + _failed_before(status)
+    message = ("; ".join(text for _, text in outages) or _goes_on(view, reason)) + _failed_before(status)
+    message += told(view)
     reason = outages[0][0] if outages else reason
     return _says(view.with_status(status), State.RUNNING, reason, message, *events)
+
+
+def _goes_on(view: View, reason: str) -> str:
+    trials = view.observed.trials
+    if reason == Reason.TUNING and trials and ask_of(view.job, trials).is_last:
+        return TRIALS_OVER
+    return goes_on(view.part, reason)
 
 
 def _says(view: View, state: State, reason: str, message: str, *events: Event) -> Step:
@@ -108,10 +125,10 @@ def _take_trial(view: View, status: TrainingJobStatus, live: Live) -> tuple[Trai
     """What the trial of the export has shown; a format that cannot be made is an Event once."""
     if live.export_trial is None or not view.part.formats:
         return status, ()
-    told = exportable(view.job, live.export_trial, view.now)
-    is_known = any(old.type == told.type and old.message == told.message for old in status.conditions)
-    conditions = with_condition(status.conditions, told)
-    return status.evolve(conditions=conditions), () if is_known else event_of(told)
+    found = exportable(view.job, live.export_trial, view.now)
+    is_known = any(old.type == found.type and old.message == found.message for old in status.conditions)
+    conditions = with_condition(status.conditions, found)
+    return status.evolve(conditions=conditions), () if is_known else event_of(found)
 
 
 def _failed_before(status: TrainingJobStatus) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headrace.api.trainingjob import Stage
 from headrace.kube.plan import Delete, Event, EventType, Plan
 from headrace.kube.resources import JOBS
 from headrace.training import attempt as attempts
@@ -11,6 +12,9 @@ from headrace.training.states import Reason
 from headrace.training.status import take_chief_record
 from headrace.training.step import POLL_ENDING, Step
 from headrace.training.view import View
+
+# What comes of spec.suspend: false, where it is something else than for a script.
+_FOLLOWS = {Stage.TUNE: "continue the trials"}
 
 
 def stop(view: View, batch: Job, message: str, *events: Event) -> Step:
@@ -35,7 +39,9 @@ def suspend(view: View, batch: Job) -> Step:
 def suspended(view: View) -> Step:
     """The pods of a job that the user has suspended are over."""
     status, pods = view.status, view.pods
-    follows = "resume from the last checkpoint" if view.part.checkpoints else "evaluate anew"
+    follows = _FOLLOWS.get(
+        view.part.stage, "evaluate anew" if not view.part.checkpoints else "resume from the last checkpoint"
+    )
     message = f"suspended because spec.suspend is true; set it to false to {follows}"
     taken = take_chief_record(status, pods)
     ended = attempts.end_suspended(taken, Reason.SUSPENDED_BY_USER, message, ended_at(pods, view.now))

@@ -8,6 +8,7 @@ from headrace.api.trainingjob import Stage
 from headrace.training.phases.evaluated import evaluated
 from headrace.training.phases.prepared import prepared
 from headrace.training.phases.trained import trained
+from headrace.training.phases.tuned import tuned
 from headrace.training.step import Step
 from headrace.training.view import View
 from headrace_common.protocol.report import Record
@@ -15,6 +16,7 @@ from headrace_common.protocol.report import Record
 _MEANS: Mapping[Stage, Callable[[View, Record], Step]] = {
     Stage.PREPARE: prepared,
     Stage.TRAIN: trained,
+    Stage.TUNE: tuned,
     Stage.EVALUATE: evaluated,
 }
 

@@ -37,6 +37,7 @@ from headrace.training.stage_status import end_stage
 from headrace.training.states import Reason
 from headrace.training.status import take_record
 from headrace.training.step import POLL_ENDING, Step
+from headrace.training.tuning.trial import is_trial
 from headrace.training.view import View
 from headrace_common.protocol.parts import ModelReference
 from headrace_common.protocol.report import Record
@@ -87,7 +88,10 @@ def _to_be_registered(view: View, record: Record, reference: ModelReference, out
     exported = formats_exported(job, record, view.now)
     with_model = status.evolve(
         model=TrainedModel(
-            name=model_name(job.metadata.namespace, output.model), digest=reference.digest, uri=reference.uri
+            name=model_name(job.metadata.namespace, output.model),
+            digest=reference.digest,
+            uri=reference.uri,
+            formats=reference.formats if is_trial(job) else None,
         ),
         conditions=with_condition(without_condition(status.conditions, TRIAL_CONDITION), exported),
     )
@@ -98,7 +102,9 @@ def _to_be_registered(view: View, record: Record, reference: ModelReference, out
     finishing = with_model.evolve(
         state=State.FINISHING,
         reason=Reason.JUDGING,
-        message="the training has ended; checking spec.evaluation and registering the model in MLflow"
+        message="the trial has ended; comparing its run with its model"
+        if is_trial(job)
+        else "the training has ended; checking spec.evaluation and registering the model in MLflow"
         if job.spec.evaluation
         else "the training has ended; registering the model in MLflow",
     )
@@ -112,7 +118,7 @@ def _to_be_evaluated(
     judged = format_to_judge(evaluate, made)
     if judged is None:
         message = f"not registered: evaluate judges {evaluate.format or ' or '.join(SERVED)}; {exported.message}"
-        return _ended_without_format(view, status, message)
+        return ended_without_format(view, status, message)
     message = f"the training has ended; its model is kept at {status.model.uri if status.model else ''}"
     following = end_stage(view.job, status, message, ended_at(view.pods, view.now), reused=None).evolve(
         state=State.PENDING,
@@ -125,12 +131,13 @@ def _to_be_evaluated(
 
 def _format_missing(view: View, status: TrainingJobStatus, missing: tuple[str, ...], told: str) -> Step:
     """A format without which the model is of no use was not made: nothing is registered, and the files are kept."""
-    return _ended_without_format(
+    return ended_without_format(
         view, status, f"not registered: output.requiredFormats has {', '.join(missing)}; {told}"
     )
 
 
-def _ended_without_format(view: View, status: TrainingJobStatus, message: str) -> Step:
+def ended_without_format(view: View, status: TrainingJobStatus, message: str) -> Step:
+    """The job has succeeded, and its model is kept where it is."""
     reason = Reason.REQUIRED_FORMAT_MISSING
     failure = attempts.failure_of_model(status, FailureClass.GATE, reason, message, REQUIRED_FORMAT_HINT)
     return _without_version(view, status.evolve(failure=failure), reason, message)

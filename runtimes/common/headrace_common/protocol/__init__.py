@@ -7,3 +7,4 @@ What a reader of an earlier release must not pass over goes under a number that 
 """
 
 PROTOCOL = 1
+PROGRESS_PORT = 9400  # where each of our pods that takes long answers GET /progress

@@ -1,8 +1,10 @@
 """HEADRACE_CONFIG: what the operator tells the launcher, one pod's instructions. Nothing secret is in it.
 
 A launcher reads what operators of earlier and later releases wrote: what it does not know it leaves alone. Instructions
-that would then be followed wrongly have the number STAGED, so that a launcher that knows of no stages refuses them, or
-DECLARED, where it would leave out what is declared of tables; all others have the number that such a launcher reads.
+that would then be followed wrongly have the number STAGED, so that a launcher that knows of no stages refuses them,
+DECLARED, where it would leave out what is declared of tables, SHAPED, where it would give a script other data,
+DISTRIBUTED, where it would run a program of Spark by itself, or TUNED, where it knows of no tuning or would compare
+trials that were trained on different data; all others have the number that such a launcher reads.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headrace_common import s3
 from headrace_common.evaluation import Task
@@ -21,21 +23,53 @@ from headrace_common.protocol import PROTOCOL
 from headrace_common.protocol.claims import DIGEST
 from headrace_common.protocol.evaluate import Evaluate, parse_evaluate
 from headrace_common.protocol.fields import CannotBeDone, Fields, OtherProtocol, decode, wrong
+from headrace_common.protocol.fields import Scalar as Scalar
+from headrace_common.protocol.spark import Spark, parse_spark
 from headrace_common.protocol.storage import Storage
 from headrace_common.protocol.tables import Tables, parse_tables
+from headrace_common.protocol.tuning import Tuning, parse_tuning
 
 VARIABLE = "HEADRACE_CONFIG"
 # With a stage, or a dataset that has a digest.
 STAGED = 2
 # With tables: what is to be masked would not be.
 DECLARED = 3
-_SPOKEN = (PROTOCOL, STAGED, DECLARED)
-Scalar = bool | int | float | str
+# With a dataset that is unpacked, divided or streamed: the script would find what is packed, each worker would have all
+# of it, or the disk would be filled.
+SHAPED = 4
+# With Spark: the program would read and write the pod's own disk.
+DISTRIBUTED = 5
+# With a stage of tuning; with inputs that were pinned for all trials of one: each trial would read its own.
+TUNED = 6
+_SPOKEN = (PROTOCOL, STAGED, DECLARED, SHAPED, DISTRIBUTED, TUNED)
+Word = TypeVar("Word", bound=StrEnum)
 # Addresses that a dataset can have. What is on the web has to have a digest: nothing else tells its bytes from others.
 _WEB = "https://"
-DATA_SCHEMES = (s3.SCHEME, "gs://", "az://", _WEB)
+DATA_SCHEMES = (s3.SCHEME, "gs://", "az://", "webhdfs://", "swebhdfs://", _WEB)
 # Of volumes that the pod has mounted.
 VOLUME, IMAGE = "pvc://", "oci://"
+
+
+class Unpack(StrEnum):
+    """How what was stored becomes files: by its name, or as one format whatever its name."""
+
+    AUTO = "Auto"
+    GZIP = "Gzip"
+    ZSTD = "Zstd"
+    TAR = "Tar"
+    ZIP = "Zip"
+
+
+class Shard(StrEnum):
+    """What each worker gets of a dataset."""
+
+    BY_WORKER = "ByWorker"
+
+
+class Access(StrEnum):
+    """How a script gets at the bytes. What is not said is copied, or mounted."""
+
+    STREAM = "Stream"
 
 
 class Stage(StrEnum):
@@ -43,6 +77,7 @@ class Stage(StrEnum):
 
     PREPARE = "prepare"
     TRAIN = "train"
+    TUNE = "tune"
     EVALUATE = "evaluate"
 
 
@@ -72,7 +107,8 @@ class Workers:
 class Dataset:
     """What is to be at `path` before the script starts. `uri` is of one of DATA_SCHEMES: an object or all below it, or
     a file. With a `digest`, a `sha256:...`, only what has this one is the dataset. One that the pod has mounted is
-    found at `mount`; its `uri`, of VOLUME or IMAGE, is only told.
+    found at `mount`; its `uri`, of VOLUME or IMAGE, is only told. Digest and objects are those of what is stored, also
+    where that is unpacked.
     """
 
     name: str
@@ -80,11 +116,22 @@ class Dataset:
     path: Path
     digest: str = ""
     mount: Path | None = None
+    unpack: Unpack | None = None
+    shard: Shard | None = None
+    access: Access | None = None
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether the script finds something else than all that is stored, as it is stored."""
+        return self.unpack is not None or self.shard is not None or self.access is not None
 
     def as_json(self) -> dict[str, str]:
         """As a part of a message."""
         found = {"name": self.name, "uri": self.uri, "path": str(self.path)}
         found |= {"digest": self.digest} if self.digest else {}
+        found |= {} if self.unpack is None else {"unpack": str(self.unpack)}
+        found |= {} if self.shard is None else {"shard": str(self.shard)}
+        found |= {} if self.access is None else {"access": str(self.access)}
         return found | ({} if self.mount is None else {"mount": str(self.mount)})
 
 
@@ -92,13 +139,29 @@ class Dataset:
 class Prepare:
     """The dataset that a stage of preparation makes, by its name: what lies below `uri` is all that was ever made under
     this name, a folder a digest. `image` is the one that the pod runs, a part of what makes two preparations the same.
-    With `tables` what is declared of them comes first, and the script, if there is one, after it.
+    With `tables` what is declared of them comes first, and the script, if there is one, after it. With `spark` the
+    script is a program of Spark, whose executors read the inputs where they lie.
     """
 
     name: str
     uri: str
     image: str = ""
     tables: Tables | None = None
+    spark: Spark | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What an evaluation will read when the training is over: `columns` of the file or folder at `path` of a dataset
+    (empty: all of it), each with the field of the spec that names it.
+    """
+
+    dataset: Dataset
+    path: str
+    columns: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"dataset": self.dataset.as_json(), "path": self.path, "columns": dict(self.columns)}
 
 
 @dataclass(frozen=True)
@@ -127,7 +190,9 @@ class Config:
     """One pod's instructions. `gpus` is how many it has asked for; what is None is switched off. Without `keeps_rows`
     no row of the training data leaves the pod with the model. Of `formats` those that are optional are delivered where
     they come, and not missed where they do not. `prepare` is there in a stage of preparation, `evaluate` in one of
-    evaluation, and only there. The entrypoint is empty where Headrace's own program is what runs.
+    evaluation, `tuning` in one of tuning, and only there; `held_out` before an evaluation. The entrypoint is empty
+    where Headrace's own program is what runs. `shared_inputs` is where trials of one tuning write which objects their
+    datasets are; empty: it is no trial.
     """
 
     job: Job
@@ -149,6 +214,15 @@ class Config:
     stage: Stage = Stage.TRAIN
     prepare: Prepare | None = None
     evaluate: Evaluate | None = None
+    tuning: Tuning | None = None
+    held_out: HeldOut | None = None
+    shared_inputs: str = ""
+
+    @property
+    def inputs(self) -> str:
+        """Where it is written which objects the datasets are, for all that read the same ones; empty: nowhere."""
+        beside = "" if self.checkpoints is None else f"{self.checkpoints.uri}/inputs"
+        return self.shared_inputs or beside
 
     def as_json(self) -> dict[str, Any]:
         """The object as docs/reference/launcher-protocol.md has it."""
@@ -172,6 +246,12 @@ class Config:
         return json.dumps(self.as_json(), sort_keys=True)
 
     def _protocol(self) -> int:
+        if self.tuning is not None or (self.shared_inputs and self.datasets):
+            return TUNED
+        if self.prepare is not None and self.prepare.spark is not None:
+            return DISTRIBUTED
+        if any(one.is_shaped for one in self.datasets):
+            return SHAPED
         if self.prepare is not None and self.prepare.tables is not None:
             return DECLARED
         staged = self.stage is not Stage.TRAIN or self.prepare is not None or self.evaluate is not None
@@ -183,8 +263,14 @@ class Config:
             found["prepare"] = {"name": prepare.name, "uri": prepare.uri, "image": prepare.image}
             if prepare.tables is not None:
                 found["prepare"]["tables"] = prepare.tables.as_json()
+            if prepare.spark is not None:
+                found["prepare"]["spark"] = prepare.spark.as_json()
         if self.evaluate is not None:
             found["evaluate"] = self.evaluate.as_json()
+        if self.tuning is not None:
+            found["tuning"] = self.tuning.as_json()
+        if self.held_out is not None:
+            found["heldOut"] = self.held_out.as_json()
         return found
 
     def _outside_world(self) -> dict[str, Any]:
@@ -198,6 +284,8 @@ class Config:
                 "experiment": tracking.experiment,
                 "experimentId": tracking.experiment_id,
             }
+        if self.shared_inputs:
+            found["inputs"] = {"uri": self.shared_inputs}
         if (checkpoints := self.checkpoints) is not None:
             found["checkpoint"] = {
                 "uri": checkpoints.uri,
@@ -223,7 +311,9 @@ def parse_config(text: str) -> Config:
         raise OtherProtocol(f"the operator speaks protocol {protocol}, this launcher speaks {spoken}")
     job, source = root.object("job"), root.object("source")
     evaluate = parse_evaluate(root.optional("evaluate"), f"{VARIABLE}.evaluate")
-    runs_a_script = (evaluate is None or evaluate.task is Task.SCRIPT) and not _has_tables(root)
+    tuning = parse_tuning(root.optional("tuning"), f"{VARIABLE}.tuning")
+    judges_by_itself = evaluate is not None and evaluate.task is not Task.SCRIPT
+    runs_a_script = not judges_by_itself and tuning is None and not _has_tables(root)
     config = Config(
         job=Job(job.text("namespace"), job.text("name"), job.text("uid"), job.integer("attempt", least=1)),
         framework=root.text("framework", "Keras"),
@@ -232,7 +322,7 @@ def parse_config(text: str) -> Config:
         workers=_workers(root.optional("workers")),
         source=Path(source.text("path")),
         entrypoint=source.text("entrypoint", None if runs_a_script else ""),
-        parameters=_parameters(root.mapping("parameters")),
+        parameters=root.scalars("parameters"),
         datasets=tuple(_dataset(one) for one in root.objects("datasets")),
         storage=_storage(root.optional("storage")),
         tracking=_tracking(root.optional("tracking")),
@@ -244,6 +334,9 @@ def parse_config(text: str) -> Config:
         stage=_stage(root.text("stage", Stage.TRAIN)),
         prepare=_prepare(root.optional("prepare")),
         evaluate=evaluate,
+        tuning=tuning,
+        held_out=_held_out(root.optional("heldOut")),
+        shared_inputs=_shared_inputs(root.optional("inputs")),
     )
     _check(config)
     return config
@@ -273,20 +366,30 @@ def _workers(fields: Fields | None) -> Workers:
     )
 
 
-def _parameters(data: dict[str, Any]) -> dict[str, Scalar]:
-    for name, value in data.items():
-        if not isinstance(value, bool | int | float | str):
-            raise wrong(f"{VARIABLE}.parameters.{name}", "a text, number or boolean", value)
-    return data
-
-
 def _dataset(fields: Fields) -> Dataset:
     digest = fields.text("digest", "")
     if digest and not DIGEST.fullmatch(digest):
         raise wrong(f"{VARIABLE}.datasets: digest of {fields.text('name')}", "sha256: and 64 hex digits", digest)
     mount = fields.text("mount", "")
-    where = Path(mount) if mount else None
-    return Dataset(fields.text("name"), fields.text("uri"), Path(fields.text("path")), digest, where)
+    return Dataset(
+        fields.text("name"),
+        fields.text("uri"),
+        Path(fields.text("path")),
+        digest,
+        Path(mount) if mount else None,
+        _word(fields, "unpack", Unpack),
+        _word(fields, "shard", Shard),
+        _word(fields, "access", Access),
+    )
+
+
+def _word(fields: Fields, name: str, words: type[Word]) -> Word | None:
+    value = fields.text(name, "")
+    if value and value not in list(words):
+        raise CannotBeDone(
+            f"dataset {fields.text('name')}: {name} {value}: this launcher knows {', '.join(words)} only"
+        )
+    return words(value) if value else None
 
 
 def _stage(name: str) -> Stage:
@@ -299,13 +402,21 @@ def _stage(name: str) -> Stage:
 def _prepare(fields: Fields | None) -> Prepare | None:
     if fields is None:
         return None
-    tables = fields.optional("tables")
+    tables, spark = fields.optional("tables"), fields.optional("spark")
     return Prepare(
         fields.text("name"),
         fields.text("uri").rstrip("/"),
         fields.text("image", ""),
         None if tables is None else parse_tables(tables),
+        None if spark is None else parse_spark(spark, f"{VARIABLE}.prepare.spark"),
     )
+
+
+def _held_out(fields: Fields | None) -> HeldOut | None:
+    if fields is None:
+        return None
+    columns = {name: str(field) for name, field in fields.mapping("columns").items()}
+    return HeldOut(_dataset(fields.object("dataset")), fields.text("path", ""), columns)
 
 
 def _has_tables(root: Fields) -> bool:
@@ -338,6 +449,10 @@ def _checkpoints(fields: Fields | None) -> Checkpoints | None:
     )
 
 
+def _shared_inputs(fields: Fields | None) -> str:
+    return "" if fields is None else fields.text("uri").rstrip("/")
+
+
 def _formats(fields: Fields | None, name: str) -> tuple[str, ...]:
     formats = [] if fields is None else fields.items(name)
     for value in formats:
@@ -360,6 +475,8 @@ def _check(config: Config) -> None:
     wants_storage += ["output"] if config.formats else []
     wants_storage += ["prepare"] if config.prepare else []
     wants_storage += ["evaluate"] if config.evaluate else []
+    wants_storage += ["tuning"] if config.tuning else []
+    wants_storage += ["inputs"] if config.shared_inputs else []
     if wants_storage and config.storage is None:
         raise CannotBeDone(f"{', '.join(wants_storage)}: there is no storage to read from or write to")
     if config.formats and config.tracking is None:
@@ -369,26 +486,49 @@ def _check(config: Config) -> None:
     tables = None if config.prepare is None else config.prepare.tables
     if tables is not None and tables.dataset not in {one.name for one in config.datasets}:
         raise CannotBeDone(f"prepare.tables: dataset {tables.dataset} is none of those that are fetched")
+    if config.prepare is not None and config.prepare.spark is not None:
+        elsewhere = [one.name for one in config.datasets if not one.uri.startswith(s3.SCHEME)]
+        if elsewhere:
+            raise CannotBeDone(f"prepare.spark: executors read {s3.SCHEME} only, not dataset {elsewhere[0]}")
     if (config.stage is Stage.EVALUATE) != (config.evaluate is not None):
         raise CannotBeDone("evaluate: a stage of evaluation has it, and no other stage")
+    if (config.stage is Stage.TUNE) != (config.tuning is not None):
+        raise CannotBeDone("tuning: a stage of tuning has it, and no other stage")
+    if config.tuning is not None and config.tracking is None:
+        raise CannotBeDone("tuning: what comes of trials is kept in runs, and there is no tracking")
     if config.evaluate is not None and config.tracking is None:
         raise CannotBeDone("evaluate: what is measured is kept in a run, and there is no tracking")
     judged = (config.evaluate.model, config.evaluate.baseline) if config.evaluate is not None else ()
+    if config.held_out is not None:
+        _check_dataset(config.held_out.dataset)
     for one in config.datasets:
         _check_dataset(one)
+        if one.shard is not None and config.workers.count > 1 and config.checkpoints is None:
+            raise CannotBeDone(
+                f"dataset {one.name}: shard: worker 0 tells the others what there is to be divided beside the "
+                "checkpoints, and there are none (the job has no bucket)"
+            )
     for uri in [model.uri for model in judged if model is not None]:
         if not s3.is_uri(uri):
             raise CannotBeDone(f"{uri}: this launcher reads models from s3://BUCKET/KEY only")
-    for uri in [place.uri for place in (config.checkpoints, config.prepare) if place is not None]:
+    written = [place.uri for place in (config.checkpoints, config.prepare) if place is not None]
+    if config.prepare is not None and config.prepare.spark is not None:
+        written.append(config.prepare.spark.staging)
+    written += filter(None, [config.shared_inputs])
+    for uri in written:
         if not s3.is_uri(uri):
             raise CannotBeDone(f"{uri}: this launcher writes to s3://BUCKET/KEY only")
 
 
 def _check_dataset(one: Dataset) -> None:
     if one.mount is not None:
+        if one.is_shaped:
+            raise CannotBeDone(f"dataset {one.name}: a volume is mounted as it is: not unpacked, divided or streamed")
         return
     is_known = s3.is_uri(one.uri) if one.uri.startswith(s3.SCHEME) else one.uri.startswith(DATA_SCHEMES)
     if not is_known:
         raise CannotBeDone(f"{one.uri}: this launcher reads datasets from {', '.join(DATA_SCHEMES)} only")
+    if one.access is Access.STREAM and (one.unpack is not None or one.uri.startswith(_WEB)):
+        raise CannotBeDone(f"dataset {one.name}: what is unpacked, or of the web, is read whole and not streamed")
     if one.uri.startswith(_WEB) and not one.digest:
         raise CannotBeDone(f"dataset {one.name}: an address of the web has a digest")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace_common.evaluation import Task
+from headrace_common.explanation import Method
 from headrace_common.formats import ModelFormat
 from headrace_common.protocol.claims import DIGEST
 from headrace_common.protocol.fields import CannotBeDone, Fields, wrong
@@ -93,9 +94,39 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Explain:
+    """How the model's answers are explained. `samples` rows are, half of them the worst mistakes, against `background`
+    others; `target` is a class by its name, empty where each row's own is meant; `budget` is how many rows the model is
+    asked for to explain one; without `values` no value of a row is kept.
+    """
+
+    method: Method = Method.AUTO
+    samples: int = 20
+    target: str = ""
+    background: int = 50
+    budget: int = 512
+    importance: bool = True
+    values: bool = True
+    deadline_seconds: int = 300
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "method": str(self.method),
+            "samples": self.samples,
+            "target": self.target,
+            "background": self.background,
+            "budget": self.budget,
+            "importance": self.importance,
+            "values": self.values,
+            "deadlineSeconds": self.deadline_seconds,
+        }
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """What is judged, and on what. Without a `baseline` there is none yet; `data` is there for every task but SCRIPT;
-    `format` is empty where any will do; `parent` is the job's run, empty where it is not known.
+    `format` is empty where any will do; `parent` is the job's run, empty where it is not known, and `training` the
+    one that made the model, empty where that is the job's; without `explain` nothing is explained.
     """
 
     task: Task
@@ -108,6 +139,8 @@ class Evaluate:
     comparisons: tuple[Comparison, ...] = ()
     card: Card = Card()
     parent: str = ""
+    training: str = ""
+    explain: Explain | None = None
 
     def as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"task": str(self.task), "model": self.model.as_json(), "format": str(self.format)}
@@ -115,6 +148,10 @@ class Evaluate:
             found["baseline"] = self.baseline.as_json()
         if self.data is not None:
             found["data"] = self.data.as_json()
+        if self.explain is not None:
+            found["explain"] = self.explain.as_json()
+        if self.training:
+            found["training"] = self.training
         return found | {
             "slices": list(self.slices),
             "sensitive": list(self.sensitive),
@@ -147,6 +184,8 @@ def parse_evaluate(fields: Fields | None, where: str) -> Evaluate | None:
         if card is None
         else Card(card.text("intendedUse", ""), card.text("limits", ""), card.text("licence", "")),
         parent=fields.text("parent", ""),
+        training=fields.text("training", ""),
+        explain=_explain(fields.optional("explain"), where),
     )
 
 
@@ -192,6 +231,24 @@ def _data(fields: Fields | None, where: str) -> EvaluationData | None:
         weight=fields.text("weight", ""),
         group=fields.text("group", ""),
         positive=fields.text("positive", ""),
+    )
+
+
+def _explain(fields: Fields | None, where: str) -> Explain | None:
+    if fields is None:
+        return None
+    name = fields.text("method")
+    if name not in list(Method):
+        raise CannotBeDone(f"{where}.explain.method {name}: this launcher knows {', '.join(Method)} only")
+    return Explain(
+        method=Method(name),
+        samples=fields.integer("samples", least=1),
+        target=fields.text("target", ""),
+        background=fields.integer("background", least=1),
+        budget=fields.integer("budget", least=1),
+        importance=fields.flag("importance"),
+        values=fields.flag("values"),
+        deadline_seconds=fields.integer("deadlineSeconds", least=1),
     )
 
 

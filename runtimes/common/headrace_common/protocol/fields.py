@@ -5,7 +5,11 @@ that says where it is wrong and how.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
+
+# What a parameter of a script can be.
+Scalar = bool | int | float | str
 
 
 class NotUnderstood(ValueError):
@@ -75,6 +79,15 @@ class Fields:
             raise wrong(f"{self._where}.{name}", "a number that is not negative", value)
         return value
 
+    def finite(self, name: str) -> float | None:
+        """A number of either sign; None where it is absent."""
+        value = self._data.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise wrong(f"{self._where}.{name}", "a number", value)
+        if value is not None and not math.isfinite(value):
+            raise wrong(f"{self._where}.{name}", "a finite number", value)
+        return None if value is None else float(value)
+
     def flag(self, name: str) -> bool:
         """True or false; false where it is absent."""
         value = self._value(name, False)
@@ -111,6 +124,14 @@ class Fields:
         if not isinstance(value, dict):
             raise wrong(f"{self._where}.{name}", "an object", value)
         return value
+
+    def scalars(self, name: str) -> dict[str, Scalar]:
+        """Parameters of a script; none where it is absent."""
+        found = self.mapping(name)
+        for key, value in found.items():
+            if not isinstance(value, bool | int | float | str):
+                raise wrong(f"{self._where}.{name}.{key}", "a text, number or boolean", value)
+        return found
 
     def _value(self, name: str, default: Any) -> Any:
         value = self._data.get(name)

@@ -22,9 +22,19 @@ from headrace_common.s3 import SCHEME, Place
 
 VARIABLE = "HEADRACE_LOAD"
 DEFAULT_DEADLINE_SECONDS = 120.0
-DEFAULT_MAX_BYTES = 64 * 1024**3
 
-_FIELDS = {"protocol", "uri", "digest", "formats", "target", "storage", "layout", "deadlineSeconds", "maxBytes"}
+_FIELDS = {
+    "protocol",
+    "uri",
+    "digest",
+    "formats",
+    "target",
+    "storage",
+    "layout",
+    "deadlineSeconds",
+    "maxBytes",
+    "progressPort",
+}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -34,7 +44,8 @@ class LoadRequest:
 
     `layout` maps a format to the folder below `target` that its files go to; by default the one they have in the model.
     `storage` is None where it is what the SDK finds by itself (AWS, workload identity). `deadline_seconds` is how long
-    it may be away without a single byte arriving.
+    it may be away without a single byte arriving. `max_bytes` None: the disk alone bounds a model. `progress_port`
+    None: nobody can ask how far it is.
     """
 
     uri: str
@@ -44,7 +55,8 @@ class LoadRequest:
     storage: Storage | None = None
     layout: Mapping[str, str] = field(default_factory=dict)
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
-    max_bytes: int = DEFAULT_MAX_BYTES
+    max_bytes: int | None = None
+    progress_port: int | None = None
 
     @property
     def place(self) -> Place:
@@ -66,8 +78,10 @@ class LoadRequest:
             found["layout"] = dict(self.layout)
         if self.deadline_seconds != DEFAULT_DEADLINE_SECONDS:
             found["deadlineSeconds"] = self.deadline_seconds
-        if self.max_bytes != DEFAULT_MAX_BYTES:
+        if self.max_bytes is not None:
             found["maxBytes"] = self.max_bytes
+        if self.progress_port is not None:
+            found["progressPort"] = self.progress_port
         return found
 
     def as_text(self) -> str:
@@ -91,7 +105,8 @@ def parse_load(text: str) -> LoadRequest:
         storage=_storage(root.optional("storage")),
         layout=_layout(root.mapping("layout"), formats),
         deadline_seconds=_positive("deadlineSeconds", root.number("deadlineSeconds", DEFAULT_DEADLINE_SECONDS)),
-        max_bytes=root.integer("maxBytes", least=1, default=DEFAULT_MAX_BYTES),
+        max_bytes=root.integer("maxBytes", least=1) if root.has("maxBytes") else None,
+        progress_port=root.integer("progressPort", least=1) if root.has("progressPort") else None,
     )
 
 

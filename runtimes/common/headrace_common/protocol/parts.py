@@ -87,15 +87,17 @@ class DatasetReference:
 @dataclass(frozen=True)
 class EvaluationReference:
     """What a stage of evaluation has judged: the digest of the model, as it was downloaded, that of the model it was
-    compared with (empty: none), and on how many rows.
+    compared with (empty: none), on how many rows, and of how many of them the answer was explained.
     """
 
     digest: str
     baseline_digest: str
     samples: int
+    explained: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        return {"digest": self.digest, "baselineDigest": self.baseline_digest, "samples": self.samples}
+        explained = {"explained": self.explained} if self.explained else {}
+        return {"digest": self.digest, "baselineDigest": self.baseline_digest, "samples": self.samples, **explained}
 
     @staticmethod
     def parse(data: Any) -> EvaluationReference | None:
@@ -103,7 +105,8 @@ class EvaluationReference:
             return None
         baseline = text(data.get("baselineDigest"))
         baseline = baseline if DIGEST.fullmatch(baseline) else ""
-        return EvaluationReference(digest, baseline, count(data.get("samples")) or 0)
+        samples, explained = (count(data.get(name)) or 0 for name in ("samples", "explained"))
+        return EvaluationReference(digest, baseline, samples, explained)
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ class LostPeer:
 @dataclass(frozen=True)
 class Progress:
     """How far training has come, in the fit of the script (the first is 0) that is under way. None where it is not
-    known. `epoch` counts from 1, `step` over the whole fit.
+    known. `epoch` counts from 1, `step` over the whole fit. Of Spark the steps are its stages; `executors` are there,
+    `executors_lost` were.
     """
 
     percent: float | None = None
@@ -192,16 +196,20 @@ class Progress:
     steps: int | None = None
     fit: int | None = None
     steps_per_second: float | None = None
+    executors: int | None = None
+    executors_lost: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For the record, which stays when the time that is left does not."""
         if self == Progress():
             return {}
         known = {"fit": self.fit, "epoch": self.epoch, "epochs": self.epochs, "step": self.step}
+        of_spark = {"executors": self.executors, "executorsLost": self.executors_lost}
         return {
             "percent": self.percent,
             **{name: value for name, value in known.items() if value is not None},
             "steps": self.steps,
+            **{name: value for name, value in of_spark.items() if value is not None},
         }
 
     def with_times(self) -> dict[str, Any]:
@@ -227,6 +235,8 @@ class Progress:
             steps=count(data.get("steps")),
             fit=count(data.get("fit")),
             steps_per_second=None if rate is None or rate < 0 else rate,
+            executors=count(data.get("executors")),
+            executors_lost=count(data.get("executorsLost")),
         )
 
 

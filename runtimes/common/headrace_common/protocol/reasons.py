@@ -20,6 +20,7 @@ class FailureClass(StrEnum):
     TRACKING = "Tracking"
     PEER = "Peer"
     DISRUPTED = "Disrupted"
+    SCHEDULING = "Scheduling"
 
 
 class Reason(StrEnum):
@@ -42,6 +43,9 @@ class Reason(StrEnum):
     DATASET_NOT_FOUND = "DatasetNotFound"
     DATASET_FORBIDDEN = "DatasetForbidden"
     DATASET_CHANGED = "DatasetChanged"
+    DATASET_NOT_UNPACKED = "DatasetNotUnpacked"
+    DATASET_TOO_LARGE = "DatasetTooLarge"
+    DATASET_NOT_DIVIDED = "DatasetNotDivided"
     NO_DATASET = "NoDataset"
     DATA_UNREADABLE = "DataUnreadable"
     EVALUATED_MODEL_CHANGED = "EvaluatedModelChanged"
@@ -54,6 +58,8 @@ class Reason(StrEnum):
     PRIVATE_DATA_FOUND = "PrivateDataFound"
     SPLIT_EMPTY = "SplitEmpty"
     SPLIT_LEAKS = "SplitLeaks"
+    SPARK_NOT_ALLOWED = "SparkNotAllowed"
+    SPARK_EXECUTORS_PENDING = "SparkExecutorsPending"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     STORAGE_FORBIDDEN = "StorageForbidden"
     BUCKET_NOT_FOUND = "BucketNotFound"
@@ -83,6 +89,9 @@ RULES: Mapping[Reason, tuple[FailureClass, int]] = {
     Reason.DATASET_NOT_FOUND: (FailureClass.DATA, 2),
     Reason.DATASET_FORBIDDEN: (FailureClass.DATA, 2),
     Reason.DATASET_CHANGED: (FailureClass.DATA, 2),
+    Reason.DATASET_NOT_UNPACKED: (FailureClass.DATA, 2),
+    Reason.DATASET_TOO_LARGE: (FailureClass.DATA, 2),
+    Reason.DATASET_NOT_DIVIDED: (FailureClass.DATA, 2),
     Reason.NO_DATASET: (FailureClass.CONFIG, 2),
     Reason.DATA_UNREADABLE: (FailureClass.DATA, 2),
     Reason.EVALUATED_MODEL_CHANGED: (FailureClass.DATA, 2),
@@ -95,6 +104,8 @@ RULES: Mapping[Reason, tuple[FailureClass, int]] = {
     Reason.PRIVATE_DATA_FOUND: (FailureClass.DATA, 2),
     Reason.SPLIT_EMPTY: (FailureClass.DATA, 2),
     Reason.SPLIT_LEAKS: (FailureClass.DATA, 2),
+    Reason.SPARK_NOT_ALLOWED: (FailureClass.CONFIG, 2),
+    Reason.SPARK_EXECUTORS_PENDING: (FailureClass.SCHEDULING, 2),
     Reason.STORAGE_UNAVAILABLE: (FailureClass.STORAGE, 4),
     Reason.STORAGE_FORBIDDEN: (FailureClass.STORAGE, 4),
     Reason.BUCKET_NOT_FOUND: (FailureClass.STORAGE, 4),

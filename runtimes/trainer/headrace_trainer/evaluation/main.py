@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from headrace_common.evaluation import Task
+from headrace_common.explanation import SUBJECT
 from headrace_trainer.adapters.messages import Messages, milliseconds
 from headrace_trainer.evaluation import said as answers_of
 from headrace_trainer.evaluation.artifact.load import load
 from headrace_trainer.evaluation.artifact.predict import batch_rows
 from headrace_trainer.evaluation.data.read import read
+from headrace_trainer.evaluation.explaining.run import Explained, explained
 from headrace_trainer.evaluation.files import results
 from headrace_trainer.evaluation.instructions import VARIABLE, Instructions, read_instructions
 from headrace_trainer.evaluation.judgement import judge
@@ -60,6 +62,7 @@ def evaluate(instructions: Instructions, messages: Messages) -> None:
         except Refusal as refusal:
             raise of_baseline(refusal) from refusal
     _check_sensitive(instructions, candidate)
+    own = candidate
     if baseline is not None and wanted.task is Task.CLASSIFICATION:
         candidate, baseline = _of_same_classes(candidate, baseline, rows, wanted.data.positive)
     found = judge(
@@ -73,7 +76,28 @@ def evaluate(instructions: Instructions, messages: Messages) -> None:
     found = replace(found, remarks=(*candidate.remarks, *left_out(rows), *found.remarks))
     if found.remarks:
         messages.warn("evaluation", " ".join(found.remarks))
-    results.leave(instructions, rows, items, candidate, baseline, found, format)
+    left = results.leave(instructions, rows, items, candidate, baseline, found, format)
+    # Whatever an explanation does to this process, the model was judged.
+    explanation = _explained(instructions, rows, own, messages)
+    if explanation is not None:
+        results.explain(instructions, rows, left, explanation)
+
+
+def _explained(instructions: Instructions, rows: Rows, said: Said, messages: Messages) -> Explained | str | None:
+    """Of the model's own classes, as it was asked alone."""
+    wanted, data, folder = instructions.evaluate, instructions.evaluate.data, instructions.model
+    if wanted.explain is None or data is None:
+        return None
+    print(f"headrace: up to {wanted.explain.samples} answers are explained", flush=True)
+
+    def asking() -> Asking:
+        return Asking(load(folder, wanted.format), data, rows, lambda asked: None)
+
+    found = explained(wanted.task, wanted.explain, asking, said, rows, instructions.seed)
+    problems = (found,) if isinstance(found, str) else found.problems
+    if problems:
+        messages.warn(SUBJECT, "; ".join(problems))
+    return found
 
 
 def _asked(

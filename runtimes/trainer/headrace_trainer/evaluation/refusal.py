@@ -32,6 +32,19 @@ class UnreadableData(Refusal):
         super().__init__(message, hint, Reason.DATA_UNREADABLE)
 
 
+def no_column(where: str, name: str, there: Iterable[object], field: str) -> UnreadableData:
+    """`field` of the spec names a column that is none of those that are `there`."""
+    return UnreadableData(
+        f"{where} has no column {name!r}; it has {listed(there) or 'none'}",
+        f"Name a column that is there in {field}, or write {name!r} when the data is prepared.",
+    )
+
+
+def called(dataset: str, path: str) -> str:
+    """The rows of an evaluation, in a sentence."""
+    return f"dataset {dataset}" + (f", {path}" if path else "")
+
+
 def listed(names: Iterable[object]) -> str:
     """Names in a sentence, not too many and none too long."""
     found: Sequence[str] = [shortened(str(name)) for name in names]

@@ -100,6 +100,7 @@ def classified(asking: Asking, positive: str, *, may_lack_some: bool = False) ->
         rows.weights,
         len(names),
         _positive(positive, names, may_lack=may_lack_some),
+        is_named=bool(positive),
     )
     return Said(answers, asking.output.name, kind, asking.inputs, names, (remark,) if remark else ())
 
@@ -120,6 +121,7 @@ def _named(asking: Asking, values: Array, positive: str, *, may_lack_some: bool)
         asking.rows.weights,
         len(names),
         _positive(positive, names, may_lack=may_lack_some),
+        is_named=bool(positive),
     )
     remark = "The model names a class and no probabilities: what needs these is not measured."
     return Said(answers, asking.output.name, Kind.CLASSES, asking.inputs, names, (remark,))
@@ -159,6 +161,7 @@ def aligned(said: Said, names: tuple[str, ...], rows: Rows, positive: str, known
         len(names),
         _positive(positive, names),
         known,
+        answers.is_named,
     )
     return Said(moved, said.output, said.kind, said.inputs, names, said.remarks)
 

@@ -11,29 +11,32 @@ from pathlib import Path
 
 from headrace_common.cgroup import Cgroup
 from headrace_common.cpus import allowed_cpus, usable_cpus
-from headrace_common.protocol.config import VARIABLE, Config, Scalar
+from headrace_common.protocol.config import VARIABLE, Config, Scalar, Stage
 from headrace_common.protocol.tables import KEY_VARIABLE
+from headrace_trainer.launcher.datasets import streams
 from headrace_trainer.launcher.frameworks import framework_of
 from headrace_trainer.launcher.library_defaults import library_defaults
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.ready import PREVIOUS_STEPS, Ready
 from headrace_trainer.launcher.settings import Paths, Settings
+from headrace_trainer.launcher.spark import files
 from headrace_trainer.launcher.tracking.mlflow import Run
 
 # A ConfigMap's files cannot be executed: their first line names the interpreter, or else their suffix.
 _INTERPRETERS = {".py": sys.executable, ".sh": "/bin/sh"}
 _MOST_OF_A_LINE = 256
-_EVALUATION = "headrace_trainer.evaluation"
+# What runs where there is no script, by the stage.
+_PROGRAMS = {Stage.EVALUATE: "headrace_trainer.evaluation", Stage.TUNE: "headrace_trainer.tuning"}
 # What each Python of a program without an adapter runs first.
 _STARTUP = Path(__file__).parent / "startup"
 
 
 def command(config: Config, adapter: str | None) -> list[str]:
     """How the script is started, by its adapter or by itself: each parameter as --name=value, texts as they are and
-    everything else as JSON. Without an entrypoint Headrace itself judges a model.
+    everything else as JSON. Without an entrypoint it is the stage's own program.
     """
     if not config.entrypoint:
-        return [sys.executable, "-m", _EVALUATION]
+        return [sys.executable, "-m", _PROGRAMS[config.stage]]
     arguments = [f"--{name}={_text(value)}" for name, value in config.parameters.items()]
     script = config.source / config.entrypoint
     if adapter is not None:
@@ -63,6 +66,9 @@ def environment(
         env["PYTHONPATH"] = _before(paths.packages, inherited.get("PYTHONPATH"))
         env["PATH"] = _before(paths.packages / "bin", inherited.get("PATH"))
     env |= _of_stage(config, paths)
+    env |= {} if ready.streams is None else streams.environment(ready.streams)
+    if config.workers.count > 1 and (divided := [one.name for one in config.datasets if one.shard is not None]):
+        env["HEADRACE_SHARDED_DATASETS"] = ",".join(divided)
     if config.formats:
         env["HEADRACE_EXPORT_DIR"] = str(paths.export)
         env["HEADRACE_INPUT_EXAMPLE"] = "Rows" if config.keeps_rows else "None"
@@ -89,8 +95,12 @@ def _of_stage(config: Config, paths: Paths) -> dict[str, str]:
     env: dict[str, str] = {}
     if (prepare := config.prepare) is not None:
         env["HEADRACE_DATASET_DIR"] = str(paths.prepared)
+        if prepare.spark is not None:
+            env |= files.environment(config, prepare.spark, files.Layout.of(paths))
         if prepare.tables is not None:
             env["HEADRACE_TABLES_DIR"] = str(paths.tables)
+    if config.tuning is not None:
+        env["HEADRACE_TUNING"] = str(paths.tuning)
     if (evaluate := config.evaluate) is not None:
         env["HEADRACE_MODEL_DIR"] = str(paths.model)
         if not config.entrypoint:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace_common.protocol.report import State
+from headrace_trainer.launcher.failures.judge import Failure
 from headrace_trainer.launcher.messages import Warned
 from headrace_trainer.launcher.process import ChildExited, ChildMessage
+from headrace_trainer.launcher.spark.seen import Seen
 from headrace_trainer.launcher.store.checkpoints import Stored
 
 
@@ -39,6 +41,20 @@ class Entered:
     state: State
 
 
+@dataclass(frozen=True)
+class SparkSeen:
+    """How far Spark is."""
+
+    seen: Seen
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """Nothing will come of the script: it is to be ended, for this."""
+
+    failure: Failure
+
+
 @dataclass
 class Task:
     """Something that waits for the network; `value` or `error` is set when it is done."""
@@ -62,5 +78,16 @@ class ThreadDied:
     error: BaseException
 
 
-Event = ChildMessage | ChildExited | StopRequested | CheckpointStored | Noticed | Entered | TaskDone | ThreadDied
+Event = (
+    ChildMessage
+    | ChildExited
+    | StopRequested
+    | CheckpointStored
+    | Noticed
+    | Entered
+    | SparkSeen
+    | GivenUp
+    | TaskDone
+    | ThreadDied
+)
 Inbox = queue.SimpleQueue[Event]

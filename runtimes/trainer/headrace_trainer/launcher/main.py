@@ -21,11 +21,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from headrace_common.cgroup import Cgroup
+from headrace_common.explanation import SUBJECT
 from headrace_common.protocol.config import VARIABLE, Config
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Outcome, State
 from headrace_common.record import TerminationLog
-from headrace_common.tags import EXPORT_TRIAL_TAG
+from headrace_common.serve import ProgressServer
 from headrace_trainer.launcher import environment, tables
 from headrace_trainer.launcher.failures import nccl
 from headrace_trainer.launcher.failures.fields import in_fields_of
@@ -45,8 +46,10 @@ from headrace_trainer.launcher.inbox import (
     CheckpointStored,
     Entered,
     Event,
+    GivenUp,
     Inbox,
     Noticed,
+    SparkSeen,
     StopRequested,
     Task,
     TaskDone,
@@ -54,47 +57,24 @@ from headrace_trainer.launcher.inbox import (
 )
 from headrace_trainer.launcher.instructions import read_instructions
 from headrace_trainer.launcher.log import log, unforeseen
-from headrace_trainer.launcher.messages import (
-    Ambiguous,
-    Checkpoint,
-    Chosen,
-    Epoch,
-    Evaluate,
-    Exported,
-    ExportFailed,
-    Exporting,
-    ExportTrial,
-    Fit,
-    FitEnd,
-    Message,
-    Refused,
-    Replay,
-    Resume,
-    ScriptEnded,
-    ScriptException,
-    Step,
-    Trained,
-    Warned,
-)
-from headrace_trainer.launcher.model import chosen, export_trial
-from headrace_trainer.launcher.model import upload as model
+from headrace_trainer.launcher.messages import Warned
 from headrace_trainer.launcher.packages.install import Packages
 from headrace_trainer.launcher.packages.uv import Ended
 from headrace_trainer.launcher.peers import find_silent
 from headrace_trainer.launcher.process import Child, ChildExited, ChildMessage
-from headrace_trainer.launcher.progress import ProgressServer
 from headrace_trainer.launcher.ready import Ready, get_ready
-from headrace_trainer.launcher.report import Report, milliseconds
+from headrace_trainer.launcher.report import Report
 from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.settings import RECORD_SECONDS, Settings
+from headrace_trainer.launcher.spark import driver
 from headrace_trainer.launcher.stages.choose import stage_of
 from headrace_trainer.launcher.stages.kind import Surroundings
-from headrace_trainer.launcher.store.checkpoints import CheckpointStore, Stored, Upload, Uploader
+from headrace_trainer.launcher.store.checkpoints import CheckpointStore, Uploader
 from headrace_trainer.launcher.store.s3 import Patience, Store
 from headrace_trainer.launcher.system import gpu
 from headrace_trainer.launcher.system.sampler import Sampler
 from headrace_trainer.launcher.texts import one_line
-from headrace_trainer.launcher.tracking import resumed
+from headrace_trainer.launcher.told import Told
 from headrace_trainer.launcher.tracking.files import RunFiles
 from headrace_trainer.launcher.tracking.identity import run_of
 from headrace_trainer.launcher.tracking.mlflow import MLflow, Run
@@ -102,6 +82,7 @@ from headrace_trainer.launcher.tracking.run import Tracker
 
 T = TypeVar("T")
 _TICK = 1.0
+_LOOK_SECONDS = 0.1
 _RECORD_INTERVAL = 5.0
 _FLUSH_AFTER_FAILURE = 15.0
 _UPLOAD_AFTER_FAILURE = 30.0
@@ -126,13 +107,12 @@ class Launcher:
         self._log_file = log_file
         self._report = Report(settings.worker)
         self._changing = threading.Lock()  # of the report, by an event
-        self._server = ProgressServer(settings.bind, config.progress_port, self._progress)
+        self._server = self._progress_server()
         self._script = Script()
         self._stop_at: float | None = None
         self._stopping_since = 0.0
         self._written_at = 0.0
-        self._has_warned_of_grace = False
-        self._resume: Stored | None = None
+        self._given_up: Failure | None = None
         cgroup = Cgroup(settings.paths.cgroup_membership, settings.paths.cgroup_root)
         self._memory = MemoryWatch(cgroup)
         chief = settings.worker == 0
@@ -164,6 +144,7 @@ class Launcher:
         self._files = RunFiles(config, settings, self._store, client, self._tracker, lambda: self._stop_at)
         around = Surroundings(config, settings, self._store, self._tracker, self._report, self._files, client)
         self._stage = stage_of(around)
+        self._told = Told(self._report, self._stage, settings, config.job.attempt, self._tracker, self._uploader)
 
     def run(self) -> int:
         """The whole attempt; the exit code of PID 1."""
@@ -228,11 +209,18 @@ class Launcher:
 
     def _run_script(self, ready: Ready) -> None:
         """Run the script to its end. Raises Failed with the cause of a bad one, Stopped where SIGTERM was the cause."""
-        self._resume = ready.resume
+        self._told.resumed_from = ready.resume
         if ready.resume is not None:
             self._report.checkpoint = ready.resume
             self._report.metrics.go_on_from(ready.resume.fit, ready.resume.base, ready.resume.after)
         self._look_for_gpus()
+        inbox = self._inbox
+        watch = driver.prepare(
+            self._config,
+            self._settings,
+            lambda seen: inbox.put(SparkSeen(seen)),
+            lambda failure: inbox.put(GivenUp(failure)),
+        )
         command = environment.command(self._config, self._adapter)
         try:
             child = Child.start(
@@ -246,15 +234,30 @@ class Launcher:
             raise Failed(cannot_be_run(command[0], error)) from error
         if self._adapter is None:  # an adapter says when training begins
             self._report.state = self._stage.working
-        self._follow(child)
-        self._tag_resume(has_ended=True)
+        if watch is not None:
+            watch.start()
+        self._follow(child, 0.0 if watch is None else driver.END_SECONDS)
+        if watch is not None:
+            watch.stop()
+        self._told.tag_resume(has_ended=True)
         end = self._end_of_script(child.log_by_stream)
         failure = nccl.advised(judge(end), end)
+        if failure is not None and ready.streams is not None:
+            failure = ready.streams.cause_of(failure)
         # A script may end with 0 because it was told to stop: it has then not trained to its end.
         if self._stop_at is not None and (failure is not None or not self._script.had_ended):
             raise Stopped
+        if self._given_up is not None:
+            raise Failed(self._given_up)
         if failure is not None:
-            raise Failed(failure)
+            if not self._stage.has_enough():
+                raise Failed(failure)
+            told = f"the process that explains has ended before it was done: {one_line(failure.message)}"
+            self._told.warn(Warned(SUBJECT, told))
+        if ready.streams is not None and (unread := ready.streams.failure) is not None:
+            self._told.warn(Warned("data", f"the script ended well, and could not read all: {unread.message}"))
+        if (seen := self._report.progress.spark) is not None:
+            self._report.progress.spark = seen.finished()
 
     def _look_for_gpus(self) -> None:
         """An adapter knows whether its framework sees the GPUs that were asked for. Of other programs nobody does: what
@@ -263,12 +266,15 @@ class Launcher:
         if self._adapter is None and self._config.gpus and not gpu.is_known():
             asked = f"resources ask for {self._config.gpus} GPU(s)"
             told = f"{asked}, and the container has no nvidia-smi: the driver may not be in it"
-            self._warn(Warned("gpus", told))
+            self._told.warn(Warned("gpus", told))
 
-    def _follow(self, child: Child) -> None:
-        """To its end, with all that it has told."""
+    def _follow(self, child: Child, end_seconds: float = 0.0) -> None:
+        """To its end, with all that it has told. What it has started is then given so many seconds to end, of which the
+        grace may have fewer.
+        """
         try:
             self._watch(child)
+            self._linger(child, time.monotonic() + end_seconds)
         finally:
             child.close()
         self._handle_waiting()
@@ -286,8 +292,25 @@ class Launcher:
                     log("the script's process did not end in time after SIGTERM and is killed")
                     child.signal(signal.SIGKILL)
                     killed = True
+            elif self._given_up is not None and not killed:
+                child.signal(signal.SIGKILL)
+                killed = True
             if self._is_record_due:
                 self._report.log_tail = child.log_tail
+                self._write_record()
+
+    def _linger(self, child: Child, deadline: float) -> None:
+        """Until what the script has started has ended by itself, as Spark's Java does after it. It is asked for again
+        and again, since nobody tells of that end.
+        """
+        while child.has_session:
+            until = deadline
+            if self._stop_at is not None:
+                until = min(until, self._stopping_since + self._settings.stop_seconds)
+            if time.monotonic() >= until:
+                return
+            self._handle_next(_LOOK_SECONDS)
+            if self._is_record_due:
                 self._write_record()
 
     def _end_of_script(self, log_by_stream: tuple[str, ...]) -> ChildEnd:
@@ -296,8 +319,9 @@ class Launcher:
             raise RuntimeError("the script has not ended")
         is_export_due = self._adapter is not None and bool(self._config.formats) and self._settings.worker == 0
         trained = script.steps_seen if script.trained is None else max(script.trained.steps, script.steps_seen)
-        if self._resume is not None:
-            trained += self._resume.base.steps + self._resume.step
+        begun = self._told.resumed_from
+        if begun is not None:
+            trained += begun.base.steps + begun.step
         end = ChildEnd(
             exit_code=script.exit_code,
             trained_steps=trained,
@@ -313,7 +337,7 @@ class Launcher:
             worker=self._settings.worker,
             workers=self._config.workers.count,
             source=self._config.source,
-            resumed_in=None if self._resume is None else self._settings.paths.work,
+            resumed_in=None if begun is None else self._settings.paths.work,
         )
         return replace(end, lost_peer=self._framework.lost_peer(end))
 
@@ -387,6 +411,7 @@ class Launcher:
         deadline = time.monotonic() + flush_seconds
         self._files.keep_artifacts(Patience(flush_seconds, lambda: time.monotonic() < deadline))
         self._files.draw_curves(deadline - time.monotonic())
+        self._stage.tidy(flush_seconds)
 
     # --- the inbox ---
 
@@ -436,19 +461,23 @@ class Launcher:
     def _apply(self, event: Event) -> None:
         match event:
             case ChildMessage(message, by_name) if by_name and self._adapter is not None:
-                self._take_from_script(message)
+                self._told.take_from_script(message)
             case ChildMessage(message):
-                self._take(message)
+                self._told.take(message, self._script)
             case ChildExited(exit_code):
                 self._script.exit_code = exit_code
             case CheckpointStored(stored, seconds):
                 self._report.checkpoint = stored
-                self._compare_with_grace(seconds)
+                self._told.compare_with_grace(seconds)
                 self._write_record()
             case Noticed(warned):
-                self._warn(warned)
+                self._told.warn(warned)
             case Entered(state):
                 self._report.state = state
+            case SparkSeen(seen):
+                self._report.progress.spark = seen
+            case GivenUp(failure):
+                self._given_up = failure
             case StopRequested():
                 self._begin_to_stop()
             case TaskDone():
@@ -468,122 +497,14 @@ class Launcher:
             )
             self._write_record()
 
-    def _take(self, message: Message) -> None:
-        report, script = self._report, self._script
-        match message:
-            case Fit():
-                report.state = self._stage.working
-                report.progress.begin(message)
-                report.metrics.begin(message)
-            case Replay():
-                report.state = State.RESUMING
-                report.progress.pass_over(message)
-            case Step():
-                self._train(message, message.step)
-                self._log_metrics(report.metrics.step(message))
-            case Epoch():
-                self._train(message, message.step)
-                self._log_metrics(report.metrics.epoch(message))
-            case Evaluate():
-                self._log_metrics(report.metrics.evaluate(message, milliseconds()))
-            case Checkpoint():
-                self._keep(message)
-            case Resume():
-                self._went_on(message)
-            case ScriptEnded():
-                script.has_come_to_its_end = True
-            case Trained():
-                script.trained = message
-            case Exporting():
-                report.state = State.EXPORTING
-            case Chosen():
-                script.chosen = chosen.merged(script.chosen, message)
-            case Ambiguous():
-                script.ambiguous = message
-            case Exported():
-                script.exported = model.united(script.exported, message)
-            case ExportFailed():
-                script.export_problems[message.format] = message.message
-            case ExportTrial():
-                self._tell_trial(message)
-            case ScriptException():
-                script.exception = message
-            case Refused():
-                script.refused = message
-            case Warned():
-                self._warn(message)
-            case FitEnd():
-                pass  # its metrics are those of its last epoch
-
-    def _take_from_script(self, message: Message) -> None:
-        """What a followed script says itself: how far its training is, and where its model lies, is known better."""
-        match message:
-            case Step():
-                self._log_metrics(self._report.metrics.own_step(message))
-            case Fit():
-                self._report.progress.told_steps = message.steps
-            case Checkpoint():
-                self._keep(message)
-            case _:
-                log(f"a message of the script itself is left out: {type(message).__name__} is told by who follows it")
-
-    def _train(self, message: Step | Epoch, step: int) -> None:
-        self._report.state = self._stage.working
-        self._report.progress.advance(message)
-        self._script.steps_seen = max(self._script.steps_seen, step)
-
-    def _log_metrics(self, metrics: list[Any]) -> None:
-        if collision := self._report.metrics.keys.take_collision():
-            self._warn(Warned("metrics", collision))
-        if self._tracker is not None:
-            self._tracker.log(metrics)
-
-    def _keep(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.folder.parent != self._settings.paths.checkpoints:  # it is deleted when it is kept
-            log(f"the checkpoint {checkpoint.folder} is not in {self._settings.paths.checkpoints} and is left out")
-            return
-        if self._uploader is not None:
-            if self._tracker is not None:
-                self._tracker.leave_unsent(checkpoint.folder)
-            base, after = (self._report.metrics.base_of(fit) for fit in (checkpoint.fit, checkpoint.fit + 1))
-            self._uploader.submit(Upload(checkpoint, base, after, self._report.progress.steps_per_epoch))
-
-    def _compare_with_grace(self, seconds: float | None) -> None:
-        """Said while there is time: the last checkpoint of one that is stopped has to get through, too."""
-        if seconds is not None and seconds > self._settings.keep_seconds and not self._has_warned_of_grace:
-            self._has_warned_of_grace = True
-            text = (
-                f"keeping a checkpoint takes {seconds:.0f} s, and a training that is stopped has "
-                f"{self._settings.keep_seconds:.0f} s for it: the last one would be lost. "
-                "Raise spec.checkpoint.gracePeriod"
-            )
-            self._warn(Warned("grace", text))
-
-    def _went_on(self, resume: Resume) -> None:
-        if self._resume is None:
-            return
-        self._report.resume = (self._resume.attempt, resume)
-        self._tag_resume()
-
-    def _tag_resume(self, *, has_ended: bool = False) -> None:
-        """The tag stays for good: of an attempt that has ended it does not say that something is still to come."""
-        if self._report.resume is not None and self._tracker is not None:
-            text = resumed.sentence(*self._report.resume, has_ended=has_ended)
-            self._tracker.tag({f"headrace.resume.{self._config.job.attempt}": text})
-
-    def _tell_trial(self, trial: ExportTrial) -> None:
-        self._report.export_trial = trial
-        log(export_trial.sentence(trial))
-        if self._tracker is not None:
-            self._tracker.tag({EXPORT_TRIAL_TAG: export_trial.sentence(trial)})
-
-    def _warn(self, warned: Warned) -> None:
-        log(f"{warned.subject}: {warned.message}")
-        self._report.warnings[warned.subject] = warned.message
-        if self._tracker is not None:
-            self._tracker.tag({f"headrace.warning.{warned.subject}": warned.message})
-
     # --- what is said ---
+
+    def _progress_server(self) -> ProgressServer:
+        port = self._config.progress_port
+        try:
+            return ProgressServer(self._settings.bind, port, self._progress)
+        except OSError as error:
+            raise Failed(bad_config(f"progressPort {port} cannot be served: {error}")) from error
 
     def _progress(self) -> dict[str, Any]:
         """The document of /progress as things are; asked for in the server's threads."""

@@ -109,6 +109,15 @@ class Child:
         if self._process.returncode is None:
             os.kill(self._process.pid, number)
 
+    @property
+    def has_session(self) -> bool:
+        """Whether the script, or something that it has started, has not ended yet."""
+        try:
+            os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def close(self, timeout: float = 2.0) -> None:
         """End whatever is left of the session and read what it still had to say."""
         with contextlib.suppress(ProcessLookupError):  # nothing was left

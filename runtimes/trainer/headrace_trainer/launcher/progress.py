@@ -1,27 +1,15 @@
-"""How far the training is, and the HTTP endpoint that says so. What it says is made when somebody asks: a training says
-how far it is more often than anybody asks for that.
-"""
+"""How far the training is: told more often than anybody asks for it."""
 
 from __future__ import annotations
 
-import functools
-import json
-import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any
 
 from headrace_common.protocol import parts
-from headrace_trainer.launcher.failures.judge import Failed, bad_config
 from headrace_trainer.launcher.messages import Epoch, Fit, Replay, Step
+from headrace_trainer.launcher.spark.seen import Seen
 
 _WINDOW_MS = 10 * 60 * 1000
-_CLIENT_TIMEOUT = 5.0
-_LOOK_FOR_END_SECONDS = 3600.0
 
 
 class StepRate:
@@ -64,6 +52,7 @@ class Progress:
     steps_per_epoch: int | None = None
     all_steps: int | None = None
     told_steps: int | None = None  # by a followed script itself
+    spark: Seen | None = None  # then its stages are the steps
     rate: StepRate = field(default_factory=StepRate)
 
     def begin(self, message: Fit) -> None:
@@ -97,6 +86,14 @@ class Progress:
 
     def now(self) -> parts.Progress:
         """What is known."""
+        if self.spark is not None:
+            return parts.Progress(
+                percent=self.spark.percent,
+                step=self.spark.stages_done,
+                steps=self.spark.stages,
+                executors=self.spark.executors,
+                executors_lost=self.spark.executors_lost,
+            )
         if self.fit is None or self.step is None:
             return parts.Progress()
         rate, steps = self.rate.per_second, self.steps
@@ -111,75 +108,3 @@ class Progress:
             fit=self.fit,
             steps_per_second=None if rate is None else round(rate, 3),
         )
-
-
-class ProgressServer:
-    """Serves GET /progress and /healthz from threads of its own. `document` is called in them, for each answer."""
-
-    def __init__(self, bind: str, port: int, document: Callable[[], Mapping[str, Any]]) -> None:
-        def text() -> bytes:
-            return json.dumps(document(), separators=(",", ":")).encode()
-
-        try:
-            self._server = _Server(_addresses(bind, port), _handler(text))
-        except OSError as error:
-            raise Failed(bad_config(f"progressPort {port} cannot be served: {error}")) from error
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
-
-    def start(self) -> None:
-        """Serve until the process ends."""
-        # It never is to end, and looks for that seldom.
-        serve = functools.partial(self._server.serve_forever, poll_interval=_LOOK_FOR_END_SECONDS)
-        threading.Thread(target=serve, name="progress", daemon=True).start()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(
-        self, address: tuple[socket.AddressFamily, tuple[str, int]], handler: type[BaseHTTPRequestHandler]
-    ) -> None:
-        self.address_family = address[0]
-        super().__init__(address[1], handler)
-
-    def server_bind(self) -> None:
-        if self.address_family == socket.AF_INET6:  # IPv4 through the same socket
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        TCPServer.server_bind(self)  # not HTTPServer's, which asks DNS for the host's name
-
-
-def _addresses(bind: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    """All of the pod's addresses where none is named, whichever family it has."""
-    if bind:
-        return (socket.AF_INET6 if ":" in bind else socket.AF_INET), (bind, port)
-    if socket.has_dualstack_ipv6():
-        return socket.AF_INET6, ("::", port)
-    return socket.AF_INET, ("0.0.0.0", port)
-
-
-def _handler(text: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _CLIENT_TIMEOUT
-
-        def do_GET(self) -> None:
-            if self.path == "/progress":
-                self._answer(200, "application/json", text())
-            elif self.path == "/healthz":
-                self._answer(200, "text/plain", b"ok\n")
-            else:
-                self._answer(404, "text/plain", b"not found\n")
-
-        def _answer(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """The pod's log is the script's."""
-
-    return Handler

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headrace_common.explanation import SUBJECT
 from headrace_common.protocol import parts
 from headrace_common.protocol.parts import (
     CheckpointReference,
@@ -122,6 +123,8 @@ class Report:
         if succeeded and self.dataset is not None and self.warnings:
             told = "; ".join(f"{subject}: {message}" for subject, message in self.warnings.items())
             record = replace(record, message=one_line(told))
+        if succeeded and self.evaluation is not None and (unexplained := self.warnings.get(SUBJECT)):
+            record = replace(record, message=one_line(unexplained))
         return record.as_json()
 
     def _metrics(self) -> dict[str, float]:

@@ -74,6 +74,11 @@ class Paths:
         return self.scratch / "evaluation.json"
 
     @property
+    def tuning(self) -> Path:
+        """What the program of a tuning is told."""
+        return self.scratch / "tuning.json"
+
+    @property
     def results(self) -> Path:
         """What it leaves becomes artifacts of the run."""
         return self.scratch / "results"

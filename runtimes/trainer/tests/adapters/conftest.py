@@ -1,5 +1,6 @@
 """Runs scripts as the launcher does: `python -m headrace_trainer.adapters.keras` in a process of its own, its messages
-read from a pipe. `start_child` starts an interpreter; `start_keras` forks one that has imported Keras (forking.py).
+read as they come. `start_child` starts an interpreter; `start_keras` forks one that has imported Keras (forking.py) and
+keeps the script in step with its test, unless it is one of several workers, which wait for each other.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def _starts(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter |
         }
         if "tf_config" in settings:
             environment["TF_CONFIG"] = str(settings["tf_config"])
-        child = RunningChild(path, arguments, tmp_path_factory.mktemp("child"), environment, interpreter)
+        folder = tmp_path_factory.mktemp("child")
+        in_step = interpreter is not None and "TF_CONFIG" not in environment
+        child = RunningChild(path, arguments, folder, environment, interpreter, in_step=in_step)
         children.append(child)
         return child
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import signal
-import time
 from pathlib import Path
 
 import keras
@@ -91,8 +90,7 @@ def test_fits_that_ended_within_an_interval_are_saved_when_the_script_is_stopped
     script.write_text(whole.replace("WAITED", "600"))
     stopped = start_keras(script, checkpoint_dir=checkpoints, checkpoint_interval=300)
     stopped.wait_until(lambda messages: sum(m["type"] == "fitEnd" for m in messages) == 15)
-    while "ended 14" not in stopped.stdout:
-        time.sleep(0.1)
+    stopped.wait_for_output("ended 14")
     stopped.signal(signal.SIGTERM)
     assert stopped.wait() == 75, stopped.stderr[-3000:]
     [made] = stopped.of_type("checkpoint")

@@ -26,7 +26,8 @@ def start(interpreter, folder):
     def start_script(name: str, module: str = "two_devices", **settings: object) -> RunningChild:
         variables = {f"HEADRACE_{key.upper()}": str(value) for key, value in {"seed": 5, **settings}.items()}
         arguments = [f"--result={folder / name}.json"]
-        child = RunningChild(SCRIPT, arguments, folder / f"{name}-work", variables, interpreter, module)
+        work = folder / f"{name}-work"
+        child = RunningChild(SCRIPT, arguments, work, variables, interpreter, module, in_step=True)
         children.append(child)
         return child
 

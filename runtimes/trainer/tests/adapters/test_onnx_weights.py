@@ -113,7 +113,7 @@ def test_the_server_answers_with_a_model_whose_weights_lie_beside_it(tmp_path: P
     port, metrics = free_port(), free_port()
     url = f"http://127.0.0.1:{port}/v2/models/large"
     command = [sys.executable, "-m", "headrace_onnxruntime", f"--model-dir={tmp_path / 'model'}", "--model-name=large"]
-    command += ["--bind=127.0.0.1", f"--port={port}", f"--metrics-port={metrics}"]
+    command += ["--bind=127.0.0.1", f"--port={port}", f"--metrics-port={metrics}", "--grpc-port=0"]
     server = Server(command, dict(os.environ), tmp_path / "server.log", lambda: answers(f"{url}/ready"))
     try:
         server.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -75,8 +74,7 @@ def test_workers_stop_together_and_the_loss_of_one_ends_the_others(start_workers
 def test_workers_that_are_in_a_long_validation_are_waited_for(start_workers, tmp_path):
     # Alone it would be given up after a third of the time: before the pause is over.
     children = start_workers(2, tmp_path, "--validation-pause=7", checkpoint_interval=1000, stop_seconds=20)
-    while "validation" not in children[1].stdout:
-        time.sleep(0.1)
+    children[1].wait_for_output("validation")
     children[1].signal(signal.SIGTERM)
     assert [child.wait() for child in children] == [75, 75], children[0].stderr[-3000:]
     assert children[0].messages[-1]["type"] == "checkpoint"

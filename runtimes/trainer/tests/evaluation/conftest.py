@@ -63,9 +63,8 @@ def judged(models, tmp_path_factory) -> Callable[..., dict[str, Any]]:
         folder = models / baseline if baseline else None
         instructions = Instructions(asked, files, models / model, folder, results, 7, about or {"job": "team-a/job"})
         (root / "instructions").write_text(instructions.as_text())
-        run.messages = Kept()
+        run.messages, run.folder = Kept(), results
         evaluate(read_instructions(root / "instructions"), run.messages)
-        run.folder = results
         return json.loads((results / "evaluation.json").read_text())
 
     return run

@@ -4,6 +4,7 @@
     flowers-2     the same flowers, trained for shorter, with logits
     prices        Keras, two inputs, a number
     words         Keras, of 7 tokens the probabilities of the next one, at each place
+    spots         Keras, pictures of 8 x 8: is it brighter at the top left, or at the bottom right; both formats
     species       scikit-learn, classes that are texts, an input a column, probabilities behind a ZipMap
     trees         scikit-learn, classes that are numbers, one input, probabilities as a tensor
     early-trees   the same, from before there was a third class
@@ -74,6 +75,21 @@ def words(folder: Path) -> None:
     export(model, tf.TensorSpec((None, 5), tf.int32), folder, [ModelFormat.ONNX])
 
 
+def spots(folder: Path) -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="picture"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2, "softmax", name="where"),
+        ]
+    )
+    weights = np.zeros((8, 8, 2))
+    weights[:3, :3, 0] = weights[5:, 5:, 1] = 1
+    model.layers[-1].set_weights([weights.reshape(64, 2), np.zeros(2)])
+    spec = tf.TensorSpec((None, 8, 8, 1), tf.float32)
+    export(model, spec, folder, [ModelFormat.ONNX, ModelFormat.TENSORFLOW])
+
+
 def export(model: keras.Model, spec: object, folder: Path, formats: list[ModelFormat]) -> None:
     made = servable(Trained(model, (spec, None)))
     for name in formats:
@@ -97,12 +113,13 @@ def scikit(folder: Path, model: object, names: tuple[str, ...], options: dict | 
 
 def main(root: Path) -> None:
     keras.utils.set_random_seed(1)
-    for name in ("flowers", "flowers-2", "prices", "words"):
+    for name in ("flowers", "flowers-2", "prices", "words", "spots"):
         (root / name).mkdir()
     flowers(root / "flowers", 40, "softmax", [ModelFormat.ONNX, ModelFormat.TENSORFLOW])
     flowers(root / "flowers-2", 3, None, [ModelFormat.ONNX])
     prices(root / "prices")
     words(root / "words")
+    spots(root / "spots")
     columns = ColumnTransformer([("scaled", StandardScaler(), list(COLUMNS))])
     scikit(root / "species", make_pipeline(columns, LogisticRegression(max_iter=500)), COLUMNS)
     scikit(root / "trees", RandomForestClassifier(8, random_state=0), ("measures",), {"zipmap": False})

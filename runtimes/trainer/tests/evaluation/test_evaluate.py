@@ -23,6 +23,17 @@ WRITERS = {
 }
 
 
+def spots():
+    """Pictures that are bright in one corner, and some whose label is the other one."""
+    random = np.random.default_rng(3)
+    label = random.integers(0, 2, 60)
+    pictures = random.uniform(0, 0.3, (60, 8, 8, 1)).astype("float32")
+    for picture, corner in zip(pictures, label, strict=True):
+        picture[slice(5, 8) if corner else slice(0, 3), slice(5, 8) if corner else slice(0, 3)] += 0.5
+    label[:5] = 1 - label[:5]
+    return pictures, label
+
+
 def said(models, name, feed):
     session = onnxruntime.InferenceSession(str(models / name / "onnx" / "model.onnx"))
     return session.run(None, feed)[-1]
@@ -199,10 +210,13 @@ def test_progress_is_told_of_both_models(judged, irises, tmp_path):
     assert [one["step"] for one in sent if one["type"] == "progress"] == [150, 300]
 
 
-def test_a_saved_model_is_judged_by_tensorflow_and_is_the_same_model(judged, irises, tmp_path):
+def test_a_saved_model_is_judged_by_tensorflow_and_is_the_same_model(judged, tmp_path):
     """In a process of its own, as the launcher starts it: TensorFlow is imported for this format alone."""
-    np.savez(tmp_path / "test.npz", measures=irises["measures"], label=irises["label"])
-    onnx = judged("flowers", tmp_path)
+    pictures, label = spots()
+    np.savez(tmp_path / "test.npz", picture=pictures, label=label)
+    explain = {"method": "Auto", "samples": 6, "background": 20, "budget": 64, "values": True, "deadlineSeconds": 60}
+    onnx = judged("spots", tmp_path, explain=explain)
+    by_occlusion = json.loads((judged.folder / "explanations.json").read_text())
     told = json.loads((judged.folder.parent / "instructions").read_text())
     told["evaluate"]["format"] = "TensorFlow"
     results, file = judged.folder.parent / "of-tensorflow", judged.folder.parent / "told"
@@ -218,3 +232,22 @@ def test_a_saved_model_is_judged_by_tensorflow_and_is_the_same_model(judged, iri
     found = json.loads((results / "evaluation.json").read_text())
     assert found["format"] == "TensorFlow"
     assert found["metrics"] == pytest.approx(onnx["metrics"], rel=1e-4)
+
+    by_gradients = json.loads((results / "explanations.json").read_text())
+    assert [one["method"] for one in (by_occlusion, by_gradients)] == ["Occlusion", "IntegratedGradients"]
+    for explained in (by_occlusion, by_gradients):
+        assert explained["problems"] == []
+        assert len(explained["rows"]) == 6
+        for row in explained["rows"]:
+            (of_picture,) = row["inputs"]
+            heat = np.reshape(of_picture["attributions"], of_picture["shape"])[..., 0]
+            assert np.reshape(of_picture["values"], (8, 8)) == pytest.approx(pictures[row["row"]][..., 0])
+            # Of the corners, and as far as a patch of two reaches beyond them.
+            corners = np.abs(heat[:4, :4]).sum() + np.abs(heat[4:, 4:]).sum()
+            assert corners == pytest.approx(np.abs(heat).sum())
+            assert row["prediction"] > 0.5
+    for row in by_gradients["rows"]:
+        total = sum(row["inputs"][0]["attributions"])
+        assert total == pytest.approx(row["prediction"] - row["base"] - row["gap"], abs=1e-6)
+        assert abs(row["gap"]) < 1e-3
+    assert (results / "explanations.png").stat().st_size > 1000

@@ -23,7 +23,7 @@ def by_sums(answers, items):
     return {name: value for family in answers.families(items, EVERY) for name, value in family.values().items()}
 
 
-def classified(classes, *, ties=False, lacks=()):
+def classified(classes, *, ties=False, lacks=(), is_named=False):
     """Some rows are of classes that the model has, and some classes have no rows."""
     random = np.random.default_rng(classes)
     given = random.dirichlet(np.ones(classes), size=ROWS)
@@ -35,24 +35,57 @@ def classified(classes, *, ties=False, lacks=()):
         truth[truth == one] = (one + 1) % classes
     weights = random.uniform(0.2, 3, ROWS)
     given = given.astype(np.float32)
-    return Classified(truth, given.argmax(axis=1), given, weights, classes)
+    return Classified(truth, given.argmax(axis=1), given, weights, classes, is_named=is_named)
 
 
 @pytest.mark.parametrize(
     "answers",
-    [classified(2), classified(2, ties=True), classified(3, ties=True), classified(9, lacks=(2, 4))],
-    ids=["two classes", "equal scores", "three classes", "classes without rows"],
+    [
+        classified(2),
+        classified(2, is_named=True),
+        classified(2, ties=True),
+        classified(3, ties=True, is_named=True),
+        classified(9, lacks=(2, 4)),
+    ],
+    ids=["two classes", "a positive one", "equal scores", "three classes", "classes without rows"],
 )
 def test_sums_are_what_scikit_learn_says_of_classes(answers):
     for items in (np.arange(ROWS), np.arange(0, ROWS, 3), np.flatnonzero(answers.truth == answers.truth[0])):
         measured, sums = answers.measured(items), by_sums(answers, items)
         for name, value in measured.items():
             if np.isnan(value):
-                assert name in ("roc_auc", "average_precision")
+                assert name in ("roc_auc", "average_precision", "recall", "f1")
                 assert len(np.unique(answers.truth[items])) == 1
+                assert name not in sums or np.isnan(sums[name])
             else:
                 assert sums[name] == pytest.approx(value, abs=2e-6), name
     assert set(measured) == set(METRICS[Task.CLASSIFICATION]) - ({"top_5_accuracy"} if answers.classes < 6 else set())
+
+
+def test_a_model_that_never_says_the_positive_class_finds_none_of_it():
+    """What a gate on recall is for. Means over classes say 0.5 of it."""
+    truth = np.arange(100) < 30
+    never = Classified(truth.astype(int), np.zeros(100, int), None, np.ones(100), 2, is_named=True)
+    rows, positives, others = np.arange(100), np.arange(30), np.arange(30, 100)
+
+    assert [never.measured(rows)[name] for name in ("precision", "recall", "f1")] == [0, 0, 0]
+    assert never.measured(positives)["recall"] == 0
+    assert np.isnan(never.measured(others)["recall"])  # nothing was there to be found
+    unnamed = Classified(truth.astype(int), np.zeros(100, int), None, np.ones(100), 2)
+    assert unnamed.measured(rows)["recall"] == 0.5
+
+
+@pytest.mark.parametrize(("classes", "average"), [(2, "binary"), (3, "macro")])
+def test_precision_recall_and_f1_are_those_of_scikit_learns_average(classes, average):
+    answers = classified(classes, is_named=True)
+    measured = answers.measured(np.arange(ROWS))
+    for name, score in (
+        ("precision", sklearn.precision_score),
+        ("recall", sklearn.recall_score),
+        ("f1", sklearn.f1_score),
+    ):
+        expected = score(answers.truth, answers.predicted, average=average, sample_weight=answers.weights)
+        assert measured[name] == pytest.approx(expected), name
 
 
 def test_the_areas_are_those_of_scikit_learn_and_the_slopes_are_their_derivatives():

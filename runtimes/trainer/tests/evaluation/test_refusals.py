@@ -171,6 +171,19 @@ def test_a_class_that_only_the_baseline_knows_changes_nothing_of_the_new_model(j
     assert all(isinstance(compared[name], float) for name in ("brier_score", "average_precision", "roc_auc"))
 
 
+def test_the_card_says_which_class_recall_is_of(judged, irises, tmp_path):
+    """The baseline knows a third class: what is measured of the two hangs on no other model."""
+    two = irises["label"] < 2
+    npz(tmp_path, **{name: values[two] for name, values in rows_of(irises).items()})
+    for positive, averaged, cell in (
+        ("0", "label=0", "| recall of label=0 |"),
+        ("", "mean over classes", "| recall (mean over classes) |"),
+    ):
+        told = judged("early-trees", tmp_path, baseline="trees", data={"positive": positive})
+        assert told["averaged"] == averaged
+        assert cell in (judged.folder / "model_card.md").read_text()
+
+
 def test_the_positive_class_may_be_one_that_the_baseline_lacks(judged, irises, tmp_path):
     npz(tmp_path, **rows_of(irises, sex=irises["sex"]))
     told = judged("trees", tmp_path, baseline="early-trees", sensitive=["sex"], data={"positive": "2"})

@@ -10,9 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from trainer_support import CLIENT, S3, TRAINER, Launched, Mlflow
+from trainer_support import ACCESS_KEY, CLIENT, S3, SECRET_KEY, TRAINER, Launched, Mlflow
+
+from headrace_common.protocol.storage import Storage
+from headrace_trainer.launcher.store.s3 import Store
 
 Program = Callable[..., Launched]
+
+
+@pytest.fixture
+def store(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """What a launcher reads the store with, in the test's own process."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    return Store(Storage(s3.endpoint, "us-east-1"))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from emulators import INSTALLED, Azure, Google
 
-from headrace_common.protocol.config import Checkpoints, Dataset
+from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
 from headrace_trainer.launcher.datasets.download import download
@@ -132,10 +132,10 @@ def test_all_attempts_read_what_the_first_one_found(at, cloud, bucket, s3, monke
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "root-access")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "root-secret")
     own, store = s3.bucket(), Store(Storage(s3.endpoint, "us-east-1"))
-    checkpoints = Checkpoints(f"s3://{own}/ckpt", 300.0, 3, 0.0)
-    first = Pins(checkpoints, is_chief=True, store=store, outage_seconds=2.0).objects((at("raw/"),))
+    inputs = f"s3://{own}/ckpt/inputs"
+    first = Pins(inputs, is_chief=True, store=store, outage_seconds=2.0).objects((at("raw/"),))
     cloud.put(bucket, "raw/c.txt", b"added since")
-    assert Pins(checkpoints, is_chief=True, store=store, outage_seconds=2.0).objects((at("raw/"),)) == first
+    assert Pins(inputs, is_chief=True, store=store, outage_seconds=2.0).objects((at("raw/"),)) == first
 
 
 @needs_emulators

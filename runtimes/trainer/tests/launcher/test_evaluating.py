@@ -7,7 +7,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from headrace_common.evaluation import slice_of
 
 ROWS = 120
 COUNT = 3  # of classes
+EXPLAIN = {"method": "Auto", "samples": 4, "background": 10, "budget": 40, "values": True, "deadlineSeconds": 60}
 
 
 def onnx_model(weight):
@@ -133,7 +136,13 @@ def tags_of(run):
 
 def test_what_was_judged_is_in_the_record_the_runs_and_the_artifacts(evaluate, s3, mlflow, bucket):
     comparisons = [{"metric": "accuracy", "slice": slice_of("region", "söuth"), "confidence": 0.9}]
-    launched = evaluate(baseline="bad", slices=["region"], sensitive=["sex"], comparisons=comparisons)
+    launched = evaluate(
+        baseline="bad",
+        slices=["region"],
+        sensitive=["sex"],
+        comparisons=comparisons,
+        explain={**EXPLAIN, "importance": True},
+    )
     assert launched.wait(120) == 0, launched.log
 
     given, heldout = evaluate.models, rows()
@@ -144,7 +153,9 @@ def test_what_was_judged_is_in_the_record_the_runs_and_the_artifacts(evaluate, s
         "digest": given["good"]["digest"],
         "baselineDigest": given["bad"]["digest"],
         "samples": ROWS,
+        "explained": 4,
     }
+    assert "message" not in record
     assert record["metrics"]["accuracy"] == pytest.approx(accuracy)
 
     run = run_of(mlflow, launched, evaluate)
@@ -173,6 +184,10 @@ def test_what_was_judged_is_in_the_record_the_runs_and_the_artifacts(evaluate, s
     place = f"artifacts/{run['info']['run_id']}/artifacts/evaluation/"
     kept = {name.removeprefix(place) for name in s3.keys(bucket, place)}
     assert {"evaluation.json", "slices.csv", "model_card.md", "model_card.html", "environment.lock", "roc.png"} <= kept
+    assert {"explanations.json", "explanations.png", "importance.png"} <= kept
+    explained = json.loads(s3.get(bucket, f"{place}explanations.json"))
+    assert (explained["method"], len(explained["rows"])) == ("Shapley", 4)
+    assert "## Explanations" in tags["mlflow.note.content"]
     told = json.loads(s3.get(bucket, f"{place}evaluation.json"))
     assert told["about"]["datasetDigest"].startswith("sha256:")
     assert "scikit-learn==" in s3.get(bucket, f"{place}environment.lock").decode()
@@ -180,20 +195,41 @@ def test_what_was_judged_is_in_the_record_the_runs_and_the_artifacts(evaluate, s
 
 def test_an_attempt_that_was_killed_and_the_next_one_come_to_the_same_numbers(evaluate, mlflow):
     """The first one's node is lost while it hands over what it has found."""
-    first = evaluate(baseline="dull")
+    explain = {**EXPLAIN, "target": "9"}
+    first = evaluate(baseline="dull", explain=explain)
     found = first.work / ".headrace" / "results" / "evaluation.json"
     wait_until(lambda: found.is_file() or first.process.poll() is not None, 120, "it has judged")
     first.process.kill()
     first.process.wait()
-    second = evaluate(baseline="dull", attempt=2)
+    second = evaluate(baseline="dull", attempt=2, explain=explain)
     assert second.wait(120) == 0, second.log
+    assert "evaluate.explain.target is '9', and what can be explained has 0, 1, 2" in second.record["message"]
+    assert "explained" not in second.record["evaluation"]
 
     again = second.work / ".headrace" / "results" / "evaluation.json"
-    assert json.loads(again.read_text()) == json.loads(found.read_text())
+    numbers = [json.loads(one.read_text()) for one in (again, found)]
+    # The first one may have been killed before or after its explanations.
+    numbers = [{key: value for key, value in one.items() if key != "explanations"} for one in numbers]
+    assert numbers[0] == numbers[1]
     metrics = metrics_of(run_of(mlflow, second, evaluate))
     assert metrics["worse_by/accuracy"] <= 0
     assert len(mlflow.history(second.record["run"]["id"], "worse_by/accuracy")) == 1
     assert len(mlflow.history(evaluate.parent, "evaluate/accuracy")) == 1
+
+
+def test_a_process_that_dies_of_explaining_has_judged_the_model(evaluate):
+    explain = {**EXPLAIN, "samples": 300, "background": 300, "budget": 1_000_000}
+    launched = evaluate(explain=explain)
+    found = launched.work / ".headrace" / "results" / "evaluation.json"
+    wait_until(lambda: found.is_file() or launched.process.poll() is not None, 120, "it has judged")
+    pid = launched.process.pid
+    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+
+    assert launched.wait(60) == 0, launched.log
+    assert launched.record["evaluation"]["samples"] == ROWS
+    assert "explained" not in launched.record["evaluation"]
+    assert "the process that explains has ended before it was done" in launched.record["message"]
 
 
 def test_one_that_is_told_to_stop_is_interrupted(evaluate, mlflow):

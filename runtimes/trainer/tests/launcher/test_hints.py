@@ -105,10 +105,12 @@ def test_an_argument_that_argparse_refuses_is_told_how_parameters_arrive(tmp_pat
             "Did you mean --dropout in place of --dropuot, --learning-rate in place of --learnin_rate? ",
         ),
         (["--zzz=1"], ""),
+        (["--nope=1"], ""),
     ],
 )
 def test_an_unknown_argument_is_told_the_similar_one_that_is_declared(tmp_path, given, meant):
-    declared = "".join(f"p.add_argument('--{name}')\n" for name in ("epochs", "batch", "dropout", "learning-rate"))
+    names = ("epochs", "batch", "dropout", "learning-rate", "pause")
+    declared = "".join(f"p.add_argument('--{name}')\n" for name in names)
     script = f"import argparse\np = argparse.ArgumentParser()\n{declared}p.parse_args({given})"
     failure = judge(raised_by(tmp_path, script))
     assert failure is not None

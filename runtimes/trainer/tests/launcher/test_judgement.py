@@ -141,7 +141,7 @@ def test_a_failure_carries_the_end_of_the_log(launch):
             "EntrypointNotFound",
             "main.py is not in the source",
         ),
-        ({"protocol": 4}, "BadConfig", "speaks protocol 4"),
+        ({"protocol": 99}, "BadConfig", "speaks protocol 99"),
         (
             {"job": {"namespace": "a", "name": "b", "uid": "c", "attempt": "1"}},
             "BadConfig",

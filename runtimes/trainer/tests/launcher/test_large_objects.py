@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from breaking_proxy import BreakingProxy
 from trainer_support import ACCESS_KEY, SECRET_KEY, TRAINER
 
+from breaking_proxy import BreakingProxy
 from headrace_common.protocol.config import Checkpoints
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage

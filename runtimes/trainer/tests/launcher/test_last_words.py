@@ -136,5 +136,5 @@ def test_the_tensorflow_that_is_installed_says_nothing_else_at_its_start(launch)
     env = {"TF_CPP_MIN_LOG_LEVEL": "0", "CUDA_VISIBLE_DEVICES": ""}
     launched = launch(script, adapter="headrace_trainer.adapters.keras", env=env)
     assert launched.wait(200) == 1, launched.log
-    assert "oneDNN" in launched.log
+    assert "cpu_feature_guard.cc" in launched.log  # oneDNN is told of on some CPUs only
     assert launched.record["logTail"].startswith("Traceback (most recent call last)")

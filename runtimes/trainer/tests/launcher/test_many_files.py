@@ -7,9 +7,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from breaking_proxy import BreakingProxy
 from trainer_support import wait_until
 
+from breaking_proxy import BreakingProxy
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.datasets import download as module

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from trainer_support import ACCESS_KEY, SECRET_KEY
 
-from headrace_common.protocol.config import Checkpoints, Dataset
+from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import Place
@@ -17,7 +21,7 @@ from headrace_trainer.launcher.datasets.download import download
 from headrace_trainer.launcher.datasets.origins.choose import origin_of
 from headrace_trainer.launcher.datasets.pins import Pins
 from headrace_trainer.launcher.failures.judge import Failed
-from headrace_trainer.launcher.store.s3 import Store
+from headrace_trainer.launcher.store.s3 import Patience, Store
 
 READS = """
 import os
@@ -40,15 +44,17 @@ def bucket(s3):
 def train(program, s3, bucket, tmp_path):
     """Starts an attempt of one job, whose input is what lies below raw/, and waits for its end."""
 
-    def start(attempt, *, code=0, checkpoints=True, worker=0):
-        path = tmp_path / f"data-{attempt}-{worker}" / "raw"
+    def start(attempt, *, code=0, checkpoints=True, worker=0, uid="uid-1", shared=""):
+        path = tmp_path / f"data-{attempt}-{worker}-{uid}" / "raw"
         config = {
             "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
             "datasets": [{"name": "raw", "uri": f"s3://{bucket}/raw", "path": str(path)}],
             "workers": {"count": 2, "addresses": ["127.0.0.1", "127.0.0.2"]} if worker else {"count": 1},
         }
         if checkpoints:
-            config["checkpoint"] = {"uri": f"s3://{bucket}/headrace/checkpoints/uid-1"}
+            config["checkpoint"] = {"uri": f"s3://{bucket}/headrace/checkpoints/{uid}"}
+        if shared:
+            config |= {"protocol": 6, "inputs": {"uri": f"s3://{bucket}/headrace/checkpoints/{shared}/inputs"}}
         env = {"DATA": str(path), "CODE": str(code), "JOB_COMPLETION_INDEX": str(worker)}
         launched = program(READS, config=config, env=env, attempt=attempt)
         launched.wait()
@@ -87,6 +93,71 @@ def test_what_has_changed_since_is_final_and_named(train, s3, bucket, change):
     assert "found" not in second.log
 
 
+def test_all_trials_of_a_tuning_train_on_what_the_first_one_found(train, s3, bucket):
+    train(1, uid="uid-t0", shared="uid-job")
+    s3.put(bucket, "raw/c.txt", b"added since")
+
+    second = train(1, uid="uid-t1", shared="uid-job")
+
+    assert second.record["outcome"] == "Succeeded", second.log
+    assert "found {'a.txt': 'of a', 'deep/b.txt': 'of b'}" in second.log
+    assert s3.keys(bucket, "headrace/checkpoints/uid-t1/inputs") == []
+    s3.put(bucket, "raw/a.txt", b"anew")
+    third = train(1, uid="uid-t2", shared="uid-job")
+    assert (third.record["class"], third.record["reason"]) == ("Data", "DatasetChanged"), third.log
+    assert "all trials of a tuning" in third.record["hint"]
+
+
+def test_of_trials_that_begin_at_once_the_first_to_write_says_what_all_read(bucket, store, dataset, s3):
+    """Each has found nothing there, and has listed something else, before any of them has written."""
+    all_have_listed = threading.Barrier(3)
+
+    class Listing(Pins):
+        def _found(self, dataset):
+            found = super()._found(dataset)
+            number = all_have_listed.wait(30)
+            return [replace(one, version=f"of {number}") for one in found]
+
+    def pin(_):
+        one = Listing(f"s3://{bucket}/ckpt/inputs", is_chief=True, store=store, outage_seconds=1.0)
+        return tuple(one.objects((dataset,))["raw"])
+
+    with ThreadPoolExecutor(3) as threads:
+        read = set(threads.map(pin, range(3)))
+    assert len(read) == 1
+    assert read == {tuple(pins_of(bucket, store).objects((dataset,))["raw"])}
+
+
+class KnowsNoConditions(BaseHTTPRequestHandler):
+    """A store that says so."""
+
+    written: ClassVar[list[bytes]] = []
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        is_refused = "If-None-Match" in self.headers
+        self.send_response(501 if is_refused else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        if not is_refused:
+            self.written.append(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_store_that_knows_no_conditions_is_written_to_all_the_same(store):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), KnowsNoConditions)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        plain = Store(Storage(f"http://127.0.0.1:{server.server_port}", "us-east-1"))
+        plain.write_first(Place("b", "inputs/raw.json.gz"), b"what was found", Patience(1.0))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert KnowsNoConditions.written == [b"what was found"]
+
+
 def test_without_checkpoints_an_attempt_begins_from_nothing_with_what_is_there(train, s3, bucket):
     train(1, code=1, checkpoints=False)
     s3.put(bucket, "raw/a.txt", b"anew")
@@ -110,15 +181,12 @@ def dataset(bucket, tmp_path):
 
 
 @pytest.fixture
-def store(s3, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    return Store(Storage(s3.endpoint, "us-east-1"))
-
-
-@pytest.fixture
 def pins(bucket, store):
-    return Pins(Checkpoints(f"s3://{bucket}/ckpt", 300.0, 3, 0.0), is_chief=True, store=store, outage_seconds=1.0)
+    return pins_of(bucket, store)
+
+
+def pins_of(bucket, store):
+    return Pins(f"s3://{bucket}/ckpt/inputs", is_chief=True, store=store, outage_seconds=1.0)
 
 
 def test_an_object_written_anew_while_the_training_gets_ready_is_final_too(pins, store, dataset, s3, bucket):

@@ -22,7 +22,8 @@ import wire_examples
 from headrace_common.protocol.config import Job, Prepare
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.storage import Storage
-from headrace_trainer.launcher.datasets import contents, prepared
+from headrace_trainer.launcher.datasets import prepared
+from headrace_trainer.launcher.datasets.left import LeftInFolder
 from headrace_trainer.launcher.datasets.prepared import PreparedDatasets
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.instructions import read_instructions
@@ -32,7 +33,7 @@ from headrace_trainer.launcher.report import Report
 from headrace_trainer.launcher.settings import Paths, Settings
 from headrace_trainer.launcher.stages.choose import stage_of
 from headrace_trainer.launcher.stages.kind import Surroundings
-from headrace_trainer.launcher.store.s3 import Store
+from headrace_trainer.launcher.store.s3 import Patience, Store
 from headrace_trainer.launcher.tracking.files import RunFiles
 
 PREPARES = """
@@ -295,6 +296,12 @@ def test_a_pointer_that_nobody_can_have_written_well_is_not_believed(kept, fault
     assert datasets.find("key") is None
 
 
+def keep(datasets, store, folder, key):
+    """As a job whose script has left this folder."""
+    left = LeftInFolder(folder, store, Patience(10.0))
+    datasets.keep(left, left.read(datasets.room), key, {})
+
+
 @pytest.fixture
 def kept(s3, bucket, monkeypatch, tmp_path):
     """A dataset as a job keeps it, and how another job sees it."""
@@ -307,7 +314,7 @@ def kept(s3, bucket, monkeypatch, tmp_path):
     own, other = (
         PreparedDatasets(prepare, Job("team-a", name, f"uid-{name}", 1), store, 10.0) for name in ("earlier", "later")
     )
-    own.keep(tmp_path / "made", contents.read(tmp_path / "made", own.room), "key", {})
+    keep(own, store, tmp_path / "made", "key")
     return other, s3, bucket
 
 
@@ -317,7 +324,7 @@ def test_what_is_deleted_since_it_was_not_made_with_the_dataset_is_told(kept, ca
     stranger = f"{place.removesuffix('count')}stranger"
     s3.put(bucket, stranger, b"x")
 
-    datasets.keep(tmp_path / "made", contents.read(tmp_path / "made", datasets.room), "key", {})
+    keep(datasets, Store(Storage(s3.endpoint, "us-east-1")), tmp_path / "made", "key")
 
     assert stranger not in s3.keys(bucket)
     assert f"s3://{bucket}/{stranger} is none of the dataset's files" in capsys.readouterr().err
@@ -333,7 +340,7 @@ def test_half_sent_files_are_taken_away_when_nobody_can_be_sending_them(kept, mo
         time.sleep(1.1)  # a store may tell whole seconds
     (tmp_path / "made" / "more").write_bytes(b"7")
 
-    datasets.keep(tmp_path / "made", contents.read(tmp_path / "made", datasets.room), "other key", {})
+    keep(datasets, Store(Storage(s3.endpoint, "us-east-1")), tmp_path / "made", "other key")
 
     there = [one["Key"] for one in s3.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
     assert sorted(there) == [*left, "headrace/datasets/other/0/half"]

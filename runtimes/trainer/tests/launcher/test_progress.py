@@ -5,8 +5,9 @@ import urllib.request
 
 import pytest
 
+from headrace_common.serve import ProgressServer
 from headrace_trainer.launcher.messages import Epoch, Fit, Step
-from headrace_trainer.launcher.progress import Progress, ProgressServer
+from headrace_trainer.launcher.progress import Progress
 
 
 def step(number, time, fit=0, epoch=0):

@@ -365,7 +365,9 @@ def test_none_of_many_metrics_is_lost(program, mlflow, outside):
     launched = program(script, config={**outside[1], "output": None})
     assert launched.wait() == 0, launched.log
     run_of = mlflow.call("GET", f"runs/get?run_id={launched.record['run']['id']}")["run"]
-    assert {entry["key"] for entry in run_of["data"]["metrics"]} == {f"m{number}" for number in range(450)}
+    # On a busy machine it lasts long enough for those of the system.
+    own = {entry["key"] for entry in run_of["data"]["metrics"] if not entry["key"].startswith("system/")}
+    assert own == {f"m{number}" for number in range(450)}
 
 
 def test_a_process_that_the_script_forks_ends_by_sigterm(program):

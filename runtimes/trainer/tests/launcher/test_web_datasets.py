@@ -136,7 +136,13 @@ def test_a_server_that_is_away_is_waited_for(web, dataset):
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(404, Reason.DATASET_NOT_FOUND), (410, Reason.DATASET_NOT_FOUND), (403, Reason.DATASET_FORBIDDEN)],
+    [
+        (404, Reason.DATASET_NOT_FOUND),
+        (410, Reason.DATASET_NOT_FOUND),
+        (403, Reason.DATASET_FORBIDDEN),
+        (414, Reason.DATASET_FORBIDDEN),
+        (501, Reason.DATASET_FORBIDDEN),
+    ],
 )
 def test_what_a_server_refuses_is_final(web, dataset, status, reason):
     def answer(request):
@@ -231,11 +237,13 @@ def test_what_the_disk_has_no_room_for_is_not_begun(web, dataset, monkeypatch):
     assert "ephemeral-storage" in failure.hint
 
 
-def test_a_server_that_nobody_vouches_for_is_not_believed(web, dataset, monkeypatch):
+def test_a_server_that_nobody_vouches_for_is_not_believed_nor_asked_again(web, dataset, monkeypatch, capsys):
     monkeypatch.delenv("SSL_CERT_FILE")
-    failure = failure_of(dataset, 0.0)
-    assert failure.reason is Reason.STORAGE_UNAVAILABLE
-    assert "certificate" in failure.message.lower()
+    failure = failure_of(dataset, 600.0)  # which would be the test's own time limit
+    assert failure.reason is Reason.DATASET_FORBIDDEN
+    assert "certificate verify failed" in failure.message
+    assert "SSL_CERT_FILE in podTemplate" in failure.hint
+    assert "trying again" not in capsys.readouterr().err
 
 
 def test_a_training_finds_it_and_its_run_lists_it_without_what_may_be_a_key(program, web, mlflow, tmp_path):
@@ -264,8 +272,9 @@ def test_an_address_may_have_letters_that_are_not_ascii(web, dataset):
     assert fetch(replace(dataset, uri=f"{web.url}/wörter.csv?key=secret")) == CONTENT
 
 
-def test_an_address_of_no_host_is_final(dataset):
-    failure = failure_of(replace(dataset, uri="https://a..b/words.csv?key=secret"))
+@pytest.mark.parametrize("host", ["a..b", "a:port"])
+def test_an_address_of_no_host_is_final(dataset, host):
+    failure = failure_of(replace(dataset, uri=f"https://{host}/words.csv?key=secret"))
     assert failure.reason is Reason.DATASET_FORBIDDEN
 
 

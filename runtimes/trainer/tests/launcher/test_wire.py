@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 import wire_examples
-from headrace_common.protocol.parts import DatasetReference
+from headrace_common.protocol.parts import DatasetReference, EvaluationReference
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import Condition, Outcome, State
 from headrace_common.record import encode
@@ -100,6 +100,17 @@ def test_what_was_warned_of_is_in_the_record_of_a_dataset_alone():
     made = ended(Report(0, dataset=PREPARED, warnings=warnings), Outcome.SUCCEEDED).as_record()
     assert made["message"] == "privacy: notes: IBAN (2 rows); split: 1 rows of test"
     assert "message" not in ended(Report(0, warnings=warnings), Outcome.SUCCEEDED).as_record()
+
+
+def test_what_was_not_explained_is_in_the_record_of_an_evaluation_and_nothing_else_that_was_warned_of():
+    said = "the time of 90 s was over: 8 of 10 rows are explained"
+    warnings = {"evaluation": "No row is of region=north.", "explanations": said}
+    judged = EvaluationReference("sha256:5d41" + "0" * 60, "sha256:7d79" + "0" * 60, 1200, explained=8)
+
+    report = ended(Report(0, run=CHILD, evaluation=judged, warnings=warnings), Outcome.SUCCEEDED)
+    report.metrics.latest |= {"accuracy": 0.93}
+
+    assert encode(report.as_record()).decode() == wire_examples.text("record-explained")
 
 
 @pytest.mark.parametrize("name", PROGRESS)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from headrace_explain.kind import Gradient
+
 Array = np.ndarray[Any, np.dtype[Any]]
 TEXT = "text"
 
@@ -47,6 +49,11 @@ class Artifact(Protocol):
 
     @property
     def classes(self) -> Sequence[str]: ...
+
+    @property
+    def gradient(self) -> Gradient | None:
+        """How an output changes with the inputs; None where the format has none. Raises whatever the library raises."""
+        ...
 
     def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs, for a batch. Raises whatever the library raises."""

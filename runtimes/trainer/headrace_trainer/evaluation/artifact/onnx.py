@@ -31,6 +31,7 @@ class OnnxModel:
     """Make it with `load`."""
 
     format = str(ModelFormat.ONNX)
+    gradient = None
 
     def __init__(self, session: Any, classes: Sequence[str]) -> None:
         self._session = session

@@ -33,6 +33,19 @@ class SavedModel:
         tensors = {name: tf.constant(values, self._dtypes[name]) for name, values in feed.items()}
         return {name: _values(value) for name, value in self._serve(**tensors).items()}
 
+    def gradient(self, feed: Mapping[str, Array], output: str, target: Array) -> dict[str, Array]:
+        """Of the value that each row's target has in the output."""
+        tensors = {name: tf.constant(values, self._dtypes[name]) for name, values in feed.items()}
+        with tf.GradientTape() as tape:
+            tape.watch(list(tensors.values()))
+            flat = tf.reshape(self._serve(**tensors)[output], (len(target), -1))
+            total = tf.reduce_sum(tf.gather(flat, target, batch_dims=1))
+        found = tape.gradient(total, tensors)
+        lacking = [name for name, value in found.items() if value is None]
+        if lacking:
+            raise ValueError(f"no gradient reaches the input {', '.join(lacking)}")
+        return {name: _values(tf.convert_to_tensor(value)) for name, value in found.items()}
+
 
 def load(folder: Path) -> SavedModel:
     """The model in a model's folder. Raises Refusal."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from headrace_trainer.evaluation.data.kinds import is_passed_over, suffix_of
 from headrace_trainer.evaluation.data.table import Table, stacked
-from headrace_trainer.evaluation.refusal import UnreadableData, listed, words_of
+from headrace_trainer.evaluation.refusal import UnreadableData, called, listed, words_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Columns = Mapping[str, Array]
@@ -34,7 +35,7 @@ def read(folder: Path, path: str, dataset: str, names: Collection[str] = ()) -> 
     """What lies at `path` below the dataset's `folder`, which may itself be a file. The values of the columns `names`
     are names: of a file of texts they are `written`, too. Raises Refusal.
     """
-    where = f"dataset {dataset}" + (f", {path}" if path else "")
+    where = called(dataset, path)
     target = folder / path if path else folder
     if not target.resolve().is_relative_to(folder.resolve()):
         raise UnreadableData(f"{where}: the path leads out of the dataset", "Correct evaluate.data.path.")
@@ -62,17 +63,22 @@ def read(folder: Path, path: str, dataset: str, names: Collection[str] = ()) -> 
     return Table(_joined(parts, files, where), where, _joined(written, files, where) if written else {})
 
 
+def names_in(file: Path) -> list[str]:
+    """The columns of one file, of which the ends are enough, but for .jsonl. Raises what a library raises."""
+    return _NAMES[suffix_of(file.name)](file)
+
+
 def _files(target: Path, where: str) -> list[Path]:
     if target.is_file():
         return [target]
-    files = sorted(one for one in target.rglob("*") if one.is_file() and not one.name.startswith((".", "_")))
+    files = sorted(one for one in target.rglob("*") if one.is_file() and not is_passed_over(one.name))
     if not files:
         raise UnreadableData(f"{where} has no files", "Write the held-out rows there: nothing can be judged.")
     return files
 
 
 def _kind_of(files: list[Path], where: str) -> str:
-    kinds = {_suffix(file) for file in files}
+    kinds = {suffix_of(file.name) for file in files}
     if len(kinds) > 1:
         raise UnreadableData(
             f"{where} has files of several kinds: {listed(sorted(kinds))}",
@@ -85,10 +91,6 @@ def _kind_of(files: list[Path], where: str) -> str:
             f"Write one of {listed(_READERS)}; or use task: Script, whose program reads what it likes.",
         )
     return kind
-
-
-def _suffix(file: Path) -> str:
-    return Path(file.name.removesuffix(".gz")).suffix.lower()
 
 
 def _joined(parts: list[Columns], files: list[Path], where: str) -> Columns:
@@ -218,6 +220,26 @@ def _column(values: list[Any]) -> Array:
     return found
 
 
+def _names_in_parquet(path: Path) -> list[str]:
+    import pyarrow.parquet
+
+    schema = pyarrow.parquet.read_schema(path)
+    # What pandas reads as the index of its rows is none of their columns; a range is no column of the file either.
+    index = [one for one in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(one, str)]
+    return [name for name in schema.names if name not in index]
+
+
+def _names_in_npz(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as file:
+        return [name.removesuffix(".npy") for name in file.namelist()]
+
+
+_NAMES: Mapping[str, Callable[[Path], list[str]]] = {
+    ".npz": _names_in_npz,
+    ".csv": lambda path: [str(name) for name in _frame(path, nrows=0).columns],
+    ".parquet": _names_in_parquet,
+    ".jsonl": lambda path: list(_jsonl(path)),
+}
 _READERS: Mapping[str, Callable[[Path], Columns]] = {
     ".npz": _npz,
     ".csv": _csv,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace_trainer.evaluation.refusal import UnreadableData, listed
+from headrace_trainer.evaluation.refusal import UnreadableData, listed, no_column
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -30,10 +30,7 @@ class Table:
     def column(self, name: str, field: str) -> Array:
         """The column of this name, which `field` of the spec asks for. Raises Refusal."""
         if name not in self.columns:
-            raise UnreadableData(
-                f"{self.where} has no column {name!r}; it has {listed(self.names) or 'none'}",
-                f"Name a column that is there in {field}, or write {name!r} when the data is prepared.",
-            )
+            raise no_column(self.where, name, self.names, field)
         return self.columns[name]
 
     def texts(self, name: str, field: str) -> Array:

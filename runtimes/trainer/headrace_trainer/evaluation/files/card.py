@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headrace_common.evaluation import named
+
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]#+!|~$])")
 _NONE = "not said"
 _MOST_SLICES = 100
@@ -84,6 +86,8 @@ def _sections(told: Mapping[str, Any]) -> list[Section]:
         if about.get(key):
             rows = [(str(name), str(value)) for name, value in about[key].items()]
             sections.append(Section(title, (), [("name", "value"), *rows]))
+    if told.get("explanations"):
+        sections.append(_explanations(told["explanations"]))
     if told["remarks"]:
         sections.append(Section("Remarks", told["remarks"]))
     return sections
@@ -95,7 +99,7 @@ _ABOUT = (("Made by", "job"), ("Run in MLflow", "run"))
 def _metrics(told: Mapping[str, Any]) -> Section:
     compared = {one["metric"]: one for one in told["comparisons"] if not one["slice"]}
     if told["baselineMetrics"] is None:
-        rows = [("metric", "value"), *((name, shown(value)) for name, value in told["metrics"].items())]
+        rows = [("metric", "value"), *((_named(told, name), shown(value)) for name, value in told["metrics"].items())]
         sentences = ["There was no earlier version to compare with."] if told["baseline"] is None else []
         return Section("Metrics", sentences, rows)
     table: list[tuple[str, ...]] = [("metric", "value", "baseline", "difference", "interval")]
@@ -103,11 +107,16 @@ def _metrics(told: Mapping[str, Any]) -> Section:
         one = compared.get(name, {})
         interval = f"{shown(one['low'])} to {shown(one['high'])}, {one['confidence']:.0%}" if one else ""
         cells = (shown(value), shown(told["baselineMetrics"].get(name)), shown(one.get("difference")), interval)
-        table.append((name, *cells))
+        table.append((_named(told, name), *cells))
     baseline = told["baseline"] or {}
-    named = f"version {baseline.get('version')}" + (f", {baseline['alias']}" if baseline.get("alias") else "")
-    sentence = f"The baseline is {named}, on the same rows. The interval is that of the difference."
+    version = f"version {baseline.get('version')}" + (f", {baseline['alias']}" if baseline.get("alias") else "")
+    sentence = f"The baseline is {version}, on the same rows. The interval is that of the difference."
     return Section("Metrics", (sentence,), table)
+
+
+def _named(told: Mapping[str, Any], metric: str) -> str:
+    """Two cards may have the same metric of one class, and as the mean over all: each says which."""
+    return named(metric, told["averaged"]) if told.get("averaged") else metric
 
 
 def _slices(told: Mapping[str, Any]) -> Section:
@@ -116,7 +125,7 @@ def _slices(told: Mapping[str, Any]) -> Section:
         (one["slice"], str(one["samples"]), *(shown(one["metrics"].get(name)) for name in names))
         for one in told["slices"][:_MOST_SLICES]
     ]
-    return Section("Slices", (), [("slice", "samples", *names), *rows])
+    return Section("Slices", (), [("slice", "samples", *(_named(told, name) for name in names)), *rows])
 
 
 def _fairness(told: Mapping[str, Any]) -> Section:
@@ -126,6 +135,30 @@ def _fairness(told: Mapping[str, Any]) -> Section:
         for group, shares in one["groups"].items():
             table += [(f"{one['slice']}={group}", name, shown(value)) for name, value in shares.items()]
     return Section("Fairness", (), table)
+
+
+def _explanations(told: Mapping[str, Any]) -> Section:
+    """Which columns matter. What is said of single rows is in files beside the card."""
+    sentences: list[str] = []
+    if told["rows"]:
+        sentences.append(
+            f"Of {len(told['rows'])} rows it is explained ({told['method']}, explanations.json) what each value adds "
+            f"to the output {told['output']} ({told['is']}), against {told['background']} others. An explanation says "
+            "what the model looks at, and not what is true or what would help."
+        )
+    columns: dict[str, list[str]] = {}
+    if importance := told.get("importance"):
+        sentences.append(
+            f"Permutation importance: by how much {importance['metric']} ({shown(importance['value'])}) gets worse "
+            f"where a column is shuffled, over {importance['repeats']} times on {importance['samples']} rows."
+        )
+        for one in importance["columns"]:
+            columns[one["name"]] = [f"{shown(one['mean'])} ± {shown(one['deviation'])}", ""]
+    for one in told.get("meanAbsolute", ()):
+        columns.setdefault(one["name"], ["", ""])[1] = shown(one["mean"])
+    rows = [(name, *cells) for name, cells in columns.items()][:_MOST_SLICES]
+    table = [("column", "permutation importance", "mean |attribution|"), *rows] if rows else []
+    return Section("Explanations", (*sentences, *told["remarks"], *told["problems"]), table)
 
 
 def shown(value: Any) -> str:

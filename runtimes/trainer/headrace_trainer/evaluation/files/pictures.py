@@ -36,15 +36,20 @@ def draw(folder: Path, task: Task, candidate: Said, baseline: Said | None, found
         figure, axes = pyplot.subplots(figsize=(7, 5), dpi=110)
         try:
             if of(axes, candidate, baseline, found):
-                figure.tight_layout()
-                figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+                save(figure, folder / f"{name}.png")
                 drawn.append(f"{name}.png")
         finally:
             pyplot.close(figure)
     return drawn
 
 
-def _plain(text: str) -> str:
+def save(figure: Any, path: Path) -> None:
+    """Without the versions of libraries, so that the same numbers are the same bytes."""
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Software": None})
+
+
+def plain(text: str) -> str:
     """Not read as a formula."""
     return text[:30].replace("$", r"\$")
 
@@ -57,7 +62,7 @@ def _confusion(axes: Any, candidate: Said, baseline: Said | None, found: Judgeme
     counts = metrics.confusion_matrix(answers.truth, answers.predicted, labels=every, sample_weight=answers.weights)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [_plain(name) for name in candidate.classes]
+    names = [plain(name) for name in candidate.classes]
     axes.set_xticks(every, names, rotation=90 if answers.classes > 5 else 0)
     axes.set_yticks(every, names)
     if answers.classes <= 12:
@@ -95,7 +100,7 @@ def _curves(axes: Any, candidate: Said, baseline: Said | None, points: Callable[
     is_binary = answers.is_binary
     classes = [answers.positive] if is_binary else [int(one) for one in np.unique(answers.truth)][:_MOST_CURVES]
     for one in classes:
-        label = "model" if is_binary else _plain(candidate.classes[one])
+        label = "model" if is_binary else plain(candidate.classes[one])
         axes.plot(*points(answers.truth == one, answers.probabilities[:, one], answers.weights), label=label)
     other = None if baseline is None else _classes(baseline)
     if is_binary and other is not None and other.probabilities is not None:
@@ -163,7 +168,7 @@ def _slices(axes: Any, candidate: Said, baseline: Said | None, found: Judgement)
         others = [(one.baseline or {}).get(name, np.nan) for one in measured]
         axes.plot(others, places, "k|", markersize=12, label="baseline")
     axes.axvline(found.whole.metrics[name], color="grey", linewidth=1, linestyle="--", label="all rows")
-    axes.set_yticks(places, [_plain(one.slice) for one in measured], fontsize=7)
+    axes.set_yticks(places, [plain(one.slice) for one in measured], fontsize=7)
     axes.invert_yaxis()
     axes.set(title=f"{name} of each slice", xlabel=name)
     axes.legend(fontsize=8)

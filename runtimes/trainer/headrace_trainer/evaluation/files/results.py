@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from headrace_common.evaluation import MEAN_OVER_CLASSES, slice_of
 from headrace_common.json_numbers import to_json
+from headrace_trainer.evaluation.explaining import leave as explaining
+from headrace_trainer.evaluation.explaining.run import Explained
 from headrace_trainer.evaluation.files import card, pictures
 from headrace_trainer.evaluation.instructions import Instructions
 from headrace_trainer.evaluation.judgement import Compared, Judgement, Measured
@@ -17,10 +22,19 @@ from headrace_trainer.evaluation.refusal import words_of
 from headrace_trainer.evaluation.rows import Items, Rows
 from headrace_trainer.evaluation.said import Said
 from headrace_trainer.evaluation.statistics import resamples
+from headrace_trainer.evaluation.tasks.classification import Classified
 from headrace_trainer.evaluation.tasks.regression import Predicted
 
 NAME = "evaluation.json"
 VERSION = 1
+
+
+@dataclass(frozen=True)
+class Left:
+    """What evaluation.json says, and the pictures of the card."""
+
+    told: Mapping[str, Any]
+    drawn: Sequence[str]
 
 
 def leave(
@@ -31,7 +45,7 @@ def leave(
     baseline: Said | None,
     found: Judgement,
     format: str,
-) -> None:
+) -> Left:
     """Writes all of it. evaluation.json is the last, and is not there unless all numbers are."""
     folder = instructions.results
     told = as_json(instructions, rows, items, candidate, baseline, found, format)
@@ -42,10 +56,23 @@ def leave(
     except Exception as error:  # noqa: BLE001 - a picture that cannot be drawn is worth no failure
         drawn = []
         print(f"headrace: the pictures were not drawn: {words_of(error)}", flush=True)
-    (folder / "model_card.md").write_text(card.markdown(told, drawn))
-    (folder / "model_card.html").write_text(card.html(told, drawn))
+    left = Left(told, drawn)
+    _write(folder, left)
+    return left
+
+
+def explain(instructions: Instructions, rows: Rows, left: Left, explained: Explained | str) -> None:
+    """Adds what was explained, or why nothing was. The card shows no picture of a row."""
+    folder = instructions.results
+    told, drawn = explaining.leave(folder, explained, instructions.evaluate.task, rows)
+    _write(folder, Left({**left.told, "explanations": told}, [*left.drawn, *drawn]))
+
+
+def _write(folder: Path, left: Left) -> None:
+    (folder / "model_card.md").write_text(card.markdown(left.told, left.drawn))
+    (folder / "model_card.html").write_text(card.html(left.told, left.drawn))
     part = folder / f".{NAME}"
-    part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    part.write_text(json.dumps(left.told, indent=1, ensure_ascii=False) + "\n")
     part.rename(folder / NAME)
 
 
@@ -80,11 +107,18 @@ def as_json(
         "card": wanted.card.as_json(),
         "about": dict(instructions.about),
     }
+    if isinstance(candidate.answers, Classified) and wanted.data is not None:
+        told["averaged"] = _averaged(candidate.answers, candidate.classes, wanted.data.label)
     if isinstance(candidate.answers, Predicted):
         told["bias"] = to_json(candidate.answers.bias(_all(items)))
     if baseline is not None:
         told["bootstrap"] = {"replicates": resamples.REPLICATES, "seed": instructions.seed}
     return told
+
+
+def _averaged(answers: Classified, classes: Sequence[str], label: str) -> str:
+    """What precision, recall and f1 are of."""
+    return MEAN_OVER_CLASSES if answers.one is None else slice_of(label, classes[answers.one])
 
 
 def _all(items: Items) -> Any:

@@ -22,7 +22,8 @@ _OF_PROBABILITIES = OF_CURVES | {"log_loss", "brier_score", "calibration_error",
 @dataclass(frozen=True)
 class Classified:
     """One model's answers. `truth` and `predicted` are indices of classes, of which there are `classes`; of two the
-    `positive` one is what areas under curves are of. `probabilities` has a row a row and a column a class, each row
+    `positive` one is what areas under curves are of, and, where the spec names it (`is_named`), precision, recall and
+    f1. `probabilities` has a row a row and a column a class, each row
     summing to 1; None where the model names a class and no more. `known` is how many classes the model that is judged
     knows, where some are the baseline's alone: what is measured of it hangs on no other model.
     """
@@ -34,16 +35,22 @@ class Classified:
     classes: int
     positive: int = 1
     known: int = 0
+    is_named: bool = False
 
     @property
     def is_binary(self) -> bool:
         return (self.known or self.classes) == 2
 
+    @property
+    def one(self) -> int | None:
+        """The class that precision, recall and f1 are of; None: they are means over classes."""
+        return self.positive if self.is_named and self.is_binary else None
+
     def measured(self, items: Array) -> Mapping[str, float]:
         truth, predicted, weights = self.truth[items], self.predicted[items], self.weights[items]
         with warnings.catch_warnings():  # of classes that these rows lack, which is a matter of the rows
             warnings.simplefilter("ignore")
-            found = _of_classes(truth, predicted, weights)
+            found = _of_classes(truth, predicted, weights, self.one)
             if self.probabilities is not None:
                 found |= self._of_probabilities(truth, self.probabilities[items].astype(np.float64), weights)
         return found
@@ -52,7 +59,7 @@ class Classified:
         truth, predicted, weights = self.truth[items], self.predicted[items], self.weights[items]
         found: list[Family] = []
         if not _OF_PROBABILITIES.issuperset(wanted):
-            found.append(classification_sums.confusion(truth, predicted, weights, self.classes))
+            found.append(classification_sums.confusion(truth, predicted, weights, self.classes, self.one))
         if self.probabilities is None or _OF_PROBABILITIES.isdisjoint(wanted):
             return found
         given = self.probabilities[items].astype(np.float64)
@@ -110,14 +117,22 @@ class Classified:
         return [self.positive] if self.is_binary else [int(one) for one in there]
 
 
-def _of_classes(truth: Array, predicted: Array, weights: Array) -> dict[str, float]:
+def _of_classes(truth: Array, predicted: Array, weights: Array, one: int | None) -> dict[str, float]:
     shared: dict[str, Any] = {"sample_weight": weights, "zero_division": 0}
     return {
         "accuracy": float(metrics.accuracy_score(truth, predicted, sample_weight=weights)),
         "balanced_accuracy": float(metrics.balanced_accuracy_score(truth, predicted, sample_weight=weights)),
-        "precision": float(metrics.precision_score(truth, predicted, average="macro", **shared)),
-        "recall": float(metrics.recall_score(truth, predicted, average="macro", **shared)),
-        "f1": float(metrics.f1_score(truth, predicted, average="macro", **shared)),
+        **_of_one_or_all(truth, predicted, one, shared),
         "f1_weighted": float(metrics.f1_score(truth, predicted, average="weighted", **shared)),
         "matthews": float(metrics.matthews_corrcoef(truth, predicted, sample_weight=weights)),
     }
+
+
+def _of_one_or_all(truth: Array, predicted: Array, one: int | None, shared: Mapping[str, Any]) -> dict[str, float]:
+    of = {"precision": metrics.precision_score, "recall": metrics.recall_score, "f1": metrics.f1_score}
+    if one is None:
+        return {name: float(score(truth, predicted, average="macro", **shared)) for name, score in of.items()}
+    is_one, is_said = truth == one, predicted == one
+    found = {name: float(score(is_one, is_said, average="binary", **shared)) for name, score in of.items()}
+    # Of rows among which the class is not, nothing can be found, nor missed: scikit-learn's 0 would be no measure.
+    return found if is_one.any() else found | {"recall": float("nan"), "f1": float("nan")}

@@ -11,10 +11,19 @@ from headrace_trainer.evaluation.statistics.families import Family, column, rati
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def confusion(truth: Array, predicted: Array, weights: Array, classes: int) -> Family:
-    """What the confusion matrix tells, of which the diagonal and the two margins are enough. Of a resample, as of a
-    sample, a mean over classes is over those that are in it.
+def confusion(truth: Array, predicted: Array, weights: Array, classes: int, one: int | None = None) -> Family:
+    """What the confusion matrix tells, of which the diagonal and the two margins are enough. Precision, recall and f1
+    are of the class `one`; where that is None they are means over classes: of a resample, as of a sample, over those
+    that are in it.
     """
+
+    def averaged(values: Array, sums: Array) -> Array:
+        return _mean(values, _there(sums)) if one is None else values[:, one]
+
+    def where_it_is(values: Array, sums: Array) -> Array:
+        """Of rows among which the class is not, nothing can be found, nor missed."""
+        return values if one is None else np.where(_true(sums)[:, one] > 0, values, np.nan)
+
     parts = [(weights * (truth == predicted), truth), (weights, classes + truth), (weights, 2 * classes + predicted)]
     columns = scattered(3 * classes, parts)
     return Family(
@@ -22,9 +31,9 @@ def confusion(truth: Array, predicted: Array, weights: Array, classes: int) -> F
         {
             "accuracy": lambda sums: ratio(_right(sums).sum(axis=1), _true(sums).sum(axis=1)),
             "balanced_accuracy": lambda sums: _mean(_share(_right(sums), _true(sums)), _true(sums) > 0),
-            "precision": lambda sums: _mean(_share(_right(sums), _said(sums)), _there(sums)),
-            "recall": lambda sums: _mean(_share(_right(sums), _true(sums)), _there(sums)),
-            "f1": lambda sums: _mean(_f1(sums), _there(sums)),
+            "precision": lambda sums: averaged(_share(_right(sums), _said(sums)), sums),
+            "recall": lambda sums: where_it_is(averaged(_share(_right(sums), _true(sums)), sums), sums),
+            "f1": lambda sums: where_it_is(averaged(_f1(sums), sums), sums),
             "f1_weighted": lambda sums: ratio((_f1(sums) * _true(sums)).sum(axis=1), _true(sums).sum(axis=1)),
             "matthews": _matthews,
         },

@@ -16,11 +16,11 @@ from headrace_common.manifest import File, sha256_of
 from headrace_common.paths import why_unsafe
 from headrace_common.protocol.reasons import Reason
 from headrace_common.s3 import Place
+from headrace_trainer.launcher.datasets.objects import MAX_NAME_BYTES, has_long_part
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.store.digests import PREFIX, digest_of
 from headrace_trainer.launcher.store.names import can_be_key, shown
 
-_MAX_NAME_BYTES = 250  # of the 255 that a file system takes: while it is downloaded a file's name has a suffix
 _NAMED = 5
 _KINDS = (
     (stat.S_ISLNK, "is a link"),
@@ -57,7 +57,7 @@ def read(folder: Path, place: Place) -> Contents:
         found = dict(sorted(_entries(folder)))
         faults = {path: fault for path, mode in found.items() if (fault := _fault(path, mode, place)) is not None}
         if faults:
-            raise Failed(no_dataset(_told(faults)))
+            raise Failed(no_dataset(told(faults)))
         if not found:
             raise Failed(no_dataset("the script ended with exit code 0, and left no file to be its dataset"))
         stamps = {path: _stamp(folder / path) for path in found}
@@ -113,16 +113,22 @@ def _entries(folder: Path, below: str = "") -> Iterator[tuple[str, int]]:
 def _fault(path: str, mode: int, place: Place) -> str | None:
     if not stat.S_ISREG(mode):
         return next((kind for is_so, kind in _KINDS if is_so(mode)), "is no file")
+    return fault_of_path(path, place)
+
+
+def fault_of_path(path: str, place: Place) -> str | None:
+    """Why a file of this name cannot lie at `place`, or not be fetched from there."""
     if (why := why_unsafe(path)) is not None:
         return why
     if not can_be_key(place.below(path).key):
         return "has too long a path"
-    if any(len(part.encode()) > _MAX_NAME_BYTES for part in path.split("/")):
-        return f"has a part longer than {_MAX_NAME_BYTES} bytes"
+    if has_long_part(path):
+        return f"has a part longer than {MAX_NAME_BYTES} bytes"
     return None
 
 
-def _told(faults: Mapping[str, str]) -> str:
+def told(faults: Mapping[str, str]) -> str:
+    """By their names, of which the first are said."""
     named = ", ".join(f"{shown(path)} {fault}" for path, fault in list(faults.items())[:_NAMED])
     more = f", and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
     return f"what the script left cannot be a dataset: {named}{more}"

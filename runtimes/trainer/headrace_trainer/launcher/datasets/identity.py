@@ -14,29 +14,32 @@ from pathlib import Path
 from typing import Any
 
 from headrace_common.manifest import sha256_of
-from headrace_common.protocol.config import Config, Scalar
-from headrace_trainer.launcher.datasets.objects import Object
+from headrace_common.protocol.config import Config, Dataset, Scalar
+from headrace_trainer.launcher.datasets.objects import Object, digest_of_objects
 from headrace_trainer.launcher.datasets.origins.choose import origin_of
 from headrace_trainer.launcher.source import source_files
 from headrace_trainer.launcher.store.s3 import Store
 
+_OBJECTS = "objects:"
 _PROTOCOL = 1  # another one where the same would have to be done anew
 
 
 @dataclass(frozen=True)
 class Preparation:
     """`source` is the sha256 of each file by its path. An input is its name, and what it has: its digest where that is
-    known beforehand, else which objects there are, for which nothing has to be downloaded. `tables` is what is declared
-    of them, and `masking` the fingerprint of their key.
+    known beforehand, else which objects there are, for which nothing has to be downloaded; and how it is unpacked,
+    where it is. `tables` is what is declared of them, and `masking` the fingerprint of their key. `spark` has the
+    user's properties of Spark: how many executors there are, and how large, is no matter of what they make.
     """
 
     source: Mapping[str, str]
     entrypoint: str
     parameters: Mapping[str, Scalar]
     image: str
-    inputs: Sequence[tuple[str, str]]
+    inputs: Sequence[tuple[str, ...]]
     tables: Mapping[str, Any] | None = None
     masking: str = ""
+    spark: Mapping[str, str] | None = None
 
     @property
     def key(self) -> str:
@@ -51,6 +54,7 @@ class Preparation:
                 "inputs": self.inputs,
             }
             | ({} if self.tables is None else {"tables": self.tables, "masking": self.masking})
+            | ({} if self.spark is None else {"spark": dict(self.spark)})
         )
 
     @property
@@ -64,14 +68,16 @@ def preparation(config: Config, listed: Mapping[str, Sequence[Object]], masking:
     them. Without a script no file of the source counts.
     """
     tables = None if config.prepare is None else config.prepare.tables
+    spark = None if config.prepare is None else config.prepare.spark
     return Preparation(
         source=_source(config.source) if config.entrypoint else {},
         entrypoint=config.entrypoint,
         parameters=config.parameters,
         image="" if config.prepare is None else config.prepare.image,
-        inputs=[(one.name, one.digest or _versions(listed[one.name])) for one in config.datasets],
+        inputs=[_input(one, listed) for one in config.datasets],
         tables=None if tables is None else tables.as_json(),
         masking=masking,
+        spark=None if spark is None else spark.conf,
     )
 
 
@@ -82,15 +88,13 @@ def list_inputs(config: Config, store: Store, outage_seconds: float) -> Mapping[
     return {one.name: origin_of(one, store, outage_seconds).objects(one) for one in config.datasets if not one.digest}
 
 
+def _input(dataset: Dataset, listed: Mapping[str, Sequence[Object]]) -> tuple[str, ...]:
+    what = dataset.digest or _OBJECTS + digest_of_objects(listed[dataset.name])
+    return (dataset.name, what) if dataset.unpack is None else (dataset.name, what, dataset.unpack)
+
+
 def _source(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in source_files(folder)}
-
-
-def _versions(objects: Sequence[Object]) -> str:
-    whole = hashlib.sha256()
-    for one in objects:  # there may be a million
-        whole.update(json.dumps((one.path, one.size, one.version)).encode() + b"\n")
-    return f"objects:{whole.hexdigest()}"
 
 
 def _sha256(value: Any) -> str:

@@ -6,14 +6,19 @@ copy them. A script sees all that is in the volume, so a file that was added sin
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from headrace_common.protocol.config import VOLUME, Dataset
-from headrace_trainer.launcher.datasets.objects import Object, address_below, changed, forbidden, not_found
+from headrace_trainer.launcher.datasets.objects import (
+    Object,
+    address_below,
+    changed,
+    digest_of_objects,
+    forbidden,
+    not_found,
+)
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.log import log
 
@@ -49,6 +54,9 @@ class Mounted:
 
     def fetch(self, dataset: Dataset, one: Object, target: Path) -> None:
         raise RuntimeError("what is mounted is not fetched")
+
+    def read(self, dataset: Dataset, one: Object, begin: int, end: int) -> bytes:
+        raise RuntimeError("what is mounted is not streamed")
 
     def _told(self, dataset: Dataset, error: OSError) -> str:
         """With the address of what it is of: where the volume is mounted is not what a user has written."""
@@ -87,10 +95,7 @@ def attach(dataset: Dataset, mount: Path, first: Sequence[Object] | None) -> str
     dataset.path.parent.mkdir(parents=True, exist_ok=True)
     dataset.path.unlink(missing_ok=True)
     dataset.path.symlink_to(mount)
-    whole = hashlib.sha256()
-    for one in now:
-        whole.update(json.dumps((one.path, one.size, one.version)).encode() + b"\n")
-    return whole.hexdigest()
+    return digest_of_objects(now)
 
 
 def _check_unchanged(dataset: Dataset, first: Sequence[Object], now: Sequence[Object]) -> None:

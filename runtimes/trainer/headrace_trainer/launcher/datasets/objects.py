@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from headrace_common.paths import collision, leaves_its_folder
 from headrace_common.protocol.config import IMAGE, VOLUME, Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.failures.judge import Failed, Failure
+
+MAX_NAME_BYTES = 250  # of the 255 that a file system takes: while it is downloaded a file's name has a suffix
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,9 @@ def found_below(dataset: Dataset, listed: Iterable[tuple[str, int, str]]) -> Seq
             continue
         if leaves_its_folder(path):
             raise Failed(_unfit(dataset, path, f"would be written outside of {dataset.path}", "has no `..` in it"))
+        if has_long_part(path):
+            wish = f"has no part longer than {MAX_NAME_BYTES} bytes"
+            raise Failed(_unfit(dataset, path, f"has a part longer than {MAX_NAME_BYTES} bytes", wish))
         found.append(Object(address_below(dataset, path), path, size, version))
     if not found:
         raise Failed(not_found(dataset, "there is no such object, and nothing below it"))
@@ -56,9 +65,22 @@ def found_below(dataset: Dataset, listed: Iterable[tuple[str, int, str]]) -> Seq
     return tuple(found)
 
 
+def has_long_part(path: str) -> bool:
+    """Whether a file or folder of it has too long a name."""
+    return any(len(part.encode(errors="surrogatepass")) > MAX_NAME_BYTES for part in path.split("/"))
+
+
 def shared_name(objects: Iterable[Object]) -> str | None:
     """A path that is there twice, or is another one's folder, as a file system has them: `a//b` is `a/b`."""
     return collision([posixpath.normpath(one.path) for one in objects])
+
+
+def digest_of_objects(objects: Iterable[Object]) -> str:
+    """Of their names, sizes and versions, 64 digits: what a dataset is, where nobody reads all of it."""
+    whole = hashlib.sha256()
+    for one in objects:  # there may be a million
+        whole.update(json.dumps((one.path, one.size, one.version)).encode() + b"\n")
+    return whole.hexdigest()
 
 
 def is_prepared(dataset: Dataset) -> bool:
@@ -92,8 +114,25 @@ def forbidden(dataset: Dataset, why: str, hint: str) -> Failure:
     return Failure(Reason.DATASET_FORBIDDEN, f"dataset {dataset.name}: {why}", hint)
 
 
+@contextmanager
+def written_whole(dataset: Dataset, target: Path) -> Iterator[BinaryIO]:
+    """A file that is written, and is `target` once all of it is there. Raises Failed where it cannot be written."""
+    part = target.with_name(f"{target.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.rename(target)
+    except OSError as error:
+        raise Failed(cannot_be_written(dataset, target, error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def cannot_be_written(dataset: Dataset, path: Path, error: OSError) -> Failure:
-    """Of the pod's disk."""
+    """Of the pod's disk; of a name that no disk takes it is the dataset that has to change."""
+    if error.errno == errno.ENAMETOOLONG:
+        why = f"{address_of(dataset)}: a path below {dataset.path} would be longer than a file's path may be"
+        return forbidden(dataset, why, "Use shorter names, or fewer folders in one another.")
     return Failure(
         Reason.STORAGE_UNAVAILABLE,
         f"dataset {dataset.name}: {address_of(dataset)}: {path} could not be written: {error}",
@@ -106,8 +145,8 @@ def changed(dataset: Dataset, one: Object, what: str) -> Failure:
     return Failure(
         Reason.DATASET_CHANGED,
         f"dataset {dataset.name}: {one.uri} {what} since the dataset was first read",
-        "All attempts of a job read the same bytes: keep them under names that are written once, such as a folder for "
-        "each version. A new TrainingJob reads what is there now.",
+        "All attempts of a job read the same bytes, and all trials of a tuning: keep them under names that are written "
+        "once, such as a folder for each version. A new TrainingJob reads what is there now.",
     )
 
 

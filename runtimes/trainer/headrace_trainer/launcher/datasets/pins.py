@@ -1,10 +1,11 @@
 """Which objects the inputs of a training are, in all of its attempts: those that the first one has found.
 
-    URI/inputs/NAME.json.gz     the objects of one input, beside the job's checkpoints: what was learned from these
-                                bytes is there, and goes when that goes
+    URI/NAME.json.gz     the objects of one input. URI is `inputs/` beside the job's checkpoints: what was learned from
+                         these bytes is there, and goes when that goes. All trials of a tuning have one URI
 
 The chief lists, and writes it before it fetches anything; all others, and all later attempts, take it from there. So
-what is added to a prefix meanwhile is another training's. An input with a digest needs none of it.
+what is added to a prefix meanwhile is another training's. Of trials that begin at once the one that writes first says
+what it is. An input with a digest needs none of it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace_common.paths import leaves_its_folder
-from headrace_common.protocol.config import Checkpoints, Dataset
+from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_common.s3 import Place
 from headrace_trainer.launcher import chief
@@ -30,14 +31,12 @@ _MAX_BYTES = 256 << 20  # compressed: many millions of objects
 
 
 class Pins:
-    """Those of one job, as one worker sees them. Without checkpoints each attempt has its own: it begins from nothing,
-    and may do so with what is there now.
+    """Those of one job, or of all trials of one, as one worker sees them. Without a `uri` each attempt has its own: it
+    begins from nothing, and may do so with what is there now.
     """
 
-    def __init__(
-        self, checkpoints: Checkpoints | None, *, is_chief: bool, store: Store | None, outage_seconds: float
-    ) -> None:
-        self._root = None if checkpoints is None else Place.parse(checkpoints.uri).below("inputs")
+    def __init__(self, uri: str, *, is_chief: bool, store: Store | None, outage_seconds: float) -> None:
+        self._root = Place.parse(uri) if uri else None
         self._is_chief = is_chief
         self._store = store
         self.patience = Patience(outage_seconds)
@@ -51,12 +50,12 @@ class Pins:
             return self._found(dataset)
         place = self._root.below(f"{dataset.name}.json.gz")
         try:
-            pin = self._read(place, self._store)
-        except NotFound:
-            found = self._found(dataset)
-            self._store.write(place, _encode(dataset, found), self.patience)
-            return found
-        except TooLarge as error:
+            try:
+                pin = self._read(place, self._store)
+            except NotFound:
+                self._store.write_first(place, _encode(dataset, self._found(dataset)), self.patience)
+                pin = self._read(place, self._store)
+        except (TooLarge, NotFound) as error:
             raise Failed(_unreadable(dataset, place, error)) from error
         try:
             return _decode(dataset, pin)
@@ -101,6 +100,6 @@ def _object(dataset: Dataset, path: Any, size: Any, version: Any) -> Object:
 def _unreadable(dataset: Dataset, place: Place, error: Exception) -> Failure:
     return Failure(
         Reason.DATASET_CHANGED,
-        f"dataset {dataset.name}: {place}, which says what the first attempt has read, cannot be read itself: {error}",
+        f"dataset {dataset.name}: {place}, which says what was read first, cannot be read itself: {error}",
         "Somebody has written there. A new TrainingJob reads what is there now.",
     )

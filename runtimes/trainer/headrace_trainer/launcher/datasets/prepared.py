@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from headrace_common import manifest
@@ -26,6 +25,7 @@ from headrace_common.protocol.parts import DatasetReference
 from headrace_common.s3 import Place
 from headrace_trainer.launcher.datasets import contents
 from headrace_trainer.launcher.datasets.contents import Contents
+from headrace_trainer.launcher.datasets.left import Left
 from headrace_trainer.launcher.failures.judge import Failed
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.store.digests import PREFIX
@@ -90,21 +90,16 @@ class PreparedDatasets:
         # An earlier attempt of this job may have made it, and ended before it said so.
         return self._prepared(digest, files, job.told, reused=job.uid != self._job.uid)
 
-    def keep(self, folder: Path, found: Contents, key: str, about: Mapping[str, Any]) -> DatasetReference:
-        """The folder to the store; `about` says in the manifest of what it was made. Raises Failed (NoDataset) where
-        somebody is still writing to it.
+    def keep(self, left: Left, found: Contents, key: str, about: Mapping[str, Any]) -> DatasetReference:
+        """What was left, to where datasets lie; `about` says in the manifest of what it was made. Raises Failed
+        (NoDataset) where somebody is still writing to it.
         """
         about = {**about, "madeBy": asdict(self._job), "time": time.time_ns() // 1_000_000}
         if not self._is_whole(found.digest):
             place = self._place_of(found.digest)
             self._abort_unfinished()
-            try:
-                for file in found.files:
-                    self._store.upload(folder / file.path, place.below(file.path), self._patience)
-            except OSError as error:
-                contents.check_unchanged(folder, found)  # it may have been taken away meanwhile
-                raise Failed(contents.cannot_be_read(error)) from error
-            contents.check_unchanged(folder, found)
+            left.put(found.files, place)
+            left.check_unchanged(found)
             for stranger in self._there(found.digest).keys() - {file.path for file in found.files}:
                 log(f"{place.below(stranger)} is none of the dataset's files, and is deleted")
                 self._store.delete(place.below(stranger), self._patience)

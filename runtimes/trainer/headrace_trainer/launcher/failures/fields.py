@@ -13,6 +13,6 @@ _OF_ITS_OWN = re.compile(r"\bspec\.(?=(?:datasets|entrypoint|image|parameters|re
 
 def in_fields_of(stage: Stage, failure: Failure) -> Failure:
     """The failure, with the fields of the stage in its hint."""
-    if stage is Stage.TRAIN:
+    if stage in (Stage.TRAIN, Stage.TUNE):
         return failure
     return replace(failure, hint=_OF_ITS_OWN.sub(f"spec.{stage}.", failure.hint))

@@ -48,6 +48,8 @@ _QUOTED = re.compile(r"(?<=')[^'\n]+(?=')")
 _DATA = Path("/data")
 _SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
 _HINTED_LINES = 5
+# difflib's own 0.6 is reached by the dashes alone where names are short.
+_NEAR = 0.75
 _OPTION = re.compile(r"(?<![\w=-])--[A-Za-z][\w-]*")
 # Where a syntax error is; a frame of a traceback goes on with ", in".
 _PLACE = re.compile(r'^  File "[^"]+\.py", line \d+$', re.MULTILINE)
@@ -121,7 +123,7 @@ def _meant(log_tail: str) -> str:
     """Of arguments that argparse does not know: the similar ones among those that its usage names."""
     usage, _, refused = log_tail[log_tail.rfind("usage:") + 1 :].partition("error: unrecognized arguments:")
     declared = sorted(set(_OPTION.findall(usage)))
-    pairs = ((name, difflib.get_close_matches(name, declared, 1)) for name in _OPTION.findall(refused))
+    pairs = ((name, difflib.get_close_matches(name, declared, 1, _NEAR)) for name in _OPTION.findall(refused))
     meant = [f"{close[0]} in place of {name}" for name, close in pairs if close]
     return f"Did you mean {', '.join(meant)}? " if meant else ""
 

@@ -9,10 +9,12 @@ from headrace_trainer.launcher.stages.evaluate import Evaluating
 from headrace_trainer.launcher.stages.kind import Stage, Surroundings
 from headrace_trainer.launcher.stages.prepare import Preparing
 from headrace_trainer.launcher.stages.train import Training
+from headrace_trainer.launcher.stages.tune import Tuning
 
 _STAGES: Mapping[config.Stage, Callable[[Surroundings], Stage]] = {
     config.Stage.PREPARE: Preparing,
     config.Stage.TRAIN: Training,
+    config.Stage.TUNE: Tuning,
     config.Stage.EVALUATE: Evaluating,
 }
 

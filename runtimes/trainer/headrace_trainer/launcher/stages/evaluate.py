@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from headrace_common.evaluation import FOLDER, OF_JOB, Task, metric_key
-from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.evaluate import Evaluate
 from headrace_common.protocol.parts import EvaluationReference
 from headrace_common.protocol.reasons import Reason
 from headrace_common.protocol.report import State
-from headrace_common.s3 import SCHEME, Place
 from headrace_common.tags import (
     BASELINE_DIGEST_TAG,
     BASELINE_VERSION_TAG,
     DESCRIPTION_TAG,
+    EVALUATED_CLASS_TAG,
     EVALUATED_DIGEST_TAG,
     MODEL_METRICS_TAG,
 )
 from headrace_trainer.evaluation.instructions import Instructions
-from headrace_trainer.launcher.datasets.objects import Object
-from headrace_trainer.launcher.failures.judge import Failed, Failure, bad_config
+from headrace_trainer.launcher.failures.judge import Failed, bad_config
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.model import chosen, fetch
 from headrace_trainer.launcher.report import milliseconds
 from headrace_trainer.launcher.script import Script
 from headrace_trainer.launcher.stages import found
-from headrace_trainer.launcher.stages.kind import Surroundings
+from headrace_trainer.launcher.stages.kind import Stage, Surroundings
+from headrace_trainer.launcher.stages.results import keep_results, left_nothing
 from headrace_trainer.launcher.store.s3 import Patience, Store
 from headrace_trainer.launcher.tracking import beside
 from headrace_trainer.launcher.tracking.files import CURVES_SECONDS
@@ -44,7 +42,7 @@ _CARD = "model_card.md"
 _MOST_OF_CARD = 4800  # characters that MLflow has room for
 
 
-class Evaluating:
+class Evaluating(Stage):
     """One attempt's."""
 
     use_of_inputs = "evaluation"
@@ -62,16 +60,6 @@ class Evaluating:
         self._client: MLflow = around.client
         self._is_ours = evaluate.task is not Task.SCRIPT
 
-    def is_made_already(self) -> bool:
-        return False
-
-    @property
-    def work(self) -> str:
-        return ""
-
-    def pinned(self, dataset: Dataset) -> Sequence[Object] | None:
-        return None
-
     def begin(self, inputs: Sequence[UsedDataset]) -> None:
         """Raises Failed where a model is not the one that was meant."""
         evaluate, paths, outage = self._evaluate, self._around.settings.paths, self._around.settings.outage
@@ -85,15 +73,20 @@ class Evaluating:
             paths.results.mkdir(parents=True, exist_ok=True)
             paths.evaluation.write_text(self._instructions(inputs).as_text())
 
+    def has_enough(self) -> bool:
+        """All numbers are there before anything is explained."""
+        is_explaining = self._is_ours and self._evaluate.explain is not None
+        return is_explaining and found.is_left(self._around.settings.paths.results)
+
     def deliver(self, script: Script) -> None:
         """Raises Failed where nothing was measured, too."""
         around, evaluate = self._around, self._evaluate
-        samples, whole = self._of_ours() if self._is_ours else (0, dict(around.report.metrics.latest))
+        samples, explained, whole = self._of_ours() if self._is_ours else (0, 0, dict(around.report.metrics.latest))
         baseline = "" if evaluate.baseline is None else evaluate.baseline.digest
         if not self._is_ours:
             # The run keeps what an attempt that failed has logged of the same names and steps.
             self._tracker.tag({MODEL_METRICS_TAG: chosen.as_text(_gated_first(evaluate, whole))})
-        around.report.evaluation = EvaluationReference(evaluate.model.digest, baseline, samples)
+        around.report.evaluation = EvaluationReference(evaluate.model.digest, baseline, samples, explained)
         around.files.keep_artifacts(Patience(around.settings.outage))
         of_job = {f"{OF_JOB}{name}": value for name, value in whole.items()}
         beside.log_metrics(self._client, evaluate.parent, of_job, around.settings.outage)
@@ -101,36 +94,22 @@ class Evaluating:
         if not self._is_ours:
             around.files.draw_curves(CURVES_SECONDS)
 
-    def _of_ours(self) -> tuple[int, Mapping[str, float]]:
-        """How many rows were judged, and what was measured on all of them."""
+    def _of_ours(self) -> tuple[int, int, Mapping[str, float]]:
+        """How many rows were judged, how many explained, and what was measured on all of them."""
         report, folder = self._around.report, self._around.settings.paths.results
         measured = found.read(folder)
         if measured is None:
-            raise Failed(
-                Failure(
-                    Reason.EVALUATION_FAILED,
-                    "the process of the evaluation ended well, and has left no measurements",
-                    "This is a fault of Headrace, or of an image that has another headrace_trainer: please report it.",
-                )
-            )
-        self._keep(folder)
+            raise Failed(left_nothing(Reason.EVALUATION_FAILED, "process of the evaluation", "measurements"))
+        place = keep_results(folder, FOLDER, self._tracker, self._store, self._around.settings.outage)
+        log(f"what the evaluation has found is kept at {place}")
         now = milliseconds()
         self._tracker.log([Metric(key, value, now, 0) for key, value in measured.metrics.items()])
         report.metrics.latest.update(measured.whole)
+        if measured.of_class:
+            self._tracker.tag({EVALUATED_CLASS_TAG: measured.of_class})
         if (card := folder / _CARD).is_file():
             self._tracker.tag({DESCRIPTION_TAG: _shortened(card.read_text())})
-        return measured.samples, measured.whole
-
-    def _keep(self, folder: Path) -> None:
-        outage = self._around.settings.outage
-        run = self._tracker.await_run(outage)
-        if not run.artifact_uri.startswith(SCHEME):
-            raise Failed(bad_config(f"the run's artifacts lie at {run.artifact_uri}, and are kept at s3://… only"))
-        place = Place.parse(run.artifact_uri).below(FOLDER)
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and not path.is_symlink():
-                self._store.upload(path, place.below(path.name), Patience(outage))
-        log(f"what the evaluation has found is kept at {place}")
+        return measured.samples, measured.explained, measured.whole
 
     def _instructions(self, inputs: Sequence[UsedDataset]) -> Instructions:
         config, paths, evaluate = self._around.config, self._around.settings.paths, self._evaluate
@@ -155,7 +134,8 @@ class Evaluating:
 
     def _about(self, dataset_digest: str) -> dict[str, object]:
         """What the card says of the training."""
-        job, run = self._around.config.job, beside.read(self._client, self._evaluate.parent)
+        job, evaluate = self._around.config.job, self._evaluate
+        run = beside.read(self._client, evaluate.training or evaluate.parent)
         found: dict[str, object] = {"name": job.name, "job": f"{job.namespace}/{job.name}"}
         if dataset_digest:
             found["datasetDigest"] = f"sha256:{dataset_digest}"

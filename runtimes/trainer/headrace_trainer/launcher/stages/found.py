@@ -13,6 +13,7 @@ from headrace_common.evaluation import (
     DIFFERENCE,
     DIFFERENCE_HIGH,
     DIFFERENCE_LOW,
+    MEAN_OVER_CLASSES,
     SAMPLES,
     WORSE_BY,
     metric_key,
@@ -25,11 +26,21 @@ _OF_COMPARISON = {"difference": DIFFERENCE, "low": DIFFERENCE_LOW, "high": DIFFE
 
 @dataclass(frozen=True)
 class Found:
-    """`whole` are the metrics of all rows, `metrics` everything by its key in the run."""
+    """`explained` is of how many rows the answer was; `whole` are the metrics of all rows, `metrics` everything by its
+    key in the run; `of_class` is the class that precision, recall and f1 are of, as LABEL=CLASS, empty where there is
+    none.
+    """
 
     samples: int
+    explained: int
     whole: Mapping[str, float]
     metrics: Mapping[str, float]
+    of_class: str = ""
+
+
+def is_left(folder: Path) -> bool:
+    """Whether the process has measured everything."""
+    return (folder / _NAME).is_file()
 
 
 def read(folder: Path) -> Found | None:
@@ -52,7 +63,11 @@ def found(told: Mapping[str, Any]) -> Found:
         key = metric_key(one["metric"], one["slice"])
         for name, prefix in _OF_COMPARISON.items():
             _put(metrics, f"{prefix}{key}", one[name])
-    return Found(int(told["samples"]), {name: metrics[name] for name in told["metrics"] if name in metrics}, metrics)
+    explained = len((told.get("explanations") or {}).get("rows", ()))
+    whole_metrics = {name: metrics[name] for name in told["metrics"] if name in metrics}
+    averaged = told.get("averaged", MEAN_OVER_CLASSES)
+    of_class = "" if averaged == MEAN_OVER_CLASSES else averaged
+    return Found(int(told["samples"]), explained, whole_metrics, metrics, of_class)
 
 
 def _put(metrics: dict[str, float], key: str, value: Any) -> None:

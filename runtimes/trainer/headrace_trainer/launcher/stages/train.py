@@ -14,11 +14,10 @@ from headrace_trainer.launcher.model import chosen
 from headrace_trainer.launcher.model import upload as model
 from headrace_trainer.launcher.model.delivery import Delivery
 from headrace_trainer.launcher.script import Script
-from headrace_trainer.launcher.stages.kind import Surroundings
-from headrace_trainer.launcher.tracking.mlflow import UsedDataset
+from headrace_trainer.launcher.stages.kind import Stage, Surroundings
 
 
-class Training:
+class Training(Stage):
     """One attempt's. Each attempt trains."""
 
     use_of_inputs = "training"
@@ -36,21 +35,11 @@ class Training:
             around.config, around.settings, around.store, around.tracker, around.report, around.files
         )
 
-    def is_made_already(self) -> bool:
-        return False
-
-    @property
-    def work(self) -> str:
-        return ""
-
     def pinned(self, dataset: Dataset) -> Sequence[Object] | None:
-        """Those that the first attempt has found."""
+        """Those that the first attempt has found, or the first trial."""
         if self._objects is None:  # of all inputs at once: the other workers wait for it, and not for a download
             self._objects = self._pins().objects(self._config.datasets)
         return self._objects.get(dataset.name)
-
-    def begin(self, inputs: Sequence[UsedDataset]) -> None:
-        pass  # nothing is left to be done
 
     def deliver(self, script: Script) -> None:
         """Raises Failed where no model came that was asked for, too."""
@@ -74,7 +63,7 @@ class Training:
 
     def _pins(self) -> Pins:
         return Pins(
-            self._config.checkpoints,
+            self._config.inputs,
             is_chief=self._settings.worker == 0,
             store=self._store,
             outage_seconds=self._settings.outage,

@@ -7,6 +7,7 @@ away again, as far as the store still answers; the rest of it is found by `unfin
 
 from __future__ import annotations
 
+import http.client
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+from headrace_common.s3 import bare_tag, status_and_code
 
 T = TypeVar("T")
 PART_BYTES = 8 << 20
@@ -98,6 +101,28 @@ def download(bucket: str, key: str, path: Path, call: Call, tag: str = "") -> No
         _all(fetch, range(PART_BYTES, size, PART_BYTES))
 
 
+def read(bucket: str, key: str, begin: int, end: int, call: Call, tag: str = "") -> bytes:
+    """The bytes of an object from `begin` up to `end`; with a `tag`, of the one of this ETag. Raises Changed."""
+    place = {"Bucket": bucket, "Key": key}
+    return call(lambda s3: _read(s3, place, tag, begin, end))
+
+
+def _read(s3: Any, place: dict[str, str], tag: str, begin: int, end: int) -> bytes:
+    try:
+        found = s3.get_object(**place, Range=f"bytes={begin}-{end - 1}")
+    except s3.exceptions.ClientError as error:
+        if status_and_code(error)[0] == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:  # it is shorter than it was
+            raise Changed from error
+        raise
+    with closing(found["Body"]) as body:
+        if tag and bare_tag(tag) != bare_tag(found["ETag"]):
+            raise Changed
+        data: bytes = body.read()  # raises where the stream ends too early
+    if len(data) != end - begin:
+        raise Changed
+    return data
+
+
 def _fetch_first(s3: Any, place: dict[str, str], tag: str, descriptor: int) -> tuple[int, str]:
     """The first part, and how much there is of which object: an object of one part takes one request. The tag is
     compared here, and not by the store: not every store knows If-Match.
@@ -105,7 +130,7 @@ def _fetch_first(s3: Any, place: dict[str, str], tag: str, descriptor: int) -> t
     found = s3.get_object(**place)
     size = int(found["ContentLength"])
     with closing(found["Body"]) as body:
-        if tag and _bare(tag) != _bare(found["ETag"]):
+        if tag and bare_tag(tag) != bare_tag(found["ETag"]):
             raise Changed
         _pour(body, descriptor, 0, min(size, PART_BYTES))
     return size, found["ETag"]
@@ -117,11 +142,6 @@ def _fetch(s3: Any, place: dict[str, str], tag: str, begin: int, end: int, descr
         if found["ETag"] != tag:
             raise Changed
         _pour(body, descriptor, begin, end)
-
-
-def _bare(tag: str) -> str:
-    """Without quotes: a store may have them in one answer, and not in another."""
-    return tag.strip('"')
 
 
 def _pour(body: Any, descriptor: int, begin: int, end: int) -> None:

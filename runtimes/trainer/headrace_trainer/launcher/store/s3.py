@@ -7,11 +7,13 @@ meanwhile. What the store refuses is not tried again.
 from __future__ import annotations
 
 import functools
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +26,7 @@ from headrace_trainer.launcher.store import parts
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_CHUNK = 1 << 20
 _TIME = "time:"  # of a version that is no ETag
 _SLOW_SECONDS = 300.0  # a store that puts the parts of a large object together by copying them
 
@@ -89,6 +92,13 @@ class Store:
         """A small object."""
         self._call(place, patience, lambda s3: s3.put_object(Bucket=place.bucket, Key=place.key, Body=data))
 
+    def write_first(self, place: Place, data: bytes, patience: Patience) -> None:
+        """A small object, where there is none yet: of several writers one is the first, by S3's If-None-Match. A store
+        that says that it does not know this (501) is written to all the same.
+        """
+        put = {"Bucket": place.bucket, "Key": place.key, "Body": data}
+        self._call(place, patience, lambda s3: _put_first(s3, put))
+
     def list(self, prefix: Place, patience: Patience) -> Iterator[Listed]:
         """All objects whose key begins with the prefix's."""
         more: dict[str, str] | None = {}
@@ -132,6 +142,20 @@ class Store:
             ) from error
         finally:
             part.unlink(missing_ok=True)
+
+    def read_part(self, place: Place, version: str, begin: int, end: int, patience: Patience) -> bytes:
+        """Some bytes of the object as it was listed. Raises Changed where it is another one by now."""
+        return parts.read(place.bucket, place.key, begin, end, self._calls(place, patience), _tag_in(version))
+
+    def sha256(self, place: Place, patience: Patience) -> str:
+        """Of an object of any size, of which nothing is kept. As 64 hex digits."""
+        digest: str = self._call(place, patience, lambda s3: _sha256(s3, place), _SLOW_SECONDS)
+        return digest
+
+    def copy(self, source: Place, target: Place, patience: Patience) -> None:
+        """An object of any size, by the store itself."""
+        found = {"Bucket": source.bucket, "Key": source.key}
+        self._call(source, patience, lambda s3: s3.copy(found, target.bucket, target.key), _SLOW_SECONDS)
 
     def delete(self, place: Place, patience: Patience) -> None:
         """An object, whether it is there or not."""
@@ -231,6 +255,27 @@ def _read(s3: Any, place: Place, most: int | None) -> bytes:
     with closing(s3.get_object(Bucket=place.bucket, Key=place.key)["Body"]) as body:
         data: bytes = body.read(None if most is None else most + 1)
     return data
+
+
+def _put_first(s3: Any, put: dict[str, Any]) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.put_object(**put, IfNoneMatch="*")
+    except ClientError as error:
+        status, _ = status_and_code(error)
+        if status == HTTPStatus.NOT_IMPLEMENTED:
+            s3.put_object(**put)
+        elif status != HTTPStatus.PRECONDITION_FAILED:
+            raise
+
+
+def _sha256(s3: Any, place: Place) -> str:
+    digest = hashlib.sha256()
+    with closing(s3.get_object(Bucket=place.bucket, Key=place.key)["Body"]) as body:
+        for chunk in body.iter_chunks(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _version(found: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Which run an attempt writes: the job's, or a stage's below it.
 
-The job's run is the training's. A stage before it has one of its own, a child of the job's: what it measures would
-otherwise lie beside what the model is judged by.
+The job's run is the training's, or that of the tuning, whose trials have runs of their own. A stage before it has one
+of its own, a child of the job's: what it measures would otherwise lie beside what the model is judged by.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run_of(job: Job, stage: Stage) -> RunIdentity:
     """That of an attempt of this stage."""
     tags = {NAMESPACE_TAG: job.namespace, NAME_TAG: job.name}
     whole = RunIdentity(job.uid, job.name, {**tags, UID_TAG: job.uid})
-    if stage is Stage.TRAIN:
+    if stage in (Stage.TRAIN, Stage.TUNE):
         return whole
     uid = uid_of_stage(job.uid, stage)
     return RunIdentity(uid, f"{job.name}/{stage}", {**tags, UID_TAG: uid, STAGE_TAG: str(stage)}, whole)

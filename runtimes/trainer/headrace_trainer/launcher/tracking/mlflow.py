@@ -103,6 +103,28 @@ class MLflow:
         """The run as it is now."""
         return _run(self._request("GET", "runs/get?" + urllib.parse.urlencode({"run_id": run_id}), None)["run"])
 
+    def version_of(self, run_id: str, folder: str) -> str:
+        """A version, of whichever model, that was made of this run, or of what lies in the folder (without a slash at
+        its end); empty where there is none that this user may read.
+        """
+        for condition in (f"run_id = '{run_id}'", f"source_path LIKE '{folder}%'"):
+            found = self._first_version(condition)
+            if found is not None:
+                return f"version {found['version']} of model {found['name']}"
+        return ""
+
+    def _first_version(self, condition: str) -> dict[str, Any] | None:
+        """A page may be empty, and have a next one: MLflow leaves out what the user may not read."""
+        token = ""
+        while True:
+            query = urllib.parse.urlencode({"filter": condition, "page_token": token})
+            page = self._request("GET", f"model-versions/search?{query}", None)
+            if versions := page.get("model_versions"):
+                return dict(versions[0])
+            token = page.get("next_page_token") or ""
+            if not token:
+                return None
+
     def is_experiment_deleted(self, experiment_id: str) -> bool:
         """Whether the experiment is in MLflow's trash, and all of its runs with it."""
         query = urllib.parse.urlencode({"experiment_id": experiment_id})
@@ -151,15 +173,20 @@ class MLflow:
 
     def history(self, run_id: str, key: str) -> list[tuple[int, float]]:
         """All (step, value) of a metric, as they were logged."""
-        found: list[tuple[int, float]] = []
-        token = ""
-        while True:
-            query = {"run_id": run_id, "metric_key": key, "max_results": str(_HISTORY_PAGE), "page_token": token}
-            page = self._request("GET", "metrics/get-history?" + urllib.parse.urlencode(query), None)
-            found += [(int(m.get("step", 0)), float(m["value"])) for m in page.get("metrics", ())]
-            token = page.get("next_page_token") or ""
-            if not token:
-                return found
+        found, token = self.history_page(run_id, key, "", _HISTORY_PAGE)
+        while token:
+            more, token = self.history_page(run_id, key, token, _HISTORY_PAGE)
+            found += more
+        return found
+
+    def history_page(self, run_id: str, key: str, token: str, most: int) -> tuple[list[tuple[int, float]], str]:
+        """At most so many (step, value) of a metric, in the order of their times, from `token` on, which a page before
+        has named (empty: the first ones); and the token of the next page, empty where there is none yet.
+        """
+        query = {"run_id": run_id, "metric_key": key, "max_results": str(most), "page_token": token}
+        page = self._request("GET", "metrics/get-history?" + urllib.parse.urlencode(query), None)
+        found = [(int(m.get("step", 0)), float(m["value"])) for m in page.get("metrics", ())]
+        return found, page.get("next_page_token") or ""
 
     def curve(self, run_id: str, key: str, most: int) -> list[tuple[float, float]]:
         """At most so many (step, value) of a metric, evenly taken, in the order of their steps: what MLflow's own page

@@ -9,6 +9,8 @@ from headrace_trainer.launcher.datasets.origins.kind import Origin
 from headrace_trainer.launcher.datasets.origins.s3 import S3
 from headrace_trainer.launcher.datasets.origins.web import SCHEME as WEB
 from headrace_trainer.launcher.datasets.origins.web import Web
+from headrace_trainer.launcher.datasets.origins.webhdfs import SCHEMES as HADOOP
+from headrace_trainer.launcher.datasets.origins.webhdfs import WebHdfs
 from headrace_trainer.launcher.store.s3 import Store
 
 
@@ -18,6 +20,8 @@ def origin_of(dataset: Dataset, store: Store | None, outage_seconds: float) -> O
         return Mounted(dataset.mount)
     if dataset.uri.startswith(WEB):
         return Web(outage_seconds)
+    if dataset.uri.startswith(tuple(HADOOP)):
+        return WebHdfs(dataset, outage_seconds)
     if dataset.uri.startswith((GOOGLE, AZURE)):
         return Cloud(dataset, outage_seconds)
     if store is None:

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.datasets.at_once import for_each
-from headrace_trainer.launcher.datasets.objects import Object, cannot_be_written, forbidden, found_below, not_found
+from headrace_trainer.launcher.datasets.objects import Object, forbidden, found_below, not_found, written_whole
+from headrace_trainer.launcher.datasets.origins.http import TryAgain, is_worth_another_try, patiently
 from headrace_trainer.launcher.datasets.origins.waiting import Waiting
 from headrace_trainer.launcher.failures.judge import Failed, Failure
-from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.store.parts import PART_BYTES, Changed
 from headrace_trainer.launcher.store.s3 import NotFound
 
@@ -78,21 +78,31 @@ class Cloud:
         )
 
     def fetch(self, dataset: Dataset, one: Object, target: Path) -> None:
-        part = target.with_name(f"{target.name}.part")
-        key = self._key if not one.path else f"{self._key.rstrip('/')}/{one.path}"
-        try:
-            with part.open("wb") as file:
-                descriptor = file.fileno()
-                for_each(
-                    range(0, max(one.size, 1), PART_BYTES),
-                    lambda begin: self._call(dataset, lambda: self._fetch(key, one, begin, descriptor)),
-                    _PARTS_AT_ONCE if one.size > PART_BYTES else 1,
-                )
-            part.rename(target)
-        except OSError as error:
-            raise Failed(cannot_be_written(dataset, target, error)) from error
-        finally:
-            part.unlink(missing_ok=True)
+        key = self._key_of(one)
+        with written_whole(dataset, target) as file:
+            descriptor = file.fileno()
+            for_each(
+                range(0, max(one.size, 1), PART_BYTES),
+                lambda begin: self._call(dataset, lambda: self._fetch(key, one, begin, descriptor)),
+                _PARTS_AT_ONCE if one.size > PART_BYTES else 1,
+            )
+
+    def read(self, dataset: Dataset, one: Object, begin: int, end: int) -> bytes:
+        return self._call(dataset, lambda: self._read(self._key_of(one), one, begin, end))
+
+    def _read(self, key: str, one: Object, begin: int, end: int) -> bytes:
+        import obstore
+
+        found = obstore.get(self._store, key, options={"range": (begin, end)})
+        if _version(found.meta) != one.version or found.meta["size"] != one.size:
+            raise Changed
+        data = bytes(found.bytes())
+        if len(data) != end - begin:
+            raise Changed
+        return data
+
+    def _key_of(self, one: Object) -> str:
+        return self._key if not one.path else f"{self._key.rstrip('/')}/{one.path}"
 
     def _fetch(self, key: str, one: Object, begin: int, descriptor: int) -> None:
         import obstore
@@ -124,8 +134,7 @@ class Cloud:
     def _call(self, dataset: Dataset, operation: Callable[[], T]) -> T:
         from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError, UnauthenticatedError
 
-        waiting, has_told = Waiting(self._outage_seconds), False
-        while True:
+        def tried() -> T:
             try:
                 return operation()
             except FileNotFoundError as error:
@@ -136,12 +145,10 @@ class Cloud:
                 raise Failed(self._unnamed(dataset)) from error
             except BaseError as error:
                 self._raise_if_refused(dataset, error)
-                problem = _told(error)
-            if not has_told:
-                log(f"dataset {dataset.name}: {dataset.uri} does not answer, trying again: {problem}")
-            has_told = True
-            if waiting.is_over():
-                raise Failed(_away(dataset, problem))
+                raise TryAgain(_told(error)) from error
+
+        waiting, where = Waiting(self._outage_seconds), f"dataset {dataset.name}: {dataset.uri}"
+        return patiently(tried, waiting, where, lambda error: _away(dataset, str(error)))
 
     def _unnamed(self, dataset: Dataset) -> Failure:
         """Of `//`, `..` or a control character in a key."""
@@ -156,7 +163,7 @@ class Cloud:
         status = int(found[1]) if found else 0
         if status == 404:
             raise NotFound(dataset.uri) from error
-        if 400 <= status < 500 and status not in (408, 429):
+        if status >= 400 and not is_worth_another_try(status):
             raise Failed(forbidden(dataset, f"{dataset.uri}: {_told(error)}", _ROLES[self._scheme])) from error
 
 

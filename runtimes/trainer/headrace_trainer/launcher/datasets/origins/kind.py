@@ -24,3 +24,7 @@ class Origin(Protocol):
         NotFound where it is gone, Changed where it is another one by now, too.
         """
         ...
+
+    def read(self, dataset: Dataset, one: Object, begin: int, end: int) -> bytes:
+        """The bytes of an object from `begin` up to `end`, of one that is streamed. Raises as `fetch` does."""
+        ...

@@ -26,6 +26,10 @@ class S3:
         with in_terms_of_data(dataset):
             self._store.download_version(Place.parse(one.uri), target, one.version, self._patience)
 
+    def read(self, dataset: Dataset, one: Object, begin: int, end: int) -> bytes:
+        with in_terms_of_data(dataset):
+            return self._store.read_part(Place.parse(one.uri), one.version, begin, end, self._patience)
+
     def _objects(self, dataset: Dataset) -> Sequence[Object]:
         place = Place.parse(dataset.uri)
         if place.key and not place.key.endswith("/"):

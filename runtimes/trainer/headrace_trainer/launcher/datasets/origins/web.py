@@ -23,14 +23,27 @@ from typing import IO, Any
 
 from headrace_common.protocol.config import Dataset
 from headrace_common.protocol.reasons import Reason
-from headrace_trainer.launcher.datasets.objects import Object, address_of, cannot_be_written, forbidden, not_found
+from headrace_trainer.launcher.datasets.objects import (
+    Object,
+    address_of,
+    cannot_be_written,
+    forbidden,
+    not_found,
+    written_whole,
+)
+from headrace_trainer.launcher.datasets.origins.http import (
+    READ_SECONDS,
+    TryAgain,
+    cause,
+    is_worth_another_try,
+    patiently,
+    read_some,
+)
 from headrace_trainer.launcher.datasets.origins.waiting import Waiting
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.log import log
 
 SCHEME = "https://"
-_READ_SECONDS = 20.0
-_CHUNK_BYTES = 1 << 20
 _TELL_SECONDS = 10.0
 _REDIRECTS = 5
 _FROM = re.compile(r"bytes (\d+)-(?:\d+/(\d+))?")
@@ -38,10 +51,6 @@ _HINT = (
     "Correct the address in a new TrainingJob. No credentials are sent to https:// addresses: what needs some belongs "
     "into a bucket."
 )
-
-
-class _TryAgain(Exception):
-    """The server did not answer, or broke off."""
 
 
 @dataclass
@@ -71,29 +80,16 @@ class Web:
         return (Object(dataset.uri, "", 0, dataset.digest),)
 
     def fetch(self, dataset: Dataset, one: Object, target: Path) -> None:
-        part = target.with_name(f"{target.name}.part")
-        try:
-            with part.open("wb") as file:
-                self._fetch(dataset, _Part(file))
-            part.rename(target)
-        except OSError as error:
-            raise Failed(cannot_be_written(dataset, target, error)) from error
-        finally:
-            part.unlink(missing_ok=True)
+        with written_whole(dataset, target) as file:
+            self._fetch(dataset, _Part(file))
+
+    def read(self, dataset: Dataset, one: Object, begin: int, end: int) -> bytes:
+        raise RuntimeError("a file of the web is not streamed: its digest is that of the whole")
 
     def _fetch(self, dataset: Dataset, part: _Part) -> None:
-        waiting, told = Waiting(self._outage_seconds), False
-        while True:
-            try:
-                self._go_on(dataset, part, waiting)
-            except _TryAgain as error:
-                if not told:
-                    log(f"dataset {dataset.name}: {address_of(dataset)} does not answer, trying again: {error}")
-                told = True
-                if waiting.is_over():
-                    raise Failed(_away(dataset, error)) from error
-            else:
-                return
+        waiting = Waiting(self._outage_seconds)
+        where = f"dataset {dataset.name}: {address_of(dataset)}"
+        patiently(lambda: self._go_on(dataset, part, waiting), waiting, where, lambda error: _away(dataset, error))
 
     def _go_on(self, dataset: Dataset, part: _Part, waiting: Waiting) -> None:
         """From where it broke off to its end."""
@@ -104,7 +100,7 @@ class Web:
             headers |= {"Range": f"bytes={part.had}-", "If-Range": part.validator}
         try:
             answer = self._opener.open(
-                urllib.request.Request(_in_ascii(dataset), headers=headers), timeout=_READ_SECONDS
+                urllib.request.Request(_in_ascii(dataset), headers=headers), timeout=READ_SECONDS
             )
         except urllib.error.HTTPError as error:
             error.close()
@@ -112,11 +108,11 @@ class Web:
                 part.validator = ""  # there is no rest of what there is
             else:
                 _raise_if_refused(dataset, error)
-            raise _TryAgain(f"it answers {error.code}") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise _TryAgain(_cause(error)) from error
-        except UnicodeError:
+            raise TryAgain(f"it answers {error.code}") from None
+        except (ValueError, http.client.InvalidURL):  # of a host's name, here or where a redirect leads
             raise Failed(forbidden(dataset, f"{address_of(dataset)}: there is no host of such a name", _HINT)) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise TryAgain(cause(error)) from error
         with answer:
             _take_up(part, answer.status, answer.headers)
             _check_room(dataset, part)
@@ -124,7 +120,7 @@ class Web:
 
     def _pour(self, dataset: Dataset, answer: Any, part: _Part, waiting: Waiting) -> None:
         told_at = time.monotonic()
-        while data := _read(answer):
+        while data := read_some(answer):
             part.file.write(data)
             part.had += len(data)
             waiting.came(part.had)
@@ -133,7 +129,7 @@ class Web:
                 of = "" if part.whole is None else f" of {part.whole / 1e6:.1f}"
                 log(f"dataset {dataset.name}: {part.had / 1e6:.1f}{of} MB")
         if part.whole is not None and part.had < part.whole:
-            raise _TryAgain(f"it broke off after {part.had} of {part.whole} bytes")
+            raise TryAgain(f"it broke off after {part.had} of {part.whole} bytes")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -166,7 +162,7 @@ def _take_up(part: _Part, status: int, headers: Mapping[str, str]) -> None:
         part.begin_anew()
         if status == 206:
             part.validator = ""
-            raise _TryAgain("it sent another part than it was asked for")
+            raise TryAgain("it sent another part than it was asked for")
     length = headers.get("Content-Length", "")
     if came_from is not None and came_from[2]:  # what was sent may be less than what was asked for
         part.whole = int(came_from[2])
@@ -185,31 +181,15 @@ def _check_room(dataset: Dataset, part: _Part) -> None:
         raise Failed(cannot_be_written(dataset, dataset.path, problem))
 
 
-def _read(answer: Any) -> bytes:
-    try:
-        data: bytes = answer.read(_CHUNK_BYTES)
-    except (OSError, http.client.HTTPException) as error:
-        raise _TryAgain(_cause(error)) from error
-    return data
-
-
 def _raise_if_refused(dataset: Dataset, error: urllib.error.HTTPError) -> None:
     """Nothing is raised for what is worth another try."""
     if error.code in (404, 410):
         raise Failed(not_found(dataset, f"the server answers {error.code}")) from None
-    if error.code < 500 and error.code not in (408, 425, 429):
+    if not is_worth_another_try(error.code):
         why = f"the server answers {error.code}"
         if 300 <= error.code < 400:
             why = f"it is redirected more than {_REDIRECTS} times, in a circle, or to what is not {SCHEME}"
         raise Failed(forbidden(dataset, f"{address_of(dataset)}: {why}", _HINT)) from None
-
-
-def _cause(error: Exception) -> str:
-    """Without the address, of which an InvalidURL has a part."""
-    reason = getattr(error, "reason", error)
-    if isinstance(reason, http.client.InvalidURL):
-        return "it leads to an address that is none"
-    return f"{type(reason).__name__}: {reason}"
 
 
 def _away(dataset: Dataset, error: Exception) -> Failure:
