@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from headrace_trainer.launcher.tracking import connections as bounds
 from headrace_trainer.launcher.tracking.connections import Connections
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -106,3 +107,13 @@ def test_a_request_that_the_server_closes_upon_is_not_sent_again(server: Server)
     assert server.asked == [0, 0]
     call(connections)
     assert server.asked == [0, 0, 1]
+
+
+def test_a_server_that_takes_no_connection_is_given_up_before_one_that_is_slow_to_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
+        address = listening.getsockname()
+        with socket.create_connection(address):  # and with it all places are taken
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                call(Connections(False, f"{address[0]}:{address[1]}"))
+            assert time.monotonic() - began < bounds._ANSWER_SECONDS

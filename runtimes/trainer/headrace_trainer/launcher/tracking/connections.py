@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import Mapping
 
-_TIMEOUT = 10.0
+# A server that is away is told from one that computes: a pod that is gone may leave its address without any answer.
+_CONNECT_SECONDS, _ANSWER_SECONDS = 3.0, 10.0
 _IDLE_SECONDS = 1.0
 
 
@@ -33,7 +34,7 @@ class Connections:
         if connection is not None and not _is_fresh(connection, mine.used):
             connection.close()
             connection = None
-        connection = connection or self._make(self._address, timeout=_TIMEOUT)
+        connection = connection or self._connected()
         try:
             connection.request(method, url, body, dict(headers))
             response = connection.getresponse()
@@ -43,6 +44,12 @@ class Connections:
             raise
         mine.connection, mine.used = connection, time.monotonic()
         return status, text
+
+    def _connected(self) -> http.client.HTTPConnection:
+        connection = self._make(self._address, timeout=_CONNECT_SECONDS)
+        connection.connect()
+        connection.sock.settimeout(_ANSWER_SECONDS)
+        return connection
 
 
 class _OfThread(threading.local):
