@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import yaml
 
 from crds import established
 from headrace.kube.resources import Resource
+from headrace_local import ports
 
 WIDGETS = Resource("test.headrace.dev", "v1", "widgets", "Widget")
 GADGETS = Resource("test.headrace.dev", "v1", "gadgets", "Gadget")
@@ -75,9 +75,8 @@ def start_operator(kubeconfig, name, log, *options):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    (port,) = ports.free(1)
+    return port
 
 
 async def answer(port, path):
@@ -89,7 +88,7 @@ async def answer(port, path):
         return ""
 
 
-async def until(condition, seconds=60.0, what="", every=0.05):
+async def until(condition, seconds=180.0, what="", every=0.05):
     """Wait for a condition, a plain or a coroutine function; its value. Fails the test when the time is up.
 
     `every` so many seconds it is looked at: seldom, where a look costs much.

@@ -34,7 +34,7 @@ from .conftest import Kubectl
 CHART = Path(__file__).resolve().parents[2] / "charts" / "headrace"
 HOW_TO = CHART.parents[1] / "docs" / "how-to" / "approve-a-version.md"
 NAMESPACE = "approvals"
-IN_FORCE_SECONDS = 30.0
+IN_FORCE_SECONDS = 120.0
 
 APPROVED = {"headrace.dev/approval": "Approved", "headrace.dev/approval-by": "alice"}
 REFUSED = {"headrace.dev/approval": "Refused", "headrace.dev/approval-by": "alice"}

@@ -37,7 +37,7 @@ from headrace.kube.resources import (
 )
 from headrace.serving.network import policy_name
 from headrace.tracking.aliases import SLOT_SECONDS
-from headrace.tracking.client import MlflowClient
+from headrace.tracking.client import CALL_SECONDS, MlflowClient
 from headrace.tracking.ledger import Ledger
 from headrace_common.tags import DIGEST_TAG
 from headrace_local import binaries, platform, ports
@@ -47,7 +47,9 @@ from integration.kube_fixtures import until
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES_AT_REST = 8
 QUIET_SECONDS = 45.0
-NOTICE_SECONDS = 15.0
+# For what takes a slot, on a machine that has much other work.
+PATIENCE_SECONDS = 120.0
+SEARCH = "GET /api/2.0/mlflow/registered-models/search"
 ROUTE = {"parentRefs": [{"name": "headrace", "namespace": "headrace-system"}]}
 
 
@@ -205,22 +207,22 @@ def test_services_at_rest_cost_the_api_server_nothing_and_mlflow_one_request_a_s
 
     assert world.requests()[before:] == []
     new = world.relay.seen - asked
-    assert new.keys() == {"GET /api/2.0/mlflow/registered-models/search"}
+    assert new.keys() == {SEARCH}
     assert QUIET_SECONDS // SLOT_SECONDS <= new.total() <= QUIET_SECONDS // SLOT_SECONDS + 1
 
 
 @pytest.mark.parametrize("service", ["text-0", "text-1", "text-2"])
 def test_a_moved_alias_is_noticed_in_time_and_by_its_service_alone(world: World, drive: Any, service: str) -> None:
     async def scenario(kube: KubeClient, mlflow: MlflowClient) -> None:
-        before = len(world.requests())
+        before, asked = len(world.requests()), world.relay.seen[SEARCH]
         await mlflow.set_alias(f"{world.namespace}.{service}", "candidate", "2")
-        moved = time.monotonic()
 
         async def is_noticed() -> bool:
             return (await status_of(kube, world.namespace, service))["phase"] == "Canarying"
 
-        await until(is_noticed, NOTICE_SECONDS + 5, "a rollout")
-        assert time.monotonic() - moved <= NOTICE_SECONDS
+        await until(is_noticed, PATIENCE_SECONDS, "a rollout")
+        # The one before may have begun when the alias was not moved yet.
+        assert world.relay.seen[SEARCH] - asked <= 2, "it is noticed by the first reading"
         others = {f"text-{number}" for number in range(3, SERVICES_AT_REST)}
         assert not [request for request in world.requests()[before:] if request.rpartition("/")[2] in others]
 
@@ -243,7 +245,8 @@ def test_what_somebody_deletes_is_back_at_once(world: World, drive: Any, kind: R
             new = await kube.get(kind, world.namespace, name)
             return new is not None and new["metadata"]["uid"] != old["metadata"]["uid"]
 
-        await until(is_back, 3, f"a new {kind.kind}")
+        # A watch tells it: without one it would be minutes.
+        await until(is_back, 30, f"a new {kind.kind}")
 
     drive(scenario)
 
@@ -262,10 +265,10 @@ def test_an_mlflow_that_is_away_is_told_and_so_is_its_return(world: World, drive
 
         world.relay.away = True
         try:
-            await until(is_told, NOTICE_SECONDS + 5, "the outage in status")
+            await until(is_told, PATIENCE_SECONDS, "the outage in status")
         finally:
             world.relay.away = False
-        await until(is_resolved, NOTICE_SECONDS + 5, "the model again")
+        await until(is_resolved, PATIENCE_SECONDS, "the model again")
 
     drive(scenario)
 
@@ -295,14 +298,15 @@ def test_a_canary_is_turned_back_at_once_while_mlflow_takes_requests_and_answers
 
         await until(is_stable, 60, "a stable service", every=0.5)
         await mlflow.set_alias(f"{world.namespace}.{name}", "candidate", "2")
-        await until(is_canarying, NOTICE_SECONDS + 15, "a canary", every=0.5)
+        await until(is_canarying, PATIENCE_SECONDS, "a canary", every=0.5)
         revision = (await status_of(kube, world.namespace, name))["canary"]["revision"]
         with world.relay.hanging():
             await asyncio.sleep(2)  # all have asked by then, and wait
             await kill_for_memory(world, revision)
             failed = time.monotonic()
             await until(is_turned_back, 30, "a rollback")
-            assert time.monotonic() - failed < 4
+            # Two seconds ago it was asked; after ten the operator would know that MLflow is silent.
+            assert time.monotonic() - failed < CALL_SECONDS - 3
         await until(is_over, 60, "the end of the rollback", every=0.5)
 
         async def is_told() -> bool:
@@ -340,7 +344,7 @@ def test_a_service_that_asks_for_anothers_host_and_path_is_refused_and_both_keep
             conditions = (await status_of(kube, world.namespace, older))["conditions"]
             return "RouteConflict" in {entry["reason"] for entry in conditions}
 
-        await until(is_refused, NOTICE_SECONDS + 5, "the refusal in status")
+        await until(is_refused, PATIENCE_SECONDS, "the refusal in status")
         for name, route in before.items():
             after = await kube.get(HTTPROUTES, world.namespace, name)
             assert after is not None

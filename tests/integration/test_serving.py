@@ -57,7 +57,7 @@ IMAGES = replace(
 KINDS = (CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PDBS, NETWORKPOLICIES, HTTPROUTES)
 PASSES = 60
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 LOADER = {"name": "loader", "image": "i", "imageID": "i", "restartCount": 0}
 POD_ADDRESS = "127.77.0.16"  # of this machine's, where nobody else listens
 

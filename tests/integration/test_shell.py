@@ -46,7 +46,7 @@ async def watching(plane, *watches, **options):
         started = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 def run(main):
@@ -202,8 +202,8 @@ def test_no_object_is_lost_over_api_server_restarts_and_freezes_and_memory_stays
 
             started = time.monotonic()
             operator.process.terminate()
-            assert await asyncio.to_thread(operator.process.wait, 10) == 0
-            assert time.monotonic() - started < 8
+            assert await asyncio.to_thread(operator.process.wait, 60) == 0
+            assert time.monotonic() - started < 30, "the grace of its pod"
             lease = await client.get(LEASES, "default", "widgets")
             assert lease["spec"]["holderIdentity"] == "", "released"
 

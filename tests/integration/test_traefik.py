@@ -28,7 +28,7 @@ from headrace.rollout.traefik import backend_pattern, is_alike
 from headrace_local import binaries, ports
 
 TRAEFIK = Path(sys.executable).parent / "traefik"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 REVISION = "x-0123abcd"
 
 

@@ -31,7 +31,7 @@ Status = dict[str, Any]
 Until = Callable[[Status], bool]
 
 NO_TRACKING = replace(SETTINGS, tracking=None, storage=None)
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 # Where a record says that its dataset lies is not believed.
 CLAIMED = MADE | {"uri": MADE["uri"].replace("team-a", "team-b")}
 SCRIPTS = {"train.py": "print()", "prepare.py": "print()"}

@@ -27,7 +27,7 @@ class System:
         return number
 
 
-def play(scenario, patience=0.05):
+def play(scenario, patience=0.5):
     async def main():
         system, calls = System(), InFlight(patience)
         await scenario(system, calls)
@@ -53,7 +53,7 @@ def test_who_asks_waits_a_moment_and_who_asks_again_does_not_wait_at_all():
         for _ in range(20):
             with pytest.raises(StillWaiting):
                 await calls.result("a", system)
-        assert loop.time() - begun < 0.05
+        assert loop.time() - begun < 5, "a moment each would be ten seconds"
         assert system.calls == 1
 
     play(scenario)
@@ -75,7 +75,7 @@ def test_all_who_ask_together_get_the_same_answer():
         asyncio.get_running_loop().call_later(0.01, system.gate.set)
         assert await asyncio.gather(*(calls.result("a", system) for _ in range(5))) == [1] * 5
 
-    play(scenario, patience=5)
+    play(scenario, patience=60)
 
 
 def test_an_error_reaches_who_asks():

@@ -59,6 +59,6 @@ def affine_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> I
 def slow_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExplainServer]:
     """Each run of its model takes some tens of milliseconds, there is one row in a run, and little time."""
     starter = Servers(tmp_path_factory.mktemp("slow"), PACKAGE)
-    flags = ("--max-batch", "1", "--max-waiting", "2", "--request-timeout", "3", "--max-rows", "400")
+    flags = ("--max-batch", "1", "--max-waiting", "2", "--request-timeout", "10", "--max-rows", "400")
     yield starter.start(models.slow(), *flags)
     starter.end_all()

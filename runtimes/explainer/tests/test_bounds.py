@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from serving_load import ask_too_much, break_off, wait_for_metric
+from serving_support import PATIENCE_SECONDS, PATIENT
 
 IN_FLIGHT = "headrace_explanations_in_flight"
 
@@ -35,24 +35,22 @@ def test_of_too_many_requests_some_are_sent_away_at_once_and_the_next_is_answere
 
 
 def test_what_takes_longer_than_its_time_is_504_and_says_what_to_do(slow_server):
-    began = time.monotonic()
     reply = slow_server.explain(ENDLESS)
 
     assert (reply.status, set(reply.json)) == (504, {"error"})
     assert "fewer rows" in reply.json["error"]
-    assert time.monotonic() - began < 8
 
 
-def test_nothing_is_computed_for_a_client_that_is_gone(slow_server):
-    with socket.create_connection(slow_server.address, timeout=5) as connection:
-        head = f"POST {slow_server.prediction_path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ENDLESS)}\r\n\r\n"
+def test_nothing_is_computed_for_a_client_that_is_gone(servers, models):
+    server = servers.start(models.slow(), *PATIENT, "--max-batch", "1", "--max-rows", "400")
+    with socket.create_connection(server.address) as connection:
+        head = f"POST {server.prediction_path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ENDLESS)}\r\n\r\n"
         connection.sendall(head.encode() + ENDLESS)
-        wait_for_metric(slow_server, IN_FLIGHT, 1)
+        wait_for_metric(server, IN_FLIGHT, 1)
 
-    began = time.monotonic()
-    wait_for_metric(slow_server, IN_FLIGHT, 0)
-    assert time.monotonic() - began < 1, "it ended when the client went, and not when its time was over"
-    assert slow_server.metrics()['headrace_explanation_requests_total{code="499"}'] == 1
+    # When the client went: at its time's end, in ten minutes, nobody would wait any more, and an answer would be a 200.
+    wait_for_metric(server, IN_FLIGHT, 0)
+    assert server.metrics()['headrace_explanation_requests_total{code="499"}'] == 1
 
 
 def test_a_body_that_breaks_off_takes_nobodys_place(slow_server):
@@ -62,15 +60,15 @@ def test_a_body_that_breaks_off_takes_nobodys_place(slow_server):
 
 
 def test_sigterm_in_mid_request_waits_for_its_answer(servers, models):
-    server = servers.start(models.slow(), "--max-batch", "1", "--quiet-seconds", "0")
+    server = servers.start(models.slow(), *PATIENT, "--max-batch", "1", "--quiet-seconds", "0")
 
     with ThreadPoolExecutor(1) as pool:
-        reply = pool.submit(server.explain, asked(1, budget=8))
+        reply = pool.submit(server.explain, asked(10, budget=8))
         wait_for_metric(server, IN_FLIGHT, 1)
         server.process.send_signal(signal.SIGTERM)
 
         assert reply.result().status == 200
-    assert server.process.wait(30) == 0
+    assert server.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_part_of_the_rows_is_an_answer_that_says_so():

@@ -22,7 +22,7 @@ import pytest
 from botocore.config import Config
 
 from breaking_proxy import BreakingProxy, first_byte
-from headrace_local import binaries
+from headrace_local import binaries, ports
 
 PACKAGE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PACKAGE))
@@ -41,8 +41,7 @@ class S3Server:
     def __init__(self, program: str, folder: Path) -> None:
         self._program = program
         self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        (self.port,) = ports.free(1)
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True)
 
@@ -204,8 +203,7 @@ class Loader:
         self._termination_log = folder / "termination-log"
         self.target = folder / "models" / "current"
         self.target.parent.mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.progress_port: int = listener.getsockname()[1]
+        (self.progress_port,) = ports.free(1)
 
     def run(self, model: Published, **fields: Any) -> Load:
         """`fields` replace fields of HEADRACE_LOAD; `secret` replaces the key."""

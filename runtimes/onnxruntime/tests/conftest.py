@@ -20,7 +20,7 @@ pytest.register_assert_rewrite("serving_support", "serving_fuzz", "grpc_requests
 
 from grpc_requests import NO_PROXY  # noqa: E402
 from onnx_models import Models  # noqa: E402
-from serving_support import ModelServer, ModelServers, Server  # noqa: E402
+from serving_support import PATIENT, ModelServer, ModelServers, Server  # noqa: E402
 
 
 @dataclass(kw_only=True)
@@ -81,7 +81,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 def affine_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnnxServer]:
     """One server for all tests that only ask: y = x @ W + b, rows free, and small limits."""
     starter = Servers(tmp_path_factory.mktemp("affine"), PACKAGE)
-    yield starter.start(models.affine(), "--max-body-bytes", "200000", "--max-request-rows", "256")
+    yield starter.start(models.affine(), *PATIENT, "--max-body-bytes", "200000", "--max-request-rows", "256")
     starter.end_all()
 
 
@@ -89,7 +89,7 @@ def affine_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> I
 def tokens_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnnxServer]:
     """Like a text model: INT32 tokens of any number and length, probabilities of the last one's successor."""
     starter = Servers(tmp_path_factory.mktemp("tokens"), PACKAGE)
-    yield starter.start(models.tokens())
+    yield starter.start(models.tokens(), *PATIENT)
     starter.end_all()
 
 
@@ -97,5 +97,5 @@ def tokens_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> I
 def types_server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnnxServer]:
     """Each datatype goes in and comes out unchanged."""
     starter = Servers(tmp_path_factory.mktemp("types"), PACKAGE)
-    yield starter.start(models.every_type())
+    yield starter.start(models.every_type(), *PATIENT)
     starter.end_all()

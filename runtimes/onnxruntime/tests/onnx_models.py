@@ -121,6 +121,38 @@ class Models:
             _BUSY_WEIGHTS,
         )
 
+    def as_slow_as_told(self) -> Path:
+        """y = x after as many multiplications of that matrix as the largest x says: each some milliseconds."""
+        body = helper.make_graph(
+            [
+                helper.make_node("MatMul", ["p", "M"], ["next"]),
+                helper.make_node("Identity", ["goes_on"], ["still_goes_on"]),
+            ],
+            "once_more",
+            [
+                helper.make_tensor_value_info("index", TensorProto.INT64, []),
+                helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("p", TensorProto.FLOAT, None),
+            ],
+            [
+                helper.make_tensor_value_info("still_goes_on", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
+            ],
+        )
+        return self._save(
+            "as_slow_as_told",
+            [
+                helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+                helper.make_node("Cast", ["largest"], ["times"], to=TensorProto.INT64),
+                helper.make_node("Loop", ["times", "", "M"], ["product"], body=body),
+                helper.make_node("ReduceMax", ["product"], ["one"], keepdims=0),
+                helper.make_node("Mul", ["x", "one"], ["y"]),
+            ],
+            [("x", TensorProto.FLOAT, ["batch", 2])],
+            [("y", TensorProto.FLOAT, ["batch", 2])],
+            {"M": _BUSY_WEIGHTS["M"]},
+        )
+
     def slow_sum(self) -> Path:
         """y = a + b, as slow; one row beside several is taken for each of them."""
         return self._save(

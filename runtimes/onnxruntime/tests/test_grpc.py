@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_fuzz import examples
 from serving_load import wait_for_metric
-from serving_support import free_ports
+from serving_support import PATIENCE_SECONDS, free_ports
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from headrace_onnxruntime.inferences import Inferences
@@ -120,17 +120,17 @@ def test_every_datatype_goes_in_as_it_may_and_comes_out_raw(types_server, server
             {"name": name, "datatype": datatypes[name], "shape": [2], "data": value} for name, value in data.items()
         ]
 
-    assert outputs_of(types_server.stub.ModelInfer(request(*entries(raw)), timeout=10)) == expected
+    assert outputs_of(types_server.stub.ModelInfer(request(*entries(raw)), timeout=PATIENCE_SECONDS)) == expected
 
     # FP16 has no typed contents.
     del values["fp16"], expected["fp16_out"]
     server = servers.start(models.every_type(but="fp16"))
-    assert outputs_of(server.stub.ModelInfer(request(*entries(values)), timeout=10)) == expected
+    assert outputs_of(server.stub.ModelInfer(request(*entries(values)), timeout=PATIENCE_SECONDS)) == expected
 
 
 def test_fp16_comes_raw_only(types_server):
     message = request({"name": "fp16", "datatype": "FP16", "shape": [1], "data": [0.5], "field": "fp32_contents"})
-    error = refused(lambda: types_server.stub.ModelInfer(message, timeout=10))
+    error = refused(lambda: types_server.stub.ModelInfer(message, timeout=PATIENCE_SECONDS))
     assert error.code() is CODES.INVALID_ARGUMENT
     assert error.details() == "input 'fp16' is FP16, which comes in raw_input_contents only"
 
@@ -139,10 +139,10 @@ def test_typed_contents_beside_raw_ones_are_refused(types_server):
     typed = {"name": "int8", "datatype": "INT8", "shape": [1], "data": [1]}
     raw = {"name": "uint8", "datatype": "UINT8", "shape": [1], "data": b"\1"}
     message = request(typed, raw)
-    error = refused(lambda: types_server.stub.ModelInfer(message, timeout=10))
+    error = refused(lambda: types_server.stub.ModelInfer(message, timeout=PATIENCE_SECONDS))
     assert error.details() == "raw_input_contents has 1 entries for 2 inputs"
     message.raw_input_contents.append(b"")
-    error = refused(lambda: types_server.stub.ModelInfer(message, timeout=10))
+    error = refused(lambda: types_server.stub.ModelInfer(message, timeout=PATIENCE_SECONDS))
     assert error.details() == "input 'int8' has contents beside raw_input_contents"
 
 
@@ -174,7 +174,7 @@ def ask_both(server: Any, entries: list[dict[str, Any]], typed: bool) -> tuple[A
             {**entry, "data": np.frombuffer(entry["data"], dtype[entry["datatype"]]).tolist()} for entry in entries
         ]
     try:
-        by_grpc: Any = outputs_of(server.stub.ModelInfer(request(*entries), timeout=10))
+        by_grpc: Any = outputs_of(server.stub.ModelInfer(request(*entries), timeout=PATIENCE_SECONDS))
     except grpc.RpcError as error:
         by_grpc = ({CODES.INVALID_ARGUMENT: 400}.get(error.code()), error.details())
     return by_http, by_grpc
@@ -252,7 +252,7 @@ def test_a_bad_request_is_refused_with_the_same_words(affine_server, inputs, mor
     reply = affine_server.infer({"inputs": inputs, **fields})
     before = affine_server.metrics()['headrace_requests_total{code="400"}']
 
-    error = refused(lambda: affine_server.stub.ModelInfer(request(*inputs, **fields), timeout=10))
+    error = refused(lambda: affine_server.stub.ModelInfer(request(*inputs, **fields), timeout=PATIENCE_SECONDS))
 
     assert (reply.status, error.code()) == (400, CODES.INVALID_ARGUMENT)
     assert error.details() == reply.json["error"]
@@ -267,7 +267,7 @@ def test_a_bad_request_is_refused_with_the_same_words(affine_server, inputs, mor
     ],
 )
 def test_contents_that_are_not_the_inputs_are_refused(affine_server, entry, told):
-    error = refused(lambda: affine_server.stub.ModelInfer(request(entry), timeout=10))
+    error = refused(lambda: affine_server.stub.ModelInfer(request(entry), timeout=PATIENCE_SECONDS))
     assert (error.code(), error.details()) == (CODES.INVALID_ARGUMENT, told)
 
 
@@ -275,7 +275,7 @@ def test_contents_that_are_not_the_inputs_are_refused(affine_server, entry, told
 def test_typed_integers_have_the_range_of_their_datatype(types_server, datatype):
     name = datatype.lower()
     message = request({"name": name, "datatype": datatype, "shape": [1], "data": [70_000]})
-    error = refused(lambda: types_server.stub.ModelInfer(message, timeout=10))
+    error = refused(lambda: types_server.stub.ModelInfer(message, timeout=PATIENCE_SECONDS))
     assert error.code() is CODES.INVALID_ARGUMENT
     assert error.details() == f"input {name!r} has a value out of the range of {datatype}"
 
@@ -289,11 +289,16 @@ def test_another_model_and_another_version_are_not_found_and_count_for_none(affi
     before = affine_server.metrics()
     for fields in ({"name": "other"}, {"name": "m", "version": "8"}, {}):
         wanted = service_pb2.ModelReadyRequest(**fields)
-        assert refused(lambda wanted=wanted: stub.ModelReady(wanted, timeout=10)).code() is CODES.NOT_FOUND
+        assert (
+            refused(lambda wanted=wanted: stub.ModelReady(wanted, timeout=PATIENCE_SECONDS)).code() is CODES.NOT_FOUND
+        )
         wanted = service_pb2.ModelMetadataRequest(**fields)
-        assert refused(lambda wanted=wanted: stub.ModelMetadata(wanted, timeout=10)).code() is CODES.NOT_FOUND
+        assert (
+            refused(lambda wanted=wanted: stub.ModelMetadata(wanted, timeout=PATIENCE_SECONDS)).code()
+            is CODES.NOT_FOUND
+        )
         wanted = service_pb2.ModelInferRequest(model_name=fields.get("name"), model_version=fields.get("version"))
-        error = refused(lambda wanted=wanted: stub.ModelInfer(wanted, timeout=10))
+        error = refused(lambda wanted=wanted: stub.ModelInfer(wanted, timeout=PATIENCE_SECONDS))
         assert error.code() is CODES.NOT_FOUND
         assert "'m'" in error.details() or "'7'" in error.details()
     assert inferences(affine_server.metrics()) == inferences(before)
@@ -302,10 +307,10 @@ def test_another_model_and_another_version_are_not_found_and_count_for_none(affi
 def test_what_is_no_message_is_refused_as_such(affine_server):
     for name in ("ModelInfer", "ModelReady", "ModelMetadata"):
         method = affine_server.channel.unary_unary(f"/inference.GRPCInferenceService/{name}")
-        error = refused(lambda method=method: method(b"\xff\xff", timeout=10))
+        error = refused(lambda method=method: method(b"\xff\xff", timeout=PATIENCE_SECONDS))
         assert (error.code(), error.details()) == (CODES.INVALID_ARGUMENT, f"the message is no {name}Request")
     nothing = affine_server.channel.stream_unary(INFER)
-    assert refused(lambda: nothing(iter(()), timeout=10)).code() is CODES.INVALID_ARGUMENT
+    assert refused(lambda: nothing(iter(()), timeout=PATIENCE_SECONDS)).code() is CODES.INVALID_ARGUMENT
 
 
 def test_what_is_not_there_is_unimplemented(affine_server):
@@ -320,7 +325,7 @@ def test_a_message_over_the_limit_is_refused(affine_server):
     assert len(message) > 200_000
     method = affine_server.channel.unary_unary(INFER)
     before = affine_server.metrics()
-    assert refused(lambda: method(message, timeout=10)).code() is CODES.RESOURCE_EXHAUSTED
+    assert refused(lambda: method(message, timeout=PATIENCE_SECONDS)).code() is CODES.RESOURCE_EXHAUSTED
     wait_for_metric(
         affine_server, "headrace_incomplete_requests_total", before["headrace_incomplete_requests_total"] + 1
     )
@@ -330,7 +335,7 @@ def test_a_message_over_the_limit_is_refused(affine_server):
 def test_a_message_that_unpacks_to_more_than_the_limit_is_refused(affine_server):
     before = affine_server.metrics()["process_resident_memory_bytes"]
     method = affine_server.channel.unary_unary(INFER)
-    call = lambda: method(b"\0" * 150_000_000, timeout=30, compression=grpc.Compression.Gzip)  # noqa: E731
+    call = lambda: method(b"\0" * 150_000_000, timeout=PATIENCE_SECONDS, compression=grpc.Compression.Gzip)  # noqa: E731
     assert refused(call).code() is CODES.RESOURCE_EXHAUSTED
     assert affine_server.metrics()["process_resident_memory_bytes"] < before + 20e6
 
@@ -338,7 +343,7 @@ def test_a_message_that_unpacks_to_more_than_the_limit_is_refused(affine_server)
 def test_answers_with_infinities_are_counted(servers, models):
     server = servers.start(models.logarithm())
     entry = {"name": "x", "datatype": "FP32", "shape": [2], "data": [0.0, 1.0]}
-    response = server.stub.ModelInfer(request(entry), timeout=10)
+    response = server.stub.ModelInfer(request(entry), timeout=PATIENCE_SECONDS)
     assert np.frombuffer(response.raw_output_contents[0], "<f4").tolist() == [-np.inf, 0.0]
     assert server.metrics()["headrace_nonfinite_outputs_total"] == 1
     assert server.metrics()['headrace_requests_total{code="200"}'] == 1
@@ -347,7 +352,7 @@ def test_answers_with_infinities_are_counted(servers, models):
 def test_what_the_model_cannot_compute_is_the_requests_fault(tokens_server):
     before = tokens_server.metrics()["headrace_model_rejections_total"]
     entry = {"name": "tokens", "datatype": "INT32", "shape": [1, 1], "data": [99]}
-    error = refused(lambda: tokens_server.stub.ModelInfer(request(entry), timeout=10))
+    error = refused(lambda: tokens_server.stub.ModelInfer(request(entry), timeout=PATIENCE_SECONDS))
     assert error.code() is CODES.INVALID_ARGUMENT
     assert error.details().startswith("the model cannot compute this request: ")
     assert tokens_server.metrics()["headrace_model_rejections_total"] == before + 1
@@ -356,13 +361,13 @@ def test_what_the_model_cannot_compute_is_the_requests_fault(tokens_server):
 def test_the_health_check_knows_the_server_and_its_service(affine_server):
     health = health_pb2_grpc.HealthStub(affine_server.channel)
     for name in ("", "inference.GRPCInferenceService"):
-        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE_SECONDS)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    listed = health.List(health_pb2.HealthListRequest(), timeout=10).statuses
+    listed = health.List(health_pb2.HealthListRequest(), timeout=PATIENCE_SECONDS).statuses
     assert set(listed) == {"", "inference.GRPCInferenceService"}
     other = health_pb2.HealthCheckRequest(service="other")
     with pytest.raises(grpc.RpcError) as caught:
-        health.Check(other, timeout=10)
+        health.Check(other, timeout=PATIENCE_SECONDS)
     assert caught.value.code() is CODES.NOT_FOUND
 
 
@@ -377,15 +382,17 @@ def test_before_the_model_is_there_the_server_is_live_and_not_ready(tmp_path):
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=NO_PROXY) as channel:
                 stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-                assert (await stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=10)).live
-                assert not (await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=10)).ready
-                assert not (await stub.ModelReady(service_pb2.ModelReadyRequest(name="m"), timeout=10)).ready
+                assert (await stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=PATIENCE_SECONDS)).live
+                assert not (await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=PATIENCE_SECONDS)).ready
+                assert not (
+                    await stub.ModelReady(service_pb2.ModelReadyRequest(name="m"), timeout=PATIENCE_SECONDS)
+                ).ready
                 check = health_pb2_grpc.HealthStub(channel).Check
-                status = (await check(health_pb2.HealthCheckRequest(), timeout=10)).status
+                status = (await check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS)).status
                 assert status == health_pb2.HealthCheckResponse.NOT_SERVING
                 for call in (
-                    stub.ModelInfer(rows(ROW), timeout=10),
-                    stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="m"), timeout=10),
+                    stub.ModelInfer(rows(ROW), timeout=PATIENCE_SECONDS),
+                    stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="m"), timeout=PATIENCE_SECONDS),
                 ):
                     assert await call.code() is CODES.UNAVAILABLE
                     assert await call.details() == "the model is being loaded"
@@ -399,7 +406,7 @@ def test_before_the_model_is_there_the_server_is_live_and_not_ready(tmp_path):
 def test_a_large_answer_comes_whole(tokens_server):
     tokens = np.arange(900 * 3, dtype="<i4").reshape(900, 3) % 50
     entry = {"name": "tokens", "datatype": "INT32", "shape": [900, 90], "data": np.tile(tokens, (1, 30)).tobytes()}
-    response = tokens_server.stub.ModelInfer(request(entry), timeout=30)
+    response = tokens_server.stub.ModelInfer(request(entry), timeout=PATIENCE_SECONDS)
     assert outputs_of(response)["probabilities"][1] == [900, 50]
     total = np.frombuffer(response.raw_output_contents[0], "<f4").sum()
     assert total == pytest.approx(900, rel=1e-3)
@@ -409,7 +416,7 @@ def test_without_a_port_there_is_no_grpc(servers, models):
     server = servers.start(models.affine(), "--grpc-port", "0")
     assert server.is_ready()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", server.grpc_port), timeout=5)
+        socket.create_connection(("127.0.0.1", server.grpc_port), timeout=PATIENCE_SECONDS)
 
 
 def test_a_port_that_is_taken_is_told(servers, models):

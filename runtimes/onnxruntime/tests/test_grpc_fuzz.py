@@ -9,6 +9,7 @@ from grpc_requests import CONTENTS, INFER, rows
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_fuzz import examples
+from serving_support import PATIENCE_SECONDS
 from tritonclient.grpc import service_pb2
 
 SETTINGS = examples(150)
@@ -78,7 +79,7 @@ def messages(name: str, datatype: str, output: str) -> st.SearchStrategy[Any]:
 
 def code_of(server: Any, message: bytes) -> grpc.StatusCode:
     method = server.channel.unary_unary(INFER)
-    call = method.future(message, timeout=10)
+    call = method.future(message, timeout=PATIENCE_SECONDS)
     return call.code()
 
 

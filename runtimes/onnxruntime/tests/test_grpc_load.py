@@ -17,7 +17,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_requests import INFER, NO_PROXY, refused, request, rows
 from half_messages import peak_bytes, send_half
-from serving_load import ask_all, held_up, post, session, wait_for_metric
+from serving_load import ask_together, held_up, post, session, wait_for_metric
+from serving_support import PATIENCE_SECONDS, PATIENT
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 CODES = grpc.StatusCode
@@ -25,7 +26,14 @@ MIB = 1024**2
 READY = "/inference.GRPCInferenceService/ModelReady"
 HEALTH = "/grpc.health.v1.Health/Watch"
 GOOD = rows([1, 2, 3, 4])
-SLOW = request({"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.0, 2.0]})
+
+
+def as_slow_as(times: float) -> service_pb2.ModelInferRequest:
+    return request({"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.0, times]})
+
+
+# Of models.as_slow_as_told(): around a second, and longer than anybody waits.
+SLOW, ENDLESS = as_slow_as(300), as_slow_as(1e7)
 
 
 def tokens_request(tokens: Any) -> service_pb2.ModelInferRequest:
@@ -51,10 +59,13 @@ def test_requests_of_both_protocols_are_computed_together_and_each_gets_its_own_
     tokens = random.integers(0, 50, size=(120, 2, 3), dtype=np.int32)
     before = tokens_server.metrics()
 
-    # Many of them are there before the first is computed, however slowly this process asks.
-    with held_up(tokens_server, seconds=1):
-        by_grpc = [tokens_server.stub.ModelInfer.future(tokens_request(asked), timeout=60) for asked in tokens[:60]]
-        by_http = ask_all(tokens_server, [http_body(asked.tolist()) for asked in tokens[60:]], 60)
+    # All of them are there before the first is computed.
+    with held_up(tokens_server):
+        by_grpc = [
+            tokens_server.stub.ModelInfer.future(tokens_request(asked), timeout=PATIENCE_SECONDS)
+            for asked in tokens[:60]
+        ]
+        by_http = ask_together(tokens_server, [http_body(asked.tolist()) for asked in tokens[60:]], 60)
     answers = [np.frombuffer(call.result().raw_output_contents[0], "<f4") for call in by_grpc]
     answers += [np.array(answer["outputs"][0]["data"], np.float32) for _, answer in by_http]
 
@@ -68,7 +79,9 @@ def test_requests_of_both_protocols_are_computed_together_and_each_gets_its_own_
 
 def test_a_bad_request_among_good_ones_fails_alone(tokens_server):
     calls = [
-        tokens_server.stub.ModelInfer.future(tokens_request([[99 if index % 10 == 0 else 5, 1]]), timeout=30)
+        tokens_server.stub.ModelInfer.future(
+            tokens_request([[99 if index % 10 == 0 else 5, 1]]), timeout=PATIENCE_SECONDS
+        )
         for index in range(60)
     ]
     expected = [CODES.INVALID_ARGUMENT if index % 10 == 0 else CODES.OK for index in range(60)]
@@ -76,9 +89,10 @@ def test_a_bad_request_among_good_ones_fails_alone(tokens_server):
 
 
 def test_more_requests_than_fit_are_unavailable_and_told_when_to_come_back(servers, models):
-    server = servers.start(models.slow(), "--max-in-flight", "2", "--max-batch", "1")
+    server = servers.start(models.as_slow_as_told(), *PATIENT, "--max-in-flight", "2", "--max-batch", "1")
 
-    calls = [server.stub.ModelInfer.future(SLOW, timeout=30) for _ in range(8)]
+    with held_up(server):
+        calls = [server.stub.ModelInfer.future(SLOW, timeout=PATIENCE_SECONDS) for _ in range(8)]
 
     assert set(all_codes(calls)) == {CODES.OK, CODES.UNAVAILABLE}
     turned_away = next(call for call in calls if call.code() is CODES.UNAVAILABLE)
@@ -91,21 +105,21 @@ def test_more_requests_than_fit_are_unavailable_and_told_when_to_come_back(serve
 def test_more_bytes_than_fit_are_unavailable(servers, models):
     server = servers.start(models.affine(), "--max-buffered-bytes", "1000")
     large = rows(*[[1, 2, 3, 4]] * 100)
-    assert refused(lambda: server.stub.ModelInfer(large, timeout=10)).code() is CODES.UNAVAILABLE
-    assert server.stub.ModelInfer(GOOD, timeout=10).model_name == "m", "the room is given back"
+    assert refused(lambda: server.stub.ModelInfer(large, timeout=PATIENCE_SECONDS)).code() is CODES.UNAVAILABLE
+    assert server.stub.ModelInfer(GOOD, timeout=PATIENCE_SECONDS).model_name == "m", "the room is given back"
     assert server.metrics()["headrace_buffered_bytes"] == 0
 
 
 def test_a_request_that_takes_too_long_is_given_up(servers, models):
-    server = servers.start(models.slow(), "--request-timeout", "0.01")
-    error = refused(lambda: server.stub.ModelInfer(SLOW, timeout=30))
+    server = servers.start(models.as_slow_as_told(), "--request-timeout", "2")
+    error = refused(lambda: server.stub.ModelInfer(ENDLESS, timeout=PATIENCE_SECONDS))
     assert error.code() is CODES.DEADLINE_EXCEEDED
     assert "--request-timeout raises that" in error.details()
     assert counted(server, 504) == 1
 
 
 def wait_for_in_flight(server: Any, at_least: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (found := server.metrics()["headrace_requests_in_flight"]) < at_least:
         assert time.monotonic() < deadline, f"{found} are in flight, not {at_least}"
 
@@ -118,10 +132,10 @@ def assert_most_were_not_computed(server: Any) -> None:
 
 
 def test_a_request_that_its_client_cancels_is_not_computed(servers, models):
-    server = servers.start(models.slow(), "--max-batch", "1")
-    with held_up(server, seconds=1):
-        first = server.stub.ModelInfer.future(SLOW, timeout=60)
-        others = [server.stub.ModelInfer.future(SLOW, timeout=60) for _ in range(50)]
+    server = servers.start(models.as_slow_as_told(), *PATIENT, "--max-batch", "1")
+    with held_up(server):
+        first = server.stub.ModelInfer.future(SLOW, timeout=PATIENCE_SECONDS)
+        others = [server.stub.ModelInfer.future(SLOW, timeout=PATIENCE_SECONDS) for _ in range(50)]
     wait_for_in_flight(server, at_least=35)
     for call in others:
         call.cancel()
@@ -134,8 +148,8 @@ def test_a_request_that_its_client_cancels_is_not_computed(servers, models):
 
 
 def test_a_request_whose_clients_deadline_is_over_is_not_computed(servers, models):
-    server = servers.start(models.slow(), "--max-batch", "1")
-    first = server.stub.ModelInfer.future(SLOW, timeout=60)
+    server = servers.start(models.as_slow_as_told(), *PATIENT, "--max-batch", "1")
+    first = server.stub.ModelInfer.future(SLOW, timeout=PATIENCE_SECONDS)
     others = [server.stub.ModelInfer.future(SLOW, timeout=0.05) for _ in range(50)]
 
     assert first.code() is CODES.OK
@@ -151,14 +165,14 @@ def test_messages_that_do_not_arrive_keep_nobody_out(servers, models):
         never.wait(60)
         yield from ()
 
-    half_open = [server.channel.stream_unary(INFER).future(nothing(), timeout=60) for _ in range(50)]
+    half_open = [server.channel.stream_unary(INFER).future(nothing(), timeout=PATIENCE_SECONDS) for _ in range(50)]
     has_ended = threading.Event()
     for call in half_open:
         call.add_done_callback(lambda _: has_ended.set())
     try:
         assert has_ended.wait(30), "more of them wait than may be under way"
         for _ in range(3):
-            assert server.stub.ModelInfer(GOOD, timeout=10).model_name == "m"
+            assert server.stub.ModelInfer(GOOD, timeout=PATIENCE_SECONDS).model_name == "m"
         assert set(all_codes(half_open)) == {CODES.DEADLINE_EXCEEDED, CODES.UNAVAILABLE}
     finally:
         never.set()
@@ -174,7 +188,7 @@ def test_a_message_that_does_not_arrive_is_given_up(servers, models):
         never.wait(60)
         yield from ()
 
-    call = server.channel.stream_unary(INFER).future(nothing(), timeout=60)
+    call = server.channel.stream_unary(INFER).future(nothing(), timeout=PATIENCE_SECONDS)
     try:
         assert call.code() is CODES.DEADLINE_EXCEEDED
         assert "--request-timeout raises that" in call.details()
@@ -186,25 +200,27 @@ def test_a_message_that_does_not_arrive_is_given_up(servers, models):
 def test_messages_that_come_but_for_their_end_hold_no_more_memory_than_they_may(servers, models, method):
     flags = ["--max-body-bytes", str(4 * MIB), "--max-buffered-bytes", str(16 * MIB), "--request-timeout", "3"]
     server = servers.start(models.affine(), *flags)
-    assert server.stub.ModelInfer(GOOD, timeout=10).model_name == "m"
+    assert server.stub.ModelInfer(GOOD, timeout=PATIENCE_SECONDS).model_name == "m"
     before = peak_bytes(server)
 
     sent = send_half(server.grpc_port, method, streams=60, size=4 * MIB)
 
     assert sent > 12 * MIB, "some were under way, to the last byte but one"
     assert peak_bytes(server) - before < (16 + 32) * MIB, "where they are 240 MiB"
-    assert server.stub.ModelInfer(GOOD, timeout=10).model_name == "m"
+    assert server.stub.ModelInfer(GOOD, timeout=PATIENCE_SECONDS).model_name == "m"
 
 
 def test_a_name_that_is_too_long_is_refused(affine_server):
     name = "m" * 70_000
-    error = refused(lambda: affine_server.stub.ModelReady(service_pb2.ModelReadyRequest(name=name), timeout=10))
+    error = refused(
+        lambda: affine_server.stub.ModelReady(service_pb2.ModelReadyRequest(name=name), timeout=PATIENCE_SECONDS)
+    )
     assert error.code() is CODES.RESOURCE_EXHAUSTED
     assert "65536 bytes" in error.details()
 
 
 def test_many_requests_of_one_channel_are_all_answered(affine_server):
-    calls = [affine_server.stub.ModelInfer.future(GOOD, timeout=60) for _ in range(200)]
+    calls = [affine_server.stub.ModelInfer.future(GOOD, timeout=PATIENCE_SECONDS) for _ in range(200)]
     assert set(all_codes(calls)) == {CODES.OK}
 
 
@@ -223,11 +239,11 @@ def test_connections_that_are_none_of_grpc_keep_nobody_out(affine_server, sent):
     try:
         for connection in connections:
             connection.sendall(sent)
-        assert affine_server.stub.ModelInfer(GOOD, timeout=10).model_name == "m"
+        assert affine_server.stub.ModelInfer(GOOD, timeout=PATIENCE_SECONDS).model_name == "m"
     finally:
         for connection in connections:
             connection.close()
-    assert affine_server.stub.ModelInfer(GOOD, timeout=10).model_name == "m"
+    assert affine_server.stub.ModelInfer(GOOD, timeout=PATIENCE_SECONDS).model_name == "m"
 
 
 def test_sigterm_under_load_loses_no_request(servers, models):
@@ -243,7 +259,7 @@ def test_sigterm_under_load_loses_no_request(servers, models):
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
             async def ask() -> Any:
-                call = stub.ModelInfer(wanted, timeout=30)
+                call = stub.ModelInfer(wanted, timeout=PATIENCE_SECONDS)
                 return await call.code()
 
             async def ask_http() -> Any:
@@ -260,7 +276,7 @@ def test_sigterm_under_load_loses_no_request(servers, models):
                     after_unready += is_late
 
             async def watch() -> None:
-                while (await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=30)).ready:
+                while (await stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=PATIENCE_SECONDS)).ready:
                     await asyncio.sleep(0.02)
                 unready.set()
 
@@ -273,20 +289,22 @@ def test_sigterm_under_load_loses_no_request(servers, models):
 
     codes, after_unready = asyncio.run(scenario())
 
-    assert server.process.wait(20) == 0
+    assert server.process.wait(PATIENCE_SECONDS) == 0
     assert set(codes) == {CODES.OK}
     assert after_unready == 50
 
 
 def test_the_end_waits_for_what_is_in_flight_and_the_health_check_says_so_first(servers, models):
-    server = servers.start(models.slow(), "--max-batch", "1", "--quiet-seconds", "0")
-    statuses = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+    server = servers.start(models.as_slow_as_told(), *PATIENT, "--max-batch", "1", "--quiet-seconds", "0")
+    statuses = health_pb2_grpc.HealthStub(server.channel).Watch(
+        health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS
+    )
     assert next(statuses).status == health_pb2.HealthCheckResponse.SERVING
-    calls = [server.stub.ModelInfer.future(SLOW, timeout=60) for _ in range(6)]
+    calls = [server.stub.ModelInfer.future(SLOW, timeout=PATIENCE_SECONDS) for _ in range(6)]
     wait_for_in_flight(server, at_least=3)
 
     server.process.send_signal(signal.SIGTERM)
 
     assert next(statuses).status == health_pb2.HealthCheckResponse.NOT_SERVING
     assert all_codes(calls) == [CODES.OK] * 6
-    assert server.process.wait(10) == 0
+    assert server.process.wait(PATIENCE_SECONDS) == 0

@@ -17,20 +17,25 @@ from serving_load import (
     answer_to_a_body_that_does_not_arrive,
     ask_all,
     ask_at_the_end,
+    ask_together,
     ask_too_much,
     break_off,
     end_under_load,
-    held_up,
     post,
     session,
     slow_senders,
     wait_for_metric,
 )
+from serving_support import PATIENCE_SECONDS, PATIENT
 
 
 def body_of(name: str, datatype: str, rows: list[list[Any]]) -> bytes:
     entry = {"name": name, "shape": [len(rows), len(rows[0])], "datatype": datatype, "data": rows}
     return json.dumps({"inputs": [entry]}).encode()
+
+
+# Of models.as_slow_as_told(): around a second, and longer than anybody waits.
+SLOW, ENDLESS = (body_of("x", "FP32", [[1, times]]) for times in (300, 1e7))
 
 
 def test_each_of_500_parallel_requests_gets_its_own_answer(tokens_server, models):
@@ -40,10 +45,9 @@ def test_each_of_500_parallel_requests_gets_its_own_answer(tokens_server, models
     ]
     before = tokens_server.metrics()
 
-    # Half of them are there before the first is computed, however slowly this process asks.
-    with held_up(tokens_server, seconds=1):
-        bodies = (body_of("tokens", "INT32", rows.tolist()) for rows in requests)
-        answers = ask_all(tokens_server, bodies, connections=250)
+    # Half of them are there before the first is computed.
+    bodies = (body_of("tokens", "INT32", rows.tolist()) for rows in requests)
+    answers = ask_together(tokens_server, bodies, connections=250)
 
     engine = onnxruntime.InferenceSession(str(models.tokens() / "onnx" / "model.onnx"))
     for tokens, (status, answer) in zip(requests, answers, strict=True):
@@ -100,9 +104,9 @@ def test_requests_whose_inputs_differ_in_their_rows_get_their_own_answers(server
 
 
 def test_more_requests_than_fit_are_refused_with_503_and_when_to_come_back(servers, models):
-    server = servers.start(models.slow(), "--max-in-flight", "2", "--max-batch", "1")
+    server = servers.start(models.as_slow_as_told(), *PATIENT, "--max-in-flight", "2", "--max-batch", "1")
 
-    answers = ask_too_much(server, body_of("x", "FP32", [[1, 2]]), times=8)
+    answers = ask_too_much(server, SLOW, times=8)
 
     assert (200, None) in answers
     assert (503, "1") in answers
@@ -117,8 +121,8 @@ def test_more_bytes_than_fit_are_refused_with_503(servers, models):
 
 
 def test_a_request_that_takes_too_long_is_given_up_with_504(servers, models):
-    server = servers.start(models.slow(), "--request-timeout", "0.01")
-    reply = server.infer(body_of("x", "FP32", [[1, 2]]))
+    server = servers.start(models.as_slow_as_told(), "--request-timeout", "2")
+    reply = server.infer(ENDLESS)
     assert reply.status == 504
     assert "--request-timeout raises that" in reply.json["error"]
 
@@ -186,21 +190,20 @@ def test_sigterm_under_load_loses_no_request(servers, models):
 
     statuses, after_unready = asyncio.run(scenario())
 
-    assert server.process.wait(20) == 0
+    assert server.process.wait(PATIENCE_SECONDS) == 0
     assert set(statuses) == {200}
     assert after_unready, "some requests must have come after the server said that it is going to end"
 
 
 def test_sigterm_waits_for_the_request_in_flight_and_not_for_longer_than_the_grace(servers, models):
     slow, endless = (
-        servers.start(models.slow(), "--max-batch", "1", "--quiet-seconds", "0", *flags)
+        servers.start(models.as_slow_as_told(), *PATIENT, "--max-batch", "1", "--quiet-seconds", "0", *flags)
         for flags in ((), ("--grace-seconds", "0.2"))
     )
-    body = body_of("x", "FP32", [[1, 2]])
 
-    assert [answer[0] for answer in ask_at_the_end(slow, body, times=4, in_flight=4)] == [200] * 4
-    assert slow.process.wait(5) == 0
+    assert [answer[0] for answer in ask_at_the_end(slow, SLOW, times=4, in_flight=4)] == [200] * 4
+    assert slow.process.wait(PATIENCE_SECONDS) == 0
 
-    answers = ask_at_the_end(endless, body, times=400, in_flight=200)
-    assert endless.process.wait(5) == 1
+    answers = ask_at_the_end(endless, ENDLESS, times=4, in_flight=4)
+    assert endless.process.wait(PATIENCE_SECONDS) == 1
     assert any(isinstance(answer, aiohttp.ClientError) for answer in answers)

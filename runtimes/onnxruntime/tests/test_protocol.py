@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from serving_support import (
     BROKEN_GZIP,
+    PATIENCE_SECONDS,
     assert_a_gzip_bomb_is_refused,
     assert_headers_of_64_kilobytes_are_taken_and_longer_ones_stay_secret,
     assert_unpacked_in_one_and_several_members,
@@ -176,7 +177,7 @@ def test_a_refusal_names_what_is_unknown(affine_server, change, told):
 
 def test_a_path_with_the_server_before_it_is_the_same(affine_server):
     """As the request line of a proxy's client has it."""
-    with socket.create_connection(affine_server.address, timeout=5) as connection:
+    with socket.create_connection(affine_server.address, timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(b"GET http://any.example/v2/health/ready?x HTTP/1.1\r\nHost: any.example\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 

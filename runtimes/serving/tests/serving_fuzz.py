@@ -12,7 +12,7 @@ from serving_support import Reply
 def examples(number: int) -> settings:
     return settings(
         max_examples=number,
-        deadline=5000,
+        deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
         derandomize=True,
     )

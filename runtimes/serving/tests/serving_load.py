@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import aiohttp
-from serving_support import Server
+from serving_support import PATIENCE_SECONDS, Server
 
 Answer = tuple[int, Any]
 
 
-def session(connections: int) -> aiohttp.ClientSession:
+def session(connections: int, *traces: aiohttp.TraceConfig) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections), timeout=aiohttp.ClientTimeout(total=30)
+        connector=aiohttp.TCPConnector(limit=connections),
+        timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS),
+        trace_configs=list(traces),
     )
 
 
@@ -38,22 +39,65 @@ def ask_all(server: Server, bodies: Iterable[bytes], connections: int) -> list[A
     return asyncio.run(asked())
 
 
+def ask_together(server: Server, bodies: Iterable[bytes], connections: int) -> list[Answer]:
+    """As `ask_all`; the server does not see one of them before there is one on each connection."""
+
+    async def asked() -> list[Answer]:
+        with held_up(server) as go_on:
+            async with session(connections, _when_sent(connections, go_on)) as client:
+                return await asyncio.gather(*(post(client, server, body) for body in bodies))
+
+    return asyncio.run(asked())
+
+
 def ask_too_much(server: Server, body: bytes, times: int) -> list[tuple[int, str | None]]:
-    """Status and Retry-After of the same request, so many times at once."""
+    """Status and Retry-After of the same request, so many times at once: the server sees none of them alone."""
 
     async def ask(client: aiohttp.ClientSession) -> tuple[int, str | None]:
         async with client.post(server.url + server.prediction_path, data=body) as answer:
             return answer.status, answer.headers.get("Retry-After")
 
     async def asked() -> list[tuple[int, str | None]]:
-        async with session(times) as client:
-            return await asyncio.gather(*(ask(client) for _ in range(times)))
+        with held_up(server) as go_on:
+            async with session(times, _when_sent(times, go_on)) as client:
+                return await asyncio.gather(*(ask(client) for _ in range(times)))
 
     return asyncio.run(asked())
 
 
+@contextmanager
+def held_up(server: Server) -> Iterator[Callable[[], None]]:
+    """The server does nothing, until what this gives is called or the block ends: what is sent meanwhile comes at
+    once, however slowly it is sent.
+    """
+
+    def go_on() -> None:
+        server.process.send_signal(signal.SIGCONT)
+
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield go_on
+    finally:
+        go_on()
+
+
+def _when_sent(number: int, call: Callable[[], None]) -> aiohttp.TraceConfig:
+    """Call it when so many bodies of requests are sent, each in one piece."""
+    sent = 0
+
+    async def count(*_: Any) -> None:
+        nonlocal sent
+        sent += 1
+        if sent == number:
+            asyncio.get_running_loop().call_soon(call)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_chunk_sent.append(count)
+    return trace
+
+
 def answer_to_a_body_that_does_not_arrive(server: Server) -> bytes:
-    with socket.create_connection(server.address, timeout=5) as connection:
+    with socket.create_connection(server.address, timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(_head(server, "Content-Length: 100") + b"{")
         return connection.recv(1000)
 
@@ -62,35 +106,26 @@ def answer_to_a_body_that_does_not_arrive(server: Server) -> bytes:
 def slow_senders(server: Server, number: int, *, sent: bytes, length: int) -> Iterator[list[socket.socket]]:
     """Clients whose bodies do not come to an end."""
     with ExitStack() as stack:
-        clients = [stack.enter_context(socket.create_connection(server.address, timeout=20)) for _ in range(number)]
+        clients = [
+            stack.enter_context(socket.create_connection(server.address, timeout=PATIENCE_SECONDS))
+            for _ in range(number)
+        ]
         for client in clients:
             client.sendall(_head(server, f"Content-Length: {length}") + sent)
         time.sleep(0.3)
         yield clients
 
 
-@contextmanager
-def held_up(server: Server, seconds: float) -> Iterator[None]:
-    """The server does nothing for so long."""
-    server.process.send_signal(signal.SIGSTOP)
-    goes_on = threading.Timer(seconds, server.process.send_signal, (signal.SIGCONT,))
-    goes_on.start()
-    try:
-        yield
-    finally:
-        goes_on.join()
-
-
-def wait_for_metric(server: Server, name: str, value: float, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for_metric(server: Server, name: str, value: float) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (found := server.metrics()[name]) != value:
-        assert time.monotonic() < deadline, f"{name} is {found}, not {value}, after {seconds:g} s"
+        assert time.monotonic() < deadline, f"{name} is {found}, not {value}"
         time.sleep(0.05)
 
 
 def break_off(server: Server, framing: str, sent: bytes) -> None:
     """As a client that goes away before its body is complete, or that frames it wrongly."""
-    with socket.create_connection(server.address, timeout=5) as connection:
+    with socket.create_connection(server.address, timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(_head(server, framing) + sent)
         time.sleep(0.1)
     time.sleep(0.2)
@@ -151,7 +186,8 @@ def ask_at_the_end(server: Server, body: bytes, times: int, in_flight: int) -> l
     async def asked() -> list[Any]:
         async with session(0) as client:
             tasks = [asyncio.create_task(post(client, server, body)) for _ in range(times)]
-            while server.metrics()["headrace_requests_in_flight"] < in_flight:
+            # In a thread: the requests go on meanwhile.
+            while (await asyncio.to_thread(server.metrics))["headrace_requests_in_flight"] < in_flight:
                 assert not all(task.done() for task in tasks), "the requests are answered too fast for this test"
                 await asyncio.sleep(0.01)
             server.process.send_signal(signal.SIGTERM)

@@ -9,7 +9,6 @@ import gzip
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,17 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
+from headrace_local import ports
+
+# None that the kernel would give to somebody else until the server takes it.
+free_ports = ports.free
+
 SERVING = Path(__file__).resolve().parent.parent
+# For what takes a moment, or the seconds of a start, on a machine that does nothing else.
+PATIENCE_SECONDS = 120
+# Of a server in whose test it is not about time. The grace is also that of a connection of gRPC (docs/decisions/0050):
+# who sends a message that is refused may not be told why in the moment in which the connection is renewed.
+PATIENT = ("--request-timeout", "600", "--grace-seconds", "600")
 
 _PACKED = gzip.compress(b"{}", mtime=0)
 BROKEN_GZIP = (b"", b"nothing packed", _PACKED[:-4], _PACKED + b"rest")
@@ -69,7 +78,7 @@ class Server(ABC):
     def call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         request = urllib.request.Request(self.url + path, data=body, headers=headers or {}, method=method)
         try:
-            with self.opener.open(request, timeout=10) as answer:
+            with self.opener.open(request, timeout=PATIENCE_SECONDS) as answer:
                 return Reply(answer.status, dict(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             return Reply(error.code, dict(error.headers), error.read())
@@ -96,8 +105,8 @@ class Server(ABC):
         except OSError:
             return False
 
-    def await_ready(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+    def await_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the server did not become ready:\n{self.log.read_text()}")
@@ -106,11 +115,11 @@ class Server(ABC):
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def why_not_started(self) -> dict[str, Any]:
         """The termination message of a server that did not start, but for its words."""
-        assert self.process.wait(60) == 2
+        assert self.process.wait(PATIENCE_SECONDS) == 2
         assert "Traceback" not in self.log.read_text()
         assert len(self.termination_log.read_bytes()) <= 2000
         record: dict[str, Any] = json.loads(self.termination_log.read_bytes())
@@ -160,7 +169,7 @@ class ModelServer(Server):
     ready_path: str = "/v2/health/ready"
 
     def metrics_text(self) -> str:
-        with self.opener.open(f"{self.metrics_url}/metrics", timeout=10) as answer:
+        with self.opener.open(f"{self.metrics_url}/metrics", timeout=PATIENCE_SECONDS) as answer:
             return answer.read().decode()
 
 
@@ -172,7 +181,6 @@ class ModelServers(Processes, Generic[S]):
 
     module: str
     kind: Callable[..., S]
-    ready_seconds = 60
     # Of a server with more ports than two: the flag of each, and the field of `kind` that gets its number.
     more_ports: tuple[tuple[str, str], ...] = ()
 
@@ -196,17 +204,8 @@ class ModelServers(Processes, Generic[S]):
             **{name: number for (_, name), number in more.items()},
         )
         if wait:
-            server.await_ready(self.ready_seconds)
+            server.await_ready()
         return server
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    try:
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()
 
 
 def assert_unpacked_in_one_and_several_members(server: Server, body: bytes) -> None:

@@ -41,7 +41,7 @@ def ended(tmp_path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         record = json.loads(message.read_bytes()) if message.exists() else None

@@ -23,7 +23,7 @@ def _nothing_stays_frozen():
 def test_sigterm_tells_to_stop_and_the_exit_code_is_what_is_given():
     async def serve(stop: asyncio.Event) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(stop.wait(), 10)
+        await asyncio.wait_for(stop.wait(), 60)
         return 7
 
     assert lifecycle.run(serve) == 7

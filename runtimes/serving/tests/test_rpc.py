@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from serving_support import PATIENCE_SECONDS, free_ports
 
 from headrace_serving import rpc
 from headrace_serving.arrivals import Arrivals
@@ -22,17 +23,16 @@ def served(method: rpc.Method, scenario: Callable[[Ask], Awaitable[Any]]) -> Any
     """What comes of asking, by one channel, a server with that one method."""
 
     async def main() -> Any:
-        server = rpc.server(max_message_bytes=1000, grace_seconds=1, request_seconds=5)
-        arrivals = Arrivals(max_message_bytes=1000, max_buffered_bytes=4000, seconds=5, flag="--x")
+        server = rpc.server(max_message_bytes=1000, grace_seconds=1, request_seconds=60)
+        arrivals = Arrivals(max_message_bytes=1000, max_buffered_bytes=4000, seconds=60, flag="--x")
         server.add_generic_rpc_handlers((rpc.service("S", {"M": rpc.unary(method, arrivals.message, rpc.status_of)}),))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        (port,) = free_ports(1)
         await rpc.start(server, "127.0.0.1", port, "")
         options = [("grpc.enable_http_proxy", 0)]
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
                 call = channel.unary_unary("/S/M")
-                return await scenario(lambda message: call(message, timeout=10))
+                return await scenario(lambda message: call(message, timeout=PATIENCE_SECONDS))
         finally:
             await server.stop(0)
 
@@ -96,7 +96,7 @@ def test_a_client_is_moved_to_another_connection_and_loses_no_request():
                 assert time.monotonic() < deadline
                 peers.add(await ask(b""))
 
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         await asyncio.gather(*(client() for _ in range(8)))
         return peers
 
@@ -128,7 +128,7 @@ def test_a_connection_more_than_there_may_be_is_closed():
         await server.start()
         connections = []
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 for _ in range(rpc.CONNECTIONS + 1):
                     connections.append(await first_byte(port))
         finally:

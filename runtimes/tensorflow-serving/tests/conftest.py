@@ -21,7 +21,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from serving_support import Processes, Server, free_ports  # noqa: E402
 
-READY_SECONDS = 90
 VOCABULARY = 50
 MONITORING = 'prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }'
 
@@ -43,6 +42,9 @@ class TensorFlowServer(Server):
 
 
 class Servers(Processes):
+    # As serving_support.PATIENT.
+    patient = ("--rest_api_timeout_in_ms=600000", "--grace_seconds=600")
+
     def __init__(self, folder: Path, package: Path) -> None:
         super().__init__(folder, package)
         self._servers: list[TensorFlowServer] = []
@@ -64,7 +66,7 @@ class Servers(Processes):
         )
         self._servers.append(server)
         if wait:
-            server.await_ready(READY_SECONDS)
+            server.await_ready()
         return server
 
     def end_all(self) -> None:
@@ -96,11 +98,11 @@ def both_servers(
     starter = Servers(tmp_path_factory.mktemp("servers"), PACKAGE)
     try:
         started = (
-            starter.start(models.text.base_path, "--max_body_bytes=200000", wait=False),
-            starter.start(models.many.base_path, wait=False),
+            starter.start(models.text.base_path, *starter.patient, "--max_body_bytes=200000", wait=False),
+            starter.start(models.many.base_path, *starter.patient, wait=False),
         )
         for server in started:
-            server.await_ready(READY_SECONDS)
+            server.await_ready()
         yield started
     finally:
         starter.end_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from serving_support import PATIENCE_SECONDS
 
 from headrace_tensorflow_serving.codes import Code
 from headrace_tensorflow_serving.metrics import LATENCY_BOUNDS, Api, Metrics
@@ -57,7 +58,7 @@ def test_each_request_is_counted_once_by_its_status(many_server):
     request.inputs["x"].float_val.extend([1, 2])
     request.inputs["x"].tensor_shape.dim.add(size=2)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(many_server.channel)
-    assert np.isclose(stub.Predict(request, timeout=10).outputs["y"].float_val[0], 3)
+    assert np.isclose(stub.Predict(request, timeout=PATIENCE_SECONDS).outputs["y"].float_val[0], 3)
 
     after = many_server.metrics()
 

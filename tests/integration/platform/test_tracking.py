@@ -365,19 +365,19 @@ def test_a_server_that_is_not_there_is_unavailable_at_once() -> None:
     started = time.monotonic()
     with pytest.raises(TrackingUnavailable, match="no connection"):
         act("http://127.0.0.1:9", lambda client: client.current_user())
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < client_module.CALL_SECONDS
 
 
 def test_a_server_that_hangs_is_unavailable_within_the_time_limit(
     mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CALL_SECONDS", 1.0)
+    monkeypatch.setattr(client_module, "CALL_SECONDS", 5.0)
     mlflow.process.pause()
     started = time.monotonic()
     try:
-        with pytest.raises(TrackingUnavailable, match="no answer within 1 s"):
+        with pytest.raises(TrackingUnavailable, match="no answer within 5 s"):
             act(mlflow.url, lambda client: client.current_user())
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
     finally:
         mlflow.process.resume()
     monkeypatch.undo()

@@ -165,9 +165,17 @@ def test_an_api_server_that_is_away_or_silent_is_a_no_in_time(trouble):
     assert not lease.valid()
 
 
-def quick(store, name="first"):
+def quick(store, name="first", duration=20):
+    """It lasts for two seconds: work that a busy machine holds up for less does not lose it."""
     return Lease(
-        store, "system", "headrace", name, duration_seconds=2, renew_seconds=0.3, retry_seconds=0.05, call_seconds=0.1
+        store,
+        "system",
+        "headrace",
+        name,
+        duration_seconds=duration,
+        renew_seconds=2.0,
+        retry_seconds=0.05,
+        call_seconds=1.0,
     )
 
 
@@ -202,7 +210,7 @@ def test_work_is_cancelled_and_awaited_when_renewals_fail_and_starts_again_when_
             await running
 
     async def bounded():
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await main()
 
     asyncio.run(bounded())
@@ -265,7 +273,7 @@ def test_work_that_does_not_stop_takes_the_process_with_it():
 
         async def main():
             store = Store()
-            running = asyncio.create_task(quick(store).run(stubborn))
+            running = asyncio.create_task(quick(store, duration=4).run(stubborn))
             await started.wait()
             store.fail = True
             await running
@@ -273,7 +281,7 @@ def test_work_that_does_not_stop_takes_the_process_with_it():
         asyncio.run(main())
         """
     )
-    ended = subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent)], timeout=40, check=False)
+    ended = subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent)], timeout=120, check=False)
     assert ended.returncode == EXIT_STUCK
 
 

@@ -38,9 +38,9 @@ def test_no_thread_goes_on_when_the_watches_end_while_kopf_waits_for_an_api_serv
             running.cancel()
             began = time.monotonic()
             await asyncio.wait([running])
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 30
             assert not kopf_threads()
 
-        asyncio.run(asyncio.wait_for(main(), 60))
+        asyncio.run(asyncio.wait_for(main(), 120))
     gc.collect()
     assert "Unclosed" not in caplog.text, "kopf's connections are closed"

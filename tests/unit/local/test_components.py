@@ -27,7 +27,7 @@ def _start(instance: str, component: str, program: str) -> None:
         env={**os.environ, **members.environment(instance, component)},
         start_new_session=True,
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not any(member.program == program for member in members.of(instance)):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -193,8 +194,9 @@ def test_runs_in_the_trash_are_found_where_they_are_asked_for():
 
 
 def test_a_server_that_takes_calls_and_never_answers_is_not_waited_for_again_and_again(monkeypatch):
-    monkeypatch.setattr(client_module, "CALL_SECONDS", 0.3)
-    monkeypatch.setattr(breaker, "OPEN_SECONDS", 0.5)
+    monkeypatch.setattr(client_module, "CALL_SECONDS", 3.0)
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(client_module, "Breaker", lambda: breaker.Breaker(clock=lambda: now.seconds))
     answers = asyncio.Event()
     asked = []
 
@@ -209,7 +211,7 @@ def test_a_server_that_takes_calls_and_never_answers_is_not_waited_for_again_and
                 await client.current_user()
         assert len(asked) == 1
         answers.set()
-        await asyncio.sleep(0.6)
+        now.seconds += breaker.OPEN_SECONDS
         assert [await client.current_user() for _ in range(2)] == ["operator", "operator"]
 
     serve(handle, scenario)
