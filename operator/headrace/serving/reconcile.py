@@ -205,7 +205,8 @@ class ServingReconciler:
         models = await self._models(service)
         throttle = self._settings.gateway_throttle
         listed = await self._client.list(PODS, namespace, labels)
-        serving = tuple(read_pod(obj, throttle) for obj in listed if not is_explainers(obj))
+        secret = "" if service.spec.storage is None else service.spec.storage.secret_ref.name
+        serving = tuple(read_pod(obj, throttle, secret) for obj in listed if not is_explainers(obj))
         pods = await self._loaders.told(key, serving, self._now())
         explainers: list[tuple[Resource, Object]] = []
         templates: dict[str, Object] = {}
@@ -262,7 +263,7 @@ class ServingReconciler:
             watched_since=self._since,
             missing_pods=missing,
             explainer=read_explainer(
-                explainers, list(filter(is_explainers, listed)), throttle, self._explainer_refusals.get(key)
+                explainers, list(filter(is_explainers, listed)), throttle, self._explainer_refusals.get(key), secret
             ),
         )
 

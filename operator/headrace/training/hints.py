@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 
 from headrace.api.trainingjob import TrainingJob
+from headrace.storage_secret import hint_if_missing
+from headrace.tenancy.objects import STORAGE_SECRET
 from headrace.training.stages import part_of
 from headrace.training.states import Reason
 
@@ -97,6 +99,14 @@ def exact_hint(job: TrainingJob, reason: str, message: str) -> str:
         return (
             "spec.prepare.tables.privacy.keySecretRef names it; create it: kubectl -n NAMESPACE create secret generic "
             f'{key.name} --from-literal={key.key}="$(openssl rand -hex 32)"; or name another one in a new TrainingJob'
+        )
+    if reason == Reason.CONTAINER_CONFIG and (storage := job.spec.storage) is not None:
+        return hint_if_missing(
+            message,
+            storage.secret_ref.name,
+            own=STORAGE_SECRET,
+            namespace=job.metadata.namespace,
+            correct="create a new TrainingJob that names",
         )
     return ""
 

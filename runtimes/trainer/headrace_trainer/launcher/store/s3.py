@@ -212,7 +212,7 @@ class Store:
                 _raise_if_refused(place, error)
                 problem = str(error)
             except (NoCredentialsError, PartialCredentialsError) as error:
-                raise Failed(_forbidden(place, str(error))) from error
+                raise Failed(_without_keys(place, str(error))) from error
             except (BotoCoreError, Boto3Error) as error:
                 problem = str(error)
             else:
@@ -299,7 +299,7 @@ def _raise_if_refused(place: Place, error: Any) -> None:
             Failure(
                 Reason.BUCKET_NOT_FOUND,
                 f"{place}: there is no bucket {place.bucket}",
-                "Create it, or run `headrace tenant add` for this namespace.",
+                "Create it, or run `headrace tenant add NAMESPACE`.",
             )
         ) from error
     if meaning is Meaning.NO_OBJECT:
@@ -309,10 +309,20 @@ def _raise_if_refused(place: Place, error: Any) -> None:
         raise Failed(_forbidden(place, f"{code}: {error.response['Error'].get('Message', '')}")) from error
 
 
+def _without_keys(place: Place, problem: str) -> Failure:
+    return Failure(
+        Reason.STORAGE_FORBIDDEN,
+        f"{place}: the pod has no keys for S3: {problem}",
+        "The Secret in namespace NAMESPACE that spec.storage.secretRef.name names needs AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY: run `headrace tenant add NAMESPACE`, and name headrace-storage there; without a "
+        "Secret, the service account needs a workload identity.",
+    )
+
+
 def _forbidden(place: Place, problem: str) -> Failure:
     return Failure(
         Reason.STORAGE_FORBIDDEN,
         f"{place}: {problem}",
         "S3 denies this to the credentials in spec.storage.secretRef, or to the service account: check their policy, "
-        "or run `headrace tenant add` again.",
+        "or run `headrace tenant add NAMESPACE` again.",
     )
