@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from headrace import sandbox
 from headrace.api.trainingjob import TrainingJob
 from headrace.storage_secret import hint_if_missing
 from headrace.tenancy.objects import STORAGE_SECRET
@@ -41,6 +42,7 @@ HINTS: Mapping[str, str] = {
     "tenant add NAMESPACE creates Headrace's own)",
     Reason.VOLUMES_NOT_READY: "kubectl -n NAMESPACE describe pod POD names the Secret, ConfigMap or claim that is "
     "missing: create it in this namespace, or correct podTemplate's volumes in a new TrainingJob",
+    Reason.SANDBOX_NOT_CREATED: sandbox.HINT,
     Reason.CONTAINER_FAILED: "read the log of this container of podTemplate: kubectl -n NAMESPACE logs POD -c "
     "CONTAINER; one that only accompanies the training should be a native sidecar (an init container with "
     "restartPolicy Always), whose exit code does not count",
