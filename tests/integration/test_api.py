@@ -290,6 +290,22 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "image with a space": ({"spec.image": "x :1"}, "spec.image: Forbidden: must be an image reference, without spaces"),
     "no entrypoint": ({"spec.entrypoint": ABSENT}, "spec.entrypoint: Required value"),
     "entrypoint outside": ({"spec.entrypoint": "lib/../../x.py"}, "must stay within the source"),
+    "a number where a text is wanted": (
+        {"spec.tracking.experiment": 1},
+        'spec.tracking.experiment in body must be of type string: "integer"',
+    ),
+    "an image that YAML reads as a number": (
+        {"spec.image": 1.5},
+        'spec.image in body must be of type string: "number"',
+    ),
+    "a label that YAML reads as true": (
+        {"spec.podTemplate.metadata": {"labels": {"canary": True}}},
+        'spec.podTemplate.metadata.labels.canary in body must be of type string: "boolean"',
+    ),
+    "a positive class that is true": (
+        {"spec.evaluate.data.positive": True},
+        'spec.evaluate.data.positive in body must be of type integer,string: "boolean"',
+    ),
     "absolute entrypoint": ({"spec.entrypoint": "/etc/passwd"}, "spec.entrypoint: Forbidden: must be a relative path"),
     "a list as parameter": ({"spec.parameters": {"layers": [1, 2]}}, "spec.parameters.layers"),
     "an empty list as parameter": ({"spec.parameters": {"layers": []}}, "spec.parameters.layers"),
@@ -1086,6 +1102,17 @@ class TestCreating:
         changes, words = REFUSED_SERVICES[case]
         refusal = api.refusal(changed(MODEL_SERVICE, changes))
         assert words in refusal
+
+    def test_a_class_that_is_a_number_needs_no_quotes(self, api):
+        kept = api.try_to_create(changed(TRAINING_JOB, {"spec.evaluate.data.positive": 1}))
+        assert TrainingJob.model_validate(kept).spec.evaluate.data.positive == "1"
+
+    @pytest.mark.usefixtures("both_kinds")
+    def test_arguments_and_variables_that_are_numbers_need_no_quotes(self, api):
+        given = {"args": ["--threads", 5], "env": [{"name": "LIMIT", "value": 8}]}
+        kept = api.try_to_create(changed(MODEL_SERVICE, {"spec.runtime": {"name": "onnxruntime"} | given}))
+        runtime = ModelService.model_validate(kept).spec.runtime
+        assert (runtime.args, runtime.env[0].value) == (("--threads", "5"), "8")
 
     @pytest.mark.parametrize("value", [True, False, 0, -3, 2**53, 0.001, "010", "true", ""])
     def test_a_parameter_keeps_value_and_type(self, api, value):
