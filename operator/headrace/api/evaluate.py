@@ -258,8 +258,8 @@ class Evaluate(Model):
     parameters: Annotated[
         dict[str, Parameter],
         Schema(
-            "With task Script: its parameters, strings, numbers, true or false. Each is given to it as --NAME=VALUE "
-            "and logged to MLflow.",
+            "With task Script: its parameters, strings, numbers, true or false, lists of them. Each is given to it as "
+            "--NAME=VALUE and logged to MLflow.",
             maxProperties=64,
         ),
     ] = Field(default_factory=dict)
