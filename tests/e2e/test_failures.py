@@ -171,6 +171,7 @@ ENDS = {
         1,
         0,
         {"storage": {"secretRef": {"name": "no-such"}}, "startDeadlineSeconds": 15},
+        hint="spec.storage.secretRef.name",
         message="no-such",
     ),
     "over-its-storage": Case(

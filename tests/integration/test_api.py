@@ -290,9 +290,26 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     "image with a space": ({"spec.image": "x :1"}, "spec.image: Forbidden: must be an image reference, without spaces"),
     "no entrypoint": ({"spec.entrypoint": ABSENT}, "spec.entrypoint: Required value"),
     "entrypoint outside": ({"spec.entrypoint": "lib/../../x.py"}, "must stay within the source"),
+    "a number where a text is wanted": (
+        {"spec.tracking.experiment": 1},
+        'spec.tracking.experiment in body must be of type string: "integer"',
+    ),
+    "an image that YAML reads as a number": (
+        {"spec.image": 1.5},
+        'spec.image in body must be of type string: "number"',
+    ),
+    "a label that YAML reads as true": (
+        {"spec.podTemplate.metadata": {"labels": {"canary": True}}},
+        'spec.podTemplate.metadata.labels.canary in body must be of type string: "boolean"',
+    ),
+    "a positive class that is true": (
+        {"spec.evaluate.data.positive": True},
+        'spec.evaluate.data.positive in body must be of type integer,string: "boolean"',
+    ),
     "absolute entrypoint": ({"spec.entrypoint": "/etc/passwd"}, "spec.entrypoint: Forbidden: must be a relative path"),
-    "a list as parameter": ({"spec.parameters": {"layers": [1, 2]}}, "spec.parameters.layers"),
-    "an empty list as parameter": ({"spec.parameters": {"layers": []}}, "spec.parameters.layers"),
+    "a list of lists as parameter": ({"spec.parameters": {"layers": [[1], [2]]}}, "spec.parameters.layers"),
+    "a list of objects as parameter": ({"spec.parameters": {"layers": [{"a": 1}]}}, "spec.parameters.layers"),
+    "too long a list as parameter": ({"spec.parameters": {"layers": [1] * 65}}, "must have at most 64 items"),
     "an object as parameter": ({"spec.parameters": {"layers": {"a": 1}}}, "spec.parameters.layers"),
     "an empty object as parameter": ({"spec.parameters": {"layers": {}}}, "spec.parameters.layers"),
     "too many parameters": ({"spec.parameters": {f"p{i}": i for i in range(65)}}, "must have at most 64 items"),
@@ -493,7 +510,7 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.schedule": {"cron": "@daily"}, "spec.suspend": True},
         "spec.suspend: Forbidden: suspend stops one training: to stop a schedule set schedule.suspend",
     ),
-    "prepare with a list as parameter": ({"spec.prepare.parameters": {"x": [1]}}, "spec.prepare.parameters.x"),
+    "prepare with an object as parameter": ({"spec.prepare.parameters": {"x": {"a": 1}}}, "spec.prepare.parameters.x"),
     "tuning a job with a long name": ({"metadata.name": "a" * 36}, "metadata.name has at most 35 characters"),
     "tuning without a model": (
         {"spec.output": ABSENT, "spec.evaluate": ABSENT, "spec.evaluation": ABSENT},
@@ -1086,6 +1103,27 @@ class TestCreating:
         changes, words = REFUSED_SERVICES[case]
         refusal = api.refusal(changed(MODEL_SERVICE, changes))
         assert words in refusal
+
+    @pytest.mark.parametrize(
+        ("value", "text"), [([32, 16], "[32, 16]"), ([], "[]"), (["ü", True, 0.5], '["ü", true, 0.5]')]
+    )
+    def test_a_list_as_parameter_is_kept_and_is_one_text_in_json_for_the_script(self, api, value, text):
+        stages = {"spec.parameters": {"units": value}, "spec.prepare.parameters": {"units": value}}
+        kept = api.try_to_create(changed(TRAINING_JOB, stages))
+        assert kept["spec"]["parameters"] == kept["spec"]["prepare"]["parameters"] == {"units": value}
+        read = TrainingJob.model_validate(kept).spec
+        assert read.parameters == read.prepare.parameters == {"units": text}
+
+    def test_a_class_that_is_a_number_needs_no_quotes(self, api):
+        kept = api.try_to_create(changed(TRAINING_JOB, {"spec.evaluate.data.positive": 1}))
+        assert TrainingJob.model_validate(kept).spec.evaluate.data.positive == "1"
+
+    @pytest.mark.usefixtures("both_kinds")
+    def test_arguments_and_variables_that_are_numbers_need_no_quotes(self, api):
+        given = {"args": ["--threads", 5], "env": [{"name": "LIMIT", "value": 8}]}
+        kept = api.try_to_create(changed(MODEL_SERVICE, {"spec.runtime": {"name": "onnxruntime"} | given}))
+        runtime = ModelService.model_validate(kept).spec.runtime
+        assert (runtime.args, runtime.env[0].value) == (("--threads", "5"), "8")
 
     @pytest.mark.parametrize("value", [True, False, 0, -3, 2**53, 0.001, "010", "true", ""])
     def test_a_parameter_keeps_value_and_type(self, api, value):

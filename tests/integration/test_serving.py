@@ -43,6 +43,7 @@ from headrace_common.serve import ProgressServer
 from headrace_loader.progress import Progress
 from headrace_local import binaries
 from runtime_builders import runtimes
+from sandboxes import SAID, bound_and_not_prepared, sandbox_failed
 from serving_builders import ROUTE, gateway_answer
 from training_builders import SETTINGS
 
@@ -350,6 +351,34 @@ def test_pods_that_cannot_be_made_are_told_with_their_controllers_words(drive):
                 await asyncio.sleep(0.2)
 
         assert "exceeded quota" in (await bench.status())["message"]
+
+    drive(scenario)
+
+
+def test_a_sandbox_that_cannot_be_made_is_told_with_the_kubelets_words(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.train(1)
+        await bench.create(scaling={"replicas": 1})
+        operator = bench.operator()
+
+        async def until(reason: str) -> Status:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while (await bench.status()).get("reason") != reason:
+                    await operator.reconcile(Key(MODELSERVICES, bench.namespace, "text"))
+                    await asyncio.sleep(0.2)
+            return await bench.status()
+
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not (pods := await bench.client.list(PODS, bench.namespace, REVISION)):
+                await operator.reconcile(Key(MODELSERVICES, bench.namespace, "text"))
+                await asyncio.sleep(0.2)
+        await bound_and_not_prepared(bench.client, pods[0])
+        unknown = await until("VolumesNotReady")
+        await sandbox_failed(bench.client, pods[0])
+        known = await until("SandboxNotCreated")
+
+        assert f"describe pod {pods[0]['metadata']['name']} names" in unknown["message"]
+        assert f"node node-1 cannot set up the pod: {SAID}" in known["message"]
 
     drive(scenario)
 

@@ -25,6 +25,7 @@ from headrace.tracking.errors import TrackingForbidden
 from headrace.tracking.records import Experiment
 from headrace.training.reconcile import TrainingReconciler
 from headrace.uninstall import release_pods
+from sandboxes import SAID, bound_and_not_prepared, sandbox_failed
 from training_builders import MADE, PREPARE, SETTINGS
 
 Status = dict[str, Any]
@@ -344,6 +345,24 @@ def test_pods_that_cannot_be_made_are_told_with_the_job_controllers_words(drive)
         assert status["state"] == "Starting"
         assert "0 of 2 pods" in status["message"]
         assert "nobody-here" in status["message"]
+
+    drive(scenario)
+
+
+def test_a_sandbox_that_cannot_be_made_is_told_with_the_kubelets_words(drive):
+    async def scenario(bench: Bench) -> None:
+        await bench.create(strategy={"type": "SingleWorker"})
+        await bench.settle(has_job)
+        [pod] = await bench.pods(1, 1)
+        await bound_and_not_prepared(bench.client, pod)
+        unknown = await bench.settle(lambda status: status.get("reason") == "VolumesNotReady")
+        await sandbox_failed(bench.client, pod)
+
+        status = await bench.settle(lambda status: status.get("reason") == "SandboxNotCreated")
+
+        assert (unknown["state"], status["state"]) == ("Starting", "Starting")
+        assert f"node node-1 cannot set up the pod: {SAID}" in status["message"]
+        assert "runtimeClassName" in status["message"]
 
     drive(scenario)
 

@@ -19,6 +19,7 @@ from headrace.api.scalars import (
     ImageReference,
     Label,
     MetricName,
+    TextOrNumber,
     decimal_between,
 )
 from headrace_common.evaluation import FAIRNESS, METRICS, OF_JOB, Task
@@ -79,11 +80,11 @@ class EvaluationData(Model):
         ),
     ] = ""
     positive: Annotated[
-        str,
+        TextOrNumber,
         Schema(
-            'The label of the positive class, as a text; of true and false it is "1" or "0". Of two classes precision, '
-            "recall, f1 and areas under curves are of it, and evaluate.sensitive compares who is given it. Empty: "
-            "precision, recall and f1 are means over classes, all else is of the greater one of two.",
+            'The label of the positive class, a text or a whole number; of true and false it is "1" or "0". Of two '
+            "classes precision, recall, f1 and areas under curves are of it, and evaluate.sensitive compares who is "
+            "given it. Empty: precision, recall and f1 are means over classes, all else is of the greater one of two.",
             maxLength=128,
         ),
     ] = ""
@@ -257,8 +258,8 @@ class Evaluate(Model):
     parameters: Annotated[
         dict[str, Parameter],
         Schema(
-            "With task Script: its parameters, strings, numbers, true or false. Each is given to it as --NAME=VALUE "
-            "and logged to MLflow.",
+            "With task Script: its parameters, strings, numbers, true or false, lists of them. Each is given to it as "
+            "--NAME=VALUE and logged to MLflow.",
             maxProperties=64,
         ),
     ] = Field(default_factory=dict)

@@ -40,6 +40,7 @@ from headrace.api.scalars import (
     ImageReference,
     Label,
     Subdomain,
+    TextOrNumber,
     decimal_between,
     duration_between,
 )
@@ -138,8 +139,12 @@ class RuntimeVariable(Model):
         ),
     ]
     value: Annotated[
-        str,
-        Schema("Its value. What is secret comes from a Secret: spec.podTemplate, container server.", maxLength=16384),
+        TextOrNumber,
+        Schema(
+            "Its value: a text, or a whole number; quote fractions, true and false. What is secret comes from a "
+            "Secret: spec.podTemplate, container server.",
+            maxLength=16384,
+        ),
     ] = ""
 
 
@@ -166,7 +171,7 @@ class Runtime(Model):
         None
     )
     args: Annotated[
-        tuple[Annotated[str, Schema("An argument.", maxLength=4096)], ...],
+        tuple[Annotated[TextOrNumber, Schema("An argument.", maxLength=4096)], ...],
         Schema(
             "Arguments after the server's own. $(MODEL_DIR), $(MODEL_NAME), $(VERSION) and $(DIGEST) stand for what "
             "the service has; everything else arrives as it is written.",

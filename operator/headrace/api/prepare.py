@@ -59,8 +59,8 @@ class Prepare(Model):
     parameters: Annotated[
         dict[str, Parameter],
         Schema(
-            "Parameters of this script alone: strings, numbers, true or false. Each is given to it as --NAME=VALUE and "
-            "logged to MLflow.",
+            "Parameters of this script alone: strings, numbers, true or false, lists of them. Each is given to it as "
+            "--NAME=VALUE and logged to MLflow.",
             maxProperties=64,
         ),
     ] = Field(default_factory=dict)

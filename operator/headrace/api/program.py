@@ -4,23 +4,34 @@ has these.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import json
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator
 
 from headrace.api.base import Model, Rule, Schema, matching
 from headrace.api.scalars import DataURI, ImageReference, Label, Subdomain
 from headrace_common.protocol.config import Access, Shard, Unpack
 
+# Any JSON scalar: what is an object would need a property, what is a list an item, and neither may have any.
+_SCALAR = {"x-kubernetes-preserve-unknown-fields": True, "minProperties": 1, "maxProperties": 0}
+_NO_LIST = {"minItems": 1, "maxItems": 0}
+
+
+def text_of_list(value: Any) -> Any:
+    """A list is one text from here on, in JSON: as an argument of the script, and in MLflow."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+
+
 Parameter = Annotated[
     bool | int | float | str,
-    # Any JSON scalar: what is an object would need a property, what is a list an item, and neither may have any.
+    BeforeValidator(text_of_list),
     Schema(
-        "A string, number, true or false.",
-        **{"x-kubernetes-preserve-unknown-fields": True},
-        minProperties=1,
-        maxProperties=0,
-        minItems=1,
-        maxItems=0,
+        "A string, number, true or false, or a list of them: the script is given a list as one text in JSON.",
+        **_SCALAR,
+        maxItems=64,
         maxLength=4096,
+        items={"description": "A string, number, true or false.", **_SCALAR, **_NO_LIST, "maxLength": 64},
     ),
 ]
 

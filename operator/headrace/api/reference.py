@@ -28,6 +28,10 @@ def reference_page(model: type[Model]) -> str:
         *_rules(root.get("x-kubernetes-validations", [])),
         "## Spec",
         "",
+        "A `string` is a text. YAML reads 1 and 1.0 as numbers, and true, yes, on and off as true or false: put them "
+        "into quotes. What is not quoted is refused with the field and what it was read as, such as "
+        '`must be of type string: "integer"`.',
+        "",
         *_sections("spec", spec),
         "## Status",
         "",
@@ -72,7 +76,7 @@ def _row(name: str, field: dict[str, Any], is_required: bool) -> str:
 
 def _type(field: dict[str, Any]) -> str:
     if field.get("x-kubernetes-int-or-string"):
-        return "quantity"
+        return "quantity" if "x-kubernetes-validations" in field else "string or integer"
     if field.get("type") == "array":
         return f"list of {_type(field['items'])}"
     if "additionalProperties" in field:

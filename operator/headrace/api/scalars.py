@@ -21,6 +21,15 @@ REASON_PATTERN = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
+def text_of(value: Any) -> Any:
+    """A whole number where a text is wanted is meant as the text that it was written as."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+TextOrNumber = Annotated[str, BeforeValidator(text_of), Schema(**{"x-kubernetes-int-or-string": True})]
+"""A text; a whole number needs no quotes. Fractions, true and false do: a schema has no other union."""
+
+
 def parse_duration(value: Any) -> timedelta:
     """Read a duration such as 250ms, 30s, 5m or 1h30m."""
     if isinstance(value, timedelta):

@@ -375,9 +375,9 @@ class TrainingJobSpec(Model):
     parameters: Annotated[
         dict[str, Parameter],
         Schema(
-            "Parameters of the script: strings, numbers, true or false. Each is given to the script as --NAME=VALUE "
-            "and logged to MLflow. YAML reads 010 as 8 and yes as true: put into quotes what shall stay a string. They "
-            "stay as they were created.",
+            "Parameters of the script: strings, numbers, true or false, lists of them. Each is given to the script as "
+            "--NAME=VALUE, a list as one text in JSON, and logged to MLflow. YAML reads 010 as 8 and yes as true: put "
+            "into quotes what shall stay a string. They stay as they were created.",
             maxProperties=64,
         ),
     ] = Field(default_factory=dict)

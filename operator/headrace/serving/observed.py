@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from headrace.api.scalars import REASON_PATTERN, parse_time
@@ -18,6 +18,8 @@ from headrace.serving.revision import LOADER, PROGRESS, Artifact
 from headrace.serving.runtimes.choice import metrics_of
 from headrace.serving.runtimes.render import METRICS_PORT, SCRAPE_PATH, SCRAPE_PORT
 from headrace.serving.runtimes.table import Runtimes
+from headrace.storage_secret import hint_if_missing
+from headrace.tenancy.objects import READ_SECRET
 from headrace_common.protocol.loading import Loading, parse_loaded
 
 # A pod that has just become ready may not be known to the gateway yet.
@@ -167,8 +169,8 @@ def read_missing_pods(deployment: Object) -> Trouble | None:
     return Trouble("Config", "PodsRefused", message[:_MAX_MESSAGE], "", "", hint)
 
 
-def read_pod(obj: Object, throttle: timedelta = THROTTLE) -> ServingPod:
-    """A serving pod from its JSON; `throttle` is its gateway's."""
+def read_pod(obj: Object, throttle: timedelta = THROTTLE, secret: str = "") -> ServingPod:
+    """A serving pod from its JSON; `throttle` is its gateway's, `secret` the Secret that `spec.storage` names."""
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ready = conditions.get("Ready") or {}
@@ -181,7 +183,7 @@ def read_pod(obj: Object, throttle: timedelta = THROTTLE) -> ServingPod:
         ready=ready.get("status") == "True",
         ready_since=parse_time(ready.get("lastTransitionTime")),
         going=bool(meta.get("deletionTimestamp")),
-        trouble=None if disrupted else _trouble(meta["name"], status, conditions),
+        trouble=None if disrupted else _of_storage(_trouble(meta["name"], status, conditions), meta, secret),
         created=parse_time(meta.get("creationTimestamp")),
         disrupted=disrupted,
         ended=status.get("phase") in ("Succeeded", "Failed"),
@@ -237,6 +239,16 @@ def metrics_in(template: Object, runtimes: Runtimes) -> PodMetrics | None:
     """How the counters of the pods of this template are read. None: there is no way."""
     annotations = annotations_in(template)
     return metrics_of(annotations, metrics_place(annotations), runtimes)
+
+
+def _of_storage(trouble: Trouble | None, meta: Object, secret: str) -> Trouble | None:
+    """The same, with what to do where it is the Secret of `spec.storage` that is missing."""
+    if trouble is None or trouble.reason != "ContainerConfig":
+        return trouble
+    correct = "change the field to"
+    namespace = meta.get("namespace", "")
+    hint = hint_if_missing(trouble.message, secret, own=READ_SECRET, namespace=namespace, correct=correct)
+    return replace(trouble, hint=hint or trouble.hint)
 
 
 def _trouble(pod: str, status: Object, conditions: Mapping[str, Object]) -> Trouble | None:

@@ -42,7 +42,7 @@ from headrace.labels import MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
 from headrace.rollout.counters import Counters
 from headrace.rollout.route import acceptance, behind
 from headrace.rollout.traefik import backend_pattern, is_alike
-from headrace.serving import promises
+from headrace.serving import promises, unprepared
 from headrace.serving.explainer.observed import is_explainers, read_explainer
 from headrace.serving.explainer.plan import plan_explainer
 from headrace.serving.loaders import Loaders
@@ -205,7 +205,9 @@ class ServingReconciler:
         models = await self._models(service)
         throttle = self._settings.gateway_throttle
         listed = await self._client.list(PODS, namespace, labels)
-        serving = tuple(read_pod(obj, throttle) for obj in listed if not is_explainers(obj))
+        secret = "" if service.spec.storage is None else service.spec.storage.secret_ref.name
+        serving = tuple(read_pod(obj, throttle, secret) for obj in listed if not is_explainers(obj))
+        serving = await unprepared.told(self._client, listed, serving, self._now())
         pods = await self._loaders.told(key, serving, self._now())
         explainers: list[tuple[Resource, Object]] = []
         templates: dict[str, Object] = {}
@@ -262,7 +264,7 @@ class ServingReconciler:
             watched_since=self._since,
             missing_pods=missing,
             explainer=read_explainer(
-                explainers, list(filter(is_explainers, listed)), throttle, self._explainer_refusals.get(key)
+                explainers, list(filter(is_explainers, listed)), throttle, self._explainer_refusals.get(key), secret
             ),
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from headrace import sandbox
 from headrace.api.common import FailureClass
 from headrace.training.hints import HINTS, MISSING_CLAIM
 from headrace.training.observed import Job, Pod, PodPhase, SideContainer, Terminated
@@ -18,8 +19,6 @@ from headrace_common.protocol.report import Outcome, Record
 
 # A pod that should be gone is waited for this long after its grace period; then its node is taken for lost.
 LOST_AFTER = timedelta(seconds=45)
-# A pod that has a node is prepared within seconds; after this long something is missing.
-PREPARED_WITHIN = timedelta(seconds=30)
 # How far the clocks of a node and of the API server are let differ.
 CLOCK_SKEW = timedelta(seconds=5)
 
@@ -299,9 +298,11 @@ def _pod_waiting(pod: Pod, now: datetime) -> Waiting | None:
         return Waiting(FailureClass.CONFIG, Reason.VOLUMES_NOT_READY, pod.unschedulable, pod.name)
     if pod.unschedulable and not pod.node:
         return Waiting(FailureClass.SCHEDULING, Reason.UNSCHEDULABLE, pod.unschedulable, pod.name)
-    if _is_unprepared(pod, now):
-        what = f"node {pod.node} has not prepared the pod: a volume is not mounted, or the pod has no network yet"
-        return Waiting(FailureClass.CONFIG, Reason.VOLUMES_NOT_READY, what, pod.name)
+    if is_unprepared(pod, now) and pod.no_sandbox:
+        what = sandbox.not_created(pod.node, pod.no_sandbox)
+        return Waiting(FailureClass.CONFIG, Reason.SANDBOX_NOT_CREATED, what, pod.name)
+    if is_unprepared(pod, now):
+        return Waiting(FailureClass.CONFIG, Reason.VOLUMES_NOT_READY, sandbox.not_prepared(pod.node), pod.name)
     return None
 
 
@@ -309,8 +310,8 @@ def _kubelets(reason: str, message: str) -> str:
     return f"{reason}: {message}" if message else reason
 
 
-def _is_unprepared(pod: Pod, now: datetime) -> bool:
+def is_unprepared(pod: Pod, now: datetime) -> bool:
     """The kubelet has had the pod for a while and not come to its containers. Pulling images comes after that."""
     if not pod.node or pod.is_prepared or pod.container_running or pod.scheduled_at is None:
         return False
-    return now > pod.scheduled_at + PREPARED_WITHIN
+    return now > pod.scheduled_at + sandbox.PREPARED_WITHIN

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from headrace import sandbox
 from headrace.api.trainingjob import TrainingJob
+from headrace.storage_secret import hint_if_missing
+from headrace.tenancy.objects import STORAGE_SECRET
 from headrace.training.stages import part_of
 from headrace.training.states import Reason
 
@@ -39,6 +42,7 @@ HINTS: Mapping[str, str] = {
     "tenant add NAMESPACE creates Headrace's own)",
     Reason.VOLUMES_NOT_READY: "kubectl -n NAMESPACE describe pod POD names the Secret, ConfigMap or claim that is "
     "missing: create it in this namespace, or correct podTemplate's volumes in a new TrainingJob",
+    Reason.SANDBOX_NOT_CREATED: sandbox.HINT,
     Reason.CONTAINER_FAILED: "read the log of this container of podTemplate: kubectl -n NAMESPACE logs POD -c "
     "CONTAINER; one that only accompanies the training should be a native sidecar (an init container with "
     "restartPolicy Always), whose exit code does not count",
@@ -97,6 +101,14 @@ def exact_hint(job: TrainingJob, reason: str, message: str) -> str:
         return (
             "spec.prepare.tables.privacy.keySecretRef names it; create it: kubectl -n NAMESPACE create secret generic "
             f'{key.name} --from-literal={key.key}="$(openssl rand -hex 32)"; or name another one in a new TrainingJob'
+        )
+    if reason == Reason.CONTAINER_CONFIG and (storage := job.spec.storage) is not None:
+        return hint_if_missing(
+            message,
+            storage.secret_ref.name,
+            own=STORAGE_SECRET,
+            namespace=job.metadata.namespace,
+            correct="create a new TrainingJob that names",
         )
     return ""
 

@@ -88,6 +88,7 @@ class Pod:
     sides: tuple[SideContainer, ...]
     scheduled_at: datetime | None
     is_prepared: bool  # volumes are mounted and the network is set up: the kubelet may start containers
+    no_sandbox: str = ""  # the kubelet's words why it could not set up the pod, where that has lasted
 
     @property
     def held(self) -> bool:

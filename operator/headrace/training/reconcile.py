@@ -22,6 +22,7 @@ from headrace.kube.ownership import is_owned
 from headrace.kube.plan import Plan
 from headrace.kube.resources import CONFIGMAPS, DEPLOYMENTS, JOBS, MODELSERVICES, PODS, TRAININGJOBS, Object
 from headrace.labels import MODEL_SERVICE, TRAINING_JOB, TRAINING_JOB_UID, TRIAL_OF
+from headrace.sandbox import FAILED_SANDBOX
 from headrace.scrape import read_bounded, url_of
 from headrace.settings import Settings
 from headrace.tenancy.objects import TENANT_CONFIGMAP
@@ -39,6 +40,7 @@ from headrace.training.approval import (
 )
 from headrace.training.approving import record_decision
 from headrace.training.baseline import BaselineUnusable, alias_to_resolve, version_of
+from headrace.training.failures import is_unprepared
 from headrace.training.finish import end_run, finish, is_run_open
 from headrace.training.job import attempt_name
 from headrace.training.observed import Job, Observed, Pod, Source, read_job, read_pod, read_source
@@ -144,7 +146,7 @@ class TrainingReconciler:
         trials = await self._trials(job)
         return Observed(
             jobs=jobs,
-            pods=ours,
+            pods=await self._with_sandboxes(job.metadata.namespace, ours),
             refusal=await self._refusal(job, jobs, ours),
             source=await self._source(job),
             live=await self._progress(job, ours),
@@ -153,6 +155,18 @@ class TrainingReconciler:
             kept_because=await self._kept_because(job, trials),
             answer=await self._answer(job, ours, trials),
         )
+
+    async def _with_sandboxes(self, namespace: str, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+        """With why a sandbox could not be made, which the kubelet says in an Event only. One pod is asked about, as
+        one is told.
+        """
+        now = self._now()
+        waiting = (pod for pod in pods if not pod.is_over and pod.deleted_at is None and is_unprepared(pod, now))
+        if (stuck := next(waiting, None)) is None:
+            return pods
+        latest = await latest_event(self._client, namespace, stuck.uid, FAILED_SANDBOX)
+        told = replace(stuck, no_sandbox=str((latest or {}).get("message") or ""))
+        return tuple(told if pod is stuck else pod for pod in pods)
 
     async def _trials(self, job: TrainingJob) -> tuple[Trial, ...]:
         """What has become of its trials, each a TrainingJob that belongs to it."""

@@ -34,6 +34,7 @@ class Reason:
     CONTAINER_CONFIG = "ContainerConfig"
     CONTAINER_FAILED = "ContainerFailed"
     VOLUMES_NOT_READY = "VolumesNotReady"
+    SANDBOX_NOT_CREATED = "SandboxNotCreated"
     CREATING_CONTAINERS = "CreatingContainers"
     PREPARING = "Preparing"
     INSTALLING_PACKAGES = "InstallingPackages"

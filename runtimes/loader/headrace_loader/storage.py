@@ -71,8 +71,10 @@ class S3Store:
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise LoadError(
                 Reason.STORAGE_FORBIDDEN,
-                f"There are no credentials to read s3://{self._bucket} with.",
-                "Name a Secret in spec.storage.secretRef, or give the service account a workload identity.",
+                f"There are no credentials to read s3://{self._bucket} with: {error}.",
+                "The Secret that spec.storage.secretRef.name names needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:"
+                " run `headrace tenant add` for its namespace, and name headrace-storage-read there; without a Secret,"
+                " the service account needs a workload identity.",
             ) from error
         except (ConnectionError, HTTPClientError, ResponseParserError, CredentialRetrievalError) as error:
             raise Interrupted(str(error)) from error

@@ -155,6 +155,15 @@ def test_wrong_credentials_are_reported_at_once(publisher, loader):
     assert_failed(loader.run(publisher.publish(), secret="wrong"), "Storage", "StorageForbidden", 4)
 
 
+def test_a_secret_without_one_of_the_keys_is_told_with_the_field_and_both_keys(publisher, loader):
+    load = loader.run(publisher.publish(), secret="")
+
+    assert_failed(load, "Storage", "StorageForbidden", 4)
+    assert "missing: AWS_SECRET_ACCESS_KEY" in load.record["message"]
+    assert "spec.storage.secretRef.name" in load.record["hint"]
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in load.record["hint"]
+
+
 def test_a_missing_bucket_is_reported_at_once(publisher, loader):
     load = loader.run(publisher.publish(), uri="s3://no-such-bucket/model")
     assert_failed(load, "Storage", "BucketNotFound", 4)

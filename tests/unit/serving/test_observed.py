@@ -68,6 +68,29 @@ def test_what_keeps_a_pod_from_working_and_whether_waiting_may_help(statuses, ex
 
 
 @pytest.mark.parametrize(
+    ("secret", "what_to_do"),
+    [
+        ("headrace-storage-read", ": run: headrace tenant add team-a"),
+        (
+            "own",
+            ": create it, or change the field to headrace-storage-read, which `headrace tenant add team-a` creates",
+        ),
+    ],
+)
+def test_of_the_secret_of_storage_that_is_missing_field_namespace_and_command_are_told(secret, what_to_do):
+    waiting = {"reason": "CreateContainerConfigError", "message": f'secret "{secret}" not found'}
+    status = {"initContainerStatuses": [{"name": "loader", "state": {"waiting": waiting}}]}
+    seen = {"metadata": {"name": "p", "namespace": "team-a"}, "status": status}
+
+    trouble, of_another = read_pod(seen, secret=secret).trouble, read_pod(seen, secret="another").trouble
+
+    assert (trouble.reason, of_another.reason) == ("ContainerConfig", "ContainerConfig")
+    field = "spec.storage.secretRef.name names it, and namespace team-a does not have it"
+    assert trouble.hint == f"{field}{what_to_do}"
+    assert "spec.storage" not in of_another.hint
+
+
+@pytest.mark.parametrize(
     "statuses", [{}, {"init": ended(0)}, {"container": {"state": {"running": {}}}}, {"container": {"state": {}}}]
 )
 def test_a_pod_that_works_is_in_no_trouble(statuses):

@@ -14,6 +14,7 @@ from headrace.rollout.counters import Counters
 from headrace.rollout.route import behind
 from headrace.serving.observed import Observed, ObservedExplainer, read_missing_pods, read_pod, refused
 from headrace.serving.plan import plan
+from headrace.serving.unprepared import trouble_of
 from runtime_builders import PLAIN, runtimes
 from serving_builders import NOW, artifact, model_service, serving_pod
 from training_builders import SETTINGS
@@ -53,7 +54,10 @@ def ended(exit_code=1, restarts=0, **fields):
     return {"state": {"terminated": {"exitCode": exit_code} | fields}, "restartCount": restarts}
 
 
+UNPREPARED = {"metadata": {"name": "text-1-abc", "namespace": "team-a"}, "spec": {"nodeName": "node-1"}}
 TROUBLES = {
+    "no volume": trouble_of(UNPREPARED, None),
+    "no sandbox": trouble_of(UNPREPARED, {"message": "Failed to create pod sandbox: no network"}),
     "no node": status_of(conditions=[{"type": "PodScheduled", "status": "False"}]),
     "no image": status_of({"state": {"waiting": {"reason": "ImagePullBackOff"}}}),
     "no Secret": status_of({"state": {"waiting": {"reason": "CreateContainerConfigError"}}}),

@@ -1,5 +1,6 @@
 """Which cause an attempt's pods show: every row of the failure table, and several workers at once."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -319,6 +320,35 @@ def test_what_keeps_a_pod_from_starting(case):
 
 def test_pods_that_run_wait_for_nothing():
     assert waiting_for((pod(0), pod(1)), NOW) is None
+
+
+UNPREPARED = (scheduled(NOW - 31 * SECOND), prepared(False))
+TRIES = tuple(
+    'Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "'
+    f'{sandbox * 64}": plugin type="loopback" failed (add): failed to find plugin "loopback" in path [/opt/cni/bin] '
+    f'netns "/var/run/netns/cni-{sandbox * 8}-3c1f-11ef-8b1c-0242ac110002"'
+    for sandbox in "ab"
+)
+
+
+@pytest.mark.parametrize("said", [*TRIES, 'no runtime for "gvisor" is configured'])
+def test_a_pod_without_a_sandbox_is_told_apart_from_one_without_its_volumes(said):
+    stuck = pod(0, "Pending", waiting=("ContainerCreating", ""), conditions=UNPREPARED)
+
+    waiting = waiting_for((replace(stuck, no_sandbox=said),), NOW)
+
+    assert waiting is not None
+    assert (waiting.failure_class, waiting.reason) == (FailureClass.CONFIG, "SandboxNotCreated")
+    assert "node node-1 cannot set up the pod: " in waiting.message
+    assert any(words in waiting.message for words in ('failed to find plugin "loopback"', 'no runtime for "gvisor"'))
+
+
+def test_each_try_of_a_sandbox_is_told_in_the_same_words():
+    stuck = pod(0, "Pending", waiting=("ContainerCreating", ""), conditions=UNPREPARED)
+
+    first, second = (waiting_for((replace(stuck, no_sandbox=said),), NOW) for said in TRIES)
+
+    assert first == second
 
 
 PREPARING = {

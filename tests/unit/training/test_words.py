@@ -318,6 +318,13 @@ PLANS = {
         pod(0, "Pending", waiting=("ContainerCreating", ""), conditions=(scheduled(NOW), prepared(yes=False))),
         now=LATER,
     ),
+    "no sandbox": lambda: sees(
+        replace(
+            pod(0, "Pending", waiting=("ContainerCreating", ""), conditions=(scheduled(NOW), prepared(yes=False))),
+            no_sandbox="Failed to create pod sandbox: no network",
+        ),
+        now=LATER,
+    ),
     "no claim": lambda: sees(
         pod(0, "Pending", node="", conditions=(unschedulable('persistentvolumeclaim "nope" not found'),))
     ),

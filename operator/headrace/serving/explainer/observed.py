@@ -21,15 +21,19 @@ def is_explainers(obj: Object) -> bool:
 
 
 def read_explainer(
-    owned: Iterable[tuple[Resource, Object]], pods: Objects, throttle: timedelta, refusal: Trouble | None
+    owned: Iterable[tuple[Resource, Object]],
+    pods: Objects,
+    throttle: timedelta,
+    refusal: Trouble | None,
+    secret: str = "",
 ) -> ObservedExplainer:
-    """From the objects of one service's explainer."""
+    """From the objects of one service's explainer; `secret` is the Secret that `spec.storage` names."""
     found = dict(owned)
     deployment = found.get(DEPLOYMENTS)
     accepted, message = acceptance(found.get(HTTPROUTES))
     missing = read_missing_pods(deployment) if deployment is not None else None
     return ObservedExplainer(
-        pods=tuple(_read_pod(pod, throttle) for pod in pods),
+        pods=tuple(_read_pod(pod, throttle, secret) for pod in pods),
         owned=tuple(
             Owned(resource, obj["metadata"]["name"], obj["metadata"]["uid"], "") for resource, obj in found.items()
         ),
@@ -40,8 +44,8 @@ def read_explainer(
     )
 
 
-def _read_pod(obj: Object, throttle: timedelta) -> ServingPod:
-    pod = read_pod(obj, throttle)
+def _read_pod(obj: Object, throttle: timedelta, secret: str) -> ServingPod:
+    pod = read_pod(obj, throttle, secret)
     return replace(pod, revision=obj["metadata"]["labels"].get(EXPLAINS, ""), trouble=_in_its_terms(pod.trouble))
 
 

@@ -83,6 +83,23 @@ def test_a_checkpoint_place_that_cannot_be_written_is_known_before_training(laun
     assert (launched.record["class"], launched.record["reason"]) == ("Storage", reason)
 
 
+@pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+@pytest.mark.parametrize("reads", ["a dataset", "checkpoints"])
+def test_a_secret_without_one_of_the_keys_is_told_with_the_field_and_both_keys(launch, s3, tmp_path, missing, reads):
+    bucket = s3.bucket()
+    config = {
+        "a dataset": dataset(s3, bucket, "key", tmp_path / "d"),
+        "checkpoints": {"storage": storage(s3), "checkpoint": {"uri": f"s3://{bucket}/c"}},
+    }[reads]
+    launched = launch("", config=config, env={missing: "", "AWS_EC2_METADATA_DISABLED": "true"})
+    assert launched.wait() != 0, launched.log
+    assert "the pod has no keys for S3" in launched.record["message"]
+    hint = launched.record["hint"]
+    assert "spec.storage.secretRef.name" in hint
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in hint
+    assert "headrace tenant add NAMESPACE" in hint
+
+
 def checkpointing(s3, bucket, keep=2):
     return {
         "storage": storage(s3),

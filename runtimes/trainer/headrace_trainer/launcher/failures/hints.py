@@ -21,8 +21,8 @@ _NO_INTERNET = (
     "name it in spec.datasets; then it is below /data."
 )
 _ONE_VALUE = (
-    "Each parameter is one argument, --NAME=VALUE. A list: split it in the script, or declare type=json.loads and "
-    "write [64, 32] in quotes in spec.parameters."
+    "Each parameter is one argument, --NAME=VALUE. A list in spec.parameters, such as [64, 32], is one text in JSON: "
+    "declare type=json.loads; or write a text, and split it in the script."
 )
 _ONLY_NAMED = (
     "Parameters arrive as --NAME=VALUE only: make a sub-command or a positional argument an option, such as "

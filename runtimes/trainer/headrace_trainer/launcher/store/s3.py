@@ -22,7 +22,7 @@ from headrace_common.protocol.storage import Storage
 from headrace_common.s3 import READ_SECONDS, Meaning, Place, client, meaning_of, status_and_code
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.log import log
-from headrace_trainer.launcher.store import parts
+from headrace_trainer.launcher.store import parts, untrusted
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
@@ -73,6 +73,8 @@ class Store:
         self._made: dict[float, Any] = {}
         self.away = False
         self.outages = 0
+        # A certificate that was good before is an outage: somebody is renewing it.
+        self._has_answered = False
 
     def look(self, place: Place, patience: Patience) -> Listed:
         """The object of exactly this key."""
@@ -209,11 +211,14 @@ class Store:
             try:
                 result = operation(self._client(read_seconds))
             except ClientError as error:
+                self._has_answered = True
                 _raise_if_refused(place, error)
                 problem = str(error)
             except (NoCredentialsError, PartialCredentialsError) as error:
-                raise Failed(_forbidden(place, str(error))) from error
+                raise Failed(_without_keys(place, str(error))) from error
             except (BotoCoreError, Boto3Error) as error:
+                if untrusted.is_untrusted(error) and not self._has_answered:
+                    raise Failed(_untrusted(place, str(error))) from error
                 problem = str(error)
             else:
                 self._came_back()
@@ -240,6 +245,7 @@ class Store:
         self.away = True
 
     def _came_back(self) -> None:
+        self._has_answered = True
         if self.away:
             log("S3 answers again")
         self.away = False
@@ -299,7 +305,7 @@ def _raise_if_refused(place: Place, error: Any) -> None:
             Failure(
                 Reason.BUCKET_NOT_FOUND,
                 f"{place}: there is no bucket {place.bucket}",
-                "Create it, or run `headrace tenant add` for this namespace.",
+                "Create it, or run `headrace tenant add NAMESPACE`.",
             )
         ) from error
     if meaning is Meaning.NO_OBJECT:
@@ -309,10 +315,24 @@ def _raise_if_refused(place: Place, error: Any) -> None:
         raise Failed(_forbidden(place, f"{code}: {error.response['Error'].get('Message', '')}")) from error
 
 
+def _without_keys(place: Place, problem: str) -> Failure:
+    return Failure(
+        Reason.STORAGE_FORBIDDEN,
+        f"{place}: the pod has no keys for S3: {problem}",
+        "The Secret in namespace NAMESPACE that spec.storage.secretRef.name names needs AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY: run `headrace tenant add NAMESPACE`, and name headrace-storage there; without a "
+        "Secret, the service account needs a workload identity.",
+    )
+
+
+def _untrusted(place: Place, problem: str) -> Failure:
+    return Failure(Reason.STORAGE_FORBIDDEN, f"{place}: {problem}", untrusted.hint("AWS_CA_BUNDLE"))
+
+
 def _forbidden(place: Place, problem: str) -> Failure:
     return Failure(
         Reason.STORAGE_FORBIDDEN,
         f"{place}: {problem}",
         "S3 denies this to the credentials in spec.storage.secretRef, or to the service account: check their policy, "
-        "or run `headrace tenant add` again.",
+        "or run `headrace tenant add NAMESPACE` again.",
     )

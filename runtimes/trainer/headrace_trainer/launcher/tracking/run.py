@@ -48,10 +48,10 @@ from headrace_trainer.launcher.tracking.mlflow import (
 )
 from headrace_trainer.launcher.tracking.spool import Spool
 
-_NO_GRANT = "The namespace's MLflow user needs EDIT on the experiment: run `headrace tenant add` again."
+_NO_GRANT = "The namespace's MLflow user needs EDIT on the experiment: run `headrace tenant add NAMESPACE` again."
 _UNKNOWN_USER = (
     "MLflow's user name and password come with the S3 keys: name the namespace's Secret (headrace-storage) in "
-    "spec.storage.secretRef; if it is named, run `headrace tenant add` again."
+    "spec.storage.secretRef; if it is named, run `headrace tenant add NAMESPACE` again."
 )
 # A curve is looked at while it begins; a training of hours is not worth more requests than somebody may look at.
 _FIRST_SECONDS, _FIRST_FLUSH_SECONDS, _FLUSH_SECONDS = 60.0, 2.0, 5.0

@@ -22,6 +22,7 @@ from headrace_trainer.launcher.datasets.objects import Object, forbidden, found_
 from headrace_trainer.launcher.datasets.origins.http import TryAgain, is_worth_another_try, patiently
 from headrace_trainer.launcher.datasets.origins.waiting import Waiting
 from headrace_trainer.launcher.failures.judge import Failed, Failure
+from headrace_trainer.launcher.store import untrusted
 from headrace_trainer.launcher.store.parts import PART_BYTES, Changed
 from headrace_trainer.launcher.store.s3 import NotFound
 
@@ -144,6 +145,9 @@ class Cloud:
             except (ValueError, InvalidPathError) as error:
                 raise Failed(self._unnamed(dataset)) from error
             except BaseError as error:
+                if untrusted.is_untrusted(error):
+                    why = f"{dataset.uri}: the server's certificate is not trusted: {_told(error)}"
+                    raise Failed(forbidden(dataset, why, untrusted.hint("SSL_CERT_FILE"))) from error
                 self._raise_if_refused(dataset, error)
                 raise TryAgain(_told(error)) from error
 

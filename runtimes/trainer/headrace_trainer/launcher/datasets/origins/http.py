@@ -11,16 +11,12 @@ from headrace_common.protocol.reasons import Reason
 from headrace_trainer.launcher.datasets.origins.waiting import Waiting
 from headrace_trainer.launcher.failures.judge import Failed, Failure
 from headrace_trainer.launcher.log import log
+from headrace_trainer.launcher.store import untrusted
 
 T = TypeVar("T")
 
 READ_SECONDS = 20.0
 CHUNK_BYTES = 1 << 20
-_HINT_UNTRUSTED = (
-    "The image does not know the CA of this server, or of a proxy before it: set SSL_CERT_FILE in podTemplate to a "
-    "file with that CA's certificate (docs/how-to/packages.md). A certificate that has expired, or is another host's, "
-    "is the server's to renew."
-)
 _FINAL = (http.client.NOT_IMPLEMENTED, http.client.HTTP_VERSION_NOT_SUPPORTED)
 
 
@@ -43,7 +39,9 @@ def patiently(work: Callable[[], T], waiting: Waiting, where: str, away: Callabl
             return work()
         except TryAgain as error:
             if isinstance(reason_of(error.__cause__), ssl.SSLCertVerificationError):
-                raise Failed(Failure(Reason.DATASET_FORBIDDEN, f"{where}: {error}", _HINT_UNTRUSTED)) from error
+                raise Failed(
+                    Failure(Reason.DATASET_FORBIDDEN, f"{where}: {error}", untrusted.hint("SSL_CERT_FILE"))
+                ) from error
             if not has_told:
                 log(f"{where} does not answer, trying again: {error}")
             has_told = True
