@@ -135,7 +135,7 @@ class Bucket:
             async with self.session.request(
                 method, URL(address, encoded=True), headers=headers, data=body, timeout=timeout, allow_redirects=False
             ) as response:
-                status, answer, told = response.status, await response.read(), dict(response.headers)
+                status, answer, told = response.status, await response.read(), response.headers
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise StoreAway(f"{subject}: no answer: {str(error) or type(error).__name__}") from error
         if status >= 500 or status == 429:
@@ -143,7 +143,7 @@ class Bucket:
         # An upload that could not be completed is said in the body of a 200.
         if status >= 300 or b"<Error>" in answer[:200]:
             raise CannotAdd(f"{subject}: {status}: {_said(answer)}")
-        return answer, told
+        return answer, told  # its names are of any case: a server may say Etag
 
 
 def _without_namespaces(answer: bytes) -> ElementTree.Element:
