@@ -14,6 +14,7 @@ from headrace.cli.approval import APPROVE, REFUSE
 from headrace.cli.command import GROUP, Command, load
 from headrace.cli.errors import CommandError
 from headrace.cli.example import ExampleCommand
+from headrace.cli.model import ModelCommand
 from headrace.cli.tenant import TenantCommand
 
 INTERRUPTED = 130
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands: list[Command] = [
             TenantCommand(),
             ExampleCommand(),
+            ModelCommand(),
             APPROVE,
             REFUSE,
             *load(entry_points(group=GROUP)),

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SERVICE = "s3"
@@ -36,19 +36,20 @@ def sign(
     headers: Mapping[str, str],
     body: bytes,
 ) -> dict[str, str]:
-    """All headers to send: those given and the three that make the signature. `url` is without its query."""
-    parts = urlsplit(url)
+    """All headers to send: those given and the three that make the signature. `url` is not quoted, and without its
+    query.
+    """
+    # Not by urlsplit: a key may have # and ? in it.
+    host, _, path = url.partition("://")[2].partition("/")
     stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
     sent = {**headers, "x-amz-date": stamp, "x-amz-content-sha256": digest}
-    signed = dict(
-        sorted({"host": parts.netloc, **{name.lower(): value.strip() for name, value in sent.items()}}.items())
-    )
+    signed = dict(sorted({"host": host, **{name.lower(): value.strip() for name, value in sent.items()}}.items()))
     names = ";".join(signed)
     request = "\n".join(
         [
             method,
-            quote(parts.path or "/", safe="/-_.~"),
+            quote(f"/{path}", safe="/-_.~"),
             canonical_query(query),
             *(f"{name}:{value}" for name, value in signed.items()),
             "",

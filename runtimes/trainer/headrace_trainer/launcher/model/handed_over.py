@@ -1,148 +1,19 @@
-"""Whether a model that a program hands over can be read: it parses, and no file that it names is missing.
-
-Registered unseen it would fail in a service's pods, or in somebody's rollout. Of the two formats only the way to what
-is looked for is followed; whether the model computes something sensible is the author's matter.
-"""
+"""Whether a model that a program hands over can be read (`headrace_common.handed_over`), as the launcher judges it."""
 
 from __future__ import annotations
 
-import mmap
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
-from headrace_common.formats import FILES, ModelFormat
-from headrace_common.paths import leaves_its_folder
+from headrace_common.formats import FILES
+from headrace_common.handed_over import why_unusable
 from headrace_trainer.launcher.log import log, unforeseen
-from headrace_trainer.launcher.model.protobuf import NotProtobuf, Part, Schema, of_kind, parts
-
-# onnx.proto: which fields lead to tensors.
-_ONNX: Schema = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-}
-_GRAPH, _TENSOR_NAME, _EXTERNAL_DATA, _KEY, _VALUE = 7, 8, 13, 1, 2
-# saved_model.proto, meta_graph.proto, graph.proto: to the nodes of a graph, and to its assets.
-_NODES: Schema = {"saved": {2: "meta"}, "meta": {2: "graph"}, "graph": {1: "node"}}
-_ASSETS: Schema = {"saved": {2: "meta"}, "meta": {6: "asset"}}
-_META_GRAPH, _OPERATION, _FILE_NAME = 2, 2, 2
-_VARIABLES = {b"VarHandleOp", b"VariableV2", b"Variable"}
-_SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})")
 
 
 def fault(format: str, folder: Path) -> str | None:
     """What is wrong with the model of this format in a model's `folder`; None where nothing is seen."""
-    look = _LOOKS.get(format)
-    if look is None:
-        return None
-    path, (kind, why) = folder / FILES[format], look
+    name = FILES.get(format, "")
     try:
-        with _mapped(path) as content:
-            return why(content, path.parent)
-    except NotProtobuf as error:
-        return f"{FILES[format]} is no {kind}: {str(error) or 'it is no protobuf'}"
-    except OSError as error:
-        return f"{FILES[format]} cannot be read: {error.strerror}"
+        return why_unusable(format, folder / name, name)
     except Exception as error:  # noqa: BLE001 - a fault of this look costs no model: it is registered unseen
-        log(f"{FILES[format]} could not be looked at: {unforeseen(error)}")
+        log(f"{name} could not be looked at: {unforeseen(error)}")
         return None
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[bytes]:
-    """The file's bytes, of any size, without reading them all."""
-    if not path.stat().st_size:
-        raise NotProtobuf("it is empty")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        yield content  # type: ignore[misc]  # it can be looked at as bytes can
-
-
-def _of_onnx(content: bytes, folder: Path) -> str | None:
-    whole = _whole(content, _GRAPH)
-    faults = (_of_tensor(content, tensor, folder) for tensor in of_kind(content, "tensor", whole, "model", _ONNX))
-    return next(filter(None, faults), None)
-
-
-def _of_tensor(content: bytes, tensor: Part, folder: Path) -> str | None:
-    name, entries = "", {}
-    for number, begin, end in parts(content, tensor.begin, tensor.end):
-        if number == _TENSOR_NAME:
-            name = _text(content, begin, end)
-        elif number == _EXTERNAL_DATA:
-            entry = {part.number: _text(content, part.begin, part.end) for part in parts(content, begin, end)}
-            entries[entry.get(_KEY, "")] = entry.get(_VALUE, "")
-    if not entries:
-        return None
-    location = entries.get("location", "")
-    if not location or leaves_its_folder(location):
-        return f"its weights are in {location or 'no file'}, outside of its folder"
-    if "\0" in location or not (folder / location).is_file():
-        return f"its weights are in {location}, which was not handed over with it"
-    size, needed = (folder / location).stat().st_size, _count(entries, "offset") + _count(entries, "length")
-    return f"{location} has {size} bytes, and the weights {name} end at byte {needed}" if size < needed else None
-
-
-def _count(entries: Mapping[str, str], name: str) -> int:
-    text = entries.get(name, "0")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
-
-
-def _of_saved_model(content: bytes, folder: Path) -> str | None:
-    whole = _whole(content, _META_GRAPH)
-    missing = [
-        f"assets/{name}"
-        for asset in of_kind(content, "asset", whole, "saved", _ASSETS)
-        for name in _values(content, asset, _FILE_NAME)
-        if not _is_file(folder / "assets", name)
-    ]
-    has_variables = any(
-        content[part.begin : part.end] in _VARIABLES
-        for node in of_kind(content, "node", whole, "saved", _NODES)
-        for part in parts(content, node.begin, node.end)
-        if part.number == _OPERATION
-    )
-    missing += _missing_variables(folder / "variables") if has_variables else []
-    return f"{missing[0]} was not handed over with it" if missing else None
-
-
-def _missing_variables(folder: Path) -> list[str]:
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if "variables.index" not in names:
-        return ["variables/variables.index"]
-    shards = [match for name in sorted(names) if (match := _SHARD.fullmatch(name))]
-    if not shards:
-        return ["variables/variables.data-…"]
-    wanted = (f"variables.data-{number:05}-of-{shards[0][1]}" for number in range(int(shards[0][1])))
-    return [f"variables/{name}" for name in wanted if name not in names][:1]
-
-
-def _whole(content: bytes, needed: int) -> Part:
-    """The outermost message, which cannot be without the field `needed`."""
-    if all(part.number != needed for part in list(parts(content, 0, len(content)))):
-        raise NotProtobuf("it has no graph")
-    return Part(0, 0, len(content))
-
-
-def _values(content: bytes, message: Part, number: int) -> list[str]:
-    found = parts(content, message.begin, message.end)
-    return [_text(content, part.begin, part.end) for part in found if part.number == number]
-
-
-def _is_file(folder: Path, name: str) -> bool:
-    return bool(name) and "\0" not in name and not leaves_its_folder(name) and (folder / name).is_file()
-
-
-def _text(content: bytes, begin: int, end: int) -> str:
-    return content[begin:end].decode(errors="replace")
-
-
-_LOOKS: Mapping[str, tuple[str, Callable[[bytes, Path], str | None]]] = {
-    ModelFormat.ONNX: ("ONNX model", _of_onnx),
-    ModelFormat.TENSORFLOW: ("SavedModel", _of_saved_model),
-}

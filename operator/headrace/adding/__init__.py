@@ -1,0 +1,8 @@
+"""`headrace model add`: a model that nobody here has trained becomes a version.
+
+given.py    what lies at a path: its format, its files, what is wrong with it
+bucket.py   the tenant's bucket, for as long as it takes to hand the files over
+request.py  the TrainingJob that asks for the version (pure)
+program.txt what that job runs: in its pod, not here
+add.py      the way from one to the other, and the wait
+"""

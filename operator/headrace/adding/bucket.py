@@ -1,0 +1,161 @@
+"""The tenant's bucket, with the tenant's own key: list, put (large files in parts), delete.
+
+Only the command line has it. The operator reads and writes no bytes of models, and imports nothing from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import aiohttp
+from yarl import URL
+
+from headrace.adding.errors import CannotAdd
+from headrace.tenancy.sigv4 import AccessKey, canonical_query, sign
+
+# A part is what is in memory at a time, and what is sent again after a failure. S3 takes 10,000 of an object.
+PART_BYTES = 16 << 20
+MAX_PARTS = 10_000
+TRIES = 4
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 120.0
+_MESSAGE_LENGTH = 300
+
+
+class StoreAway(CannotAdd):
+    """No answer, or one that may be another one later."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """`url` is how this machine reaches the store, `token` that of temporary credentials."""
+
+    url: str
+    region: str
+    name: str
+    key: AccessKey
+    session: aiohttp.ClientSession
+    token: str = field(default="", repr=False)
+    part_bytes: int = PART_BYTES
+    pause: float = 1.0
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """The objects below a prefix: their keys, and how many bytes each has."""
+        found: dict[str, int] = {}
+        query = {"list-type": "2", "prefix": prefix}
+        while True:
+            answer = _without_namespaces(await self._send("GET", "", query=query))
+            for entry in answer.iter("Contents"):
+                found[entry.findtext("Key", "")] = int(entry.findtext("Size", "0"))
+            token = answer.findtext("NextContinuationToken", "")
+            if not token:
+                return found
+            query = {**query, "continuation-token": token}
+
+    async def put(self, key: str, content: bytes) -> None:
+        """An object that is small."""
+        await self._send("PUT", key, body=content)
+
+    async def upload(self, path: Path, key: str) -> None:
+        """A file of any size; what was begun and not ended is taken away."""
+        size = path.stat().st_size
+        if size <= self.part_bytes:
+            await self.put(key, path.read_bytes())
+            return
+        begun = _without_namespaces(await self._send("POST", key, query={"uploads": ""}))
+        upload = {"uploadId": begun.findtext("UploadId", "")}
+        try:
+            await self._send("POST", key, query=upload, body=await self._parts(path, key, upload, size))
+        except BaseException:
+            # Shielded: an interrupt has cancelled this task, and parts that nobody sees would stay and cost.
+            await asyncio.shield(self._abort(key, upload))
+            raise
+
+    async def delete(self, key: str) -> None:
+        """One that is gone is fine."""
+        await self._send("DELETE", key)
+
+    async def _parts(self, path: Path, key: str, upload: Mapping[str, str], size: int) -> bytes:
+        """Sends them one after another; what completes the upload."""
+        whole = ElementTree.Element("CompleteMultipartUpload")
+        length = max(self.part_bytes, -(-size // MAX_PARTS))
+        with path.open("rb") as file:
+            number = 0
+            while body := file.read(length):
+                number += 1
+                tag = await self._etag(key, {**upload, "partNumber": str(number)}, body)
+                part = ElementTree.SubElement(whole, "Part")
+                ElementTree.SubElement(part, "PartNumber").text = str(number)
+                ElementTree.SubElement(part, "ETag").text = tag
+        return ElementTree.tostring(whole)
+
+    async def _etag(self, key: str, query: Mapping[str, str], body: bytes) -> str:
+        _, headers = await self._answer("PUT", key, query, body)
+        return headers.get("ETag", "")
+
+    async def _abort(self, key: str, upload: Mapping[str, str]) -> None:
+        try:
+            await self._once("DELETE", key, upload, b"")
+        except CannotAdd:
+            return  # the first error is the one that is told
+
+    # -- the wire ------------------------------------------------------------------------------------------------------
+
+    async def _send(self, method: str, key: str, *, query: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
+        return (await self._answer(method, key, query or {}, body))[0]
+
+    async def _answer(
+        self, method: str, key: str, query: Mapping[str, str], body: bytes
+    ) -> tuple[bytes, Mapping[str, str]]:
+        for tried in range(1, TRIES):
+            try:
+                return await self._once(method, key, query, body)
+            except StoreAway:
+                await asyncio.sleep(self.pause * 2 ** (tried - 1))
+        return await self._once(method, key, query, body)
+
+    async def _once(
+        self, method: str, key: str, query: Mapping[str, str], body: bytes
+    ) -> tuple[bytes, Mapping[str, str]]:
+        url = f"{self.url.rstrip('/')}/{self.name}"
+        raw, target = (f"{url}/{key}", f"{url}/{quote(key, safe='/-_.~')}") if key else (url, url)
+        extra = {"x-amz-security-token": self.token} if self.token else {}
+        headers = sign(self.key, self.region, datetime.now(UTC), method, raw, query, extra, body)
+        subject = f"S3 store at {self.url}: {method} of s3://{self.name}/{key}"
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
+        address = f"{target}?{canonical_query(query)}" if query else target
+        try:
+            # As it was signed: a text would be encoded again.
+            async with self.session.request(
+                method, URL(address, encoded=True), headers=headers, data=body, timeout=timeout, allow_redirects=False
+            ) as response:
+                status, answer, told = response.status, await response.read(), response.headers
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise StoreAway(f"{subject}: no answer: {str(error) or type(error).__name__}") from error
+        if status >= 500 or status == 429:
+            raise StoreAway(f"{subject}: {status}: {_said(answer)}")
+        # An upload that could not be completed is said in the body of a 200.
+        if status >= 300 or b"<Error>" in answer[:200]:
+            raise CannotAdd(f"{subject}: {status}: {_said(answer)}")
+        return answer, told  # its names are of any case: a server may say Etag
+
+
+def _without_namespaces(answer: bytes) -> ElementTree.Element:
+    root = ElementTree.fromstring(answer)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def _said(answer: bytes) -> str:
+    try:
+        root = _without_namespaces(answer)
+    except ElementTree.ParseError:
+        return answer.decode(errors="replace").strip()[:_MESSAGE_LENGTH]
+    return " ".join(filter(None, [root.findtext("Code"), root.findtext("Message")]))[:_MESSAGE_LENGTH]

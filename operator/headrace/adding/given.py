@@ -1,0 +1,118 @@
+"""What lies at a path that somebody gives: a model of which format, in which files, and what is wrong with it.
+
+Judged here as the launcher judges it in the pod, before a byte is sent. Nothing is read into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.adding.errors import CannotAdd
+from headrace_common import manifest
+from headrace_common.formats import ModelFormat
+from headrace_common.handed_over import files_of_weights, signatures, why_unusable
+from headrace_common.manifest import File
+from headrace_common.model_manifest import MAX_FILES
+from headrace_common.paths import why_unsafe
+
+MAX_BYTES = 64 << 30
+SIGNATURE = "serving_default"
+_SAVED_MODEL = "saved_model.pb"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model in `folder`: `files` are those that belong to it, with their sums; `left_out` lies beside them."""
+
+    format: ModelFormat
+    folder: Path
+    files: tuple[File, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def manifest(self) -> bytes:
+        """What the files are, as the program in the pod looks for it beside them."""
+        return manifest.encode(self.files, {"format": self.format.value})
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest: the same bytes under the same names have the same one."""
+        return manifest.digest_of(self.manifest)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(file.size for file in self.files)
+
+
+def look(path: Path, max_bytes: int = MAX_BYTES) -> Given:
+    """The model at `path`: an ONNX file, a folder with one, or the folder of a SavedModel. Raises CannotAdd."""
+    try:
+        return _saved_model(path, max_bytes) if (path / _SAVED_MODEL).is_file() else _onnx(path, max_bytes)
+    except OSError as error:
+        raise CannotAdd(f"{error.filename or path} cannot be read: {error.strerror}") from error
+
+
+def _onnx(path: Path, max_bytes: int) -> Given:
+    file = _only_onnx(path) if path.is_dir() else path
+    if not file.exists():
+        raise CannotAdd(f"there is no {file}: name an ONNX file, a folder with one, or the folder of a SavedModel")
+    _must_be_usable(ModelFormat.ONNX, file)
+    names = {file.name, *files_of_weights(file)}
+    beside = {each.name for each in file.parent.iterdir()} if path.is_dir() else set()
+    left_out = sorted(beside - {name.partition("/")[0] for name in names})
+    return Given(ModelFormat.ONNX, file.parent, _files(file.parent, names, max_bytes), tuple(left_out))
+
+
+def _only_onnx(folder: Path) -> Path:
+    found = sorted(each.name for each in folder.iterdir() if each.suffix == ".onnx" and each.is_file())
+    if not found:
+        raise CannotAdd(
+            f"{folder} has neither an ONNX file (*.onnx) nor {_SAVED_MODEL}: other formats are converted first, such "
+            "as with skl2onnx, tf2onnx or torch.onnx"
+        )
+    if len(found) > 1:
+        raise CannotAdd(f"{folder} has several ONNX files ({', '.join(found)}): name the one that is meant")
+    return folder / found[0]
+
+
+def _saved_model(folder: Path, max_bytes: int) -> Given:
+    file = folder / _SAVED_MODEL
+    _must_be_usable(ModelFormat.TENSORFLOW, file)
+    if SIGNATURE not in (names := signatures(file)):
+        has = f"only {', '.join(names)}" if names else "none"
+        raise CannotAdd(
+            f"{file} has no signature {SIGNATURE} (it has {has}), by which servers ask it: save it with "
+            "model.export(FOLDER), or tf.saved_model.save(module, FOLDER, signatures=...)"
+        )
+    paths = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
+    return Given(ModelFormat.TENSORFLOW, folder, _files(folder, paths, max_bytes))
+
+
+def _must_be_usable(format: ModelFormat, file: Path) -> None:
+    if (why := why_unusable(format, file, str(file))) is not None:
+        raise CannotAdd(why if why.startswith(str(file)) else f"{file}: {why}")
+
+
+def _files(folder: Path, names: set[str], max_bytes: int) -> tuple[File, ...]:
+    """The files with their sums, sorted: what can be no object, and what is too much, is told before they are read."""
+    if bad := next(_bad(names), None):
+        raise CannotAdd(f"{folder}: the file {bad}: call it otherwise")
+    size = sum((folder / name).stat().st_size for name in names)
+    if len(names) > MAX_FILES:
+        raise CannotAdd(f"{folder} has {len(names)} files, and at most {MAX_FILES} are added")
+    if size > max_bytes:
+        raise CannotAdd(f"{folder}: the model has {size} bytes, and at most {max_bytes} are added")
+    return tuple(
+        File(name, manifest.sha256_of(folder / name), (folder / name).stat().st_size) for name in sorted(names)
+    )
+
+
+def _bad(names: set[str]) -> Iterator[str]:
+    for name in sorted(names):
+        if (why := why_unsafe(name)) is not None:
+            yield f"{name!r} {why}"
+        elif name == manifest.NAME:
+            yield f"{name} has a name of Headrace's"

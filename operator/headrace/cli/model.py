@@ -1,0 +1,172 @@
+"""`headrace model add`: a model that was trained elsewhere becomes a version. What is done is in `headrace.adding`."""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from headrace.adding.add import Adding
+from headrace.adding.errors import CannotAdd
+from headrace.adding.given import Given, look
+from headrace.adding.request import Origin, Wish
+from headrace.applied import CannotRun, Report
+from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace
+from headrace.cli.errors import USAGE, CommandError
+from headrace.kube.errors import KubeError
+from headrace.kube.resources import Object
+from headrace.sentences import bytes_said, listed
+from headrace.tenancy.objects import STORAGE_SECRET
+from headrace_common.formats import ModelFormat
+
+SECONDS = 3600.0
+_READ_BY_THE_POD = ("s3://", "gs://", "az://", "https://")
+_RUNTIMES = {ModelFormat.ONNX.value: "onnxruntime", ModelFormat.TENSORFLOW.value: "tensorflow-serving"}
+
+
+class ModelCommand:
+    name = "model"
+    help = "make a version of a model that was trained elsewhere"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        actions = parser.add_subparsers(title="actions", dest="action", required=True, metavar="ACTION")
+        add = actions.add_parser(
+            "add",
+            help="add an ONNX model or a SavedModel, and wait until it is a version",
+            description="May be repeated: what was sent or asked for already is not sent or asked for again.",
+        )
+        add.add_argument(
+            "what",
+            metavar="PATH|ADDRESS",
+            help="an ONNX file, a folder with one and its weights, or the folder of a SavedModel; or where the "
+            "cluster reads it itself: s3://BUCKET/FILE.onnx, s3://BUCKET/FOLDER/, gs://, az://, "
+            "https://HOST/FILE.onnx (with --sha256)",
+        )
+        add.add_argument("--name", required=True, metavar="MODEL", help="of the model, local to the namespace")
+        add.add_argument("--namespace", "-n", default="", help="one of `headrace tenant list` (default: the context's)")
+        add.add_argument("--alias", default="", help="to point at the version, such as candidate")
+        add.add_argument("--experiment", default="added", help="that has the run (default: %(default)s)")
+        add.add_argument("--sha256", default="", help="of a file at https://, as sha256sum prints it")
+        add.add_argument(
+            "--evaluate", type=Path, metavar="FILE", help="YAML with what spec.evaluate of a TrainingJob has"
+        )
+        add.add_argument("--approval", action="store_true", help="a person has to approve the version")
+        add.add_argument(
+            "--secret", default=STORAGE_SECRET, help='with the keys of the bucket (default: %(default)s; "": none)'
+        )
+        add.add_argument("--service-account", default="", metavar="NAME", help="that the job's pod runs as")
+        add.add_argument("--s3-url", default="", metavar="URL", help="how this machine reaches the store")
+        add.add_argument("--timeout", type=float, default=SECONDS, metavar="SECONDS", help="default: %(default)s")
+        add_cluster_arguments(add)
+        add.set_defaults(act=_add)
+
+    def run(self, args: argparse.Namespace) -> int:
+        try:
+            args.act(args)
+        except (CannotAdd, CannotRun, KubeError) as error:
+            raise CommandError(str(error)) from error
+        return 0
+
+
+def _add(args: argparse.Namespace) -> None:
+    begun = time.monotonic()
+
+    def report(line: str) -> None:
+        print(f"[{time.monotonic() - begun:6.1f} s] {line}", flush=True)
+
+    is_address = "://" in args.what or args.what.startswith("models:")
+    asked = _origin(args.what, args.sha256) if is_address else _given(args, report)
+    wish = Wish(
+        namespace=args.namespace or context_namespace(args),
+        model=args.name,
+        experiment=args.experiment,
+        alias=args.alias,
+        needs_approval=args.approval,
+        evaluate=_evaluate(args.evaluate),
+        secret=args.secret,
+        service_account=args.service_account,
+    )
+
+    async def go() -> Object:
+        async with cluster(args) as kube:
+            adding = Adding(kube, wish, report, args.timeout, args.s3_url)
+            return await (adding.of_files(asked) if isinstance(asked, Given) else adding.of_address(asked))
+
+    report(f"in namespace {wish.namespace}")
+    try:
+        job = asyncio.run(go())
+    except KeyboardInterrupt:
+        print(
+            "\nFiles that were uploaded whole stay, and a TrainingJob that was applied goes on; the same command goes "
+            f"on from there. Look with `kubectl -n {wish.namespace} get trainingjobs`",
+            file=sys.stderr,
+        )
+        raise
+    print("\n".join(told(job, wish)))
+
+
+def _given(args: argparse.Namespace, report: Report) -> Given:
+    if args.sha256:
+        raise CommandError("--sha256 is of a file at https://: leave it out", USAGE)
+    given = look(Path(args.what))
+    report(f"{given.format}: {len(given.files)} files, {bytes_said(given.size)}, {given.digest}")
+    if given.left_out:
+        report(f"left out: {listed(given.left_out)}")
+    return given
+
+
+def _origin(address: str, sha256: str) -> Origin:
+    if address.startswith("models:"):
+        raise CommandError(
+            "models:/ is not read yet: download the model's folder (`mlflow artifacts download`), and name its ONNX "
+            "file",
+            USAGE,
+        )
+    if not address.startswith(_READ_BY_THE_POD):
+        raise CommandError(f"{address}: addresses begin with {', '.join(_READ_BY_THE_POD)}", USAGE)
+    is_onnx = address.endswith(".onnx")
+    if address.startswith("https://"):
+        if not sha256:
+            raise CommandError("a file on the web needs --sha256: nothing else says which bytes are meant", USAGE)
+        return Origin(address, sha256.lower(), given=address, format=ModelFormat.ONNX)
+    if sha256:
+        raise CommandError("--sha256 is of a file at https://: leave it out", USAGE)
+    if not is_onnx and not address.endswith("/"):
+        raise CommandError(f"{address}: a folder ends with /, a file with .onnx", USAGE)
+    return Origin(address, given=address, format=ModelFormat.ONNX if is_onnx else None)
+
+
+def _evaluate(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}", USAGE) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} is not YAML: {error}", USAGE) from error
+    if not isinstance(found, dict):
+        raise CommandError(f"{path} has to have fields, such as task and data", USAGE)
+    fields: dict[str, Any] = found.get("evaluate", found)
+    return fields
+
+
+def told(job: Object, wish: Wish) -> list[str]:
+    """The version, and the lines that serve it."""
+    model = job["status"]["model"]
+    formats = job["spec"]["output"].get("formats") or []
+    runtime = _RUNTIMES.get(formats[0], "") if formats else ""
+    registry = (
+        f"{{name: {wish.model}, alias: {wish.alias}}}"
+        if wish.alias
+        else (f'{{name: {wish.model}, version: "{model["version"]}"}}')
+    )
+    lines = [f"version {model['version']} of {model['name']} ({model.get('digest', '')})"]
+    if wish.needs_approval:
+        name = job["metadata"]["name"]
+        lines.append(f"it waits for an approval: headrace approve {name} -n {wish.namespace}")
+    lines += ["In a ModelService:", "  spec:", f"    model: {{registry: {registry}}}"]
+    return lines + ([f"    runtime: {{name: {runtime}}}"] if runtime else [])

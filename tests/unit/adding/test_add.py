@@ -1,0 +1,119 @@
+"""The way of a given model up to its request: what stops it, before anything is made, and in which words."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+
+import pytest
+
+from headrace.adding import bucket
+from headrace.adding.add import Adding
+from headrace.adding.errors import CannotAdd
+from headrace.adding.given import Given
+from headrace.adding.request import Origin, Wish
+from headrace.applied import CannotRun
+from headrace.kube.errors import Forbidden
+from headrace_common.formats import ModelFormat
+from headrace_common.manifest import File
+
+WISH = Wish("team-a", "theirs", "added", secret="headrace-storage")
+ORIGIN = Origin("s3://bucket-of-a/theirs.onnx", format=ModelFormat.ONNX)
+KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+SUCCEEDED = {"state": "Succeeded", "model": {"name": "team-a.theirs", "version": "1"}}
+
+
+class Cluster:
+    """Has a tenant, perhaps a Secret and a job; a job that is applied succeeds at once."""
+
+    def __init__(self, *, is_tenant=True, secret=None, job=None, endpoint="http://127.0.0.1:1"):
+        self.applied, self._is_tenant, self._secret, self._job = [], is_tenant, secret, job
+        self._tenant = {"bucket": "bucket-of-a", "endpoint": endpoint, "region": "us-east-1"}
+
+    async def get(self, resource, namespace, name):
+        if resource.kind == "ConfigMap":
+            return {"metadata": {"name": name}, "data": self._tenant} if self._is_tenant else None
+        if resource.kind == "Secret":
+            if isinstance(self._secret, Exception):
+                raise self._secret
+            return self._secret
+        return self._job
+
+    async def apply(self, resource, wanted, field_manager, force, dry_run):
+        made = {**wanted, "metadata": {**wanted["metadata"], "uid": "uid-1"}}
+        if not dry_run:
+            self.applied.append((resource.kind, wanted["metadata"].get("ownerReferences", [{}])[0].get("uid")))
+            if resource.kind == "TrainingJob":
+                self._job = {**made, "status": SUCCEEDED}
+        return made
+
+
+def go(cluster, of, wish=WISH):
+    said = []
+    adding = Adding(cluster, wish, said.append, seconds=60.0, pause=0.0)
+    return asyncio.run(of(adding)), said
+
+
+def given(tmp_path):
+    (tmp_path / "theirs.onnx").write_bytes(b"x")
+    return Given(ModelFormat.ONNX, tmp_path, (File("theirs.onnx", "0" * 64, 1),))
+
+
+def test_the_program_is_there_before_the_job_and_belongs_to_it_afterwards():
+    cluster = Cluster()
+    job, _ = go(cluster, lambda adding: adding.of_address(ORIGIN))
+    assert cluster.applied == [("ConfigMap", None), ("TrainingJob", None), ("ConfigMap", "uid-1")]
+    assert job["status"]["model"]["version"] == "1"
+
+
+def test_a_job_that_was_asked_for_before_is_waited_for_and_not_made_anew():
+    cluster = Cluster(job={"metadata": {"name": "x", "uid": "uid-0"}, "status": SUCCEEDED})
+    _, said = go(cluster, lambda adding: adding.of_address(ORIGIN))
+    assert cluster.applied == [("ConfigMap", "uid-0")]
+    assert "was asked for before" in said[0]
+
+
+def test_a_job_that_has_failed_before_says_why_and_how_to_ask_again():
+    failed = {"state": "Failed", "reason": "BadConfig", "failure": {"message": "no such file"}}
+    cluster = Cluster(job={"metadata": {"name": "x", "uid": "uid-0"}, "status": failed})
+    with pytest.raises(CannotAdd, match=r"has failed before: Failed BadConfig no such file; .*delete trainingjob"):
+        go(cluster, lambda adding: adding.of_address(ORIGIN))
+    assert cluster.applied == []
+
+
+@pytest.mark.parametrize(
+    ("secret", "wish", "told"),
+    [
+        (Forbidden("secrets is forbidden"), WISH, "ask for the right to read Secret headrace-storage"),
+        (None, WISH, "there is no Secret 'headrace-storage' in namespace 'team-a'"),
+        ({"data": {}}, WISH, "no AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in Secret"),
+        (None, Wish("team-a", "theirs", "added"), "without a Secret there is no key to upload with"),
+    ],
+)
+def test_without_a_key_nothing_is_made_and_the_way_around_is_told(tmp_path, secret, wish, told):
+    cluster = Cluster(secret=secret)
+    with pytest.raises(CannotAdd) as refused:
+        go(cluster, lambda adding: adding.of_files(given(tmp_path)), wish)
+    assert told in str(refused.value)
+    assert "upload the model yourself, and name it as s3://BUCKET/KEY" in str(refused.value)
+    assert cluster.applied == []
+
+
+def test_a_namespace_that_is_no_tenant_is_told(tmp_path):
+    with pytest.raises(CannotRun, match="namespace 'team-a' is not a tenant: run `headrace tenant add team-a`"):
+        go(Cluster(is_tenant=False), lambda adding: adding.of_files(given(tmp_path)))
+
+
+def test_a_store_that_is_reached_otherwise_from_here_is_told_with_the_flag(tmp_path, monkeypatch):
+    monkeypatch.setattr(bucket, "TRIES", 1)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        secret = {"data": {name: base64.b64encode(text.encode()).decode() for name, text in KEYS.items()}}
+        cluster = Cluster(secret=secret, endpoint=endpoint)
+        with pytest.raises(CannotAdd) as refused:
+            go(cluster, lambda adding: adding.of_files(given(tmp_path)))
+    assert str(refused.value).startswith(f"S3 store at {endpoint}: GET of s3://bucket-of-a/")
+    assert "name it with --s3-url" in str(refused.value)
+    assert cluster.applied == []
