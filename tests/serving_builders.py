@@ -51,8 +51,15 @@ def model_service(
     )
 
 
-def artifact(version: int, model: str = "team-a.text") -> Artifact:
-    return Artifact(f"s3://team-a/models/{version}", f"sha256:{version:064d}", model, str(version))
+def artifact(version: int, model: str = "team-a.text", takes: int | None = None) -> Artifact:
+    """`takes` is the number of columns of its input, where its signature is known."""
+    described = "" if takes is None else signature(takes)
+    return Artifact(f"s3://team-a/models/{version}", f"sha256:{version:064d}", model, str(version), signature=described)
+
+
+def signature(columns: int) -> str:
+    """The text of a model's inputs and outputs."""
+    return f'{{"inputs":{{"x":"FP32 [-1,{columns}]"}},"outputs":{{"y":"FP32 [-1]"}}}}'
 
 
 def serving_pod(name: str, revision: str, trouble: Trouble | None = None, **changed: Any) -> ServingPod:

@@ -9,6 +9,7 @@ from headrace.api.base import ATOMIC, Model, Schema, list_map
 from headrace.api.common import Failure
 from headrace.api.meta import Condition
 from headrace.api.scalars import Cell, Count, Line, Message, MetricValue, Name, Reason, Time, Word
+from headrace_common.signature import MAX_TEXT
 
 Weight = Annotated[int, Schema(minimum=0, maximum=100)]
 
@@ -35,12 +36,15 @@ class Verdict(StrEnum):
 
 
 class RolloutOutcome(StrEnum):
-    """How a rollout ended; SAME_FILES: none was needed, because the files of the version served already."""
+    """How a rollout ended. With SAME_FILES and REFUSED none began: the files of the version served already, or its
+    inputs or outputs differ.
+    """
 
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
     SUPERSEDED = "Superseded"
     SAME_FILES = "SameFiles"
+    REFUSED = "Refused"
 
 
 class ServedModel(Model):
@@ -51,6 +55,14 @@ class ServedModel(Model):
     judged_format: Annotated[
         Word | None,
         Schema("The one format of it that spec.evaluate of its TrainingJob has run; absent where none was."),
+    ] = None
+    signature: Annotated[
+        str | None,
+        Schema(
+            "Its inputs and outputs, from its tag headrace.signature: what a candidate is compared with. Absent where "
+            "it has no such tag.",
+            maxLength=MAX_TEXT,
+        ),
     ] = None
 
 
@@ -129,6 +141,9 @@ class PendingOutcome(Model):
     version: Annotated[Word, Schema("The model version.")]
     outcome: Annotated[RolloutOutcome, Schema("How its rollout ended.")]
     reason: Annotated[Word, Schema("Why.")] = ""
+    difference: Annotated[
+        Line | None, Schema("In what its inputs and outputs differ; absent where that is no cause.")
+    ] = None
 
 
 class Interruption(Model):
@@ -174,13 +189,16 @@ class RejectedDigest(Model):
 
 
 class RolloutRecord(Model):
-    """A rollout that ended, or that was not needed."""
+    """A rollout that ended, that was not needed, or that did not begin."""
 
     id: Annotated[Word, Schema("Identity of the rollout.")]
     revision: Annotated[Name, Schema("The revision that was tried.")]
     version: Annotated[Word | None, Schema("Its model version.")] = None
     outcome: Annotated[RolloutOutcome, Schema("How it ended.")]
     reason: Annotated[Word | None, Schema("Why.")] = None
+    difference: Annotated[
+        Line | None, Schema("In what inputs and outputs differ from those that served; absent where that is no cause.")
+    ] = None
     started_at: Annotated[Time | None, Schema("When it began.")] = None
     finished_at: Annotated[Time | None, Schema("When it ended.")] = None
 

@@ -52,7 +52,9 @@ from headrace.serving.target import (
     Registry,
     artifact_of,
     called,
+    difference_of,
     is_asked_for,
+    is_rejected,
     named,
     wanted,
 )
@@ -124,6 +126,8 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
         settled = _steady(service, status, target, observed, now)
         if aim.twin is not None:
             return _with_twin(settled, aim.twin, now)
+        if aim.unlike is not None and aim.refusal is not None:
+            return _unlike(settled, aim.unlike, aim.refusal, observed, now)
         return settled if aim.refusal is None else _stays(settled, aim.refusal, status)
     if status.canary is None:
         return _consider(service, status, target, now)
@@ -233,14 +237,40 @@ def _with_twin(settled: _Draft, twin: Revision, now: datetime) -> _Draft:
     ):
         return replace(settled, status=status)
     reason = f"SameAsVersion{called(stable)}"
-    rollout = RolloutStatus(id=f"{twin.revision}-{int(now.timestamp())}", step=0, steps=0, started_at=now)
     told = status.model_copy(
         update={
             "pending_outcomes": _tell(status, twin, RolloutOutcome.SAME_FILES, reason),
-            "history": _record(status, twin, rollout, RolloutOutcome.SAME_FILES, reason, now),
+            "history": _record(status, twin, _none_begun(twin, now), RolloutOutcome.SAME_FILES, reason, now),
         }
     )
     return replace(settled, status=told, events=(Event(EventType.NORMAL, "SameFiles", message),))
+
+
+def _unlike(settled: _Draft, candidate: Revision, refusal: Refusal, observed: Observed, now: datetime) -> _Draft:
+    """A candidate that clients of what serves would not get on with is refused before anything of it is made. It is
+    told once; nothing is held against its files, and it is rolled out as soon as somebody says so.
+    """
+    status, stable = settled.status, settled.status.stable
+    assert stable is not None
+    short = stable.ready_replicas < stable.replicas
+    message = f"{refusal.message}; {status.message}" if short else refusal.message
+    status = status.model_copy(update={"reason": refusal.reason, "message": message})
+    outcome, differs = RolloutOutcome.REFUSED, difference_of(stable, candidate)[:MAX_LINE]
+    tried = [one for one in status.history if (one.revision, one.version) == (candidate.revision, called(candidate))]
+    if tried and (tried[-1].outcome, tried[-1].difference) == (outcome, differs):
+        return replace(settled, status=status)
+    pending = status.pending_outcomes
+    # That it was rolled back outweighs it, also where somebody has asked for another try.
+    if artifact_of(candidate) not in observed.rolled_back and not is_rejected(status, candidate):
+        pending = _tell(status, candidate, outcome, refusal.reason, f"from {named(stable)}: {differs}"[:MAX_LINE])
+    history = _record(status, candidate, _none_begun(candidate, now), outcome, refusal.reason, now, differs)
+    told = status.model_copy(update={"pending_outcomes": pending, "history": history})
+    return replace(settled, status=told, events=(Event(EventType.WARNING, refusal.reason, refusal.message),))
+
+
+def _none_begun(candidate: Revision, now: datetime) -> RolloutStatus:
+    """What history has of a rollout where there was none."""
+    return RolloutStatus(id=f"{candidate.revision}-{int(now.timestamp())}", step=0, steps=0, started_at=now)
 
 
 def _stays(settled: _Draft, refusal: Refusal, before: ModelServiceStatus) -> _Draft:
@@ -512,7 +542,7 @@ def _promise_anew(service: ModelService, status: ModelServiceStatus, stable: Rev
 
 
 def _tell(
-    status: ModelServiceStatus, revision: Revision, outcome: RolloutOutcome, reason: str
+    status: ModelServiceStatus, revision: Revision, outcome: RolloutOutcome, reason: str, difference: str | None = None
 ) -> tuple[PendingOutcome, ...]:
     """What is pending is about the stable revision's model: version 1 of another model is another version 1. That the
     bytes that serve were rolled back with another spec says nothing about them.
@@ -521,11 +551,12 @@ def _tell(
         return status.pending_outcomes
     version, same_model = revision.model.version, _model_name(status.stable) == revision.model.name
     serves = status.stable is not None and _identity(status.stable) == _identity(revision)
-    turned_back = outcome in (RolloutOutcome.ROLLED_BACK, RolloutOutcome.SUPERSEDED)
+    turned_back = outcome in (RolloutOutcome.ROLLED_BACK, RolloutOutcome.SUPERSEDED, RolloutOutcome.REFUSED)
     if turned_back and (serves or not same_model):
         return status.pending_outcomes
     others = tuple(entry for entry in status.pending_outcomes if same_model and entry.version != version)
-    return (*others, PendingOutcome(version=version, outcome=outcome, reason=reason))[-MAX_HISTORY:]
+    told = PendingOutcome(version=version, outcome=outcome, reason=reason, difference=difference)
+    return (*others, told)[-MAX_HISTORY:]
 
 
 def _record(
@@ -535,6 +566,7 @@ def _record(
     outcome: RolloutOutcome,
     reason: str,
     now: datetime,
+    difference: str | None = None,
 ) -> tuple[RolloutRecord, ...]:
     entry = RolloutRecord(
         id=rollout.id,
@@ -542,6 +574,7 @@ def _record(
         version=revision.model.version if revision.model else None,
         outcome=outcome,
         reason=reason,
+        difference=difference,
         started_at=rollout.started_at,
         finished_at=now,
     )

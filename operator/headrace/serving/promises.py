@@ -8,7 +8,7 @@ from headrace.api.modelservice import ModelService, ModelServiceStatus
 from headrace.kube.plan import Event, EventType
 from headrace.tracking.errors import NotFound
 from headrace.tracking.ledger import Ledger
-from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG
+from headrace.tracking.records import DIFFERENCE_TAG, REASON_TAG, ROLLOUT_TAG
 
 
 def has_promises(status: ModelServiceStatus) -> bool:
@@ -23,7 +23,9 @@ async def keep(service: ModelService, ledger: Ledger) -> tuple[ModelServiceStatu
     status, name = service.status, _model_of(service)
     for entry in status.pending_outcomes:  # before the alias: it may wait for a person
         with suppress(NotFound):  # a version that somebody deleted needs no tag
-            await ledger.tag_version(name, entry.version, {ROLLOUT_TAG: entry.outcome.value, REASON_TAG: entry.reason})
+            differs = {DIFFERENCE_TAG: entry.difference} if entry.difference else {}
+            outcome = {ROLLOUT_TAG: entry.outcome.value, REASON_TAG: entry.reason}
+            await ledger.tag_version(name, entry.version, outcome | differs)
     events: tuple[Event, ...] = ()
     promotion = status.promotion
     if promotion is not None and promotion.pending_version is not None:

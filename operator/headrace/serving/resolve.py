@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headrace.api.modelservice import ModelService, RolloutOutcome
 from headrace.api.scalars import REASON_PATTERN
@@ -15,12 +15,14 @@ from headrace.api.trainingjob import ApprovalState, State, TrainingJob
 from headrace.kube.client import KubeClient
 from headrace.kube.resources import TRAININGJOBS
 from headrace.serving.revision import Artifact
+from headrace.serving.target import signature_of
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import NotFound, TrackingError
 from headrace.tracking.ledger import Ledger, model_name
 from headrace.tracking.records import APPROVAL_TAG, EVALUATION_FORMAT_TAG, REASON_TAG, ROLLOUT_TAG, ModelVersion
+from headrace_common import signature
 from headrace_common.formats import ModelFormat
-from headrace_common.tags import DIGEST_TAG
+from headrace_common.tags import DIGEST_TAG, SIGNATURE_TAG
 
 NO_MLFLOW = (
     "spec.model.registry is set, but this installation has no MLflow: set mlflow.enabled or mlflow.url in the chart's "
@@ -89,7 +91,7 @@ async def resolve(
         return Resolved(Artifact(uri=model.uri.rstrip("/")))
     if model.training_job is not None:
         found = await of_training_job(service.metadata.namespace, model.training_job.name, kube)
-        return await _with_tag(found, service, mlflow)
+        return await _with_tags(found, service, mlflow)
     assert model.registry is not None
     if ledger is None or mlflow is None:
         raise NotResolved("TrackingNotConfigured", NO_MLFLOW)
@@ -121,13 +123,16 @@ async def resolve_promoted(service: ModelService, source: Artifact | None, ledge
     return _registered(found) if found is not None else None
 
 
-async def _with_tag(artifact: Artifact, service: ModelService, mlflow: MlflowClient | None) -> Resolved:
+async def _with_tags(artifact: Artifact, service: ModelService, mlflow: MlflowClient | None) -> Resolved:
     """The registry is asked only about what the service neither serves nor tries."""
-    known = {revision.digest for revision in (service.status.stable, service.status.canary) if revision is not None}
-    if mlflow is None or artifact.digest in known:
+    both = [revision for revision in (service.status.stable, service.status.canary) if revision is not None]
+    if known := next((revision for revision in both if revision.digest == artifact.digest), None):
+        return Resolved(replace(artifact, signature=signature_of(known)))
+    if mlflow is None:
         return Resolved(artifact)
     try:
-        return Resolved(artifact, _rolled_back(await mlflow.get_model_version(artifact.model, artifact.version)))
+        version = await mlflow.get_model_version(artifact.model, artifact.version)
+        return Resolved(replace(artifact, signature=_described(version)), _rolled_back(version))
     except NotFound:  # the TrainingJob knows its model all the same
         return Resolved(artifact)
 
@@ -140,14 +145,26 @@ def _registered(version: ModelVersion) -> Resolved:
         )
         raise NotResolved("DigestMissing", message)
     _check_approval(version.model, version.version, version.tags.get(APPROVAL_TAG, ""))
-    judged = _served(version.tags.get(EVALUATION_FORMAT_TAG))
-    artifact = Artifact(version.source.rstrip("/"), version.digest, version.model, version.version, judged)
+    artifact = Artifact(
+        uri=version.source.rstrip("/"),
+        digest=version.digest,
+        model=version.model,
+        version=version.version,
+        judged_format=_served(version.tags.get(EVALUATION_FORMAT_TAG)),
+        signature=_described(version),
+    )
     return Resolved(artifact, _rolled_back(version))
 
 
 def _served(format: str | None) -> str:
     """A tag may hold anything, and a status may be of a later release: a format that we know, or none."""
     return format if format in list(ModelFormat) else ""
+
+
+def _described(version: ModelVersion) -> str:
+    """The text of its inputs and outputs; empty where its tag has none, or anything else."""
+    found = signature.parse(version.tags.get(SIGNATURE_TAG, ""))
+    return "" if found is None else found.as_text()
 
 
 def _check_approval(model: str, version: str, state: str) -> None:

@@ -44,7 +44,8 @@ _LOADER_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 @dataclass(frozen=True)
 class Artifact:
     """A resolved model: where it lies, its digest (empty for a bare uri), and its version in the registry.
-    `judged_format` is the one format that an evaluation has run, empty where none has: no part of what it is.
+    No part of what it is: `judged_format`, the one format that an evaluation has run, and `signature`, the text of its
+    inputs and outputs; empty where they are not known.
     """
 
     uri: str
@@ -52,6 +53,7 @@ class Artifact:
     model: str = ""
     version: str = ""
     judged_format: str = field(default="", compare=False)
+    signature: str = field(default="", compare=False)
 
 
 def revision_name(service: ModelService, artifact: Artifact) -> str:

@@ -19,11 +19,12 @@ from headrace.kube.resources import Object
 from headrace.labels import MODEL_SERVICE_UID, REVISION
 from headrace.serving.addresses import model_url
 from headrace.serving.explainer.condition import EXPLAINER_READY, explainer_fact
+from headrace.serving.guard import SIGNATURE_ACCEPTED, signature_fact
 from headrace.serving.judged import FORMAT_JUDGED, judged_fact
 from headrace.serving.observed import Observed
 from headrace.serving.runtimes.condition import POD_COUNTERS, counters_fact
 from headrace.serving.served import runtime_of
-from headrace.serving.target import named
+from headrace.serving.target import SIGNATURE_DIFFERS, named
 from headrace.settings import Settings
 
 NOT_ANSWERED = (
@@ -72,8 +73,10 @@ def _conditions(
     serves = _serves(stable, routed)
     unrouted = _serves(stable, True) and not serves
     under_way = status.phase in (Phase.PENDING, Phase.CANARYING, Phase.PROMOTING, Phase.ROLLING_BACK)
-    degraded = status.phase in (Phase.FAILED, Phase.ROLLED_BACK, Phase.ROLLING_BACK) or (
-        stable is not None and stable.ready_replicas < stable.replicas
+    degraded = (
+        status.phase in (Phase.FAILED, Phase.ROLLED_BACK, Phase.ROLLING_BACK)
+        or status.reason == SIGNATURE_DIFFERS
+        or (stable is not None and stable.ready_replicas < stable.replicas)
     )
     problem = observed.artifact_problem
     pods = pods_serving(stable) if stable is not None else ""
@@ -86,11 +89,13 @@ def _conditions(
         "ModelResolved": (problem is None, *(problem or ("Resolved", _resolved(observed)))),
         "RouteAccepted": (routed, route_reason, route_message),
     }
-    at_times = {
+    at_times: dict[str, Fact | None] = {
         EXPLAINER_READY: explainer_fact(service, status, observed, settings),
         FORMAT_JUDGED: judged_fact(service, status, observed, settings),
         POD_COUNTERS: counters_fact(service, status, observed, settings),
     }
+    if observed.artifact is not None:  # else it is not known what the candidate is: what was said of it stays
+        at_times[SIGNATURE_ACCEPTED] = signature_fact(service, status, observed.artifact)
     facts |= {kind: fact for kind, fact in at_times.items() if fact is not None}
     before = tuple(one for one in service.status.conditions if at_times.get(one.type, ()) is not None)
     return conditions(facts, before, service.metadata.generation, now)

@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from headrace.api.modelservice import ModelService, ModelServiceStatus, RejectedDigest, Revision, ServedModel
 from headrace.sentences import joined
 from headrace.serving.revision import Artifact, revision_name
+from headrace.serving.signature import difference
 
 RETRY_ANNOTATION = "headrace.dev/retry"
+ACCEPT_ANNOTATION = "headrace.dev/accept-signature"
+SIGNATURE_DIFFERS = "SignatureDiffers"
 _MAX_WORD = 128  # the bound of an identity in the schema
 
 
@@ -40,13 +43,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Target:
-    """`revision` None: there is nothing that can be served now. `twin` is what spec.model names, where that is another
-    version with the files of the one that serves.
+    """`revision` None: there is nothing that can be served now. What spec.model names is `twin` where it is another
+    version with the files of the one that serves, and `unlike` where it is refused for its inputs or outputs.
     """
 
     revision: Revision | None
     refusal: Refusal | None = None
     twin: Revision | None = None
+    unlike: Revision | None = None
 
 
 def wanted(service: ModelService, status: ModelServiceStatus, registry: Registry) -> Target:
@@ -58,16 +62,20 @@ def wanted(service: ModelService, status: ModelServiceStatus, registry: Registry
     stable, ours = status.stable, _revision(service, registry.source)
     if ours.revision == stable.revision and _is_twin(stable, ours):
         return Target(stable, twin=ours)
-    if ours.revision == stable.revision or _is_tried(status, ours) or is_asked_for(service, ours):
+    if ours.revision == stable.revision or is_tried(status, ours):
         return Target(ours)
-    refusal = _refusal(service, status, registry, ours)
-    before = _rejected(status, ours)
-    if refusal is None and before is None:
+    asked_for = is_asked_for(service, ours)
+    refusal = None if asked_for else _refusal(service, status, registry, ours)
+    before = None if asked_for else _rejected(status, ours)
+    unlike = _unlike(service, stable, ours) if refusal is None else None
+    if refusal is None and before is None and unlike is None:
         return Target(ours)
     # It was turned back. A changed spec is for what is stable first, then for what was turned back with the old one.
     kept = _revision(service, artifact_of(stable))
-    if kept.revision != stable.revision and not _is_rejected(status, kept):
+    if kept.revision != stable.revision and not is_rejected(status, kept):
         return Target(kept)
+    if unlike is not None:
+        return Target(stable, unlike, unlike=ours)
     return Target(ours) if refusal is None else Target(stable, refusal)
 
 
@@ -78,7 +86,7 @@ def _first(service: ModelService, status: ModelServiceStatus, registry: Registry
         return Target(None)
     first = _revision(service, artifact)
     # What was promoted serves, although another service, with another runtime or less memory, may have turned it back.
-    if registry.promoted is not None or _is_tried(status, first) or is_asked_for(service, first):
+    if registry.promoted is not None or is_tried(status, first) or is_asked_for(service, first):
         return Target(first)
     refusal = _refusal(service, status, registry, first)
     return Target(first) if refusal is None else Target(None, refusal)
@@ -90,6 +98,46 @@ def is_asked_for(service: ModelService, revision: Revision) -> bool:
     return service.metadata.annotations.get(RETRY_ANNOTATION, "") in names
 
 
+def is_tried(status: ModelServiceStatus, revision: Revision) -> bool:
+    """What is being tried is judged by its own rollout, and not by the one before."""
+    return status.canary is not None and status.canary.revision == revision.revision
+
+
+def is_rejected(status: ModelServiceStatus, revision: Revision) -> bool:
+    """The same bytes under the same spec: more memory may be what a rejected model needed."""
+    entry = _rejected(status, revision)
+    return entry is not None and entry.revision in (None, revision.revision)
+
+
+def is_accepted(service: ModelService, revision: Revision) -> bool:
+    """Whether the annotation says that its inputs and outputs may differ: by its version or digest."""
+    names = {called(revision), revision.digest or ""} - {""}
+    return service.metadata.annotations.get(ACCEPT_ANNOTATION, "") in names
+
+
+def candidate_of(service: ModelService, status: ModelServiceStatus, source: Artifact | None) -> Revision | None:
+    """What spec.model names, where that is not the revision that serves; None also where nothing serves yet."""
+    if status.stable is None or source is None:
+        return None
+    ours = _revision(service, source)
+    return None if ours.revision == status.stable.revision else ours
+
+
+def difference_of(stable: Revision, candidate: Revision) -> str:
+    """In what the candidate's inputs and outputs differ; empty where they do not, or are not known."""
+    return difference(signature_of(stable), signature_of(candidate))
+
+
+def against(stable: Revision, differs: str) -> str:
+    """The difference as a message has it."""
+    return f"its inputs or outputs are not those of {named(stable)}, which serves: {differs}"
+
+
+def signature_of(revision: Revision) -> str:
+    """The text of its inputs and outputs; empty where they are not known."""
+    return revision.model.signature or "" if revision.model is not None else ""
+
+
 def artifact_of(revision: Revision) -> Artifact:
     """The artifact that a revision in status was made of."""
     return Artifact(
@@ -98,6 +146,7 @@ def artifact_of(revision: Revision) -> Artifact:
         model=revision.model.name or "" if revision.model else "",
         version=revision.model.version or "" if revision.model else "",
         judged_format=revision.model.judged_format or "" if revision.model else "",
+        signature=signature_of(revision),
     )
 
 
@@ -119,8 +168,12 @@ def called(revision: Revision) -> str:
 
 
 def _revision(service: ModelService, artifact: Artifact) -> Revision:
-    judged = artifact.judged_format or None
-    model = ServedModel(name=artifact.model, version=artifact.version, judged_format=judged)
+    model = ServedModel(
+        name=artifact.model,
+        version=artifact.version,
+        judged_format=artifact.judged_format or None,
+        signature=artifact.signature or None,
+    )
     name = revision_name(service, artifact)
     return Revision(
         revision=name, digest=artifact.digest or None, uri=artifact.uri, model=model if artifact.version else None
@@ -136,19 +189,20 @@ def _is_twin(stable: Revision, other: Revision) -> bool:
     return stable.model.version != other.model.version
 
 
-def _is_tried(status: ModelServiceStatus, revision: Revision) -> bool:
-    """What is being tried is judged by its own rollout, and not by the one before."""
-    return status.canary is not None and status.canary.revision == revision.revision
-
-
 def _rejected(status: ModelServiceStatus, revision: Revision) -> RejectedDigest | None:
     return next((entry for entry in status.rejected if entry.digest == identity(revision)), None)
 
 
-def _is_rejected(status: ModelServiceStatus, revision: Revision) -> bool:
-    """The same bytes under the same spec: more memory may be what a rejected model needed."""
-    entry = _rejected(status, revision)
-    return entry is not None and entry.revision in (None, revision.revision)
+def _unlike(service: ModelService, stable: Revision, candidate: Revision) -> Refusal | None:
+    """Why clients of what serves would not get on with the candidate, unless somebody has said that they may not."""
+    differs = difference_of(stable, candidate)
+    if not differs or is_accepted(service, candidate):
+        return None
+    owner = service.metadata
+    message = f"{named(candidate)} is not rolled out: {against(stable, differs)}"
+    annotate = f"kubectl -n {owner.namespace} annotate --overwrite modelservice {owner.name}"
+    hint = f"to roll it out all the same: {annotate} {ACCEPT_ANNOTATION}={called(candidate)}"
+    return Refusal(SIGNATURE_DIFFERS, joined(message, hint))
 
 
 def _refusal(
@@ -159,7 +213,7 @@ def _refusal(
     annotate = f"kubectl -n {owner.namespace} annotate modelservice {owner.name}"
     hint = f"to try it again: {annotate} {RETRY_ANNOTATION}={called(revision)}"
     if entry is not None:
-        if not _is_rejected(status, revision):
+        if not is_rejected(status, revision):
             return None
         message = f"{named(revision)} was rolled back before ({entry.reason}): {entry.message}"
         return Refusal(entry.reason, joined(message, hint))

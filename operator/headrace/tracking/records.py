@@ -152,6 +152,7 @@ GATE_TAG = "headrace.gate"
 PROMOTION_TAG_PREFIX = "headrace.promotion."
 ROLLOUT_TAG = "headrace.rollout"
 REASON_TAG = "headrace.rollout.reason"
+DIFFERENCE_TAG = "headrace.signature.difference"  # from the version that served when a rollout of this one was refused
 
 
 def _number(value: float | str) -> float:

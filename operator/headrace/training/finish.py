@@ -19,7 +19,7 @@ from headrace.training.approval import awaiting
 from headrace.training.approving import marks
 from headrace.training.baseline import not_compared
 from headrace.training.judging import DigestMismatch, judgement, missed, verify, verify_evaluation
-from headrace.training.notes import notes_of
+from headrace.training.notes import described, notes_of
 from headrace.training.stage_status import run_uids, run_under_way, uid_of_own_run
 from headrace.training.stages import told_to_launchers
 from headrace.training.tuning.trial import is_orphan, is_trial
@@ -54,7 +54,7 @@ async def finish(job: TrainingJob, ledger: Ledger, tenant_user: str, now: dateti
         return not_met(status, judged, gate, now)
     model = await ledger.ensure_model(metadata.namespace, output.model, tenant_user)
     notes = notes_of(judged)
-    with_marks = Notes({**notes.tags, **marks(job)}, notes.description)
+    with_marks = Notes({**described(run), **notes.tags, **marks(job)}, notes.description)
     version = await ledger.register(model.name, run.id, digest, uri, metadata.uid, with_marks)
     if output.needs_approval:
         owner = await ledger.alias_owner(model.name, output.alias) if output.alias is not None else ""

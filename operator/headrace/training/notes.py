@@ -1,4 +1,6 @@
-"""What a registered version carries of its evaluation: tags, and a description for whoever looks at it (pure)."""
+"""What a registered version carries of its model and of its evaluation: tags, and a description for whoever looks at
+it (pure).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,12 @@ import json
 
 from headrace.api.trainingjob import GateCheck
 from headrace.markdown import as_text
-from headrace.tracking.records import EVALUATION_FORMAT_TAG, EVALUATION_RUN_TAG, EVALUATION_TAG, Notes
+from headrace.tracking.records import EVALUATION_FORMAT_TAG, EVALUATION_RUN_TAG, EVALUATION_TAG, Notes, Run
 from headrace.training.evaluation_gates import called, is_of_evaluation
 from headrace.training.judging import Judgement
+from headrace_common import signature
 from headrace_common.evaluation import OF_JOB
-from headrace_common.tags import BASELINE_VERSION_TAG, DESCRIPTION_TAG
+from headrace_common.tags import BASELINE_VERSION_TAG, DESCRIPTION_TAG, SIGNATURE_TAG
 
 _MAX_DESCRIPTION = 4900  # characters; MLflow's column has 5000
 
@@ -29,6 +32,12 @@ def notes_of(judged: Judgement) -> Notes:
     card = evaluation.tags.get(DESCRIPTION_TAG, "").strip()
     description = card or _summary(judged, known.samples)
     return Notes(tags, description[:_MAX_DESCRIPTION])
+
+
+def described(run: Run) -> dict[str, str]:
+    """The model's inputs and outputs, as far as its launcher has told them."""
+    found = signature.parse(run.tags.get(SIGNATURE_TAG, ""))
+    return {} if found is None else {SIGNATURE_TAG: found.as_text()}
 
 
 def _summary(judged: Judgement, samples: int | None) -> str:

@@ -9,6 +9,8 @@ NAME_TAG = "headrace.name"
 ATTEMPT_TAG = "headrace.attempt"
 # Of a run, and of the version that is made of it: the digest of the model's manifest.
 DIGEST_TAG = "headrace.digest"
+# Of the same two: inputs and outputs (headrace_common.signature), or `unknown`; a version without it is not compared.
+SIGNATURE_TAG = "headrace.signature"
 # Of a run: which of the script's models was exported, why that one, and what was measured on it (JSON). Gates are
 # judged by these values where the run's last value may be another model's; null: measured on others only. Of the run
 # of an evaluation by a program of the user's: what the attempt that ended well has measured.

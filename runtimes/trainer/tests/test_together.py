@@ -210,3 +210,7 @@ def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_bes
     of_mlflow = {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json", "serving_input_example.json"}
     paths = {file["path"].split("/")[0] for file in json.loads(manifest)["files"]}
     assert paths == {"signature.json", "tensorflow", *of_mlflow}
+    described = json.loads(s3.get(bucket, f"{prefix}/signature.json"))
+    names = {side: [tensor["name"] for tensor in described[side]] for side in ("inputs", "outputs")}
+    told = json.loads(tags["headrace.signature"])
+    assert {side: sorted(told[side]) for side in told} == {side: sorted(found) for side, found in names.items()}

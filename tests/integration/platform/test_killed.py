@@ -44,6 +44,7 @@ from headrace.kube.resources import (
 from headrace.labels import APPROVAL, APPROVAL_BY, APPROVAL_REASON
 from headrace.serving.owners import PromotionOwners
 from headrace.serving.reconcile import ServingReconciler
+from headrace.serving.target import ACCEPT_ANNOTATION, SIGNATURE_DIFFERS
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.errors import AlreadyExists
 from headrace.tracking.ledger import Ledger, model_name
@@ -52,15 +53,16 @@ from headrace.tracking.records import (
     APPROVAL_BY_TAG,
     APPROVAL_REASON_TAG,
     APPROVAL_TAG,
+    DIFFERENCE_TAG,
     PROMOTION_TAG_PREFIX,
     ROLLOUT_TAG,
 )
 from headrace.training.reconcile import TrainingReconciler
-from headrace_common.tags import BASELINE_DIGEST_TAG, DIGEST_TAG, EVALUATED_DIGEST_TAG, UID_TAG
+from headrace_common.tags import BASELINE_DIGEST_TAG, DIGEST_TAG, EVALUATED_DIGEST_TAG, SIGNATURE_TAG, UID_TAG
 from headrace_local import binaries
 from headrace_local.controlplane import ControlPlane
 from runtime_builders import runtimes
-from serving_builders import gateway_answer
+from serving_builders import gateway_answer, signature
 from training_builders import SETTINGS, stamp
 
 from .conftest import ADMIN
@@ -256,7 +258,8 @@ class Training(Way):
         config = json.loads(env["HEADRACE_CONFIG"])
         uid, judges = config["job"]["uid"], config.get("evaluate")
         if judges is None:
-            tags, metrics = {UID_TAG: uid, DIGEST_TAG: DIGEST}, {"val_accuracy": 0.9}
+            tags = {UID_TAG: uid, DIGEST_TAG: DIGEST, SIGNATURE_TAG: signature(4)}
+            metrics = {"val_accuracy": 0.9}
         else:
             digests = {
                 EVALUATED_DIGEST_TAG: judges["model"]["digest"],
@@ -302,6 +305,7 @@ async def train_and_register(servers: Servers, namespace: str, die_after: int | 
     assert [run.id for run in runs] == [status["run"]["id"]], tale
     versions = await mlflow.search_model_versions(way.model, UID_TAG, uid)
     assert [(version.version, version.digest) for version in versions] == [("1", DIGEST)], tale
+    assert versions[0].tags[SIGNATURE_TAG] == signature(4), tale
     assert (await mlflow.get_registered_model(way.model)).aliases == {"candidate": "1"}, tale
     acts = ("experiments/create", "registered-models/create", "model-versions/create", "alias candidate 1", "/jobs")
     made = {act: sum(write.startswith("POST") and write.endswith(act) for write in way.writes()) for act in acts}
@@ -553,6 +557,58 @@ async def roll_out_and_promote(servers: Servers, namespace: str, die_after: int 
     return way
 
 
+class Guarding(Serving):
+    """Somebody accepts the candidate's inputs, once the registry was told that they differ."""
+
+    refused: Status  # as it was when it was accepted
+
+    async def play(self) -> None:
+        await super().play()
+        live = await self.kube.get(MODELSERVICES, self.namespace, NAME)
+        status = (live or {}).get("status") or {}
+        if status.get("reason") == SIGNATURE_DIFFERS and not status.get("pendingOutcomes"):
+            self.refused = status
+            names = {"metadata": {"annotations": {ACCEPT_ANNOTATION: "2"}}}
+            await self.kube.merge_patch(MODELSERVICES, self.namespace, NAME, names)
+
+
+async def guard_and_accept(servers: Servers, namespace: str, die_after: int | None) -> Way:
+    way, mlflow = Guarding(servers, namespace, die_after), servers.mlflow
+    await Ledger(mlflow).ensure_model(namespace, NAME, "")
+    for version, columns in ((1, 4), (2, 5)):
+        tags = {DIGEST_TAG: f"sha256:{version:064d}", SIGNATURE_TAG: signature(columns)}
+        await mlflow.create_model_version(way.model, f"s3://team-a/{version}", "", tags)
+    await mlflow.set_alias(way.model, "candidate", "1")
+    spec = {
+        "model": {"registry": {"name": NAME, "alias": "candidate"}},
+        "runtime": {"name": "onnxruntime"},
+        "rollout": {"steps": [], "promotion": {"alias": "champion"}},
+    }
+    await way.create(spec)
+    await way.until(serves("1"))
+    await mlflow.set_alias(way.model, "candidate", "2")
+    await way.until(lambda status: status.get("reason") == SIGNATURE_DIFFERS)
+    made = await way.owned(CONTROLLERREVISIONS, DEPLOYMENTS, SERVICES, PODS)
+    before = [(await mlflow.get_registered_model(way.model)).aliases, made]
+    await way.until(serves("2"))
+    status, tale = await way.look(), way.tale()
+
+    differs = "input x: FP32 [-1,4] -> FP32 [-1,5]"
+    refused = way.refused
+    assert (refused["stable"]["model"]["version"], refused.get("canary")) == ("1", None), tale
+    assert len({name for kind, name in made if kind == "Deployment"}) == 1, tale
+    assert before[0] == {"candidate": "2", "champion": "1"}, tale
+    ends = [(entry["version"], entry["outcome"], entry.get("difference")) for entry in status["history"]]
+    assert ends == [("2", "Refused", differs), ("2", "Promoted", None)], tale
+    assert (await mlflow.get_registered_model(way.model)).aliases == {"candidate": "2", "champion": "2"}, tale
+    tags = (await mlflow.get_model_version(way.model, "2")).tags
+    assert (tags[ROLLOUT_TAG], tags[DIFFERENCE_TAG]) == (
+        "Promoted",
+        f"from version 1 of model {way.model}: {differs}",
+    ), tale
+    return way
+
+
 # --- for all k -------------------------------------------------------------------------------------------------------
 
 
@@ -572,6 +628,7 @@ WAYS = {
     "approving": approve_and_point,
     "schedule": schedule_and_train,
     "serving": roll_out_and_promote,
+    "guarding": guard_and_accept,
 }
 
 

@@ -23,11 +23,12 @@ from headrace.rollout.propagation import THROTTLE
 from headrace.serving.observed import Observed, Owned, Trouble, read_missing_pods, refused
 from headrace.serving.plan import plan
 from headrace.serving.revision import Artifact, revision_name
-from headrace.serving.target import RETRY_ANNOTATION
+from headrace.serving.target import ACCEPT_ANNOTATION, RETRY_ANNOTATION
 from runtime_builders import runtimes
 from serving_builders import NOW, ROUTE, UID, artifact, model_service, serving_pod
 from training_builders import SETTINGS
 
+PROMOTES = {"steps": [{"weight": 10, "hold": "30s"}], "promotion": {"alias": "champion"}}
 OOM = Trouble("OOM", "OutOfMemory", "used too much", "pod", "server", "raise resources.limits.memory", 137, True)
 
 
@@ -222,6 +223,243 @@ def test_a_version_that_was_served_with_an_earlier_spec_is_rolled_out_by_its_own
     template = cluster.observe().templates[cluster.status.stable.revision]
     assert cluster.status.stable.model.version == "9"
     assert "--model-version=9" in template["spec"]["containers"][0]["args"]
+
+
+def serves_four_columns(version=1, **spec):
+    cluster = Cluster(model_service(rollout=PROMOTES, **spec))
+    cluster.artifact = artifact(version, takes=4)
+    return cluster.until("Stable")
+
+
+def refuses_five_columns(**spec):
+    cluster = serves_four_columns(**spec)
+    cluster.artifact = artifact(2, takes=5)
+    cluster.step()
+    return cluster
+
+
+def accept(cluster, value):
+    cluster.service.metadata.annotations[ACCEPT_ANNOTATION] = value
+
+
+def accepted(cluster):
+    """The condition's status and reason, where it is there."""
+    return [(one.status, one.reason) for one in cluster.status.conditions if one.type == "SignatureAccepted"]
+
+
+def test_a_candidate_with_other_inputs_is_refused_before_anything_of_it_is_made_and_told_once():
+    cluster = serves_four_columns()
+    objects = dict(cluster.objects)
+    cluster.artifact = artifact(2, takes=5)
+
+    planned = cluster.step()
+
+    status, differs = cluster.status, "input x: FP32 [-1,4] -> FP32 [-1,5]"
+    assert cluster.objects == objects
+    assert (status.phase, status.reason, status.rollout, status.canary) == ("Stable", "SignatureDiffers", None, None)
+    assert (status.stable.model.version, status.promotion.pending_version) == ("1", "1")
+    assert status.rejected == ()
+    assert f"annotate --overwrite modelservice text {ACCEPT_ANNOTATION}=2" in status.message
+    assert differs in status.message
+    assert [(told.version, told.outcome, told.reason, told.difference) for told in status.history] == [
+        ("2", "Refused", "SignatureDiffers", differs)
+    ]
+    assert [(told.version, told.outcome, told.difference) for told in status.pending_outcomes] == [
+        ("2", "Refused", f"from version 1 of model team-a.text: {differs}")
+    ]
+    assert [(event.reason, differs in event.message) for event in planned.events] == [("SignatureDiffers", True)]
+    assert accepted(cluster) == [("False", "SignatureDiffers")]
+    assert {one.type: one.status for one in status.conditions if one.type in ("Ready", "Degraded")} == {
+        "Ready": "True",
+        "Degraded": "True",
+    }
+    first = planned.status
+    planned = cluster.step(seconds=15)
+    assert (planned.status, planned.events) == (first, ())
+
+
+@pytest.mark.parametrize("named", ["2", artifact(2).digest])
+def test_the_rollout_begins_once_the_annotation_names_the_candidate(named):
+    cluster = refuses_five_columns()
+    accept(cluster, named)
+
+    cluster.step()
+
+    assert (cluster.status.phase, cluster.status.canary.model.version) == ("Canarying", "2")
+    assert accepted(cluster) == [("True", "Accepted")]
+    cluster.until("Stable")
+    assert [told.outcome for told in cluster.status.history] == ["Refused", "Promoted"]
+    assert (cluster.status.reason, accepted(cluster)) == ("Promoted", [])
+
+
+@pytest.mark.parametrize("named", ["1", "3", "", artifact(3).digest, "true"])
+def test_an_annotation_that_names_another_version_accepts_nothing(named):
+    cluster = refuses_five_columns()
+    accept(cluster, named)
+
+    cluster.step()
+
+    assert (cluster.status.reason, cluster.status.canary) == ("SignatureDiffers", None)
+
+
+def test_an_annotation_that_stays_accepts_no_later_candidate():
+    cluster = refuses_five_columns()
+    accept(cluster, "2")
+    cluster.until("Canarying").until("Stable")
+    cluster.artifact = artifact(3, takes=6)
+
+    cluster.step()
+
+    assert (cluster.status.reason, cluster.status.stable.model.version) == ("SignatureDiffers", "2")
+    assert cluster.status.history[-1].difference == "input x: FP32 [-1,5] -> FP32 [-1,6]"
+
+
+def test_a_rollout_that_was_accepted_goes_on_without_the_annotation():
+    cluster = refuses_five_columns()
+    accept(cluster, "2")
+    cluster.until("Canarying")
+    cluster.service.metadata.annotations.clear()
+
+    cluster.until("Stable")
+
+    assert cluster.status.stable.model.version == "2"
+
+
+@pytest.mark.parametrize("takes", [-1, 4, None])
+def test_a_candidate_that_takes_what_clients_send_or_is_not_described_is_rolled_out(takes):
+    cluster = serves_four_columns()
+    cluster.artifact = artifact(2, takes=takes)
+
+    cluster.step()
+
+    assert (cluster.status.phase, accepted(cluster)) == ("Canarying", [])
+
+
+def test_nothing_is_compared_with_a_stable_version_that_is_not_described():
+    cluster = stable()
+    cluster.artifact = artifact(2, takes=5)
+
+    cluster.step()
+
+    assert cluster.status.phase == "Canarying"
+
+
+def test_the_signature_of_what_serves_is_learned_without_a_rollout():
+    cluster = stable()
+    cluster.artifact = artifact(1, takes=4)
+    cluster.step()
+    cluster.artifact = artifact(2, takes=5)
+
+    cluster.step()
+
+    assert cluster.status.reason == "SignatureDiffers"
+
+
+def test_the_way_back_to_an_older_signature_is_refused_too_unless_it_was_accepted_before():
+    cluster = refuses_five_columns()
+    accept(cluster, "2")
+    cluster.until("Canarying").until("Stable")
+    cluster.artifact = artifact(1, takes=4)
+    cluster.step()
+    assert cluster.status.reason == "SignatureDiffers"
+    cluster.artifact = artifact(2, takes=5)
+    cluster.step()
+    assert (cluster.status.reason, accepted(cluster)) == ("Serving", [])
+
+    accept(cluster, "1")
+    cluster.artifact = artifact(1, takes=4)
+    cluster.until("Canarying", passes=1).until("Stable")
+
+    assert cluster.status.stable.model.version == "1"
+
+
+def test_a_canary_that_is_taken_back_goes_to_the_older_signature_unasked():
+    cluster = refuses_five_columns()
+    accept(cluster, "2")
+    cluster.until("Canarying")
+    cluster.troubles[cluster.revision(2)] = OOM
+
+    cluster.until("RolledBack")
+
+    assert cluster.weights == {cluster.revision(1): 100}
+    assert (cluster.status.reason, accepted(cluster)) == ("OutOfMemory", [("True", "Accepted")])
+
+
+def test_another_try_of_what_was_taken_back_needs_the_annotation_too_and_leaves_the_tag_alone():
+    cluster = refuses_five_columns()
+    accept(cluster, "2")
+    cluster.until("Canarying")
+    cluster.troubles[cluster.revision(2)] = OOM
+    cluster.until("RolledBack")
+    cluster.service.metadata.annotations.clear()
+    cluster.annotate("2")
+
+    cluster.step()
+
+    assert (cluster.status.reason, cluster.status.canary) == ("SignatureDiffers", None)
+    assert [told.outcome for told in cluster.status.pending_outcomes if told.version == "2"] == ["RolledBack"]
+    cluster.troubles.clear()
+    accept(cluster, "2")
+    cluster.until("Canarying", passes=1).until("Stable")
+    assert cluster.status.stable.model.version == "2"
+
+
+def test_a_changed_spec_reaches_what_is_stable_while_a_candidate_is_refused():
+    cluster = refuses_five_columns()
+    before = cluster.status.stable.revision
+    cluster.change(resources={"limits": {"memory": "2Gi"}})
+
+    cluster.until("Canarying").until("Stable")
+    cluster.step()
+
+    assert (cluster.status.stable.model.version, cluster.status.reason) == ("1", "SignatureDiffers")
+    assert cluster.status.stable.revision != before
+
+
+def test_a_candidate_that_is_refused_takes_back_a_rollout_that_is_under_way():
+    cluster = serves_four_columns()
+    cluster.artifact = artifact(2, takes=4)
+    cluster.until("Canarying")
+    cluster.artifact = artifact(3, takes=5)
+
+    cluster.until("RollingBack").until("Stable")
+    cluster.step()
+
+    assert [(told.version, told.outcome) for told in cluster.status.history] == [("2", "Superseded"), ("3", "Refused")]
+    assert cluster.names(DEPLOYMENTS) == {cluster.revision(1)}
+
+
+def test_another_models_version_is_compared_and_its_tags_are_left_alone():
+    cluster = serves_four_columns()
+    before = cluster.status.pending_outcomes
+    cluster.artifact = artifact(2, model="team-a.other", takes=5)
+
+    cluster.step()
+
+    assert (cluster.status.reason, cluster.status.pending_outcomes) == ("SignatureDiffers", before)
+
+
+def test_a_refusal_stands_while_mlflow_is_away_and_is_not_told_again():
+    cluster = refuses_five_columns()
+    cluster.artifact, cluster.problem = None, ("TrackingUnavailable", "MLflow does not answer")
+    cluster.step()
+    assert accepted(cluster) == [("False", "SignatureDiffers")]
+    cluster.artifact, cluster.problem = artifact(2, takes=5), None
+
+    planned = cluster.step()
+
+    assert (cluster.status.reason, planned.events) == ("SignatureDiffers", ())
+
+
+def test_a_service_whose_status_is_lost_refuses_it_again():
+    cluster = refuses_five_columns()
+    cluster.service = model_service(rollout=PROMOTES)
+    cluster.promoted = artifact(1, takes=4)
+
+    cluster.until("Stable")
+    cluster.step()
+
+    assert (cluster.status.stable.model.version, cluster.status.reason) == ("1", "SignatureDiffers")
 
 
 def test_a_first_revision_whose_alias_moves_to_the_same_files_keeps_the_number_that_its_pods_were_told():

@@ -14,8 +14,8 @@ from headrace.tracking.records import (
     ROLLOUT_TAG,
     ModelVersion,
 )
-from headrace_common.tags import DIGEST_TAG
-from serving_builders import artifact, model_service
+from headrace_common.tags import DIGEST_TAG, SIGNATURE_TAG
+from serving_builders import artifact, model_service, signature
 
 PROMOTES = {"promotion": {"alias": "champion"}}
 
@@ -171,6 +171,32 @@ def test_the_format_that_an_evaluation_has_run_comes_with_the_version(tag, forma
 
     assert found.source is not None
     assert found.source.judged_format == format
+
+
+DESCRIBED = signature(4)
+
+
+@pytest.mark.parametrize(("tag", "known"), [(DESCRIBED, DESCRIBED), ("unknown", ""), ("", ""), ("{}", "")])
+def test_inputs_and_outputs_come_with_the_version(tag, known):
+    found = find(model_service(), Registry({"candidate": version(8, **{SIGNATURE_TAG: tag})}))
+
+    assert found.source is not None
+    assert found.source.signature == known
+
+
+def test_they_come_with_a_training_job_too_from_the_registry_and_later_from_status():
+    service = model_service(model={"trainingJob": {"name": "text"}})
+    registry = Registry({"any": version(8, **{SIGNATURE_TAG: DESCRIBED})})
+
+    found = asyncio.run(find_models(service, Cluster(None), None, registry))
+
+    assert found.source is not None
+    assert found.source.signature == DESCRIBED
+    stable = {"revision": "text-1", "digest": found.source.digest, "model": {"version": "8", "signature": DESCRIBED}}
+    served = model_service({"stable": stable}, model={"trainingJob": {"name": "text"}})
+    again = asyncio.run(find_models(served, Cluster(None), None, None))
+    assert again.source is not None
+    assert again.source.signature == DESCRIBED
 
 
 def test_it_comes_with_a_training_job_too():

@@ -211,6 +211,17 @@ def test_rollouts_come_to_an_end_however_each_ends(spec, before, serves, turned_
     assert len(begun) == len(set(begun)) <= 2
 
 
+@given(VERSIONS, st.sampled_from([None, 4]))
+def test_a_signature_comes_out_of_status_as_it_went_in(version, takes):
+    found = artifact(version, takes=takes)
+    asked = service(SMALL)
+
+    first = wanted(asked, asked.status, Registry(source=found)).revision
+
+    assert first is not None
+    assert artifact_of(first).signature == found.signature
+
+
 @given(VERSIONS)
 def test_an_artifact_comes_out_of_status_as_it_went_in(version):
     assert artifact_of(revision(version)) == artifact(version)

@@ -14,6 +14,7 @@ from headrace.rollout.counters import Counters
 from headrace.rollout.route import behind
 from headrace.serving.observed import Observed, ObservedExplainer, read_missing_pods, read_pod, refused
 from headrace.serving.plan import plan
+from headrace.serving.target import ACCEPT_ANNOTATION
 from headrace.serving.unprepared import trouble_of
 from runtime_builders import PLAIN, runtimes
 from serving_builders import NOW, artifact, model_service, serving_pod
@@ -165,6 +166,12 @@ def keeps_the_canary() -> Plan:
     return walk.until("StableUnavailable", version=2, seconds=10, errors=50, ready={"stable": 0})
 
 
+def takes_other_inputs(service=None, **look) -> Plan:
+    walk = Walk(service)
+    walk.until("Serving", artifact=artifact(1, takes=4))
+    return walk.look(artifact=artifact(2, takes=5), **look)
+
+
 PLANS = {
     # the first revision
     "no such server": lambda: Walk(model_service(runtime={"name": "gone"})).look(),
@@ -239,6 +246,10 @@ PLANS = {
     ),
     "the canary is out of memory": lambda: holds(ready={"canary": 0}, trouble=TROUBLES["out of memory"]),
     "without steps": lambda: stable(model_service(rollout={"steps": []})).until("Applying", version=2),
+    # a candidate that clients would not get on with
+    "other inputs": lambda: takes_other_inputs(),
+    "other inputs, a pod is missing": lambda: takes_other_inputs(ready={"stable": 1}),
+    "other inputs, accepted": lambda: takes_other_inputs(model_service(annotations={ACCEPT_ANNOTATION: "2"})),
     # a rollback
     "a check failed": lambda: rolls_out("AnalysisFailed", analysed(), seconds=11, errors=50).look(version=2),
     "rolled back": lambda: rolls_out("RolledBack", analysed(), seconds=11, errors=50).look(version=2),

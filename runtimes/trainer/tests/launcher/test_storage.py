@@ -303,6 +303,32 @@ def test_the_model_arrives_with_its_manifest_last_and_its_digest_is_in_record_an
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (file["sha256"], file["size"])
 
 
+DESCRIBED = {
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}],
+}
+
+
+def test_the_run_says_what_the_model_takes_and_answers_and_not_what_an_earlier_attempt_s_did(launch, mlflow, delivery):
+    _, tracking, config = delivery
+    described = f"""
+from standin_adapter import *
+import json
+train(3)
+export("ONNX")
+with open(os.path.join(os.environ["HEADRACE_EXPORT_DIR"], "signature.json"), "w") as file:
+    json.dump({DESCRIBED!r}, file)
+"""
+    told = []
+    for attempt, script in enumerate([described, "from standin_adapter import *\ntrain(3)\nexport('ONNX')"], 1):
+        launched = launch(script, config=config, attempt=attempt)
+        assert launched.wait() == 0, launched.log
+        [run] = mlflow.runs(tracking["experimentId"])
+        told.append({tag["key"]: tag["value"] for tag in run["data"]["tags"]}["headrace.signature"])
+
+    assert told == ['{"inputs":{"x":"FP32 [-1,4]"},"outputs":{"y":"FP32 [-1]"}}', "unknown"]
+
+
 def test_each_attempt_has_a_place_of_its_own_for_its_model(launch, s3, delivery):
     bucket, _, config = delivery
     script = "from standin_adapter import *\ntrain(3)\nexport('TensorFlow', 'ONNX')"

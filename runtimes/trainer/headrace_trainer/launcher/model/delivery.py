@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from headrace_common import signature
+from headrace_common.formats import SIGNATURE
 from headrace_common.protocol.config import Config
 from headrace_common.protocol.reasons import AMBIGUOUS_MODEL
 from headrace_common.s3 import SCHEME, Place
-from headrace_common.tags import DIGEST_TAG, MODEL_REASON_TAG
+from headrace_common.tags import DIGEST_TAG, MODEL_REASON_TAG, SIGNATURE_TAG
 from headrace_trainer.launcher.failures.judge import Failed, Failure, bad_config
 from headrace_trainer.launcher.log import log
 from headrace_trainer.launcher.messages import Ambiguous, Exported
@@ -52,7 +54,8 @@ class Delivery:
                 exported.folder, export.made, self._settings.paths.packages, uri, self._store, outage
             )
             self._report.model_note = export.note
-            tracker.tag({DIGEST_TAG: self._report.model.digest, **about, **export.tags})
+            described = {SIGNATURE_TAG: signature.tag_of(exported.folder / SIGNATURE)}
+            tracker.tag({DIGEST_TAG: self._report.model.digest, **described, **about, **export.tags})
         self._files.keep_artifacts(Patience(outage))
         if tracker is not None:
             try:
