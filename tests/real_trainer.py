@@ -30,7 +30,7 @@ def _of_the_trainer() -> ModuleType:
 
 
 _trainer = _of_the_trainer()
-launch, mlflow, s3 = _trainer.launch, _trainer.mlflow, _trainer.s3
+launch, launchers, mlflow, s3 = _trainer.launch, _trainer.launchers, _trainer.mlflow, _trainer.s3
 
 
 @pytest.fixture(scope="session")
