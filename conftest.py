@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+import thorough
+
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -31,6 +33,7 @@ class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_configure(config: pytest.Config) -> None:
     # Files come as the command line has them, what takes longest first, and not by their number of tests.
     config.option.loadscopereorder = False
+    config.addinivalue_line("markers", f"{thorough.MARKER}: one more of its kind, for `scripts/test thorough`")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
@@ -41,6 +44,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_collection() -> None:
     # A worker imports all tests, with TensorFlow and MLflow: a million objects for the collector to go through.
     gc.disable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    thorough.leave_out(config, items)
 
 
 def pytest_collection_finish() -> None:
