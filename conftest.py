@@ -19,15 +19,18 @@ import thorough
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+# Of one cluster; and of models and servers that take TensorFlow's import to make, in each worker anew.
+TOGETHER = ("tests/e2e/", "runtimes/trainer/tests/evaluation/", "runtimes/tensorflow-serving/tests/")
+
 # How long a thread has to see that its work is over.
 THREAD_SECONDS = 10.0
 
 
 class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
-    """The end-to-end tests share one cluster and so one worker; of the others each file has its own fixtures."""
+    """The folders that are together go to one worker each, of the others each file goes by itself."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
 
 def pytest_configure(config: pytest.Config) -> None:
