@@ -16,7 +16,7 @@ from headrace_local import binaries
 # The package under test is not installed, it is the one beside these tests; in a pod it lies in /opt/headrace.
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
-from forking import LAUNCHER, Forked, Interpreter  # noqa: E402
+from forking import LAUNCHER, Forked, Interpreter, interpreter_of_keras  # noqa: E402
 from trainer_support import ACCESS_KEY, S3, SECRET_KEY, TRAINER, Launched, Mlflow, free_port  # noqa: E402
 
 Launch = Callable[..., Launched]
@@ -46,7 +46,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture(scope="session")
 def interpreter() -> Iterator[Interpreter]:
-    forks = Interpreter([TRAINER])
+    """One for all tests of a process, those of other folders too."""
+    forks = interpreter_of_keras()
     yield forks
     forks.close()
 

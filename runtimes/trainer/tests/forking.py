@@ -15,6 +15,7 @@ nobody reads the pipe that is told, the program is killed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -30,9 +31,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _BYTES = 1 << 20
+_RUN_SECONDS = 240.0
 _HASH_SEED = "PYTHONHASHSEED"
 
-KERAS = ("keras",)  # and with it TensorFlow
+# Keras, and with it TensorFlow; what follows a script; and what exports its model, without ONNX Runtime: its import
+# makes a thread, and a fork, which lacks that, is aborted.
+KERAS = (
+    "keras",
+    "headrace_trainer.adapters.main",
+    "headrace_trainer.adapters.keras.adapter",
+    "headrace_trainer.adapters.keras.hooks",
+    "headrace_trainer.adapters.keras.devices.gpus",
+    "headrace_trainer.adapters.keras.export.export",
+    "headrace_trainer.adapters.keras.export.onnx",
+)
 LAUNCHER = ("headrace_trainer.launcher.main", "boto3")
 
 
@@ -112,10 +124,27 @@ class Interpreter:
         os.close(send)
         return Forked(receive)
 
+    def run(self, script: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> str:
+        """What a script prints that nothing follows, and that has to end with 0."""
+        variables = {**environment, "PYTHONPATH": str(script.parent)}
+        with tempfile.TemporaryFile("w+") as output:
+            streams = output.fileno(), output.fileno()
+            code = self.start(script.stem, arguments, variables, script.parent, *streams).wait(_RUN_SECONDS)
+            output.seek(0)
+            printed = output.read()
+        assert code == 0, printed[-3000:]
+        return printed
+
     def close(self) -> None:
+        """It may be closed already."""
         self._socket.close()
         self._process.wait(60)
         self._folder.cleanup()
+
+
+@functools.cache
+def interpreter_of_keras() -> Interpreter:
+    return Interpreter([Path(__file__).resolve().parents[1]])
 
 
 def request(module: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> bytes:
