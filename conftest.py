@@ -13,24 +13,30 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+import thorough
+
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# Of one cluster; and of models and servers that take TensorFlow's import to make, in each worker anew.
+TOGETHER = ("tests/e2e/", "runtimes/trainer/tests/evaluation/", "runtimes/tensorflow-serving/tests/")
 
 # How long a thread has to see that its work is over.
 THREAD_SECONDS = 10.0
 
 
 class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
-    """The end-to-end tests share one cluster and so one worker; of the others each file has its own fixtures."""
+    """The folders that are together go to one worker each, of the others each file goes by itself."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Files come as the command line has them, what takes longest first, and not by their number of tests.
     config.option.loadscopereorder = False
+    config.addinivalue_line("markers", f"{thorough.MARKER}: one more of its kind, for `scripts/test thorough`")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
@@ -41,6 +47,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_collection() -> None:
     # A worker imports all tests, with TensorFlow and MLflow: a million objects for the collector to go through.
     gc.disable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    thorough.leave_out(config, items)
 
 
 def pytest_collection_finish() -> None:

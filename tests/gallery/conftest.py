@@ -1,5 +1,5 @@
 """What trains and serves the gallery is what does so for the scripts of other people."""
 
-from real_trainer import interpreter, launch, mlflow, s3
+from real_trainer import launch, launchers, mlflow, s3
 
-__all__ = ["interpreter", "launch", "mlflow", "s3"]
+__all__ = ["launch", "launchers", "mlflow", "s3"]

@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 import served
 import yaml
-from forking import Interpreter
 from pods import Pod, fetched
 from trainer_support import S3, Launched, Mlflow
 
@@ -35,7 +34,7 @@ CLIENT_SECONDS = 120
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("row", [row for row in ROWS if IS_WHOLE or row.in_every_run], ids=lambda row: row.name)
 def test_it_is_trained_as_its_job_says_and_is_one_model_on_every_server(
-    row: Row, tmp_path: Path, launch: Any, s3: S3, mlflow: Mlflow, request: pytest.FixtureRequest
+    row: Row, tmp_path: Path, launch: Any, s3: S3, mlflow: Mlflow
 ) -> None:
     if row.needs and importlib.util.find_spec(row.needs) is None:
         pytest.skip(f"{row.needs} is not installed: scripts/environment gallery")
@@ -62,8 +61,7 @@ def test_it_is_trained_as_its_job_says_and_is_one_model_on_every_server(
     assert re.search(row.says, said), said
     equal_on = ["ONNX Runtime"]
     if "TensorFlow" in spec["output"]["formats"]:
-        interpreter: Interpreter = request.getfixturevalue("interpreter")
-        in_order = served.by_tensorflow_serving(model, own["inputs"], interpreter)
+        in_order = served.by_tensorflow_serving(model, own["inputs"])
         named = dict(zip(served.outputs_of(model), in_order, strict=True))
         assert_equal(named, own["outputs"], "TensorFlow Serving")
         equal_on.append("TensorFlow Serving")

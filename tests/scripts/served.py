@@ -11,12 +11,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from forking import Interpreter
 from serving_support import free_ports
 
 RUNTIMES = Path(__file__).resolve().parents[2] / "runtimes"
@@ -49,21 +48,12 @@ def named_by_onnxruntime(model: Path, inputs: dict[str, Any]) -> dict[str, Any]:
 def onnxruntime(model: Path, name: str = "m") -> Iterator[str]:
     """Our server of ONNX Runtime, with the exported folder as the model of that name; its address, up to /v2."""
     port, metrics_port = free_ports(2)
-    command = [sys.executable, "-m", "headrace_onnxruntime", "--model-dir", str(model), "--model-name", name]
-    command += ["--model-version", "1", "--digest", "sha256:0", "--bind", "127.0.0.1", "--port", str(port)]
-    command += ["--metrics-port", str(metrics_port), "--grpc-port", "0", "--threads", "1"]
-    path = os.pathsep.join(str(RUNTIMES / name) for name in ("onnxruntime", "serving"))
-    with (model.parent / "onnxruntime.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": path}, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            server = f"http://127.0.0.1:{port}"
-            _await_ready(f"{server}/v2/health/ready", lambda: process.poll() is None, log.name)
-            yield server
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    flags = ["--model-dir", str(model), "--model-name", name, "--model-version", "1", "--digest", "sha256:0"]
+    flags += ["--bind", "127.0.0.1", "--port", str(port), "--metrics-port", str(metrics_port)]
+    flags += ["--grpc-port", "0", "--threads", "1"]
+    server = f"http://127.0.0.1:{port}"
+    with _started("onnxruntime", flags, f"{server}/v2/health/ready", model.parent):
+        yield server
 
 
 def asked_by_name(server: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -77,37 +67,24 @@ def asked_by_name(server: str, name: str, inputs: dict[str, Any]) -> dict[str, A
     return {output["name"]: np.reshape(output["data"], output["shape"]).tolist() for output in answer["outputs"]}
 
 
-def by_tensorflow_serving(model: Path, inputs: dict[str, Any], interpreter: Interpreter) -> list[Any]:
+def by_tensorflow_serving(model: Path, inputs: dict[str, Any]) -> list[Any]:
     """As above, by our own server of TensorFlow Serving's flags."""
-    outputs = values_by_tensorflow_serving(model, inputs, interpreter)
+    outputs = values_by_tensorflow_serving(model, inputs)
     names = outputs_of(model)
     return [outputs] if len(names) == 1 else [outputs[name] for name in names]
 
 
-def values_by_tensorflow_serving(model: Path, inputs: dict[str, Any], interpreter: Interpreter) -> Any:
+def values_by_tensorflow_serving(model: Path, inputs: dict[str, Any]) -> Any:
     """By their names; of a single output its values."""
     base = model.parent / "base"
     base.mkdir()
     (base / "1").symlink_to(model / "tensorflow")
     port, rest_port = free_ports(2)
-    arguments = ["--model_name=m", "--bind=127.0.0.1", f"--port={port}", f"--rest_api_port={rest_port}"]
-    arguments.append(f"--model_base_path={base}")
-    with (model.parent / "tensorflow-serving.log").open("wb") as log:
-        process = interpreter.start(
-            "headrace_tensorflow_serving",
-            arguments,
-            dict(os.environ),
-            model.parent,
-            log.fileno(),
-            log.fileno(),
-            log.fileno(),
-        )
-        with _ended(process.pid):
-            _await_ready(
-                f"http://127.0.0.1:{rest_port}/v1/models/m", lambda: Path(f"/proc/{process.pid}").exists(), log.name
-            )
-            answer = _ask(f"http://127.0.0.1:{rest_port}/v1/models/m:predict", {"inputs": inputs})
-    return answer["outputs"]
+    flags = ["--model_name=m", "--bind=127.0.0.1", f"--port={port}", f"--rest_api_port={rest_port}"]
+    flags.append(f"--model_base_path={base}")
+    server = f"http://127.0.0.1:{rest_port}/v1/models/m"
+    with _started("tensorflow-serving", flags, server, model.parent):
+        return _ask(f"{server}:predict", {"inputs": inputs})["outputs"]
 
 
 def assert_same(given: Any, own: Any, tolerance: float, name: str) -> None:
@@ -119,12 +96,20 @@ def assert_same(given: Any, own: Any, tolerance: float, name: str) -> None:
 
 
 @contextlib.contextmanager
-def _ended(process: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process, signal.SIGKILL)
+def _started(runtime: str, flags: Sequence[str], ready: str, folder: Path) -> Iterator[None]:
+    """The server of a runtime, ready and then ended; its log is in the folder."""
+    command = [sys.executable, "-m", f"headrace_{runtime.replace('-', '_')}", *flags]
+    path = os.pathsep.join(str(RUNTIMES / name) for name in (runtime, "serving"))
+    with (folder / f"{runtime}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": path}, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _await_ready(ready, lambda: process.poll() is None, log.name)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _await_ready(url: str, is_alive: Any, log: str) -> None:

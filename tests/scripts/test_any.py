@@ -75,9 +75,7 @@ OUTPUTS = {"sklearn_regressor": "deviance.png", "tensorboard_writer": "tfevents"
 @pytest.mark.parametrize(
     "program", [path for path in PROGRAMS if IS_WHOLE or path.stem in IN_EVERY_RUN], ids=lambda path: path.stem
 )
-def test_it_ends_as_the_table_says(
-    program: Path, tmp_path: Path, launch: Any, s3: S3, mlflow: Mlflow, request: pytest.FixtureRequest
-) -> None:
+def test_it_ends_as_the_table_says(program: Path, tmp_path: Path, launch: Any, s3: S3, mlflow: Mlflow) -> None:
     bucket = s3.bucket()
     pod = Pod(
         program, QUESTIONS.get(program.stem, {}), config_of(program.stem, bucket, s3, mlflow), launch, tmp_path / "a"
@@ -98,7 +96,7 @@ def test_it_ends_as_the_table_says(
     }
     print(json.dumps({program.stem: outcome}))
     if pod.questions:
-        assert_served(fetched(model["uri"], bucket, s3, tmp_path / "model"), pod.answers, request)
+        assert_served(fetched(model["uri"], bucket, s3, tmp_path / "model"), pod.answers)
     assert LOGGED.get(program.stem, set()) <= metrics_of(second, mlflow)
     assert any(OUTPUTS.get(program.stem, "") in key for key in s3.keys(bucket, "artifacts"))
     assert outcome == OUTCOMES.get(program.stem)
@@ -146,13 +144,12 @@ def after_a_kill(whole: dict[str, Any], again: dict[str, Any]) -> str:
     return "exact" if is_same else "goes on"
 
 
-def assert_served(model: Path, own: dict[str, Any], request: pytest.FixtureRequest) -> None:
+def assert_served(model: Path, own: dict[str, Any]) -> None:
     if (model / "onnx").is_dir():
         answers = served.named_by_onnxruntime(model, own["inputs"])
     else:
         [only] = own["outputs"]
-        interpreter = request.getfixturevalue("interpreter")  # TensorFlow's import, which no other program needs
-        answers = {only: served.values_by_tensorflow_serving(model, own["inputs"], interpreter)}
+        answers = {only: served.values_by_tensorflow_serving(model, own["inputs"])}
     assert answers.keys() == own["outputs"].keys()
     for name, values in own["outputs"].items():
         served.assert_same(answers[name], values, served.TOLERANCE, name)

@@ -71,7 +71,7 @@ def ends_as_the_table_says(row: str, script: Path, tmp_path: Path, interpreter: 
     print(json.dumps({row: outcome}))
     assert model_of(whole) == outcome["model"]
     for name in again.formats:
-        assert_served(name, again, tolerance_of(script), interpreter)
+        assert_served(name, again, tolerance_of(script))
     assert outcome == OUTCOMES.get(row)
 
 
@@ -108,13 +108,10 @@ def are_the_same(whole: Training, again: Training) -> bool:
     )
 
 
-def assert_served(name: str, training: Training, tolerance: float, interpreter: Interpreter) -> None:
+def assert_served(name: str, training: Training, tolerance: float) -> None:
     assert training.answers is not None
     model, inputs = training.folder / "model", training.answers["inputs"]
-    if name == "ONNX":
-        answers = served.by_onnxruntime(model, inputs)
-    else:
-        answers = served.by_tensorflow_serving(model, inputs, interpreter)
+    answers = served.by_onnxruntime(model, inputs) if name == "ONNX" else served.by_tensorflow_serving(model, inputs)
     [exported] = training.of_type("exported")
     for given, own in zip(answers, training.answers["outputs"], strict=True):
         assert np.shape(given) == np.shape(own)

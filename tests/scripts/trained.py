@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 from forking import Interpreter
 from script_process import Message, RunningChild
+from trainer_support import CLIENT, TRAINER
 
+HERE = Path(__file__).resolve().parent
 FORMATS = "TensorFlow,ONNX"
 
 
@@ -100,6 +103,7 @@ def _start(
     script: Path, folder: Path, interpreter: Interpreter, more: dict[str, str], *, in_step: bool = False
 ) -> RunningChild:
     settings = {
+        "PYTHONPATH": os.pathsep.join(map(str, (TRAINER, CLIENT, HERE))),
         "HEADRACE_EXPORT_DIR": str(folder / "model"),
         "HEADRACE_FORMATS": FORMATS,
         "HEADRACE_SEED": "5",

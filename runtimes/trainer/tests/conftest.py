@@ -16,7 +16,7 @@ from headrace_local import binaries
 # The package under test is not installed, it is the one beside these tests; in a pod it lies in /opt/headrace.
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
-from forking import Interpreter  # noqa: E402
+from forking import LAUNCHER, Forked, Interpreter, interpreter_of_keras  # noqa: E402
 from trainer_support import ACCESS_KEY, S3, SECRET_KEY, TRAINER, Launched, Mlflow, free_port  # noqa: E402
 
 Launch = Callable[..., Launched]
@@ -46,14 +46,23 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture(scope="session")
 def interpreter() -> Iterator[Interpreter]:
-    forks = Interpreter([TRAINER])
+    """One for all tests of a process, those of other folders too."""
+    forks = interpreter_of_keras()
+    yield forks
+    forks.close()
+
+
+@pytest.fixture(scope="session")
+def launchers() -> Iterator[Interpreter]:
+    """An interpreter that has imported what the launcher is made of."""
+    forks = Interpreter([TRAINER], LAUNCHER, hash_seed="")
     yield forks
     forks.close()
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Launch]:
-    """Starts the real launcher with a script; whatever is still there at the end of the test is ended."""
+def launch(tmp_path: Path, launchers: Interpreter) -> Iterator[Launch]:
+    """Runs the real launcher with a script; whatever is still there at the end of the test is ended."""
     launched: list[Launched] = []
 
     def start(
@@ -70,7 +79,9 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
         entrypoint: str = "train.py",
         files: Mapping[str, str | bytes] | None = None,
     ) -> Launched:
-        """`before` is a command that runs the launcher, such as unshare; `files` lie beside the script."""
+        """`before` is a command that starts the launcher, such as unshare; without one it runs in a fork. `files` lie
+        beside the script.
+        """
         root = tmp_path / f"pod-{len(launched)}"
         source, work = root / "source", root / "work"
         source.mkdir(parents=True)
@@ -100,14 +111,20 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             **(env or {}),
         }
+        arguments = ["--adapter", adapter]
+        process: Forked | subprocess.Popen[bytes]
         with (root / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [*before, sys.executable, "-m", "headrace_trainer", "--adapter", adapter],
-                env=variables,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            if before:
+                process = subprocess.Popen(
+                    [*before, sys.executable, "-m", "headrace_trainer", *arguments],
+                    env=variables,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            else:
+                output = log.fileno()
+                process = launchers.start("headrace_trainer", arguments, variables, Path.cwd(), output, output)
         launched.append(Launched(process, port, work, root / "termination-log", host))
         return launched[-1]
 

@@ -1,20 +1,23 @@
-"""An interpreter that has imported TensorFlow and Keras once, and forks for each script that is to be run.
+"""An interpreter that has imported what a program needs once, and forks for each time that it is to be run.
 
-An import of the two takes ten seconds of computing, which a script of a test seldom takes itself. A fork of a process
-that has imported them and computed nothing yet is like one that has just imported them. What depends on the import
-itself (its order, its absence, the seed of string hashes) needs an interpreter of its own: see `start_child`.
+An import of TensorFlow and Keras takes ten seconds of computing, which a script of a test seldom takes itself; what the
+launcher imports takes longer than most of what it does in a test. A fork of a process that has imported modules and
+computed nothing yet is like one that has just imported them. What depends on the import itself (its order, its absence,
+the seed of string hashes) needs an interpreter of its own: see `start_child`.
 
-Usage: `python forking.py DESCRIPTOR DESCRIPTOR`, two sockets of whole messages: one that is closed when the interpreter
-is to end, and one with a name, for who knows it (forked_keras.py). Each message is a JSON object (module, arguments,
-environment and directory) with four descriptors: stdout, stderr, the pipe of messages, and a pipe that is told the
-process id and, when it has ended, its wait status, a line each. Where nobody reads that pipe any more, the script is
-killed.
+Usage: `python forking.py DESCRIPTOR DESCRIPTOR MODULE...`, two sockets of whole messages: one that is closed when the
+interpreter is to end, and one with a name, for who knows it (forked_keras.py). Each message is a JSON object (module,
+arguments, environment and directory) with three descriptors: stdout, stderr, a pipe that is told the process id and,
+when it has ended, its wait status, a line each; and for a script that follows one more, the pipe of messages. Where
+nobody reads the pipe that is told, the program is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -28,42 +31,76 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _BYTES = 1 << 20
+_RUN_SECONDS = 240.0
+_HASH_SEED = "PYTHONHASHSEED"
+
+# Keras, and with it TensorFlow; what follows a script; and what exports its model, without ONNX Runtime: its import
+# makes a thread, and a fork, which lacks that, is aborted.
+KERAS = (
+    "keras",
+    "headrace_trainer.adapters.main",
+    "headrace_trainer.adapters.keras.adapter",
+    "headrace_trainer.adapters.keras.hooks",
+    "headrace_trainer.adapters.keras.devices.gpus",
+    "headrace_trainer.adapters.keras.export.export",
+    "headrace_trainer.adapters.keras.export.onnx",
+)
+LAUNCHER = ("headrace_trainer.launcher.main", "boto3")
 
 
 class Forked:
-    """A script's process, with what is used of subprocess.Popen."""
+    """A program's process, with what is used of subprocess.Popen."""
 
     def __init__(self, report: int) -> None:
         self._report = os.fdopen(report, "r", encoding="ascii")
         self.pid = int(self._report.readline())
-        self._code: int | None = None
+        self.returncode: int | None = None
 
-    def wait(self, timeout: float) -> int:
+    def poll(self) -> int | None:
+        """The exit code, None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
         """The exit code, negative for a signal. Raises subprocess.TimeoutExpired."""
-        if self._code is None:
+        if self.returncode is None:
             if not select.select([self._report], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired("the script", timeout)
-            self._code = os.waitstatus_to_exitcode(int(self._report.readline()))
-        return self._code
+                raise subprocess.TimeoutExpired("the program", timeout or 0)
+            with self._report:
+                self.returncode = os.waitstatus_to_exitcode(int(self._report.readline()))
+        return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
+        """To a process that has ended nothing is sent."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class Interpreter:
-    """The process that forks; `close` ends it. What it runs is found in `packages`."""
+    """The process that forks; `close` ends it. It imports `modules`; they and what it runs are found in `packages`.
 
-    def __init__(self, packages: Sequence[Path]) -> None:
+    With a seed of string hashes, which are fixed when an interpreter starts, all that it runs are told of it.
+    """
+
+    def __init__(self, packages: Sequence[Path], modules: Sequence[str] = KERAS, hash_seed: str = "5") -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._folder = tempfile.TemporaryDirectory(prefix="forks-")
         self.address = f"{self._folder.name}/socket"
         named = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         named.bind(self.address)
         with theirs, named:
-            path = os.pathsep.join(map(str, packages))
+            own = {"PYTHONPATH": os.pathsep.join(map(str, packages)), "TF_CPP_MIN_LOG_LEVEL": "3"}
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno()), str(named.fileno())],
-                env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "5", "TF_CPP_MIN_LOG_LEVEL": "3"},
+                [sys.executable, __file__, str(theirs.fileno()), str(named.fileno()), *modules],
+                env={**os.environ, **own, **({_HASH_SEED: hash_seed} if hash_seed else {})},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), named.fileno()],
                 start_new_session=True,
@@ -77,19 +114,37 @@ class Interpreter:
         directory: Path,
         stdout: int,
         stderr: int,
-        messages: int,
+        messages: int | None = None,
     ) -> Forked:
         """Runs `python -m module` with the arguments; `messages` becomes its HEADRACE_CHILD_FD."""
         receive, send = os.pipe()
         asked = request(module, arguments, environment, directory)
-        socket.send_fds(self._socket, [asked], [stdout, stderr, messages, send])
+        descriptors = [stdout, stderr, send, *([] if messages is None else [messages])]
+        socket.send_fds(self._socket, [asked], descriptors)
         os.close(send)
         return Forked(receive)
 
+    def run(self, script: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> str:
+        """What a script prints that nothing follows, and that has to end with 0."""
+        variables = {**environment, "PYTHONPATH": str(script.parent)}
+        with tempfile.TemporaryFile("w+") as output:
+            streams = output.fileno(), output.fileno()
+            code = self.start(script.stem, arguments, variables, script.parent, *streams).wait(_RUN_SECONDS)
+            output.seek(0)
+            printed = output.read()
+        assert code == 0, printed[-3000:]
+        return printed
+
     def close(self) -> None:
+        """It may be closed already."""
         self._socket.close()
         self._process.wait(60)
         self._folder.cleanup()
+
+
+@functools.cache
+def interpreter_of_keras() -> Interpreter:
+    return Interpreter([Path(__file__).resolve().parents[1]])
 
 
 def request(module: str, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> bytes:
@@ -99,7 +154,7 @@ def request(module: str, arguments: Sequence[str], environment: Mapping[str, str
 
 
 def _serve(own: socket.socket, named: socket.socket) -> str:
-    """Returns in the process of a script only, with the module to run."""
+    """Returns in the process of a program only, with the module to run."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
     while True:
         asking = own if own in select.select([own, named], [], [])[0] else named
@@ -115,12 +170,12 @@ def _serve(own: socket.socket, named: socket.socket) -> str:
 
 
 def _keep(asked: dict, descriptors: list[int]) -> str:
-    """Starts the script and tells how it ends; returns in the script's process only."""
-    stdout, stderr, messages, report = descriptors
+    """Starts the program and tells how it ends; returns in the program's process only."""
+    stdout, stderr, report, *messages = descriptors
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     process = os.fork()
     if process:
-        for descriptor in (stdout, stderr, messages):
+        for descriptor in (stdout, stderr, *messages):
             os.close(descriptor)
         with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
             os.write(report, f"{process}\n".encode())
@@ -134,8 +189,11 @@ def _keep(asked: dict, descriptors: list[int]) -> str:
         os.dup2(descriptor, standard)
         os.close(descriptor)
     os.chdir(asked["directory"])
+    own = {_HASH_SEED: os.environ[_HASH_SEED]} if _HASH_SEED in os.environ else {}
     os.environ.clear()
-    os.environ.update(asked["environment"], HEADRACE_CHILD_FD=str(messages), PYTHONHASHSEED="5")
+    os.environ.update(asked["environment"], **own)
+    for descriptor in messages:
+        os.environ["HEADRACE_CHILD_FD"] = str(descriptor)
     sys.argv[1:] = asked["arguments"]
     paths = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[1:1] = [path for path in paths if path and path not in sys.path]
@@ -156,8 +214,8 @@ def _kill_when_nobody_reads(report: int, process: int) -> None:
 
 if __name__ == "__main__":
     gc.disable()
-    import keras  # noqa: F401 - and with it TensorFlow
-
+    for imported in sys.argv[3:]:
+        importlib.import_module(imported)
     gc.freeze()
     gc.enable()
     with socket.socket(fileno=int(sys.argv[1])) as own_requests, socket.socket(fileno=int(sys.argv[2])) as others:

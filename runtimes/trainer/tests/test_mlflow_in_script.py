@@ -9,6 +9,8 @@ import urllib.request
 import pytest
 from trainer_support import CLIENT, TRAINER, wait_until
 
+from thorough import thorough
+
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 # A fit of one line each, for scripts that are about MLflow.
 TRAINS = """
@@ -66,8 +68,17 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("framework", ["Keras", "Script"])
-@pytest.mark.parametrize("way", WAYS)
+# What follows mlflow is the same in both, and put in another way: of a program the ways that are unlike each other.
+OF_A_PROGRAM = {"plain", "two blocks", "autolog", "process"}
+
+
+@pytest.mark.parametrize(
+    ("framework", "way"),
+    [
+        *(("Keras", way) for way in WAYS),
+        *(("Script", way) if way in OF_A_PROGRAM else thorough("Script", way) for way in WAYS),
+    ],
+)
 def test_what_a_script_logs_lands_in_the_job_s_run_which_the_launcher_ends(
     launch, train, mlflow, config, framework, way
 ):

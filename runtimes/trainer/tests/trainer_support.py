@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from forking import Forked
 
 TRAINER = Path(__file__).parent.parent
 CLIENT = TRAINER.parent / "client"
@@ -178,10 +179,10 @@ class S3(Server):
 
 
 class Launched:
-    """A launcher that was started as a process, and what can be read from outside."""
+    """A launcher's process, and what can be read from outside."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], port: int, work: Path, termination_log: Path, host: str
+        self, process: Forked | subprocess.Popen[bytes], port: int, work: Path, termination_log: Path, host: str
     ) -> None:
         self.process, self.port, self.work, self._termination_log, self._host = (
             process,

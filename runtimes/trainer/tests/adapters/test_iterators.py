@@ -7,8 +7,6 @@ lived: up to seconds, in which nothing is trained.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -76,10 +74,10 @@ def test_keras_own_pipeline_of_arrays_is_not_tuned_and_one_s_own_is_as_it_was(st
 
 
 @pytest.mark.parametrize("replay_seconds", [0, 600])
-def test_none_outlives_its_epoch_that_would_not_by_itself(start_keras, tmp_path, replay_seconds):
+def test_none_outlives_its_epoch_that_would_not_by_itself(start_keras, interpreter, tmp_path, replay_seconds):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    subprocess.run([sys.executable, str(script), str(tmp_path / "plain")], check=True, capture_output=True)
+    interpreter.run(script, [str(tmp_path / "plain")])
 
     settings = {"checkpoint_dir": tmp_path / "checkpoints", "checkpoint_interval": 0.01}
     child = start_keras(script, str(tmp_path / "followed"), replay_seconds=replay_seconds, **settings)

@@ -27,7 +27,7 @@ def main() -> None:
     asked = request("headrace_trainer.adapters.keras", sys.argv[1:], environment, Path.cwd())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as forks:
         forks.connect(os.environ[ADDRESS])
-        descriptors = [1, 2, int(os.environ["HEADRACE_CHILD_FD"]), send]
+        descriptors = [1, 2, send, int(os.environ["HEADRACE_CHILD_FD"])]
         socket.send_fds(forks, [asked], descriptors)
     for descriptor in descriptors:
         os.close(descriptor)  # it is the fork's end that ends them
