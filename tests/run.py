@@ -37,6 +37,8 @@ class Interrupted(BaseException):
 def main(minutes: float, command: list[str]) -> int:
     """The command's exit status; 124 where its time was over, 128 + N where signal N ended it."""
     run = uuid.uuid4().hex
+    # In the background of a shell SIGINT is ignored, by what is started here, too: it would not be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, env={**os.environ, MARK: run}, start_new_session=True)
     _when_interrupted(_interrupt)
     try:

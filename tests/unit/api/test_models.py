@@ -45,8 +45,9 @@ def documents(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     pattern = pattern_of(schema)
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
-    if pattern and schema.get("x-kubernetes-int-or-string"):
-        return st.integers(0, 64) | st.from_regex(pattern, fullmatch=True)
+    if schema.get("x-kubernetes-int-or-string"):
+        texts = st.from_regex(pattern, fullmatch=True) if pattern else st.text(max_size=12)
+        return st.integers(0, 64) | texts
     kind = schema.get("type")
     if kind == "object" and "properties" in schema and "x-kubernetes-preserve-unknown-fields" not in schema:
         parts = {name: documents(part) for name, part in schema["properties"].items()}
