@@ -14,13 +14,15 @@ HINT = (
     "runtimeClassName, kubectl get runtimeclasses shows which there are, and the node has to have its handler"
 )
 
+_MAX_SAID = 600  # what to do comes after it, and all of it has to fit into a condition
+
 # Each try has another sandbox and network namespace.
 _OF_ONE_TRY = re.compile(r' "?[0-9a-f]{64}"?| "?/[^ "]*[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"?')
 
 
 def not_created(node: str, said: str) -> str:
     """What keeps the pod, in the kubelet's words: the same text for every try that fails of the same."""
-    return f"node {node} cannot set up the pod: {_OF_ONE_TRY.sub('', said)}"
+    return f"node {node} cannot set up the pod: {_OF_ONE_TRY.sub('', said)[:_MAX_SAID]}"
 
 
 def not_prepared(node: str) -> str:

@@ -1114,6 +1114,11 @@ class TestCreating:
         read = TrainingJob.model_validate(kept).spec
         assert read.parameters == read.prepare.parameters == {"units": text}
 
+    def test_the_longest_list_is_a_text_that_a_trial_of_a_tuning_can_have(self, api):
+        kept = api.try_to_create(changed(TRAINING_JOB, {"spec.parameters": {"units": ["x" * 60] * 64}}))
+        text = TrainingJob.model_validate(kept).spec.parameters["units"]
+        assert api.try_to_create(changed(TRAINING_JOB, {"spec.parameters": {"units": text}}))
+
     def test_a_class_that_is_a_number_needs_no_quotes(self, api):
         kept = api.try_to_create(changed(TRAINING_JOB, {"spec.evaluate.data.positive": 1}))
         assert TrainingJob.model_validate(kept).spec.evaluate.data.positive == "1"
@@ -1411,8 +1416,8 @@ class TestExplaining:
             ("tj.spec.podTemplate.spec.hostNetwork", "Refused when true."),
         ],
     )
-    def test_kubectl_explain_tells_what_a_field_is_and_takes(self, kubectl, path, words):
-        assert words in re.sub(r"\s+", " ", kubectl("explain", path))
+    def test_kubectl_explain_tells_what_a_field_is_and_takes(self, both_kinds, path, words):
+        assert words in re.sub(r"\s+", " ", both_kinds("explain", path))
 
     def test_kubectl_get_by_category_lists_both_kinds(self, both_kinds, namespace):
         both_kinds.create(*(changed(one, {"metadata.namespace": namespace}) for one in (TRAINING_JOB, MODEL_SERVICE)))

@@ -218,11 +218,15 @@ def test_a_moved_alias_is_noticed_in_time_and_by_its_service_alone(world: World,
         await mlflow.set_alias(f"{world.namespace}.{service}", "candidate", "2")
 
         async def is_noticed() -> bool:
+            return len(world.requests()) > before
+
+        async def is_rolled_out() -> bool:
             return (await status_of(kube, world.namespace, service))["phase"] == "Canarying"
 
-        await until(is_noticed, PATIENCE_SECONDS, "a rollout")
+        await until(is_noticed, PATIENCE_SECONDS, "a first request of a service at rest")
         # The one before may have begun when the alias was not moved yet.
         assert world.relay.seen[SEARCH] - asked <= 2, "it is noticed by the first reading"
+        await until(is_rolled_out, PATIENCE_SECONDS, "a rollout")
         others = {f"text-{number}" for number in range(3, SERVICES_AT_REST)}
         assert not [request for request in world.requests()[before:] if request.rpartition("/")[2] in others]
 

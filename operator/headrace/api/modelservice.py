@@ -141,8 +141,9 @@ class RuntimeVariable(Model):
     value: Annotated[
         TextOrNumber,
         Schema(
-            "Its value: a text, or a whole number; quote fractions, true and false. What is secret comes from a "
-            "Secret: spec.podTemplate, container server.",
+            "Its value: a text, or a whole number; quote fractions, true and false, and what has to stay as it is "
+            "written: YAML reads 010 as 8, and 1.0 as 1. What is secret comes from a Secret: spec.podTemplate, "
+            "container server.",
             maxLength=16384,
         ),
     ] = ""
@@ -171,7 +172,13 @@ class Runtime(Model):
         None
     )
     args: Annotated[
-        tuple[Annotated[TextOrNumber, Schema("An argument.", maxLength=4096)], ...],
+        tuple[
+            Annotated[
+                TextOrNumber,
+                Schema("An argument: a text, or a whole number; YAML reads 010 as 8, and 1.0 as 1.", maxLength=4096),
+            ],
+            ...,
+        ],
         Schema(
             "Arguments after the server's own. $(MODEL_DIR), $(MODEL_NAME), $(VERSION) and $(DIGEST) stand for what "
             "the service has; everything else arrives as it is written.",

@@ -31,7 +31,7 @@ Parameter = Annotated[
         **_SCALAR,
         maxItems=64,
         maxLength=4096,
-        items={"description": "A string, number, true or false.", **_SCALAR, **_NO_LIST, "maxLength": 64},
+        items={"description": "A string, number, true or false.", **_SCALAR, **_NO_LIST, "maxLength": 60},
     ),
 ]
 

@@ -29,7 +29,8 @@ def reference_page(model: type[Model]) -> str:
         "## Spec",
         "",
         "A `string` is a text. YAML reads 1 and 1.0 as numbers, and true, yes, on and off as true or false: put them "
-        "into quotes. What is not quoted is refused with the field and what it was read as, such as "
+        "into quotes. Where the type is `string` alone, what is not quoted is refused with the field and what it was "
+        "read as, such as "
         '`must be of type string: "integer"`.',
         "",
         *_sections("spec", spec),

@@ -13,8 +13,6 @@ from headrace.kube.events import latest_event
 from headrace.kube.resources import Object, Objects
 from headrace.serving.observed import ServingPod, Trouble
 
-_MAX_MESSAGE = 700
-
 
 async def told(
     client: KubeClient, listed: Objects, pods: tuple[ServingPod, ...], now: datetime
@@ -49,7 +47,7 @@ def trouble_of(obj: Object, latest: Object | None) -> Trouble:
     meta, node = obj["metadata"], (obj.get("spec") or {}).get("nodeName") or ""
     if latest is not None:
         said = sandbox.not_created(node, str(latest.get("message") or ""))
-        return Trouble("Config", "SandboxNotCreated", said[:_MAX_MESSAGE], meta["name"], "", sandbox.HINT)
+        return Trouble("Config", "SandboxNotCreated", said, meta["name"], "", sandbox.HINT)
     hint = (
         f"kubectl -n {meta['namespace']} describe pod {meta['name']} names the Secret, ConfigMap or claim that is "
         "missing: create it in this namespace, or correct podTemplate's volumes"

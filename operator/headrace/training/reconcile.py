@@ -146,7 +146,7 @@ class TrainingReconciler:
         trials = await self._trials(job)
         return Observed(
             jobs=jobs,
-            pods=await self._with_sandboxes(job.metadata.namespace, ours),
+            pods=await self._with_sandboxes(job, ours),
             refusal=await self._refusal(job, jobs, ours),
             source=await self._source(job),
             live=await self._progress(job, ours),
@@ -156,15 +156,18 @@ class TrainingReconciler:
             answer=await self._answer(job, ours, trials),
         )
 
-    async def _with_sandboxes(self, namespace: str, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    async def _with_sandboxes(self, job: TrainingJob, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
         """With why a sandbox could not be made, which the kubelet says in an Event only. One pod is asked about, as
         one is told.
         """
-        now = self._now()
-        waiting = (pod for pod in pods if not pod.is_over and pod.deleted_at is None and is_unprepared(pod, now))
+        now, attempt = self._now(), job.status.attempt
+        current = sorted(
+            (p for p in pods if attempt is not None and p.attempt == attempt.number), key=lambda p: p.index
+        )
+        waiting = (pod for pod in current if not pod.is_over and pod.deleted_at is None and is_unprepared(pod, now))
         if (stuck := next(waiting, None)) is None:
             return pods
-        latest = await latest_event(self._client, namespace, stuck.uid, FAILED_SANDBOX)
+        latest = await latest_event(self._client, job.metadata.namespace, stuck.uid, FAILED_SANDBOX)
         told = replace(stuck, no_sandbox=str((latest or {}).get("message") or ""))
         return tuple(told if pod is stuck else pod for pod in pods)
 

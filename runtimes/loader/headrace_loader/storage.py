@@ -59,7 +59,7 @@ class S3Store:
 
     def __init__(self, bucket: str, storage: Storage | None) -> None:
         self._bucket = bucket
-        self._client = _client(storage or Storage("", ""))
+        self._client = _client(bucket, storage or Storage("", ""))
 
     def read(self, key: str, begin: int, end: int | None) -> ObjectPart:
         last = "" if end is None else end - 1
@@ -69,13 +69,7 @@ class S3Store:
         except ClientError as error:
             raise self._meaning(error, key) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
-            raise LoadError(
-                Reason.STORAGE_FORBIDDEN,
-                f"There are no credentials to read s3://{self._bucket} with: {error}.",
-                "The Secret that spec.storage.secretRef.name names needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:"
-                " run `headrace tenant add` for its namespace, and name headrace-storage-read there; without a Secret,"
-                " the service account needs a workload identity.",
-            ) from error
+            raise _without_keys(self._bucket, error) from error
         except (ConnectionError, HTTPClientError, ResponseParserError, CredentialRetrievalError) as error:
             raise Interrupted(str(error)) from error
         except BotoCoreError as error:
@@ -115,9 +109,21 @@ class S3Store:
         )
 
 
-def _client(storage: Storage) -> Any:
+def _without_keys(bucket: str, error: Exception) -> LoadError:
+    return LoadError(
+        Reason.STORAGE_FORBIDDEN,
+        f"There are no credentials to read s3://{bucket} with: {error}.",
+        "The Secret that spec.storage.secretRef.name names needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: run"
+        " `headrace tenant add` for its namespace, and name headrace-storage-read there; without a Secret, the service"
+        " account needs a workload identity.",
+    )
+
+
+def _client(bucket: str, storage: Storage) -> Any:
     try:
         return client(storage.endpoint, storage.region)
+    except PartialCredentialsError as error:
+        raise _without_keys(bucket, error) from error
     except (BotoCoreError, ValueError) as error:
         raise LoadError(
             Reason.BAD_CONFIG, f"No client for the storage: {error}.", "Check storage.endpoint and storage.region."

@@ -180,8 +180,13 @@ def _keep(asked: dict, descriptors: list[int]) -> str:
         with contextlib.suppress(BrokenPipeError):  # nobody wants to know any more
             os.write(report, f"{process}\n".encode())
         _kill_when_nobody_reads(report, process)
+        # It is told before the process is gone, so that one of which nothing is told yet is there.
+        ended = os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        status = ended.si_status << 8 if ended.si_code == os.CLD_EXITED else ended.si_status
         with contextlib.suppress(BrokenPipeError):
-            os.write(report, f"{os.waitpid(process, 0)[1]}\n".encode())
+            os.write(report, f"{status}\n".encode())
+        os.waitpid(process, 0)
         os._exit(0)
     os.close(report)
     os.setsid()
@@ -195,6 +200,7 @@ def _keep(asked: dict, descriptors: list[int]) -> str:
     for descriptor in messages:
         os.environ["HEADRACE_CHILD_FD"] = str(descriptor)
     sys.argv[1:] = asked["arguments"]
+    sys.path[0] = asked["directory"]
     paths = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[1:1] = [path for path in paths if path and path not in sys.path]
     return str(asked["module"])

@@ -116,7 +116,9 @@ class Launcher:
         cgroup = Cgroup(settings.paths.cgroup_membership, settings.paths.cgroup_root)
         self._memory = MemoryWatch(cgroup)
         chief = settings.worker == 0
-        self._store = None if config.storage is None else Store(config.storage)
+        self._store = None
+        if config.storage is not None:
+            self._store = Store(config.storage, has_answered=config.job.attempt > 1)
         self._checkpoints: CheckpointStore | None = None
         self._uploader: Uploader | None = None
         if self._store is not None and config.checkpoints is not None:

@@ -80,6 +80,13 @@ def test_with_the_variable_that_is_named_it_is_asked(server, authority, tmp_path
     assert server.requests
 
 
+def test_one_that_an_earlier_attempt_was_answered_by_is_an_outage(server):
+    store = Store(Storage(server.url, "us-east-1"), has_answered=True)
+    with pytest.raises(Failed) as raised:
+        store.read(Place("bucket", "key"), Patience(1.0))
+    assert raised.value.failure.reason is Reason.STORAGE_UNAVAILABLE
+
+
 def test_one_that_was_good_before_is_an_outage(server, authority, monkeypatch):
     """What a training has to save is not thrown away while somebody renews it."""
     store, place = store_at(server), Place("bucket", "key")

@@ -67,14 +67,15 @@ class Store:
     nothing is there.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, has_answered: bool = False) -> None:
+        """`has_answered`: to an earlier attempt of the job."""
         self._storage = storage
         self._lock = threading.Lock()
         self._made: dict[float, Any] = {}
         self.away = False
         self.outages = 0
         # A certificate that was good before is an outage: somebody is renewing it.
-        self._has_answered = False
+        self._has_answered = has_answered
 
     def look(self, place: Place, patience: Patience) -> Listed:
         """The object of exactly this key."""
