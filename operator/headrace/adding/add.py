@@ -55,8 +55,10 @@ class Adding:
     async def of_files(self, given: Given) -> Object:
         """The same of files on this machine. What is sent for it is taken away when it is a version's."""
         tenant = await tenant_of(self.client, self.wish.namespace)
-        uri = place_of(tenant["bucket"], given.digest)
-        origin = Origin(uri, digest=given.digest, given=_name(given), format=given.format, size=given.size)
+        uri = place_of(tenant["bucket"], self.wish, given.digest)
+        origin = Origin(
+            uri, digest=given.digest, given=_name(given), file=given.file, format=given.format, size=given.size
+        )
         found = await self._asked_before(origin)
         async with aiohttp.ClientSession() as session:
             bucket = await self._bucket(tenant, session)

@@ -20,16 +20,20 @@ from headrace_common.paths import why_unsafe
 MAX_BYTES = 64 << 30
 SIGNATURE = "serving_default"
 _SAVED_MODEL = "saved_model.pb"
+_EXPORTED = "model.onnx"
 
 
 @dataclass(frozen=True)
 class Given:
-    """A model in `folder`: `files` are those that belong to it, with their sums; `left_out` lies beside them."""
+    """A model in `folder`: `files` are those that belong to it, with their sums; `left_out` lies beside them. `file` is
+    the one with the graph, where the format has it under any name: ONNX.
+    """
 
     format: ModelFormat
     folder: Path
     files: tuple[File, ...]
     left_out: tuple[str, ...] = ()
+    file: str = ""
 
     @property
     def manifest(self) -> bytes:
@@ -60,10 +64,13 @@ def _onnx(path: Path, max_bytes: int) -> Given:
     if not file.exists():
         raise CannotAdd(f"there is no {file}: name an ONNX file, a folder with one, or the folder of a SavedModel")
     _must_be_usable(ModelFormat.ONNX, file)
-    names = {file.name, *files_of_weights(file)}
+    weights = files_of_weights(file)
+    if _EXPORTED in weights and file.name != _EXPORTED:
+        raise CannotAdd(f"{file}: its weights are in {_EXPORTED}, as the model itself is called in a version")
+    names = {file.name, *weights}
     beside = {each.name for each in file.parent.iterdir()} if path.is_dir() else set()
     left_out = sorted(beside - {name.partition("/")[0] for name in names})
-    return Given(ModelFormat.ONNX, file.parent, _files(file.parent, names, max_bytes), tuple(left_out))
+    return Given(ModelFormat.ONNX, file.parent, _files(file.parent, names, max_bytes), tuple(left_out), file.name)
 
 
 def _only_onnx(folder: Path) -> Path:

@@ -58,6 +58,12 @@ class ModelCommand:
             "--secret", default=STORAGE_SECRET, help='with the keys of the bucket (default: %(default)s; "": none)'
         )
         add.add_argument("--service-account", default="", metavar="NAME", help="that the job's pod runs as")
+        add.add_argument(
+            "--memory",
+            default="",
+            metavar="QUANTITY",
+            help="that the job's pod may use, such as 8Gi (default: by the model's size; for an address 6Gi)",
+        )
         add.add_argument("--s3-url", default="", metavar="URL", help="how this machine reaches the store")
         add.add_argument("--timeout", type=float, default=SECONDS, metavar="SECONDS", help="default: %(default)s")
         add_cluster_arguments(add)
@@ -88,6 +94,7 @@ def _add(args: argparse.Namespace) -> None:
         evaluate=_evaluate(args.evaluate),
         secret=args.secret,
         service_account=args.service_account,
+        memory=args.memory,
     )
 
     async def go() -> Object:
