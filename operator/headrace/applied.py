@@ -48,7 +48,9 @@ async def apply(client: KubeClient, resource: Resource, wanted: Object, *, dry_r
     except Conflict as error:
         raise CannotRun(f"somebody else made {name}: take another namespace, or `{remove}` first; {error}") from error
     except Invalid as error:
-        raise CannotRun(f"{error}: if it is from an earlier run, `{remove}` first") from error
+        there = await client.get(resource, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
+        hint = f": if it is from an earlier run, `{remove}` first" if there is not None else ""
+        raise CannotRun(f"{error}{hint}") from error
     if others := sorted(found.get("data", {}).keys() - wanted.get("data", {}).keys()):
         keys = ", ".join(others)
         raise CannotRun(f"somebody else made {name}, which has {keys}: take another namespace, or `{remove}` first")

@@ -14,7 +14,7 @@ from headrace.adding.errors import CannotAdd
 from headrace.adding.given import Given
 from headrace.adding.request import Origin, Wish
 from headrace.applied import CannotRun
-from headrace.kube.errors import Forbidden
+from headrace.kube.errors import Forbidden, Invalid
 from headrace_common.formats import ModelFormat
 from headrace_common.manifest import File
 
@@ -27,11 +27,14 @@ SUCCEEDED = {"state": "Succeeded", "model": {"name": "team-a.theirs", "version":
 class Cluster:
     """Has a tenant, perhaps a Secret and a job; a job that is applied succeeds at once."""
 
-    def __init__(self, *, is_tenant=True, secret=None, job=None, endpoint="http://127.0.0.1:1"):
+    def __init__(self, *, is_tenant=True, secret=None, job=None, endpoint="http://127.0.0.1:1", refused=()):
         self.applied, self._is_tenant, self._secret, self._job = [], is_tenant, secret, job
+        self._refused = refused
         self._tenant = {"bucket": "bucket-of-a", "endpoint": endpoint, "region": "us-east-1"}
 
     async def get(self, resource, namespace, name):
+        if resource.kind == "ConfigMap" and name != "headrace-tenant":
+            return {"metadata": {"name": name}} if self._job else None
         if resource.kind == "ConfigMap":
             return {"metadata": {"name": name}, "data": self._tenant} if self._is_tenant else None
         if resource.kind == "Secret":
@@ -41,6 +44,8 @@ class Cluster:
         return self._job
 
     async def apply(self, resource, wanted, field_manager, force, dry_run):
+        if resource.kind in self._refused:
+            raise Invalid(f"{resource.kind} is invalid")
         made = {**wanted, "metadata": {**wanted["metadata"], "uid": "uid-1"}}
         if not dry_run:
             self.applied.append((resource.kind, wanted["metadata"].get("ownerReferences", [{}])[0].get("uid")))
@@ -72,6 +77,17 @@ def test_a_job_that_was_asked_for_before_is_waited_for_and_not_made_anew():
     _, said = go(cluster, lambda adding: adding.of_address(ORIGIN))
     assert cluster.applied == [("ConfigMap", "uid-0")]
     assert "was asked for before" in said[0]
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "TrainingJob"])
+def test_to_delete_what_is_refused_is_advised_only_where_it_is_there(kind):
+    def told(**fields):
+        with pytest.raises(CannotRun, match=f"{kind} is invalid") as refused:
+            go(Cluster(refused=[kind], **fields), lambda adding: adding.of_address(ORIGIN))
+        return str(refused.value)
+
+    assert "delete" not in told()
+    assert f"delete {kind.lower()} add-theirs-" in told(job={"metadata": {"name": "x", "uid": "uid-0"}})
 
 
 def test_a_job_that_has_failed_before_says_why_and_how_to_ask_again():
