@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 def save_onnx(path, location=None):
     weights = numpy_helper.from_array(np.ones((100, 100), "float32"), "w")
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 100]) for name in "xy")
+    path.parent.mkdir(exist_ok=True)
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weights])
     onnx.save(helper.make_model(graph), path, save_as_external_data=location is not None, location=location)
     return path
