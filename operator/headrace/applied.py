@@ -27,6 +27,10 @@ class CannotRun(Exception):
     """An object is refused, fails, or is not ready in time."""
 
 
+class Ended(CannotRun):
+    """It has failed, and does not go on by itself."""
+
+
 async def tenant_of(client: KubeClient, namespace: str) -> Mapping[str, str]:
     """What its ConfigMap says, a bucket at least; raises CannotRun where the namespace is no tenant's."""
     found = await client.get(CONFIGMAPS, namespace, TENANT_CONFIGMAP)
@@ -86,7 +90,7 @@ class Wait:
             if seen.outcome is Outcome.DONE:
                 return found
             if seen.outcome is Outcome.FAILED:
-                raise CannotRun(joined(f"{what}: {said}", f"Look at `{look_at}`{self._then(resource, name)}"))
+                raise Ended(joined(f"{what}: {said}", f"Look at `{look_at}`{self._then(resource, name)}"))
             if time.monotonic() > self.deadline:
                 raise CannotRun(joined(f"{what} was not done in time: {said}", f"It goes on; look at `{look_at}`"))
             await asyncio.sleep(self.pause)

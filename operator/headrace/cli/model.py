@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from headrace.adding.add import Adding
+from headrace.adding.bucket import why_no_url
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import Given, look
 from headrace.adding.request import Origin, Wish, without_keys
@@ -141,6 +142,8 @@ def _must_be_well_named(args: argparse.Namespace) -> None:
         text = getattr(args, name)
         if (text or name in _NEEDED) and (why := why_not(kind, text)) is not None:
             raise CommandError(f"--{name.replace('_', '-')} {text!r} {why}", USAGE)
+    if args.s3_url and (why := why_no_url(args.s3_url)) is not None:
+        raise CommandError(f"--s3-url {why}", USAGE)
 
 
 def _given(args: argparse.Namespace, report: Report) -> Given:

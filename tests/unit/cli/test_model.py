@@ -36,6 +36,7 @@ JOB = {
         (["nowhere.onnx", "--experiment", ""], "--experiment '' must be lower-case letters", 2),
         (["nowhere.onnx", "--namespace", "a/b"], "--namespace 'a/b' must be lower-case letters", 2),
         (["nowhere.onnx", "--secret", "a b"], "--secret 'a b' must be a name", 2),
+        (["nowhere.onnx", "--s3-url", "http://host:99999"], "--s3-url 'http://host:99999' is no address", 2),
         (["nowhere.onnx", "--service-account", "a b"], "--service-account 'a b' must be a name", 2),
     ],
 )
