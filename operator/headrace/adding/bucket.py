@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -199,10 +200,11 @@ class Bucket:
         return answer, told  # its names are of any case: a server may say Etag
 
     def _read(self, answer: bytes) -> ElementTree.Element:
-        try:
-            return _without_namespaces(answer)
-        except ElementTree.ParseError as error:
-            raise CannotAdd(f"{self.url} answers, but not as an S3 store does: is it the address of one?") from error
+        with suppress(ElementTree.ParseError):
+            root = _without_namespaces(answer)
+            if root.tag.endswith("Result"):
+                return root
+        raise CannotAdd(f"{self.url} answers, but not as an S3 store does: is it the address of one?")
 
 
 def _must_be_same(path: Path, found: hashlib._Hash, sha256: str) -> None:

@@ -100,9 +100,10 @@ def test_a_file_that_was_changed_becomes_no_object(path, part_bytes):
     assert part_bytes < 100 or "PUT" not in store.asked
 
 
-def test_a_page_that_is_no_stores_is_told():
+@pytest.mark.parametrize("page", ["<html><br></html>", "<html/>", "", "ok"])
+def test_a_page_that_is_no_stores_is_told(page):
     with pytest.raises(CannotAdd, match="answers, but not as an S3 store does: is it the address of one"):
-        with_bucket(Store(listed="<html><br></html>"), lambda bucket: bucket.sizes("p"))
+        with_bucket(Store(listed=page), lambda bucket: bucket.sizes("p"))
 
 
 def test_a_key_with_a_newline_in_it_is_told():
