@@ -27,6 +27,10 @@ class CannotRun(Exception):
     """An object is refused, fails, or is not ready in time."""
 
 
+class Ended(CannotRun):
+    """It has failed, and does not go on by itself."""
+
+
 async def tenant_of(client: KubeClient, namespace: str) -> Mapping[str, str]:
     """What its ConfigMap says, a bucket at least; raises CannotRun where the namespace is no tenant's."""
     found = await client.get(CONFIGMAPS, namespace, TENANT_CONFIGMAP)
@@ -48,7 +52,9 @@ async def apply(client: KubeClient, resource: Resource, wanted: Object, *, dry_r
     except Conflict as error:
         raise CannotRun(f"somebody else made {name}: take another namespace, or `{remove}` first; {error}") from error
     except Invalid as error:
-        raise CannotRun(f"{error}: if it is from an earlier run, `{remove}` first") from error
+        there = await client.get(resource, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
+        hint = f": if it is from an earlier run, `{remove}` first" if there is not None else ""
+        raise CannotRun(f"{error}{hint}") from error
     if others := sorted(found.get("data", {}).keys() - wanted.get("data", {}).keys()):
         keys = ", ".join(others)
         raise CannotRun(f"somebody else made {name}, which has {keys}: take another namespace, or `{remove}` first")
@@ -84,7 +90,7 @@ class Wait:
             if seen.outcome is Outcome.DONE:
                 return found
             if seen.outcome is Outcome.FAILED:
-                raise CannotRun(joined(f"{what}: {said}", f"Look at `{look_at}`{self._then(resource, name)}"))
+                raise Ended(joined(f"{what}: {said}", f"Look at `{look_at}`{self._then(resource, name)}"))
             if time.monotonic() > self.deadline:
                 raise CannotRun(joined(f"{what} was not done in time: {said}", f"It goes on; look at `{look_at}`"))
             await asyncio.sleep(self.pause)

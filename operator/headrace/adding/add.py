@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import aiohttp
 
-from headrace.adding.bucket import Bucket
+from headrace.adding.bucket import Bucket, why_no_url
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import Given
 from headrace.adding.request import Origin, Wish, config_map, job_name, place_of, training_job
-from headrace.applied import LOOK_SECONDS, Report, Wait, apply, tenant_of
+from headrace.applied import LOOK_SECONDS, CannotRun, Ended, Report, Wait, apply, tenant_of
 from headrace.gallery.progress import of_job
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import Forbidden
 from headrace.kube.resources import CONFIGMAPS, TRAININGJOBS, Object
-from headrace.sentences import bytes_said
+from headrace.sentences import bytes_said, joined
 from headrace.tenancy.objects import SECRETS, value
 from headrace.tenancy.sigv4 import AccessKey
 from headrace_common.manifest import NAME
@@ -29,6 +30,10 @@ from headrace_common.s3 import DEFAULT_REGION, Place
 
 SAY_SECONDS = 5.0
 _ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+
+
+class HasFailed(CannotAdd):
+    """It was asked for before, and there is no version."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +58,36 @@ class Adding:
         return await self._wait(origin)
 
     async def of_files(self, given: Given) -> Object:
-        """The same of files on this machine. What is sent for it is taken away when it is a version's."""
+        """The same of files on this machine. What is sent for it is taken away when it is a version's, or when it will
+        be none: where files in the bucket are at fault, the same command is to send them anew.
+        """
         tenant = await tenant_of(self.client, self.wish.namespace)
-        uri = place_of(tenant["bucket"], given.digest)
-        origin = Origin(uri, digest=given.digest, given=_name(given), format=given.format, size=given.size)
-        found = await self._asked_before(origin)
+        uri = place_of(tenant["bucket"], self.wish, given.digest)
+        origin = Origin(
+            uri, digest=given.digest, given=_name(given), file=given.file, format=given.format, size=given.size
+        )
+        prefix = Place.parse(uri).key
         async with aiohttp.ClientSession() as session:
+            try:
+                found = await self._asked_before(origin)
+            except HasFailed:
+                with suppress(CannotAdd):  # the first error is the one that is told
+                    await self._take_away(await self._bucket(tenant, session), prefix)
+                raise
             bucket = await self._bucket(tenant, session)
             if found is None:
-                await self._send(bucket, Place.parse(uri).key, given)
-                await self._ask(origin)
-            job = await self._wait(origin)
-            await self._take_away(bucket, Place.parse(uri).key)
+                await self._send(bucket, prefix, given)
+            try:
+                if found is None:
+                    await self._ask(origin)
+                job = await self._wait(origin)
+            except Ended:
+                await self._take_away(bucket, prefix)
+                raise
+            except CannotRun as error:
+                left = f"what was uploaded stays at {uri}; the same command goes on with it"
+                raise CannotRun(joined(str(error), left)) from error
+            await self._take_away(bucket, prefix)
         return job
 
     async def _asked_before(self, origin: Origin) -> Object | None:
@@ -78,7 +101,7 @@ class Adding:
             return None
         remove = f"`kubectl -n {namespace} delete trainingjob {name}`"
         if (live.get("status") or {}).get("state") == "Failed":
-            raise CannotAdd(f"TrainingJob {name} has failed before: {of_job(live).line}; to ask again, {remove} first")
+            raise HasFailed(f"TrainingJob {name} has failed before: {of_job(live).line}; to ask again, {remove} first")
         await apply(self.client, CONFIGMAPS, config_map(self.wish, origin, owner))
         self.report(f"TrainingJob {name} was asked for before; to add the model anew, {remove} first")
         return live
@@ -106,27 +129,34 @@ class Adding:
             found = await self.client.get(SECRETS, namespace, name)
         except Forbidden as error:
             raise CannotAdd(f"{error}: ask for the right to read Secret {name}, {elsewhere}") from error
-        key = AccessKey(value(found, _ID), value(found, _SECRET))
+        try:
+            # Who makes a Secret of a file has its newline in it.
+            id, secret, token = (value(found, name).strip() for name in (_ID, _SECRET, _TOKEN))
+        except UnicodeDecodeError as error:
+            raise CannotAdd(f"Secret {name!r} in namespace {namespace!r} has a key that is no text") from error
+        key = AccessKey(id, secret)
         if not key.id or not key.secret:
             lack = "there is no Secret" if found is None else f"no {_ID} and {_SECRET} in Secret"
             raise CannotAdd(f"{lack} {name!r} in namespace {namespace!r}: name another one with --secret, {elsewhere}")
         region = tenant.get("region") or DEFAULT_REGION
         url = self.s3_url or tenant.get("endpoint") or f"https://s3.{region}.amazonaws.com"
-        return Bucket(url, region, tenant["bucket"], key, session, token=value(found, _TOKEN))
+        if (why := why_no_url(url)) is not None:
+            raise CannotAdd(f"the store's address {why}: name it with --s3-url")
+        return Bucket(url, region, tenant["bucket"], key, session, token=token, report=self.report)
 
     async def _send(self, bucket: Bucket, prefix: str, given: Given) -> None:
         """Each file that is not there, the manifest last: the prefix is of exactly these bytes."""
         there = await self._sizes(bucket, prefix)
         missing = [file for file in given.files if there.get(f"{prefix}{file.path}") != file.size]
-        sent, said = 0, time.monotonic()
         total = sum(file.size for file in missing)
         self.report(f"uploads {bytes_said(total)} in {len(missing)} of {len(given.files)} files")
+        progress = _Progress(self.report, total)
         for file in missing:
-            await bucket.upload(given.folder / file.path, f"{prefix}{file.path}")
-            sent += file.size
-            if time.monotonic() - said > SAY_SECONDS:
-                said = time.monotonic()
-                self.report(f"uploaded {bytes_said(sent)} of {bytes_said(total)}")
+            path = given.folder / file.path
+            try:
+                await bucket.upload(path, f"{prefix}{file.path}", file.sha256, progress.add)
+            except OSError as error:
+                raise CannotAdd(f"{path} cannot be read any more: {error.strerror}: add the model again") from error
         await bucket.put(f"{prefix}{NAME}", given.manifest)
 
     async def _sizes(self, bucket: Bucket, prefix: str) -> dict[str, int]:
@@ -141,12 +171,27 @@ class Adding:
             raise CannotAdd(f"{error}: {hint}") from error
 
     async def _take_away(self, bucket: Bucket, prefix: str) -> None:
-        """The version has its own copy. What cannot be taken away costs room and nothing else."""
+        """The version has its own copy, or there is none. What cannot be taken away costs room and nothing else."""
         try:
             for key in await bucket.sizes(prefix):
                 await bucket.delete(key)
         except CannotAdd as error:
-            self.report(f"left in the bucket: s3://{bucket.name}/{prefix}: {error}")
+            place = f"s3://{bucket.name}/{prefix}"
+            self.report(f"left in the bucket: {place}, to remove with `aws s3 rm --recursive {place}`: {error}")
+
+
+@dataclass
+class _Progress:
+    report: Report
+    total: int
+    sent: int = 0
+    said: float = field(default_factory=time.monotonic)
+
+    def add(self, count: int) -> None:
+        self.sent += count
+        if time.monotonic() - self.said > SAY_SECONDS:
+            self.said = time.monotonic()
+            self.report(f"uploaded {bytes_said(self.sent)} of {bytes_said(self.total)}")
 
 
 def _name(given: Given) -> str:

@@ -6,7 +6,9 @@ Only the command line has it. The operator reads and writes no bytes of models, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +27,30 @@ MAX_PARTS = 10_000
 TRIES = 4
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 120.0
+_REQUEST_SECONDS = 300.0
+_TRY_AGAIN = {"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "Throttling"}
 _MESSAGE_LENGTH = 300
 
 
 class StoreAway(CannotAdd):
     """No answer, or one that may be another one later."""
+
+
+class NoUpload(CannotAdd):
+    """Parts that are no upload any more: it has been completed, or given up."""
+
+
+def why_no_url(url: str) -> str | None:
+    """Why nothing can be asked at `url`, or None."""
+    try:
+        parsed = URL(url)
+        is_right = parsed.scheme in ("http", "https") and bool(parsed.host) and (parsed.port or 0) > 0
+    except ValueError as error:
+        return f"{url!r} is no address: {error}"
+    return None if is_right else f"{url!r} is no address: it has to be like http://HOST:PORT"
+
+
+def _nothing(line: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -44,15 +65,19 @@ class Bucket:
     token: str = field(default="", repr=False)
     part_bytes: int = PART_BYTES
     pause: float = 1.0
+    # For a request as a whole, with its body: a tunnel that is stuck takes bytes for ever.
+    request_seconds: float = _REQUEST_SECONDS
+    report: Callable[[str], None] = _nothing
 
     async def sizes(self, prefix: str) -> dict[str, int]:
         """The objects below a prefix: their keys, and how many bytes each has."""
         found: dict[str, int] = {}
         query = {"list-type": "2", "prefix": prefix}
         while True:
-            answer = _without_namespaces(await self._send("GET", "", query=query))
+            answer = self._read(await self._send("GET", "", query=query))
             for entry in answer.iter("Contents"):
-                found[entry.findtext("Key", "")] = int(entry.findtext("Size", "0"))
+                size = entry.findtext("Size", "0")
+                found[entry.findtext("Key", "")] = int(size) if size.isdecimal() else 0
             token = answer.findtext("NextContinuationToken", "")
             if not token:
                 return found
@@ -62,16 +87,22 @@ class Bucket:
         """An object that is small."""
         await self._send("PUT", key, body=content)
 
-    async def upload(self, path: Path, key: str) -> None:
-        """A file of any size; what was begun and not ended is taken away."""
+    async def upload(self, path: Path, key: str, sha256: str, sent: Callable[[int], None]) -> None:
+        """A file of any size, with this sum, or none: other bytes become no object. `sent` hears of the bytes of each
+        part. What was begun and not ended is taken away.
+        """
         size = path.stat().st_size
         if size <= self.part_bytes:
-            await self.put(key, path.read_bytes())
+            content = path.read_bytes()
+            _must_be_same(path, hashlib.sha256(content), sha256)
+            await self.put(key, content)
+            sent(size)
             return
-        begun = _without_namespaces(await self._send("POST", key, query={"uploads": ""}))
+        begun = self._read(await self._send("POST", key, query={"uploads": ""}))
         upload = {"uploadId": begun.findtext("UploadId", "")}
         try:
-            await self._send("POST", key, query=upload, body=await self._parts(path, key, upload, size))
+            parts = await self._parts(path, key, upload, size, sha256, sent)
+            await self._complete(key, upload, parts, size)
         except BaseException:
             # Shielded: an interrupt has cancelled this task, and parts that nobody sees would stay and cost.
             await asyncio.shield(self._abort(key, upload))
@@ -81,18 +112,32 @@ class Bucket:
         """One that is gone is fine."""
         await self._send("DELETE", key)
 
-    async def _parts(self, path: Path, key: str, upload: Mapping[str, str], size: int) -> bytes:
+    async def _complete(self, key: str, upload: Mapping[str, str], parts: bytes, size: int) -> None:
+        """Where the answer to the first try was lost, the second one finds no upload, and the object is there."""
+        try:
+            await self._send("POST", key, query=upload, body=parts)
+        except NoUpload:
+            if (await self.sizes(key)).get(key) != size:
+                raise
+
+    async def _parts(
+        self, path: Path, key: str, upload: Mapping[str, str], size: int, sha256: str, sent: Callable[[int], None]
+    ) -> bytes:
         """Sends them one after another; what completes the upload."""
+        found = hashlib.sha256()
         whole = ElementTree.Element("CompleteMultipartUpload")
         length = max(self.part_bytes, -(-size // MAX_PARTS))
         with path.open("rb") as file:
             number = 0
             while body := file.read(length):
                 number += 1
+                found.update(body)
                 tag = await self._etag(key, {**upload, "partNumber": str(number)}, body)
                 part = ElementTree.SubElement(whole, "Part")
                 ElementTree.SubElement(part, "PartNumber").text = str(number)
                 ElementTree.SubElement(part, "ETag").text = tag
+                sent(len(body))
+        _must_be_same(path, found, sha256)
         return ElementTree.tostring(whole)
 
     async def _etag(self, key: str, query: Mapping[str, str], body: bytes) -> str:
@@ -116,7 +161,8 @@ class Bucket:
         for tried in range(1, TRIES):
             try:
                 return await self._once(method, key, query, body)
-            except StoreAway:
+            except StoreAway as error:
+                self.report(f"{error}; tries again")
                 await asyncio.sleep(self.pause * 2 ** (tried - 1))
         return await self._once(method, key, query, body)
 
@@ -128,7 +174,9 @@ class Bucket:
         extra = {"x-amz-security-token": self.token} if self.token else {}
         headers = sign(self.key, self.region, datetime.now(UTC), method, raw, query, extra, body)
         subject = f"S3 store at {self.url}: {method} of s3://{self.name}/{key}"
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
+        timeout = aiohttp.ClientTimeout(
+            total=self.request_seconds, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS
+        )
         address = f"{target}?{canonical_query(query)}" if query else target
         try:
             # As it was signed: a text would be encoded again.
@@ -138,16 +186,43 @@ class Bucket:
                 status, answer, told = response.status, await response.read(), response.headers
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise StoreAway(f"{subject}: no answer: {str(error) or type(error).__name__}") from error
-        if status >= 500 or status == 429:
+        except ValueError as error:  # such as a newline in a key
+            raise CannotAdd(f"{subject}: it cannot be asked for: {error}") from error
+        # An upload that could not be completed is said in the body of a 200, after spaces that kept the line open.
+        completes = method == "POST" and "uploadId" in query and status < 300
+        code = _error_code(answer) if completes or status >= 300 else ""
+        if status >= 500 or status == 429 or code in _TRY_AGAIN:
             raise StoreAway(f"{subject}: {status}: {_said(answer)}")
-        # An upload that could not be completed is said in the body of a 200.
-        if status >= 300 or b"<Error>" in answer[:200]:
+        if code == "NoSuchUpload":
+            raise NoUpload(f"{subject}: {status}: {_said(answer)}")
+        if status >= 300 or code:
             raise CannotAdd(f"{subject}: {status}: {_said(answer)}")
         return answer, told  # its names are of any case: a server may say Etag
 
+    def _read(self, answer: bytes) -> ElementTree.Element:
+        with suppress(ElementTree.ParseError):
+            root = _without_namespaces(answer)
+            if root.tag.endswith("Result"):
+                return root
+        raise CannotAdd(f"{self.url} answers, but not as an S3 store does: is it the address of one?")
+
+
+def _must_be_same(path: Path, found: hashlib._Hash, sha256: str) -> None:
+    if found.hexdigest() != sha256:
+        raise CannotAdd(f"{path} was changed while it was uploaded: add the model again when nobody writes to it")
+
+
+def _error_code(answer: bytes) -> str:
+    """Of an answer that is an error: its word, or that it has none. Empty for what is none."""
+    try:
+        root = _without_namespaces(answer)
+    except ElementTree.ParseError:
+        return ""
+    return root.findtext("Code", "") or "an error without a code" if root.tag == "Error" else ""
+
 
 def _without_namespaces(answer: bytes) -> ElementTree.Element:
-    root = ElementTree.fromstring(answer)
+    root = ElementTree.fromstring(answer.strip())
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root

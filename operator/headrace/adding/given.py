@@ -5,6 +5,7 @@ Judged here as the launcher judges it in the pod, before a byte is sent. Nothing
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +15,33 @@ from headrace_common import manifest
 from headrace_common.formats import ModelFormat
 from headrace_common.handed_over import files_of_weights, signatures, why_unusable
 from headrace_common.manifest import File
-from headrace_common.model_manifest import MAX_FILES
-from headrace_common.paths import why_unsafe
+from headrace_common.model_manifest import MAX_FILES as MOST_OF_A_VERSION
+from headrace_common.paths import leaves_its_folder, why_unsafe
+from headrace_common.protobuf import NotProtobuf
 
 MAX_BYTES = 64 << 30
+# A version has some more: MLmodel, what it needs, an example.
+MAX_FILES = MOST_OF_A_VERSION - 100
+# A file of a version lies deeper than it does here, and a name may get a suffix while it is written.
+_MAX_NAME_BYTES = 250
+_MAX_PATH_BYTES = 700
 SIGNATURE = "serving_default"
 _SAVED_MODEL = "saved_model.pb"
+_EXPORTED = "model.onnx"
+_COPY = "`cp -rL` makes a copy of the model without links"
 
 
 @dataclass(frozen=True)
 class Given:
-    """A model in `folder`: `files` are those that belong to it, with their sums; `left_out` lies beside them."""
+    """A model in `folder`: `files` are those that belong to it, with their sums; `left_out` lies beside them. `file` is
+    the one with the graph, where the format has it under any name: ONNX.
+    """
 
     format: ModelFormat
     folder: Path
     files: tuple[File, ...]
     left_out: tuple[str, ...] = ()
+    file: str = ""
 
     @property
     def manifest(self) -> bytes:
@@ -57,17 +69,23 @@ def look(path: Path, max_bytes: int = MAX_BYTES) -> Given:
 
 def _onnx(path: Path, max_bytes: int) -> Given:
     file = _only_onnx(path) if path.is_dir() else path
-    if not file.exists():
+    if not os.path.lexists(file):
         raise CannotAdd(f"there is no {file}: name an ONNX file, a folder with one, or the folder of a SavedModel")
+    _must_be_file(file, file.parent if path.is_dir() else None)
+    for name in _weights_there(file):
+        _must_be_file(file.parent / name, file.parent)
     _must_be_usable(ModelFormat.ONNX, file)
-    names = {file.name, *files_of_weights(file)}
+    weights = files_of_weights(file)
+    if _EXPORTED in weights and file.name != _EXPORTED:
+        raise CannotAdd(f"{file}: its weights are in {_EXPORTED}, as the model itself is called in a version")
+    names = {file.name, *weights}
     beside = {each.name for each in file.parent.iterdir()} if path.is_dir() else set()
     left_out = sorted(beside - {name.partition("/")[0] for name in names})
-    return Given(ModelFormat.ONNX, file.parent, _files(file.parent, names, max_bytes), tuple(left_out))
+    return Given(ModelFormat.ONNX, file.parent, _files(file.parent, names, max_bytes), tuple(left_out), file.name)
 
 
 def _only_onnx(folder: Path) -> Path:
-    found = sorted(each.name for each in folder.iterdir() if each.suffix == ".onnx" and each.is_file())
+    found = sorted(each.name for each in folder.iterdir() if each.suffix == ".onnx" and not each.is_dir())
     if not found:
         raise CannotAdd(
             f"{folder} has neither an ONNX file (*.onnx) nor {_SAVED_MODEL}: other formats are converted first, such "
@@ -87,8 +105,42 @@ def _saved_model(folder: Path, max_bytes: int) -> Given:
             f"{file} has no signature {SIGNATURE} (it has {has}), by which servers ask it: save it with "
             "model.export(FOLDER), or tf.saved_model.save(module, FOLDER, signatures=...)"
         )
-    paths = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
-    return Given(ModelFormat.TENSORFLOW, folder, _files(folder, paths, max_bytes))
+    return Given(ModelFormat.TENSORFLOW, folder, _files(folder, set(_all_below(folder)), max_bytes))
+
+
+def _all_below(folder: Path) -> Iterator[str]:
+    """Every file's path, with slashes. Nothing is passed over: what is no file is refused."""
+    for place, folders, names in os.walk(folder, onerror=_raise):
+        for name in folders:
+            if (Path(place) / name).is_symlink():
+                raise CannotAdd(f"{Path(place) / name} is a link to a folder: {_COPY}")
+        for name in names:
+            file = Path(place) / name
+            _must_be_file(file, folder)
+            yield file.relative_to(folder).as_posix()
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _weights_there(file: Path) -> tuple[str, ...]:
+    """Those of which anything lies there, a broken link too. Of a file that has a fault there are none."""
+    try:
+        found = files_of_weights(file)
+    except NotProtobuf:
+        return ()
+    return tuple(name for name in found if not leaves_its_folder(name) and os.path.lexists(file.parent / name))
+
+
+def _must_be_file(file: Path, folder: Path | None) -> None:
+    """A regular file, or a link to one in `folder`: who names a folder names nothing outside of it."""
+    if not file.exists():
+        raise CannotAdd(f"{file} is a link to nothing: {_COPY}")
+    if not file.is_file():
+        raise CannotAdd(f"{file} is no regular file: take it away, or name another folder")
+    if folder is not None and not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder)):
+        raise CannotAdd(f"{file} is, or lies behind, a link that leads out of {folder}: {_COPY}")
 
 
 def _must_be_usable(format: ModelFormat, file: Path) -> None:
@@ -116,3 +168,11 @@ def _bad(names: set[str]) -> Iterator[str]:
             yield f"{name!r} {why}"
         elif name == manifest.NAME:
             yield f"{name} has a name of Headrace's"
+        elif (
+            len(name.encode()) > _MAX_PATH_BYTES
+            or max(len(part.encode()) for part in name.split("/")) > _MAX_NAME_BYTES
+        ):
+            yield (
+                f"{name!r} is too long: at most {_MAX_NAME_BYTES} bytes for each name, and {_MAX_PATH_BYTES} for "
+                "all of its path"
+            )

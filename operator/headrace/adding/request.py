@@ -7,6 +7,7 @@ as it does with what was trained (docs/decisions/0055-models-of-others.md).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -23,6 +24,7 @@ _TEXT = "program.txt"
 _NAME_LENGTH = 23
 _MIB = 1 << 20
 _LEAST_MEMORY = 1024 * _MIB
+_MOST_MORE_MEMORY = 5 * 1024 * _MIB
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,21 @@ class Origin:
     sha256: str = ""
     digest: str = ""  # of the manifest that lies there
     given: str = ""  # what the user has named, for the run
+    file: str = ""  # the ONNX file, where its name is known
     format: ModelFormat | None = None
-    size: int = 0
+    size: int | None = None  # in bytes; of an address nobody knows it yet
 
     @property
     def identity(self) -> str:
         """What the same request has again: 64 hex digits."""
         known = self.digest.removeprefix("sha256:")
         return known or hashlib.sha256(f"{self.uri} {self.sha256}".encode()).hexdigest()
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Of the program. They stand in the run, where everybody may read them."""
+        named = {"digest": self.digest, "given": without_keys(self.given), "file": self.file}
+        return {name: text for name, text in named.items() if text}
 
 
 @dataclass(frozen=True)
@@ -55,16 +64,33 @@ class Wish:
     evaluate: Mapping[str, Any] = field(default_factory=dict)
     secret: str = ""
     service_account: str = ""
+    memory: str = ""  # that the job's pod may use; empty: by the model's size
+
+
+def without_keys(address: str) -> str:
+    """An address as it may be shown: without a user and password, and without the query that signs it. Others are names
+    of files, and stay.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    host, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def job_name(wish: Wish, origin: Origin) -> str:
     """The same model under the same name is one request: asked for again it is found, and not made anew."""
-    return f"add-{wish.model[:_NAME_LENGTH].rstrip('-')}-{origin.identity[:12]}"
+    identity = origin.identity
+    if len(wish.model) > _NAME_LENGTH:  # two that begin alike are two requests
+        identity = hashlib.sha256(f"{wish.model} {identity}".encode()).hexdigest()
+    return f"add-{wish.model[:_NAME_LENGTH].rstrip('-')}-{identity[:12]}"
 
 
-def place_of(bucket: str, digest: str) -> str:
-    """Where files with this manifest lie in the tenant's bucket until they are a version's: a prefix's address."""
-    return f"s3://{bucket}/{PREFIX}/{digest.removeprefix('sha256:')}/"
+def place_of(bucket: str, wish: Wish, digest: str) -> str:
+    """Where files with this manifest lie in the tenant's bucket until they are a version's: a prefix's address. It is
+    of one model: another one with the same files is another request, which takes away its own.
+    """
+    return f"s3://{bucket}/{PREFIX}/{wish.namespace}.{wish.model}/{digest.removeprefix('sha256:')}/"
 
 
 def config_map(wish: Wish, origin: Origin, owner_uid: str = "") -> Object:
@@ -89,12 +115,12 @@ def training_job(wish: Wish, origin: Origin) -> Object:
         output["alias"] = wish.alias
     if wish.needs_approval:
         output["approval"] = {"required": True}
-    memory = _memory(origin.size)
+    memory = wish.memory or _memory(origin.size)
     spec: Object = {
         "framework": "Script",
         "source": {"configMap": {"name": name}},
         "entrypoint": _PROGRAM,
-        "parameters": {key: text for key, text in (("digest", origin.digest), ("given", origin.given)) if text},
+        "parameters": origin.parameters,
         "datasets": [dataset],
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": memory}},
         "tracking": {"experiment": wish.experiment},
@@ -110,6 +136,9 @@ def training_job(wish: Wish, origin: Origin) -> Object:
     return {"metadata": {"name": name, "namespace": wish.namespace, "labels": {LABEL: wish.model}}, "spec": spec}
 
 
-def _memory(size: int) -> str:
-    """For the files as the kernel keeps them, and for an ONNX graph that is read twice: at most 2 GiB of protobuf."""
-    return f"{(_LEAST_MEMORY + min(2 * size, 5 << 30)) // _MIB}Mi"
+def _memory(size: int | None) -> str:
+    """For the files as the kernel keeps them, and for an ONNX graph that is read twice: at most 2 GiB of protobuf. Of
+    unknown size it is the most.
+    """
+    more = _MOST_MORE_MEMORY if size is None else min(2 * size, _MOST_MORE_MEMORY)
+    return f"{(_LEAST_MEMORY + more) // _MIB}Mi"

@@ -9,6 +9,7 @@ operator writes into status is cut to its bounds (`status`) rather than refused.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -28,13 +29,15 @@ class Rule:
     """A CEL rule of the generated schema.
 
     `reason` decides how the API server words the refusal: FieldValueForbidden and FieldValueRequired print the message
-    alone, FieldValueInvalid puts `Invalid value: "string"` before it, which helps nobody.
+    alone, FieldValueInvalid puts `Invalid value: "string"` before it, which helps nobody. `pattern`: what the rule
+    matches a text with, where that is all of it.
     """
 
     rule: str
     message: str
     reason: str = "FieldValueForbidden"
     field_path: str = ""
+    pattern: str = ""
 
     def as_schema(self) -> dict[str, str]:
         entry = {"rule": self.rule, "message": self.message, "reason": self.reason}
@@ -43,7 +46,7 @@ class Rule:
 
 def matching(pattern: str, message: str) -> Rule:
     """A pattern with words: the refusal of OpenAPI's own `pattern` shows nothing but the expression."""
-    return Rule(f"self.matches(r'{pattern}')", message)
+    return Rule(f"self.matches(r'{pattern}')", message, pattern=pattern)
 
 
 @dataclass(frozen=True, init=False)
@@ -58,6 +61,22 @@ class Schema:
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "keywords", keywords)
         object.__setattr__(self, "rules", rules)
+
+
+def why_not(kind: Any, text: str) -> str | None:
+    """What the API server will say of `text` as a field of this annotated type, as far as lengths and patterns go; None
+    where they have nothing against it. For who asks before there is an object.
+    """
+    for schema in kind.__metadata__:
+        if not isinstance(schema, Schema):
+            continue
+        for rule in schema.rules:
+            # As CEL has it: $ is the end of the text, and not the place before a last newline.
+            if rule.pattern and ("\n" in text or not re.search(rule.pattern, text)):
+                return rule.message
+        if len(text) > (longest := schema.keywords.get("maxLength", len(text))):
+            return f"must have at most {longest} characters"
+    return None
 
 
 def list_map(*keys: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ Quantity = Annotated[
             Rule(
                 f"string(self).matches(r'{_QUANTITY_PATTERN}')",
                 "must be a quantity such as 500m, 2 or 4Gi, and not negative",
+                pattern=_QUANTITY_PATTERN,
             ),
         ),
     ),

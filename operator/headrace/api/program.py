@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator
 
 from headrace.api.base import Model, Rule, Schema, matching
-from headrace.api.scalars import DataURI, ImageReference, Label, Subdomain
+from headrace.api.scalars import DataURI, ImageReference, Label, Sha256, Subdomain
 from headrace_common.protocol.config import Access, Shard, Unpack
 
 # Any JSON scalar: what is an object would need a property, what is a list an item, and neither may have any.
@@ -129,12 +129,9 @@ class Dataset(Model):
         ),
     ] = None
     sha256: Annotated[
-        str | None,
+        Sha256 | None,
         Schema(
-            "Of a file on the web: its sha256 in 64 hex digits, as sha256sum prints it. Another file is not "
-            "trained on.",
-            maxLength=64,
-            rules=(matching("^[0-9a-f]{64}$", "must be 64 hex digits in lower case, as sha256sum prints them"),),
+            "Of a file on the web: its sha256 in 64 hex digits, as sha256sum prints it. Another file is not trained on."
         ),
     ] = None
     persistent_volume_claim: Annotated[

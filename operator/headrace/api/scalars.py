@@ -192,6 +192,14 @@ Alias = Annotated[
 ]
 """A registry alias."""
 
+Sha256 = Annotated[
+    str,
+    Schema(
+        maxLength=64,
+        rules=(matching("^[0-9a-f]{64}$", "must be 64 hex digits in lower case, as sha256sum prints them"),),
+    ),
+]
+
 S3_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+$"
 S3URI = Annotated[str, Schema(maxLength=1024, rules=(matching(S3_PATTERN, "must be like s3://BUCKET/KEY"),))]
 

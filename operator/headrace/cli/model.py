@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import sys
 import time
 from pathlib import Path
@@ -10,9 +11,14 @@ from typing import Any
 import yaml
 
 from headrace.adding.add import Adding
+from headrace.adding.bucket import why_no_url
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import Given, look
-from headrace.adding.request import Origin, Wish
+from headrace.adding.request import Origin, Wish, without_keys
+from headrace.api.base import why_not
+from headrace.api.common import Quantity
+from headrace.api.scalars import Alias, DataURI, Label, Sha256, Subdomain
+from headrace.api.trainingjob_status import ApprovalState
 from headrace.applied import CannotRun, Report
 from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace
 from headrace.cli.errors import USAGE, CommandError
@@ -24,6 +30,19 @@ from headrace_common.formats import ModelFormat
 
 SECONDS = 3600.0
 _READ_BY_THE_POD = ("s3://", "gs://", "az://", "https://")
+_KINDS = {
+    "name": Label,
+    "namespace": Label,
+    "experiment": Label,
+    "alias": Alias,
+    "secret": Subdomain,
+    "service_account": Subdomain,
+    "memory": Quantity,
+}
+_EVALUATE = (
+    "it has to have the fields of spec.evaluate of a TrainingJob, such as task and data, alone or under one evaluate:"
+)
+_NEEDED = ("name", "experiment")
 _RUNTIMES = {ModelFormat.ONNX.value: "onnxruntime", ModelFormat.TENSORFLOW.value: "tensorflow-serving"}
 
 
@@ -58,6 +77,12 @@ class ModelCommand:
             "--secret", default=STORAGE_SECRET, help='with the keys of the bucket (default: %(default)s; "": none)'
         )
         add.add_argument("--service-account", default="", metavar="NAME", help="that the job's pod runs as")
+        add.add_argument(
+            "--memory",
+            default="",
+            metavar="QUANTITY",
+            help="that the job's pod may use, such as 8Gi (default: by the model's size; for an address 6Gi)",
+        )
         add.add_argument("--s3-url", default="", metavar="URL", help="how this machine reaches the store")
         add.add_argument("--timeout", type=float, default=SECONDS, metavar="SECONDS", help="default: %(default)s")
         add_cluster_arguments(add)
@@ -77,6 +102,8 @@ def _add(args: argparse.Namespace) -> None:
     def report(line: str) -> None:
         print(f"[{time.monotonic() - begun:6.1f} s] {line}", flush=True)
 
+    _must_be_well_named(args)
+    evaluate = evaluation(args.evaluate)
     is_address = "://" in args.what or args.what.startswith("models:")
     asked = _origin(args.what, args.sha256) if is_address else _given(args, report)
     wish = Wish(
@@ -85,9 +112,10 @@ def _add(args: argparse.Namespace) -> None:
         experiment=args.experiment,
         alias=args.alias,
         needs_approval=args.approval,
-        evaluate=_evaluate(args.evaluate),
+        evaluate=evaluate,
         secret=args.secret,
         service_account=args.service_account,
+        memory=args.memory,
     )
 
     async def go() -> Object:
@@ -108,6 +136,16 @@ def _add(args: argparse.Namespace) -> None:
     print("\n".join(told(job, wish)))
 
 
+def _must_be_well_named(args: argparse.Namespace) -> None:
+    """By the API's own patterns, before anything is read, asked or sent."""
+    for name, kind in _KINDS.items():
+        text = getattr(args, name)
+        if (text or name in _NEEDED) and (why := why_not(kind, text)) is not None:
+            raise CommandError(f"--{name.replace('_', '-')} {text!r} {why}", USAGE)
+    if args.s3_url and (why := why_no_url(args.s3_url)) is not None:
+        raise CommandError(f"--s3-url {why}", USAGE)
+
+
 def _given(args: argparse.Namespace, report: Report) -> Given:
     if args.sha256:
         raise CommandError("--sha256 is of a file at https://: leave it out", USAGE)
@@ -125,48 +163,68 @@ def _origin(address: str, sha256: str) -> Origin:
             "file",
             USAGE,
         )
+    shown = without_keys(address)
     if not address.startswith(_READ_BY_THE_POD):
-        raise CommandError(f"{address}: addresses begin with {', '.join(_READ_BY_THE_POD)}", USAGE)
+        raise CommandError(f"{shown}: addresses begin with {', '.join(_READ_BY_THE_POD)}", USAGE)
+    if (why := why_not(DataURI, address)) is not None:
+        raise CommandError(f"{shown}: an address {why}", USAGE)
     is_onnx = address.endswith(".onnx")
     if address.startswith("https://"):
         if not sha256:
             raise CommandError("a file on the web needs --sha256: nothing else says which bytes are meant", USAGE)
+        if (why := why_not(Sha256, sha256.lower())) is not None:
+            raise CommandError(f"--sha256 {sha256!r} {why}", USAGE)
         return Origin(address, sha256.lower(), given=address, format=ModelFormat.ONNX)
     if sha256:
         raise CommandError("--sha256 is of a file at https://: leave it out", USAGE)
     if not is_onnx and not address.endswith("/"):
-        raise CommandError(f"{address}: a folder ends with /, a file with .onnx", USAGE)
+        raise CommandError(f"{shown}: a folder ends with /, a file with .onnx", USAGE)
     return Origin(address, given=address, format=ModelFormat.ONNX if is_onnx else None)
 
 
-def _evaluate(path: Path | None) -> dict[str, Any]:
+def evaluation(path: Path | None) -> dict[str, Any]:
+    """What the file has, alone or under `evaluate:`; nothing where none is named. Raises CommandError."""
     if path is None:
         return {}
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        json.dumps(found, allow_nan=False)
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}", USAGE) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} is not YAML: {error}", USAGE) from error
-    if not isinstance(found, dict):
-        raise CommandError(f"{path} has to have fields, such as task and data", USAGE)
-    fields: dict[str, Any] = found.get("evaluate", found)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise CommandError(f"{path} is not YAML: {error}: {_EVALUATE}", USAGE) from error
+    except (TypeError, ValueError) as error:  # such as a date, which has to stand in quotes
+        raise CommandError(
+            f"{path} has a value that is no text, number, list or map: {error}: {_EVALUATE}", USAGE
+        ) from error
+    fields = found["evaluate"] if isinstance(found, dict) and found.keys() == {"evaluate"} else found
+    if not isinstance(fields, dict) or not fields:
+        raise CommandError(f"{path} has no fields of an evaluation: {_EVALUATE}", USAGE)
+    if "evaluate" in fields:
+        others = listed(str(name) for name in fields if name != "evaluate")
+        raise CommandError(f"{path} has {others or 'evaluate'} beside evaluate: {_EVALUATE}", USAGE)
     return fields
 
 
 def told(job: Object, wish: Wish) -> list[str]:
-    """The version, and the lines that serve it."""
+    """The version, what a person has said of it, and the lines that serve it."""
     model = job["status"]["model"]
+    approval = model.get("approval") or ({"state": ApprovalState.AWAITING} if wish.needs_approval else {})
+    lines = [f"version {model['version']} of {model['name']} ({model.get('digest', '')})"]
+    state, by = approval.get("state"), approval.get("by") or "somebody"
+    if state == ApprovalState.REFUSED:
+        why = approval.get("reason")
+        return [*lines, f"it was refused by {by}" + (f": {why}" if why else "")]
+    if state == ApprovalState.APPROVED:
+        lines.append(f"it was approved by {by}")
+    elif approval:
+        lines.append(f"it waits for an approval: headrace approve {job['metadata']['name']} -n {wish.namespace}")
+    return [*lines, *_served(job, wish)]
+
+
+def _served(job: Object, wish: Wish) -> list[str]:
     formats = job["spec"]["output"].get("formats") or []
     runtime = _RUNTIMES.get(formats[0], "") if formats else ""
-    registry = (
-        f"{{name: {wish.model}, alias: {wish.alias}}}"
-        if wish.alias
-        else (f'{{name: {wish.model}, version: "{model["version"]}"}}')
-    )
-    lines = [f"version {model['version']} of {model['name']} ({model.get('digest', '')})"]
-    if wish.needs_approval:
-        name = job["metadata"]["name"]
-        lines.append(f"it waits for an approval: headrace approve {name} -n {wish.namespace}")
-    lines += ["In a ModelService:", "  spec:", f"    model: {{registry: {registry}}}"]
+    which = f"alias: {wish.alias}" if wish.alias else f'version: "{job["status"]["model"]["version"]}"'
+    lines = ["In a ModelService:", "  spec:", f"    model: {{registry: {{name: {wish.model}, {which}}}}}"]
     return lines + ([f"    runtime: {{name: {runtime}}}"] if runtime else [])

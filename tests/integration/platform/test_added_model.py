@@ -32,6 +32,7 @@ from headrace.tenancy.sigv4 import AccessKey
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger
 from headrace.training.reconcile import TrainingReconciler
+from headrace_common.manifest import sha256_of
 from headrace_local import ports
 from training_builders import SETTINGS
 
@@ -252,7 +253,10 @@ def test_a_saved_model_is_registered_with_all_of_its_folder(platform, tenant, ad
     storage = platform.secret(tenant, "headrace-storage")
     s3 = platform.s3(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
     prefix = version["source"].removeprefix(f"s3://{tenant}/")
-    for name in ("saved_model.pb", "assets/words.txt"):
+    listed = s3.list_objects_v2(Bucket=tenant, Prefix=f"{prefix}/tensorflow/")["Contents"]
+    names = {each["Key"].removeprefix(f"{prefix}/tensorflow/") for each in listed}
+    assert names == {"saved_model.pb", "assets/words.txt"}
+    for name in names:
         assert (
             s3.get_object(Bucket=tenant, Key=f"{prefix}/tensorflow/{name}")["Body"].read()
             == (folder / name).read_bytes()
@@ -268,7 +272,7 @@ def test_a_large_file_goes_in_parts(platform, tenant, tmp_path):
         async with aiohttp.ClientSession() as session:
             access = AccessKey(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
             bucket = Bucket(platform.store, REGION, tenant, access, session, part_bytes=5 << 20)
-            await bucket.upload(path, key)
+            await bucket.upload(path, key, sha256_of(path), lambda count: None)
             return await bucket.sizes("headrace/added/x/")
 
     assert asyncio.run(send()) == {key: path.stat().st_size}
@@ -294,7 +298,7 @@ def test_of_a_large_file_that_is_interrupted_nothing_stays(platform, tenant, tmp
             access = AccessKey(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
             bucket = Held(platform.store, REGION, tenant, access, session, part_bytes=5 << 20)
             with pytest.raises(asyncio.CancelledError):
-                await bucket.upload(path, "headrace/added/x/large")
+                await bucket.upload(path, "headrace/added/x/large", sha256_of(path), lambda count: None)
             return await bucket.sizes("headrace/added/x/")
 
     assert asyncio.run(send()) == {}

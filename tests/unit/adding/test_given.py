@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+import os
+
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
+from given_models import save_onnx, saved_model
+from headrace.adding import given
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import look
-
-
-def save_onnx(path, location=None):
-    weights = numpy_helper.from_array(np.ones((100, 100), "float32"), "w")
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 100]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weights])
-    onnx.save(helper.make_model(graph), path, save_as_external_data=location is not None, location=location)
-    return path
-
-
-def saved_model(folder, signature: bytes = b"serving_default"):
-    """One graph, with one signature of this name."""
-    entry = b"\x0a" + bytes([len(signature)]) + signature
-    meta = b"\x2a" + bytes([len(entry)]) + entry if signature else b""
-    folder.mkdir()
-    (folder / "saved_model.pb").write_bytes(b"\x08\x01\x12" + bytes([len(meta)]) + meta)
-    return folder
+from headrace_common import model_manifest
 
 
 def test_an_onnx_file_has_its_weights_with_it_and_nothing_else(tmp_path):
     path = save_onnx(tmp_path / "a.onnx", "a.bin")
     (tmp_path / "notes.txt").write_text("mine")
-    given = look(path)
-    assert [file.path for file in given.files] == ["a.bin", "a.onnx"]
+    found = look(path)
+    assert [file.path for file in found.files] == ["a.bin", "a.onnx"]
     assert look(tmp_path).left_out == ("notes.txt",)
-    assert given.digest == look(tmp_path).digest
+    assert found.digest == look(tmp_path).digest
 
 
 def test_other_bytes_have_another_digest(tmp_path):
@@ -48,8 +34,8 @@ def test_a_saved_model_is_all_of_its_folder(tmp_path):
     folder = saved_model(tmp_path / "saved")
     (folder / "assets").mkdir()
     (folder / "assets" / "words.txt").write_text("a b c")
-    given = look(folder)
-    assert (given.format, [file.path for file in given.files]) == ("TensorFlow", ["assets/words.txt", "saved_model.pb"])
+    found = look(folder)
+    assert (found.format, [file.path for file in found.files]) == ("TensorFlow", ["assets/words.txt", "saved_model.pb"])
 
 
 @pytest.mark.parametrize(("signature", "has"), [(b"", "it has none"), (b"train", "it has only train")])
@@ -82,3 +68,81 @@ def test_what_is_wrong_is_told_with_the_file_before_anything_is_sent(tmp_path):
     loaded.graph.initializer[0].external_data[0].value = "gone.bin"
     path.write_bytes(loaded.SerializeToString())
     assert told(path) == f"{path}: its weights are in gone.bin, which was not handed over with it"
+
+
+def refusal(path):
+    with pytest.raises(CannotAdd) as refused:
+        look(path)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("made", ["linked folder", "link out", "broken link", "pipe"])
+def test_of_a_saved_model_nothing_is_passed_over_and_nothing_from_elsewhere_is_taken(tmp_path, made):
+    folder = saved_model(tmp_path / "saved")
+    (folder / "assets").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "key").write_text("mine")
+    bad = folder / "assets" / "bad"
+    if made == "pipe":
+        os.mkfifo(bad)
+    else:
+        bad.symlink_to({"linked folder": "../../mine", "link out": "../../mine/key", "broken link": "gone"}[made])
+    said = refusal(folder)
+    assert str(bad) in said
+    assert {
+        "linked folder": "is a link to a folder: `cp -rL` makes a copy",
+        "link out": "leads out of",
+        "broken link": "is a link to nothing: `cp -rL` makes a copy",
+        "pipe": "is no regular file",
+    }[made] in said
+
+
+def test_weights_from_elsewhere_are_refused_too(tmp_path):
+    path = save_onnx(tmp_path / "model" / "a.onnx", "a.bin")
+    weights = path.with_name("a.bin")
+    weights.rename(tmp_path / "a.bin")
+    weights.symlink_to("../a.bin")
+    assert f"{weights} is, or lies behind, a link that leads out of {path.parent}: `cp -rL`" in refusal(path)
+    weights.unlink()
+    weights.symlink_to("gone")
+    assert f"{weights} is a link to nothing" in refusal(path.parent)
+    weights.unlink()
+    os.mkfifo(weights)
+    assert f"{weights} is no regular file" in refusal(path)
+
+
+def test_a_link_to_a_file_of_the_same_folder_is_that_file(tmp_path):
+    folder = saved_model(tmp_path / "saved")
+    (folder / "same").symlink_to("saved_model.pb")
+    one, other = look(folder).files
+    assert one.sha256 == other.sha256
+
+
+def test_a_file_that_is_named_itself_may_be_a_link(tmp_path):
+    path = save_onnx(tmp_path / "a.onnx")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.onnx").symlink_to(path)
+    assert [file.path for file in look(tmp_path / "elsewhere" / "b.onnx").files] == ["b.onnx"]
+
+
+def test_names_that_no_version_can_have_are_refused_before_anything_is_sent(tmp_path):
+    folder = saved_model(tmp_path / "saved")
+    (folder / ("a" * 251)).touch()
+    assert "at most 250 bytes for each name, and 700 for all of its path" in refusal(folder)
+    (folder / ("a" * 251)).unlink()
+    (deep := folder / ("a" * 240) / ("b" * 240) / ("c" * 240)).mkdir(parents=True)
+    (deep / "d").touch()
+    assert "at most 250 bytes for each name, and 700 for all of its path" in refusal(folder)
+
+
+def test_a_version_has_room_for_all_files_and_its_own(tmp_path, monkeypatch):
+    assert given.MAX_FILES < model_manifest.MAX_FILES
+    folder = saved_model(tmp_path / "saved")
+    monkeypatch.setattr(given, "MAX_FILES", 1)
+    assert look(folder)
+    (folder / "more").touch()
+    assert refusal(folder) == f"{folder} has 2 files, and at most 1 are added"
+
+
+def test_weights_that_are_called_as_the_model_in_a_version_are_refused(tmp_path):
+    assert "its weights are in model.onnx" in refusal(save_onnx(tmp_path / "a.onnx", "model.onnx"))
