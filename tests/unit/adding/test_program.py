@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import headrace_client
 from given_models import save_onnx, saved_model
 from headrace.adding.given import look
 from headrace.adding.request import Origin
 
-CLIENT = str(Path(headrace_client.__file__).parents[1])
+CLIENT = str(Path(__file__).parents[3] / "runtimes" / "client")
 
 
 @pytest.fixture
