@@ -219,6 +219,8 @@ def _kill_when_nobody_reads(report: int, process: int) -> None:
 
 
 if __name__ == "__main__":
+    import in_step  # beside this file: a fork looks for modules in its own directory
+
     gc.disable()
     for imported in sys.argv[3:]:
         importlib.import_module(imported)
@@ -227,7 +229,5 @@ if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as own_requests, socket.socket(fileno=int(sys.argv[2])) as others:
         wanted = _serve(own_requests, others)
     if os.environ.pop("KEPT_IN_STEP", ""):
-        import in_step
-
         in_step.keep()
     runpy.run_module(wanted, run_name="__main__")
