@@ -24,6 +24,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from audit_log import AuditLog
 from crds import established
 from headrace.kube.client import KubeClient
 from headrace.kube.resources import (
@@ -119,15 +120,14 @@ class Relay:
 @dataclass(frozen=True)
 class World:
     plane: ControlPlane
+    audit: AuditLog
     mlflow_url: str
     relay: Relay
     namespace: str
 
     def requests(self) -> list[str]:
         """What the operator asked of the API server so far, its lease left out."""
-        assert self.plane.audit_log is not None
-        entries = [json.loads(line) for line in self.plane.audit_log.read_text().splitlines()]
-        own = [entry for entry in entries if entry.get("userAgent") == "headrace"]
+        own = [entry for entry in self.audit.entries() if entry.get("userAgent") == "headrace"]
         return [f"{entry['verb']} {entry['requestURI']}" for entry in own if "/leases/" not in entry["requestURI"]]
 
 
@@ -146,7 +146,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             plane.run_kubectl("apply", "--server-side", "--filename", manifests)
         established(plane, "crd", "--all")
         plane.run_kubectl("create", "namespace", namespace)
-        world = World(plane, url, relay, namespace)
+        world = World(plane, AuditLog(plane), url, relay, namespace)
         with platform.operator(plane.kubeconfig, folder / "operator.log", relay.url):
             asyncio.run(make_services(world))
             yield world

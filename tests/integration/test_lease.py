@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import signal
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
+from audit_log import AuditLog
 from headrace.kube.client import KubeClient
 from headrace.kube.resources import LEASES
 from headrace_local.controlplane import ControlPlane
@@ -80,27 +80,12 @@ class Write:
     end: datetime
 
 
-class AuditLog:
-    """What the operators wrote, the lease itself apart; read on from where the last reading ended."""
-
-    def __init__(self, path):
-        self._path = path
-        self._read = 0
-        self._writes = []
-
-    def writes(self):
-        with self._path.open("rb") as log:
-            log.seek(self._read)
-            new = log.read()
-        # The last line may be half written.
-        whole = new[: new.rfind(b"\n") + 1]
-        self._read += len(whole)
-        self._writes += filter(None, map(as_write, whole.splitlines()))
-        return sorted(self._writes, key=lambda write: write.start)
+def writes(log):
+    """What the operators wrote, the lease itself apart."""
+    return sorted(filter(None, map(as_write, log.entries())), key=lambda write: write.start)
 
 
-def as_write(line):
-    event = json.loads(line)
+def as_write(event):
     agent = event.get("userAgent", "")
     written = event["verb"] in {"create", "update", "patch", "delete"} and event["stage"] == "ResponseComplete"
     if not agent.startswith("operator-") or not written or event["objectRef"]["resource"] == "leases":
@@ -126,7 +111,7 @@ class Pair:
 
     def __init__(self, plane, client, directory, proxies):
         self.plane, self.client, self.directory, self.proxies = plane, client, directory, proxies
-        self.audit = AuditLog(plane.audit_log)
+        self.audit = AuditLog(plane)
         self.processes = {}
 
     async def start(self, name):
@@ -148,7 +133,7 @@ class Pair:
         """Who wrote last, often enough that two at once would be seen to alternate, and holds the lease."""
         lease = await self.client.get(LEASES, "default", "widgets")
         holder = lease["spec"]["holderIdentity"].split("-")[0] if lease else ""
-        latest = {write.writer for write in self.audit.writes()[-WRITES_OF_A_TERM:]}
+        latest = {write.writer for write in writes(self.audit)[-WRITES_OF_A_TERM:]}
         return holder if latest == {holder} else ""
 
     async def until_active(self, name, seconds):
@@ -206,16 +191,16 @@ def test_two_operators_never_write_at_the_same_time_whatever_happens_to_them(pla
         expected.append("A")
 
         # The API server is away for longer than the lease lasts, and then frozen: either may go on.
-        before = len(pair.audit.writes())
+        before = len(writes(pair.audit))
         plane.kill()
         await asyncio.sleep(1.5 * DURATION)
         plane.restart()
-        await until(lambda: len(pair.audit.writes()) > before + 20, 6 * DURATION, "writes again")
+        await until(lambda: len(writes(pair.audit)) > before + 20, 6 * DURATION, "writes again")
         plane.pause()
         await asyncio.sleep(1.5 * DURATION)
         plane.resume()
-        before = len(pair.audit.writes())
-        await until(lambda: len(pair.audit.writes()) > before + 20, 6 * DURATION, "writes again")
+        before = len(writes(pair.audit))
+        await until(lambda: len(writes(pair.audit)) > before + 20, 6 * DURATION, "writes again")
         active = await until(pair.active, DURATION)
         other = {"A": "B", "B": "A"}[active]
         expected.append("?")
@@ -235,7 +220,7 @@ def test_two_operators_never_write_at_the_same_time_whatever_happens_to_them(pla
         expected.append(active)
 
     asyncio.run(main())
-    found = terms(AuditLog(plane.audit_log).writes())
+    found = terms(writes(AuditLog(plane)))
     for earlier, later in itertools.pairwise(found):
         assert max(write.end for write in earlier) < later[0].start, f"{earlier[-1]} overlaps {later[0]}"
     # No take-over but those provoked: two that were active at once would alternate.

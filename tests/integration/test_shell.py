@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import json
 import signal
 import time
 
 import psutil
 import pytest
 
+from audit_log import AuditLog
 from headrace.kube import shell as shell_module
 from headrace.kube.client import KubeClient
 from headrace.kube.credentials import Credentials
@@ -85,7 +85,7 @@ def test_it_tells_what_is_there_and_what_changes_of_the_objects_that_the_selecto
             await client.merge_patch(WIDGETS, "default", "kept", {"metadata": {"finalizers": None}})
 
     run(main)
-    requests = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
+    requests = AuditLog(plane).entries()
     verbs = {request["verb"] for request in requests if request.get("userAgent") == USER_AGENT}
     assert verbs == {"get", "list", "watch"}
     selected = [request["requestURI"] for request in requests if request.get("userAgent") == USER_AGENT]
