@@ -200,6 +200,7 @@ def _keep(asked: dict, descriptors: list[int]) -> str:
     for descriptor in messages:
         os.environ["HEADRACE_CHILD_FD"] = str(descriptor)
     sys.argv[1:] = asked["arguments"]
+    sys.path.append(sys.path[0])  # this file's folder, which has programs and what keeps a script in step
     sys.path[0] = asked["directory"]
     paths = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[1:1] = [path for path in paths if path and path not in sys.path]
@@ -219,8 +220,6 @@ def _kill_when_nobody_reads(report: int, process: int) -> None:
 
 
 if __name__ == "__main__":
-    import in_step  # beside this file: a fork looks for modules in its own directory
-
     gc.disable()
     for imported in sys.argv[3:]:
         importlib.import_module(imported)
@@ -229,5 +228,7 @@ if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as own_requests, socket.socket(fileno=int(sys.argv[2])) as others:
         wanted = _serve(own_requests, others)
     if os.environ.pop("KEPT_IN_STEP", ""):
+        import in_step
+
         in_step.keep()
     runpy.run_module(wanted, run_name="__main__")
