@@ -7,20 +7,24 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+import between_workers
 import thorough
 
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# Of one cluster; and of models and servers that take TensorFlow's import to make, in each worker anew.
-TOGETHER = ("tests/e2e/", "runtimes/trainer/tests/evaluation/", "runtimes/tensorflow-serving/tests/")
+# Of models and servers that take TensorFlow's import to make, in each worker anew.
+TOGETHER = ("runtimes/trainer/tests/evaluation/", "runtimes/tensorflow-serving/tests/")
+# Of one cluster, which two workers share: they wait more than they compute.
+END_TO_END = "tests/e2e/"
 
 # How long a thread has to see that its work is over.
 THREAD_SECONDS = 10.0
@@ -30,6 +34,9 @@ class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
     """The folders that are together go to one worker each, of the others each file goes by itself."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(END_TO_END):
+            stem = PurePath(nodeid.partition("::")[0]).stem
+            return f"{END_TO_END} second" if stem in (*between_workers.SECOND, *between_workers.ALONE) else END_TO_END
         return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
 

@@ -230,8 +230,8 @@ def kill_in(pod: Object, what: str) -> None:
     raise AssertionError(f"no process {what} in pod {pod['metadata']['name']}")
 
 
-def install(cluster: Instance) -> Platform:
-    """Build the images, install the chart with the values of a trial, and open loopback ports to its Services."""
+def install(cluster: Instance) -> None:
+    """Build the images, and install the chart with the values of a trial."""
     cluster.build_project(IMAGES)
     already_there = ("-n", SYSTEM, "get", "deployments", "-l", "app.kubernetes.io/instance=headrace", "-o", "name")
     old = cluster.kubectl(*already_there).split()
@@ -240,6 +240,10 @@ def install(cluster: Instance) -> Platform:
         cluster.kubectl("-n", SYSTEM, "rollout", "restart", *old)
         for name in old:
             cluster.kubectl("-n", SYSTEM, "rollout", "status", name, "--timeout=180s")
+
+
+def attach(cluster: Instance) -> Platform:
+    """The chart that is installed; opens loopback ports to its Services."""
 
     def url(service: str, port: int) -> str:
         return f"http://127.0.0.1:{cluster.forward(service, port, namespace=SYSTEM)}"

@@ -50,6 +50,7 @@ def main(minutes: float, command: list[str]) -> int:
         print(f"\n== the tests' {minutes:g} minutes are over: they are interrupted", file=sys.stderr, flush=True)
         status = OVER
         _stop(process, run)
+    take_cluster_down(run)
     if ended := end_all(run):
         print(f"== ended {ended} processes that the tests had left running", file=sys.stderr, flush=True)
     return status if status >= 0 else 128 - status
@@ -73,7 +74,6 @@ def _stop(process: subprocess.Popen[bytes], run: str) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    take_cluster_down(run)
 
 
 def take_cluster_down(run: str) -> None:

@@ -6,22 +6,16 @@ The jobs of one group run at the same time; a script that needs no TensorFlow en
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from headrace_local import members
-from headrace_local.errors import LocalClusterError
+from failing_jobs import SLEEP, Case, beside, check, pod_of, second_attempt, start
 from platform_under_test import Object, Tenant, kill_in
 
 HOG = "x = []\nwhile True:\n    x.append(bytearray(10_000_000))\n"
 CHILD_HOG = f"import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {HOG!r}]).returncode)\n"
-SLEEP = "import time\nprint('started', flush=True)\ntime.sleep(300)\n"
 TRAIN = """
 import numpy as np, keras
 x = np.zeros((32, 2), "float32")
@@ -53,46 +47,6 @@ SMALL = {"limits": {"memory": "256Mi"}}
 
 def trainer(**container: Any) -> Object:
     return {"spec": {"containers": [{"name": "trainer", **container}]}}
-
-
-def beside(name: str, code: str) -> Object:
-    """A container that the user adds to the pod."""
-    return {"name": name, "image": "headrace.local/trainer:dev", "command": ["/opt/venv/bin/python", "-c", code]}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One job, what is done to it while it runs, and what its status has to say."""
-
-    script: str
-    failure_class: str
-    reason: str
-    attempts: int  # with maxRestarts 1: 2 where the failure is retried
-    counted: int
-    spec: Object = field(default_factory=dict)
-    act: Callable[[Tenant, str], None] | None = None
-    hint: str = ""
-    message: str = ""
-
-
-def has_started(tenant: Tenant, pod: str) -> bool:
-    try:
-        return "started" in tenant.kubectl("logs", pod, "--tail=20")
-    except LocalClusterError:  # its container is being created
-        return False
-
-
-def pod_of(tenant: Tenant, job: str) -> str:
-    """The pod of the job's first attempt, once its script has said that it started."""
-    deadline = time.monotonic() + 90
-    while True:
-        pods = tenant.kubectl(
-            "get", "pods", "-l", f"headrace.dev/trainingjob={job},headrace.dev/attempt=1", "-o", "name"
-        ).split()
-        if pods and has_started(tenant, pods[0]):
-            return pods[0].removeprefix("pod/")
-        assert time.monotonic() < deadline, f"no pod of {job} has started"
-        time.sleep(0.5)
 
 
 def kill_process(what: str) -> Callable[[Tenant, str], None]:
@@ -285,21 +239,13 @@ DISTURBED = {
 }
 
 
-def start(tenant: Tenant, name: str, case: Case) -> None:
-    tenant.script(name, case.script)
-    spec = {"restartPolicy": {"maxRestarts": 1}} | case.spec
-    if uri := DATASETS.get(name):
-        spec["datasets"] = [{"name": "corpus", "uri": uri.format(namespace=tenant.namespace)}]
-    tenant.train(name, **spec)
-
-
 @pytest.fixture(scope="module")
 def ends(tenant: Tenant) -> dict[str, Object]:
     """The final status of every job that fails by itself."""
     other = tenant.platform.tenant(f"{tenant.namespace}-other")
     other.s3().put_object(Bucket=other.namespace, Key="corpus.txt", Body=b"somebody else's")
     for name, case in ENDS.items():
-        start(tenant, name, case)
+        start(tenant, name, case, DATASETS.get(name))
     return {name: tenant.finished(name) for name in ENDS}
 
 
@@ -314,21 +260,6 @@ def disturbed(tenant: Tenant) -> dict[str, Object]:
     found = {name: tenant.wait("trainingjob", name, second_attempt) for name in DISTURBED}
     tenant.kubectl("delete", "trainingjob", *DISTURBED, "--wait=false")
     return found
-
-
-def second_attempt(status: Object) -> bool:
-    return status.get("attempt", {}).get("number", 0) >= 2 or status.get("state") == "Failed"
-
-
-def check(case: Case, status: Object) -> None:
-    failure = status["failure"]
-    assert failure["class"] == case.failure_class, failure
-    assert failure["reason"] in case.reason.split("|"), failure
-    assert status["attempt"]["number"] == case.attempts, status["history"]
-    assert status.get("attemptsCounted", 0) == case.counted, status["history"]
-    assert failure["hint"], failure
-    assert case.hint in failure["hint"], failure
-    assert case.message in failure["message"], failure
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -376,62 +307,6 @@ def test_a_bucket_that_is_not_there_is_told_and_not_tried_again(tenant):
     start(other, "no-bucket", case)
 
     check(case, other.finished("no-bucket"))
-
-
-# --- what the scheduler and the node do ------------------------------------------------------------------------------
-
-
-def test_a_job_that_something_more_important_takes_the_place_of_starts_again_and_counts_nothing(tenant):
-    cores = float(tenant.platform.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.allocatable.cpu}"))
-    # Twice as much no node has, once there is room for beside the platform's pods.
-    share = {"limits": {"cpu": f"{0.6 * cores:.1f}", "memory": "256Mi"}}
-    tenant.apply(
-        {
-            "apiVersion": "scheduling.k8s.io/v1",
-            "kind": "PriorityClass",
-            "metadata": {"name": "may-wait"},
-            "value": -100,
-            "description": "gives way to everything",
-        }
-    )
-    template = {"podTemplate": {"spec": {"priorityClassName": "may-wait"}}}
-    case = Case(SLEEP, "Disrupted", "Preempted", 2, 0, {"resources": share} | template, hint="priorityClassName")
-    start(tenant, "preempted", case)
-    pod_of(tenant, "preempted")
-    container = beside("important", SLEEP) | {"resources": share}
-    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
-    tenant.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "important"}, "spec": spec})
-
-    status = tenant.wait("trainingjob", "preempted", second_attempt)
-    waiting = tenant.wait("trainingjob", "preempted", lambda s: s.get("reason") == "Unschedulable", 30)
-    tenant.kubectl("delete", "pod", "important", "--wait=false")
-    tenant.wait("trainingjob", "preempted", lambda s: s.get("state") == "Running", 60)
-    tenant.kubectl("delete", "trainingjob", "preempted", "--wait=false")
-
-    check(case, status)
-    assert waiting["state"] == "Queued", waiting
-
-
-def test_a_job_whose_node_does_not_answer_any_more_starts_again_and_counts_nothing(tenant):
-    node = tenant.platform.cluster.name
-    impatient = {"checkpoint": {"gracePeriod": "15s"}}
-    case = Case(SLEEP, "Disrupted", "NodeLost", 2, 0, impatient, message=node)
-    start(tenant, "node-lost", case)
-    pod = pod_of(tenant, "node-lost")
-    kubelet = [member.pid for member in members.of(node) if member.component == "kubelet"]
-
-    for process in kubelet:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        tenant.kubectl("delete", "pod", pod, "--wait=false")
-        status = tenant.wait("trainingjob", "node-lost", second_attempt, 105)
-    finally:
-        for process in kubelet:
-            os.kill(process, signal.SIGCONT)
-    tenant.wait("trainingjob", "node-lost", lambda s: s.get("state") == "Running", 90)
-    tenant.kubectl("delete", "trainingjob", "node-lost", "--wait=false")
-
-    check(case, status)
 
 
 # --- several workers -------------------------------------------------------------------------------------------------
