@@ -64,17 +64,18 @@ class Written:
     model: onnx.ModelProto
     inputs: dict[str, str]
     outputs: dict[str, str] = field(default_factory=lambda: {"logits": "logits"})
+    context: int = CONTEXT
 
 
-def _tables(graph: _Graph) -> tuple[str, str]:
-    angles = np.arange(CONTEXT)[:, None] / (10000 ** (np.arange(0, HEAD, 2) / HEAD))[None]
+def _tables(graph: _Graph, context: int) -> tuple[str, str]:
+    angles = np.arange(context)[:, None] / (10000 ** (np.arange(0, HEAD, 2) / HEAD))[None]
     return graph.constant(np.cos(angles).astype(np.float32)), graph.constant(np.sin(angles).astype(np.float32))
 
 
-def cached(seed: int = 0) -> Written:
+def cached(seed: int = 0, context: int = CONTEXT) -> Written:
     """Attention with rotary positions, past and present in one memory."""
     graph = _Graph(seed)
-    cos, sin = _tables(graph)
+    cos, sin = _tables(graph, context)
     one = graph.constant(np.array([1]))
     used = graph.op(
         "Cast",
@@ -115,13 +116,32 @@ def cached(seed: int = 0) -> Written:
             "past_value_names": "past_key_values.%d.value",
         },
         {"logits": "logits", "present_key_names": "present.%d.key", "present_value_names": "present.%d.value"},
+        context,
     )
+
+
+def growing() -> Written:
+    """A cache that gets longer with each token, as exporters write it that know nothing of GroupQueryAttention."""
+    written = uncached()
+    graph = written.model.graph
+    names = [f"{layer}.{what}" for layer in range(LAYERS) for what in ("key", "value")]
+    shape = ["b", CACHED_HEADS, "p", HEAD]
+    new = numpy_helper.from_array(np.zeros((1, CACHED_HEADS, 1, HEAD), np.float32), "new")
+    graph.initializer.append(new)
+    for name in names:
+        graph.input.append(helper.make_tensor_value_info(f"past_key_values.{name}", TensorProto.FLOAT, shape))
+        graph.output.append(
+            helper.make_tensor_value_info(f"present.{name}", TensorProto.FLOAT, [*shape[:2], "q", HEAD])
+        )
+        graph.node.append(helper.make_node("Concat", [f"past_key_values.{name}", "new"], [f"present.{name}"], axis=2))
+    inputs = {key: name for key, name in cached().inputs.items() if key != "attention_mask"}
+    return Written(written.model, inputs, cached().outputs)
 
 
 def uncached(seed: int = 0) -> Written:
     """The same weights and the same mathematics by ONNX' own operators, of a whole text."""
     graph = _Graph(seed)
-    cos, sin = _tables(graph)
+    cos, sin = _tables(graph, CONTEXT)
     one, two = graph.constant(np.array([1])), graph.constant(np.array([2]))
     length = graph.op("Slice", graph.op("Shape", "input_ids"), one, two)
     places = graph.op("Range", graph.constant(np.int64(0)), graph.op("Squeeze", length), graph.constant(np.int64(1)))
@@ -177,7 +197,7 @@ def _body(graph: _Graph, attention: Callable[[int, str, str, str], str]) -> str:
         x = graph.op("Add", x, graph.op("MatMul", found, drawn(HEADS * HEAD, WIDTH)))
         inner = graph.op("Relu", graph.op("MatMul", x, drawn(WIDTH, 64)))
         x = graph.op("Add", x, graph.op("MatMul", inner, drawn(64, WIDTH)))
-    return str(graph.op("MatMul", x, drawn(WIDTH, VOCABULARY)))
+    return str(graph.op("MatMul", x, drawn(WIDTH, VOCABULARY, scale=0.02)))
 
 
 def _model(
@@ -185,18 +205,13 @@ def _model(
 ) -> onnx.ModelProto:
     info = helper.make_tensor_value_info
     graph.nodes += [helper.make_node("Identity", [inner], [name]) for inner, name in outputs]
-    shapes = {name.replace("past_key_values", "present"): shape for name, shape in caches.items()}
+    shapes = {name.replace("past_key_values", "present"): [*shape[:2], "q", HEAD] for name, shape in caches.items()}
     made = helper.make_graph(
         graph.nodes,
         "decoder",
         [info(name, TensorProto.INT64, shape) for name, shape in inputs.items()]
         + [info(name, TensorProto.FLOAT, shape) for name, shape in caches.items()],
-        [
-            info(
-                name, TensorProto.FLOAT, ["b", "t", VOCABULARY] if name == "logits" else [*shapes[name][:2], "q", HEAD]
-            )
-            for _, name in outputs
-        ],
+        [info(name, TensorProto.FLOAT, shapes.get(name, ["b", "t", VOCABULARY])) for _, name in outputs],
         graph.weights,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
@@ -219,11 +234,16 @@ def config(written: Written, *, end: list[int] | None = None, **search: Any) -> 
         "bos_token_id": 0,
         "eos_token_id": end if end is not None else [tokenizer().token_to_id("<|end|>")],
         "pad_token_id": 0,
-        "context_length": CONTEXT,
+        "context_length": written.context,
         "vocab_size": VOCABULARY,
         "decoder": decoder,
     }
-    defaults = {"do_sample": False, "max_length": CONTEXT, "past_present_share_buffer": True, "temperature": 1.0}
+    defaults = {
+        "do_sample": False,
+        "max_length": written.context,
+        "past_present_share_buffer": True,
+        "temperature": 1.0,
+    }
     return {"model": model, "search": {**defaults, "top_k": 50, "top_p": 1.0, **search}}
 
 
