@@ -36,6 +36,8 @@ from headrace_text.stops import Stops
 
 # What takes longer than a millisecond or so is done beside the event loop, which has probes to answer.
 LARGE_BYTES = 16 * 1024
+# A stream whose client reads nothing is given up so long after its time.
+UNREAD_SECONDS = 10.0
 
 _STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -203,48 +205,32 @@ class Texts:
         self._loop.submit(generation)
         self._metrics.prompt_tokens += len(prompt)
         watch = asyncio.ensure_future(connections.lost(request))
-        watch.add_done_callback(answer.client_is_gone)
+        watch.add_done_callback(lambda _watch: answer.fail(RequestError(CLIENT_CLOSED, "the client went away")))
+        late = f"there was no whole answer within {self._timeout:g} s; --request-timeout raises that"
+        timer = asyncio.get_running_loop().call_later(self._timeout, answer.fail, RequestError(504, late))
         try:
             yield answer
         finally:
+            timer.cancel()
             watch.cancel()
             self._loop.cancel(generation)
 
     async def _written(self, request: web.BaseRequest, asked: Asked, answer: _Answer) -> tuple[web.StreamResponse, int]:
         """The answer, and the status to count. Raises RequestError where nothing of it is sent yet."""
+        if not asked.streams:
+            return await _at_once(asked.form, answer), 200
+        news = await answer.next()
+        response = web.StreamResponse(headers=_STREAM)
         try:
-            async with asyncio.timeout(self._timeout) as limit:
-                if not asked.streams:
-                    return await _at_once(asked.form, answer), 200
-                news = await answer.next()
-                response = web.StreamResponse(headers=_STREAM)
+            async with asyncio.timeout(self._timeout + UNREAD_SECONDS):
                 await response.prepare(request)
-                return response, await self._streamed(response, asked.form, answer, news)
-        except TimeoutError as error:
-            assert limit.expired()
-            text = f"there was no whole answer within {self._timeout:g} s; --request-timeout raises that"
-            raise RequestError(504, text) from error
-
-    async def _streamed(self, response: web.StreamResponse, form: Form, answer: _Answer, news: News) -> int:
-        try:
-            try:
-                await _send(response, form.first())
-                while True:
-                    await _send(response, form.piece(news.text, news.end))
-                    if news.end is not None:
-                        break
-                    news = await answer.next()
-                await _send(response, form.last(answer.usage(news)))
-            except RequestError as error:
-                await _send(response, form.failed(error))
-                return error.status
-            except asyncio.CancelledError:
-                # Of the time limit: the client is told in the stream, which has begun.
-                await _send(response, form.failed(RequestError(504, f"there was no end within {self._timeout:g} s")))
-                raise
+                return response, await _streamed(response, asked.form, answer, news)
         except ConnectionError:
-            return CLIENT_CLOSED
-        return 200
+            return response, CLIENT_CLOSED
+        except TimeoutError:  # its client reads nothing
+            if request.transport is not None:
+                request.transport.abort()
+            return response, CLIENT_CLOSED
 
 
 class _Answer:
@@ -265,8 +251,9 @@ class _Answer:
             histogram.observe(news.seconds)
         self._news.put_nowait(news)
 
-    def client_is_gone(self, _watch: asyncio.Future[None]) -> None:
-        self._news.put_nowait(News("", 0.0, 0, error=RequestError(CLIENT_CLOSED, "the client went away")))
+    def fail(self, error: RequestError) -> None:
+        """Nobody waits any more for what comes."""
+        self._news.put_nowait(News("", 0.0, 0, error=error))
 
     async def next(self) -> News:
         """What the next token has brought. Raises RequestError."""
@@ -286,6 +273,22 @@ async def _at_once(form: Form, answer: _Answer) -> web.Response:
         pieces.append(news.text)
         if news.end is not None:
             return web.Response(body=form.whole("".join(pieces), news.end, answer.usage(news)), headers=JSON)
+
+
+async def _streamed(response: web.StreamResponse, form: Form, answer: _Answer, news: News) -> int:
+    """The status to count. Raises ConnectionError."""
+    try:
+        await _send(response, form.first())
+        while True:
+            await _send(response, form.piece(news.text, news.end))
+            if news.end is not None:
+                break
+            news = await answer.next()
+        await _send(response, form.last(answer.usage(news)))
+    except RequestError as error:
+        await _send(response, form.failed(error))
+        return error.status
+    return 200
 
 
 async def _send(response: web.StreamResponse, events: Iterator[bytes]) -> None:
