@@ -19,7 +19,8 @@ PLAIN: dict[str, Any] = {
 
 def runtimes(onnxruntime: str = "headrace/onnxruntime:1", **added: dict[str, Any]) -> Runtimes:
     """The release's own, with this image of onnxruntime's, and others by name."""
-    own = json.loads(serving_runtimes(onnxruntime=onnxruntime, tensorflow_serving="headrace/tensorflow-serving:1"))
+    others = {name: f"headrace/{name.replace('_', '-')}:1" for name in ("text", "tensorflow_serving")}
+    own = json.loads(serving_runtimes(onnxruntime=onnxruntime, **others))
     table = parse_runtimes(json.dumps(own | added))
     assert not table.refused, table.refused
     return table.runtimes

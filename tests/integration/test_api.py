@@ -670,7 +670,8 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "evaluate a format that no server runs": (
         {"spec.evaluate.format": "Keras", "spec.output.formats": ["ONNX", "Keras"]},
-        "spec.evaluate.format: Forbidden: a Keras file is served by no server: judge ONNX or TensorFlow",
+        "spec.evaluate.format: Forbidden: a Keras file is served by no server, and Text has no rows of outputs: "
+        "judge ONNX or TensorFlow",
     ),
     "evaluate a format that is not exported": (
         {"spec.evaluate.format": "TensorFlow", "spec.output.formats": ["ONNX"]},

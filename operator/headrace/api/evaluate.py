@@ -37,7 +37,7 @@ Column = Annotated[
 OptionalColumn = Annotated[
     str, Schema(maxLength=63, rules=(matching(r"^[^=]*$", "must be the name of a column, without ="),))
 ]
-# What a server can run. A Keras file is to train on with.
+# What a server can run on rows. A Keras file is to train on with, and what answers with text has no rows.
 SERVED = (ModelFormat.ONNX, ModelFormat.TENSORFLOW)
 
 
@@ -345,7 +345,7 @@ class Evaluate(Model):
         ),
         Rule(
             f"!has(self.format) || self.format in {_in([str(name) for name in SERVED])}",
-            "a Keras file is served by no server: judge ONNX or TensorFlow",
+            "a Keras file is served by no server, and Text has no rows of outputs: judge ONNX or TensorFlow",
             field_path=".format",
         ),
         *EXPLAIN_RULES,

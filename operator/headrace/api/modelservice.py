@@ -157,7 +157,8 @@ class Runtime(Model):
         Schema(
             "A server of this installation (servingRuntimes in the chart's values). onnxruntime serves the model's "
             "ONNX format by the Open Inference Protocol (REST and gRPC); tensorflow-serving its SavedModel by "
-            "TensorFlow Serving's REST and gRPC; others are added by an administrator."
+            "TensorFlow Serving's REST and gRPC; text its Text format by OpenAI's API and the Open Inference "
+            "Protocol's generate; others are added by an administrator."
         ),
     ]
     format: Annotated[

@@ -299,11 +299,12 @@ class Output(Model):
     formats: Annotated[
         tuple[ModelFormat, ...] | None,
         Schema(
-            "Formats that the model is exported in: TensorFlow (SavedModel), ONNX, and Keras (a file to train on with, "
-            "which is never served). One that can be made is enough; condition FormatsExported says why another "
-            "could not. Absent: TensorFlow and ONNX; with framework Script what the script hands over of these two.",
+            "Formats that the model is exported in: TensorFlow (SavedModel), ONNX, Text (a decoder of tokens, with its "
+            "tokenizer, for runtime text), and Keras (a file to train on with, which is never served). One that can be "
+            "made is enough; condition FormatsExported says why another could not. Absent: TensorFlow and ONNX; with "
+            "framework Script what the script hands over of these two.",
             minItems=1,
-            maxItems=3,
+            maxItems=4,
             **SET,
         ),
     ] = None
@@ -312,7 +313,7 @@ class Output(Model):
         Schema(
             "Those of `formats` without which there is no version: where one of them cannot be made, the job succeeds "
             "with reason RequiredFormatMissing and registers nothing. Name the format that the model is served in.",
-            maxItems=3,
+            maxItems=4,
             **SET,
         ),
     ] = ()

@@ -43,7 +43,11 @@ _EVALUATE = (
     "it has to have the fields of spec.evaluate of a TrainingJob, such as task and data, alone or under one evaluate:"
 )
 _NEEDED = ("name", "experiment")
-_RUNTIMES = {ModelFormat.ONNX.value: "onnxruntime", ModelFormat.TENSORFLOW.value: "tensorflow-serving"}
+_RUNTIMES = {
+    ModelFormat.ONNX.value: "onnxruntime",
+    ModelFormat.TENSORFLOW.value: "tensorflow-serving",
+    ModelFormat.TEXT.value: "text",
+}
 
 
 class ModelCommand:

@@ -14,6 +14,7 @@ class ModelFormat(StrEnum):
     TENSORFLOW = "TensorFlow"
     ONNX = "ONNX"
     KERAS = "Keras"
+    TEXT = "Text"
 
 
 # The file that each format cannot be without.
@@ -21,6 +22,7 @@ FILES: Mapping[str, str] = {
     ModelFormat.ONNX: "onnx/model.onnx",
     ModelFormat.TENSORFLOW: "tensorflow/saved_model.pb",
     ModelFormat.KERAS: "keras/model.keras",
+    ModelFormat.TEXT: "text/genai_config.json",  # onnxruntime-genai's layout: graph and tokenizer lie beside it
 }
 FOLDERS: Mapping[str, str] = {name: path.partition("/")[0] for name, path in FILES.items()}
 NOT_SERVED = ModelFormat.KERAS

@@ -195,7 +195,7 @@ def test_null_is_as_good_as_absent(name):
         (
             "output.formats",
             ["Pickle"],
-            'HEADRACE_CONFIG.output.formats must be made of TensorFlow and ONNX and Keras; it is "Pickle"',
+            'HEADRACE_CONFIG.output.formats must be made of TensorFlow and ONNX and Keras and Text; it is "Pickle"',
         ),
     ],
     ids=str,

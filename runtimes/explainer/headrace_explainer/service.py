@@ -54,7 +54,7 @@ class Service:
         """From now on requests are answered."""
         self._explainer = explainer
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The protocol's port."""
         return await answered(request, self._routed, self._gate)
 
@@ -81,7 +81,7 @@ class Service:
             routes[f"{base}/explain"] = {"POST": self._explain}
         return routes
 
-    async def _routed(self, request: web.BaseRequest) -> web.Response:
+    async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
         where = f"/v2/models/{self._settings.model_name}/explain"
         return await routed(request, self._routes, f"explanations are at {where}")
 

@@ -38,7 +38,7 @@ class Service:
         self._prefix = {"model_name": settings.model_name, "model_version": settings.model_version}
         self._routes = self._all_routes()
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The protocol's port."""
         return await answered(request, self._routed, self._gate)
 
@@ -46,7 +46,7 @@ class Service:
         """The metrics' port."""
         return metrics_answer(request, self._inferences.metrics_text)
 
-    async def _routed(self, request: web.BaseRequest) -> web.Response:
+    async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
         return await routed(request, self._routes, f"the model is {self._settings.model_name!r}")
 
     def _all_routes(self) -> Routes:

@@ -18,7 +18,8 @@ log = logging.getLogger("headrace_serving")
 
 JSON = {"Content-Type": "application/json"}
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+# What streams is sent already when its handler is done.
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 # Their bodies were not read to the end.
 _CLOSING = (408, 413)
@@ -32,7 +33,7 @@ def path_of(request: web.BaseRequest) -> str:
     return path if path.startswith("/") else f"/{path.partition('://')[2].partition('/')[2]}"
 
 
-async def answered(request: web.BaseRequest, handler: Handler, gate: Gate) -> web.Response:
+async def answered(request: web.BaseRequest, handler: Handler, gate: Gate) -> web.StreamResponse:
     """The handler's answer, or that to the error which it raises; the last on its connection while the gate drains."""
     try:
         response = await handler(request)

@@ -169,6 +169,10 @@ class Connection(RequestHandler):
         else:
             self.force_close()
 
+    async def lost(self) -> None:
+        """Returns when the connection is lost."""
+        await self._lost.wait()
+
     async def _linger(self) -> None:
         """Until the client has seen the end; what it sends meanwhile is read and dropped."""
         if self.transport is None:
@@ -178,6 +182,13 @@ class Connection(RequestHandler):
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGERING_SECONDS):
                 await self._lost.wait()
+
+
+async def lost(request: web.BaseRequest) -> None:
+    """Returns when the client of a request has gone away."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    await connection.lost()
 
 
 # In these words, whatever the exception says: it has a part of what the client sent.

@@ -1,4 +1,4 @@
-"""The flags that our servers of one exported ONNX model have in common, each with its default and its unit."""
+"""The flags that our servers of one exported model have in common, each with its default and its unit."""
 
 from __future__ import annotations
 
@@ -33,13 +33,21 @@ class ModelSettings:
     quiet_seconds: float
 
 
-def model_parser(program: str, path: str, *, batch: str, max_body_bytes: int, max_buffered_bytes: int) -> Parser:
+def model_parser(
+    program: str,
+    path: str,
+    *,
+    batch: str,
+    max_body_bytes: int,
+    max_buffered_bytes: int,
+    folder: str = "folder with onnx/model.onnx and signature.json",
+) -> Parser:
     """With the flags of ModelSettings. `path` is the URL's, with NAME for the model's; `batch` says what --max-batch
-    counts.
+    counts, `folder` what --model-dir has.
     """
     parser = Parser(prog=program, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
-    add("--model-dir", type=Path, required=True, help="folder with onnx/model.onnx and signature.json")
+    add("--model-dir", type=Path, required=True, help=folder)
     add("--model-name", type=name, required=True, help=f"name in the URL: {path}")
     add("--model-version", type=name, default="1", help="version in the URL and in answers")
     add("--digest", default="", help="digest of the model, for metrics; else that of manifest.json in the folder")

@@ -22,7 +22,7 @@ def getting(handler: Handler) -> Mapping[str, Handler]:
     return {"GET": handler, "HEAD": handler}
 
 
-async def routed(request: web.BaseRequest, routes: Routes, elsewhere: str) -> web.Response:
+async def routed(request: web.BaseRequest, routes: Routes, elsewhere: str) -> web.StreamResponse:
     """The answer of the request's handler. Raises RequestError: 404, which says what is `elsewhere`, or 405."""
     path = path_of(request)
     methods = routes.get(path) or routes.get(unquote(path))

@@ -43,7 +43,7 @@ class Service:
             descriptions.metadata(model.name, model.version, model.signature_defs)
         )
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request to the port of the REST API."""
         if path_of(request) == self._settings.metrics_path:
             self._metrics.in_flight = self._gate.in_flight
@@ -51,7 +51,7 @@ class Service:
             return web.Response(body=self._metrics.render().encode(), headers={"Content-Type": CONTENT_TYPE})
         return await answered(request, self._routed, self._gate)
 
-    async def _routed(self, request: web.BaseRequest) -> web.Response:
+    async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
         target = paths.parse(path_of(request))
         if target.resource is Resource.STATUS and target.model == self._model.name and self._gate.is_draining:
             # Not counted: it is about the pod, and must not look like a failure of the model.

@@ -56,6 +56,7 @@ def test_operator_is_told_the_servers_with_the_images_of_the_release(render) -> 
     told = told_runtimes(render("images.onnxruntime=example.com/own:1"))
     assert {name: entry.image for name, entry in told.items()} == {
         "onnxruntime": "example.com/own:1",
+        "text": "headrace/text:0.1.0",
         "tensorflow-serving": "headrace/tensorflow-serving:0.1.0",
     }
 
@@ -70,7 +71,7 @@ MINE = (
 
 def test_an_administrator_adds_a_server_and_takes_one_away(render) -> None:
     told = told_runtimes(render(*MINE, "servingRuntimes.tensorflow-serving=null"))
-    assert set(told) == {"onnxruntime", "mine"}
+    assert set(told) == {"onnxruntime", "text", "mine"}
     assert (told["mine"].image, told["mine"].args) == ("", ("$(MODEL_DIR)",))
 
 
@@ -100,7 +101,7 @@ def test_an_entry_that_cannot_be_used_costs_neither_the_operator_nor_another_ser
 
     settings = Settings.from_environment(operator_environment(objects) | {"HEADRACE_SERVING_RUNTIMES": str(table)})
 
-    assert set(settings.runtimes) == {"onnxruntime", "tensorflow-serving"}
+    assert set(settings.runtimes) == {"onnxruntime", "tensorflow-serving", "text"}
     assert set(settings.refused_runtimes) == {"mine"}
     assert "servingRuntimes.mine: " in caplog.text
 

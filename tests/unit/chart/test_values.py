@@ -110,7 +110,7 @@ def test_external_address_beside_the_built_in_server_is_refused_with_advice(sett
     "settings",
     [
         ("servingRuntimes=null",),
-        ("servingRuntimes.onnxruntime=null", "servingRuntimes.tensorflow-serving=null"),
+        tuple(f"servingRuntimes.{name}=null" for name in ("onnxruntime", "tensorflow-serving", "text")),
     ],
     ids=["absent, as the values of an older release have it", "empty"],
 )

@@ -22,6 +22,7 @@ from headrace.rollout.analysis import (
 from headrace.rollout.counters import Counters, parse_gateway_metrics, parse_metrics
 from headrace.rollout.traefik import backend_pattern
 from headrace_onnxruntime.metrics import DURATION_BOUNDS, Metrics
+from headrace_text.metrics import Metrics as TextMetrics
 from runtime_builders import runtimes
 
 NOTHING = Window()
@@ -306,7 +307,7 @@ def test_answers_that_are_no_numbers_are_no_verdict_before_stable_has_requests_t
     assert verdict(success(), computed(100, nonfinite=100), computed(10)) is Verdict.WAITING
 
 
-OURS, TENSORFLOWS = (entry.metrics for entry in runtimes().values())
+OURS, TENSORFLOWS, TEXTS = (runtimes()[name].metrics for name in ("onnxruntime", "tensorflow-serving", "text"))
 
 
 # --- what the pods say ------------------------------------------------------------------------------------------------
@@ -325,6 +326,21 @@ def test_the_servers_own_metrics_are_read():
     assert (read.requests, read.errors, read.rejections, read.nonfinite) == (10, 3, 4, 6)
     assert [bound for bound, _ in read.buckets] == list(ALL_BOUNDS)
     assert dict(read.buckets)[INFINITY] == 1
+
+
+def test_the_latency_of_text_is_the_time_to_its_first_token():
+    metrics = TextMetrics({"name": "text"})
+    for code, count in ((200, 7), (500, 2), (504, 1), (429, 4)):
+        for _ in range(count):
+            metrics.count_request(code)
+    metrics.first_token_seconds.observe(0.010)
+    metrics.request_seconds.observe(30)
+    metrics.nonfinite_outputs = 2
+
+    read = parse_metrics(metrics.render(), TEXTS)
+
+    assert (read.requests, read.errors, read.rejections, read.nonfinite) == (10, 3, 4, 2)
+    assert (dict(read.buckets)[INFINITY], read.buckets[-2][1]) == (1, 1)
 
 
 TENSORFLOW_SERVING = """\

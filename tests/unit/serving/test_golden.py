@@ -1,4 +1,4 @@
-"""What the release's own two servers are rendered as: the templates in `golden`, to the last byte.
+"""What the release's own servers are rendered as: the templates in `golden`, to the last byte.
 
 A change of one is a change of what every new revision runs. It is made by hand there, and read in the review.
 """
@@ -23,7 +23,7 @@ SPEC = {
 }
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorflow-serving"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorflow-serving", "text"])
 def test_the_releases_own_servers_are_rendered_as_the_golden_files_have_it(runtime):
     service = model_service(runtime={"name": runtime}, **SPEC)
 

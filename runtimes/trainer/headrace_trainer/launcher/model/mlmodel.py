@@ -44,6 +44,7 @@ _PACKAGES = {
     "ONNX": ("onnxruntime", "onnx", "numpy"),
     "TensorFlow": ("tensorflow", "tensorflow-cpu", "numpy"),
     "Keras": ("keras",),
+    "Text": ("onnxruntime", "tokenizers"),
 }
 
 

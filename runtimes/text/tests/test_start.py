@@ -1,0 +1,228 @@
+"""From the command line to readiness: folders that are refused, each with one reason, and how much memory is taken."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import text_models
+from onnx import helper, numpy_helper
+
+from headrace_serving.failures import Reason, StartError
+from headrace_text import folder, model, settings
+
+
+def loaded(path, *flags):
+    return model._load(settings.parse(["--model-dir", str(path), "--model-name", "m", "--threads", "1", *flags]))
+
+
+@pytest.fixture
+def changed(cached_model, tmp_path):
+    """A copy of the folder, in which `change` has been at work."""
+
+    def copy(change):
+        target = tmp_path / "model"
+        shutil.copytree(cached_model, target)
+        change(target / "text")
+        return target
+
+    return copy
+
+
+def config(**fields):
+    """A change of the config; of fields by their path, None takes one away."""
+
+    def change(below):
+        path = below / "genai_config.json"
+        content = json.loads(path.read_text())
+        for name, value in fields.items():
+            *parents, last = name.split("__")
+            place = content
+            for parent in parents:
+                place = place[parent]
+            place.pop(last) if value is None else place.__setitem__(last, value)
+        path.write_text(json.dumps(content))
+
+    return change
+
+
+def without(name):
+    return lambda below: (below / name).unlink()
+
+
+def containing(name, content):
+    return lambda below: (below / name).write_bytes(content)
+
+
+def graph(change):
+    def rewrite(below):
+        path = below / "model.onnx"
+        proto = onnx.load(path)
+        change(proto)
+        path.write_bytes(proto.SerializeToString())
+
+    return rewrite
+
+
+def newer(proto):
+    proto.opset_import[0].version = 99
+
+
+def external(proto):
+    weight = proto.graph.initializer[-1]
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../../secret")
+
+
+def one_more_input(proto):
+    proto.graph.input.append(helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1]))
+    proto.graph.node.append(helper.make_node("Identity", ["image"], ["unused"]))
+
+
+def wrong_lengths(proto):
+    """The cache is taken to have a token more than it has."""
+    [used] = [node for node in proto.graph.node if node.op_type == "Sub"]
+    proto.graph.initializer.append(numpy_helper.from_array(np.int64(0), "none"))
+    used.input[1] = "none"
+
+
+REFUSED = {
+    "no config": (without("genai_config.json"), Reason.MODEL_NOT_FOUND, "no text/genai_config.json"),
+    "no graph": (without("model.onnx"), Reason.MODEL_INCOMPLETE, "no text/model.onnx"),
+    "no tokenizer": (without("tokenizer.json"), Reason.MODEL_INCOMPLETE, "no text/tokenizer.json"),
+    "config is no JSON": (containing("genai_config.json", b"{"), Reason.MODEL_CORRUPT, "is not JSON"),
+    "config is a list": (containing("genai_config.json", b"[]"), Reason.MODEL_CORRUPT, "must be an object"),
+    "no context_length": (config(model__context_length=None), Reason.MODEL_CORRUPT, "model.context_length"),
+    "vocab_size is a text": (config(model__vocab_size="9"), Reason.MODEL_CORRUPT, "model.vocab_size"),
+    "an end that is no token": (config(model__eos_token_id=[99999]), Reason.MODEL_CORRUPT, "model.eos_token_id"),
+    "a graph elsewhere": (config(model__decoder__filename="../x.onnx"), Reason.MODEL_CORRUPT, "has the part '..'"),
+    "an input of images": (
+        config(model__decoder__inputs__pixel_values="p"),
+        Reason.MODEL_UNSUPPORTED,
+        "'pixel_values'; known are input_ids",
+    ),
+    "names without %d": (
+        config(model__decoder__inputs__past_key_names="past"),
+        Reason.MODEL_CORRUPT,
+        "model.decoder.inputs.past_key_names must be a name with %d",
+    ),
+    "no names of what comes out": (
+        config(model__decoder__outputs__present_key_names=None),
+        Reason.MODEL_CORRUPT,
+        "model.decoder.outputs.present_key_names must be a name with %d",
+    ),
+    "an input that the graph does not have": (
+        config(model__decoder__inputs__position_ids="position_ids"),
+        Reason.SIGNATURE_MISMATCH,
+        "'position_ids', which the graph does not have",
+    ),
+    "an input that the config does not name": (
+        graph(one_more_input),
+        Reason.SIGNATURE_MISMATCH,
+        "wants the input 'image'",
+    ),
+    "more layers than there are": (
+        config(model__decoder__num_hidden_layers=5),
+        Reason.SIGNATURE_MISMATCH,
+        "'past_key_values.2.key'",
+    ),
+    "tokenizer is none": (containing("tokenizer.json", b"{}"), Reason.MODEL_CORRUPT, "tokenizer.json is no tokenizer"),
+    "tokenizer of another model": (
+        config(model__vocab_size=100, model__eos_token_id=9),
+        Reason.SIGNATURE_MISMATCH,
+        "100",
+    ),
+    "vocabulary of another graph": (config(model__vocab_size=9999), Reason.SIGNATURE_MISMATCH, "9999"),
+    "graph is junk": (containing("model.onnx", b"junk" * 99), Reason.MODEL_CORRUPT, "text/model.onnx cannot be loaded"),
+    "opset too new": (graph(newer), Reason.MODEL_UNSUPPORTED, "opset 99 of ai.onnx; ONNX Runtime takes at most 28"),
+    "weights outside of the folder": (graph(external), Reason.MODEL_INCOMPLETE, "outside its folder"),
+    "lengths that are wrong": (graph(wrong_lengths), Reason.MODEL_UNSUPPORTED, "other logits for a text"),
+    "template is none": (
+        containing("chat_template.jinja", b"{% for %}"),
+        Reason.MODEL_CORRUPT,
+        "chat template cannot be read",
+    ),
+    "tokenizer_config is no JSON": (containing("tokenizer_config.json", b"{"), Reason.MODEL_CORRUPT, "is not JSON"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_bad_folder_is_refused_with_one_reason_and_a_hint(changed, change, reason, words):
+    with pytest.raises(StartError) as caught:
+        loaded(changed(change))
+    assert (caught.value.reason, bool(caught.value.hint)) == (reason, True), caught.value.message
+    assert words in caught.value.message
+
+
+def test_a_cache_that_grows_with_each_token_is_refused(tmp_path):
+    with pytest.raises(StartError) as caught:
+        loaded(text_models.write(tmp_path / "model", text_models.growing()))
+    assert caught.value.reason is Reason.MODEL_FAILS
+    assert "GroupQueryAttention" in caught.value.hint
+
+
+def test_a_folder_without_tokenizer_config_has_no_chat_and_completes(changed):
+    found = loaded(changed(without("tokenizer_config.json")))
+    assert found.chat is None
+
+
+def test_defaults_are_those_of_the_config(changed):
+    search = config(search__do_sample=True, search__temperature=0.7, search__top_k=5, search__top_p=0.8)
+    assert folder.read(changed(search)).defaults == folder.Defaults(0.7, 5, 0.8)
+
+
+def test_what_the_config_asks_for_and_is_not_done_is_told(changed, caplog):
+    loaded(changed(config(search__repetition_penalty=1.2)))
+    assert "repetition_penalty" in caplog.text
+
+
+EACH = 2 * text_models.LAYERS * text_models.CACHED_HEADS * text_models.HEAD * text_models.CONTEXT * 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "slots", "context"),
+    [
+        ((), 16, text_models.CONTEXT),
+        (("--max-batch", "3"), 3, text_models.CONTEXT),
+        (("--cache-bytes", str(5 * EACH + 1)), 5, text_models.CONTEXT),
+        (
+            ("--cache-bytes", str(5 * EACH), "--max-context", str(text_models.CONTEXT // 2)),
+            10,
+            text_models.CONTEXT // 2,
+        ),
+    ],
+)
+def test_as_many_requests_run_as_the_cache_has_memory_for(cached_model, flags, slots, context):
+    decoder = loaded(cached_model, *flags).decoder
+    assert (decoder.slots, decoder.context) == (slots, context)
+
+
+def test_a_cache_that_one_request_does_not_fit_into_is_refused_with_both_numbers(cached_model):
+    with pytest.raises(StartError) as caught:
+        loaded(cached_model, "--cache-bytes", "1000")
+    assert caught.value.reason is Reason.BAD_CONFIG
+    assert re.search(r"takes \S+ MiB with 96 tokens", caught.value.message)
+    assert "--max-context" in caught.value.hint
+
+
+def test_a_failed_start_leaves_a_termination_message_and_no_traceback(servers, changed):
+    server = servers.start(changed(without("tokenizer.json")), wait=False)
+    assert server.why_not_started() == {
+        "protocol": 1,
+        "outcome": "Failed",
+        "class": "Data",
+        "reason": "ModelIncomplete",
+        "digest": "sha256:abc",
+    }
+
+
+@pytest.mark.parametrize("flags", [("--max-queue", "0"), ("--cache-bytes", "-1"), ("--prompt-piece", "x")])
+def test_a_bad_flag_is_refused(flags):
+    with pytest.raises(StartError) as caught:
+        settings.parse(["--model-dir", "/x", "--model-name", "m", *flags])
+    assert caught.value.reason is Reason.BAD_CONFIG
