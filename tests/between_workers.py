@@ -24,7 +24,7 @@ BUILD_SECONDS = 3600.0
 
 
 # Of the end-to-end tests, the files of the second worker; the first one has all others.
-SECOND = ("test_canary", "test_explain", "test_own_server", "test_tensorflow_serving", "test_whole_way")
+SECOND = ("test_text", "test_canary", "test_explain", "test_own_server", "test_tensorflow_serving", "test_whole_way")
 # And what disturbs the whole cluster, or looks at the whole machine: the second worker's, when all others have ended.
 ALONE = ("test_local", "test_node", "test_outages", "test_upgrade")
 

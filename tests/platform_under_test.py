@@ -30,7 +30,8 @@ VALUES = {
     "mlflow.persistence.size": "1Gi",
     "s3.persistence.size": "5Gi",
 }
-IMAGES = ("operator", "trainer", "loader", "onnxruntime", "explainer", "tensorflow-serving", "mlflow", "s3", "gateway")
+SERVERS = ("onnxruntime", "text", "explainer", "tensorflow-serving")
+IMAGES = ("operator", "trainer", "loader", *SERVERS, "mlflow", "s3", "gateway")
 TRAINING_PATIENCE = 240.0
 POLLED = {"trainingjob", "modelservice"}  # a second's wait for one of them is a call of kubectl's, 0.2 s of computing
 
