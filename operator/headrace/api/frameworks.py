@@ -46,6 +46,8 @@ class Row:
     shares_memory: bool = False
 
 
+_HANDED_OVER = (ModelFormat.TENSORFLOW, ModelFormat.ONNX, ModelFormat.TEXT)
+
 FRAMEWORKS: Mapping[Framework, Row] = {
     Framework.KERAS: Row(
         Rendezvous("tensorflow", 2222),
@@ -55,7 +57,8 @@ FRAMEWORKS: Mapping[Framework, Row] = {
     Framework.SCRIPT: Row(
         Rendezvous("rendezvous", 29500),  # torchrun's port
         strategies=(StrategyType.SINGLE_WORKER, StrategyType.MULTI_WORKER),
-        formats=(ModelFormat.TENSORFLOW, ModelFormat.ONNX),
+        formats=_HANDED_OVER,
+        default_formats=_HANDED_OVER,
         hands_over=True,
         shares_memory=True,  # PyTorch's DataLoader
     ),
