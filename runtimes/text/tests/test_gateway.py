@@ -5,23 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import openai
 import pytest
-from serving_support import PATIENCE_SECONDS, PATIENT, free_ports
+from serving_support import PATIENT, free_ports
+from text_waiting import LONGEST, until
 
 TRAEFIK = Path(sys.executable).parent / "traefik"
-LONGEST = 19_000
-
-
-def until(holds):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 def answers(url):
