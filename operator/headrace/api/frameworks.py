@@ -46,8 +46,6 @@ class Row:
     shares_memory: bool = False
 
 
-_HANDED_OVER = (ModelFormat.TENSORFLOW, ModelFormat.ONNX, ModelFormat.TEXT)
-
 FRAMEWORKS: Mapping[Framework, Row] = {
     Framework.KERAS: Row(
         Rendezvous("tensorflow", 2222),
@@ -57,8 +55,7 @@ FRAMEWORKS: Mapping[Framework, Row] = {
     Framework.SCRIPT: Row(
         Rendezvous("rendezvous", 29500),  # torchrun's port
         strategies=(StrategyType.SINGLE_WORKER, StrategyType.MULTI_WORKER),
-        formats=_HANDED_OVER,
-        default_formats=_HANDED_OVER,
+        formats=(ModelFormat.TENSORFLOW, ModelFormat.ONNX, ModelFormat.TEXT),
         hands_over=True,
         shares_memory=True,  # PyTorch's DataLoader
     ),

@@ -302,7 +302,7 @@ class Output(Model):
             "Formats that the model is exported in: TensorFlow (SavedModel), ONNX, Text (a decoder of tokens, with its "
             "tokenizer, for runtime text), and Keras (a file to train on with, which is never served). One that can be "
             "made is enough; condition FormatsExported says why another could not. Absent: TensorFlow and ONNX; with "
-            "framework Script what the script hands over (no Keras).",
+            "framework Script what the script hands over of these two.",
             minItems=1,
             maxItems=4,
             **SET,
