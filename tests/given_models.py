@@ -23,3 +23,11 @@ def saved_model(folder, signature: bytes = b"serving_default"):
     folder.mkdir()
     (folder / "saved_model.pb").write_bytes(b"\x08\x01\x12" + bytes([len(meta)]) + meta)
     return folder
+
+
+def decoder(folder):
+    """Laid out as onnxruntime-genai's, with weights beside the graph."""
+    save_onnx(folder / "model.onnx", "model.onnx.data")
+    (folder / "genai_config.json").write_text('{"model": {"decoder": {"filename": "model.onnx"}}}')
+    (folder / "tokenizer.json").write_text("{}")
+    return folder

@@ -920,7 +920,7 @@ REFUSED_JOBS: dict[str, tuple[dict[str, Any], str]] = {
             "spec.output.formats": ["ONNX", "Keras"],
             "spec.output.requiredFormats": ABSENT,
         },
-        "with framework Script output.formats are TensorFlow or ONNX",
+        "with framework Script output.formats are TensorFlow, ONNX or Text",
     ),
     "required format that is none of the default": (
         {"spec.output": {"model": "m", "requiredFormats": ["Keras"]}},

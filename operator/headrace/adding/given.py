@@ -27,6 +27,7 @@ _MAX_NAME_BYTES = 250
 _MAX_PATH_BYTES = 700
 SIGNATURE = "serving_default"
 _SAVED_MODEL = "saved_model.pb"
+_DECODER = "genai_config.json"
 _EXPORTED = "model.onnx"
 _COPY = "`cp -rL` makes a copy of the model without links"
 
@@ -60,9 +61,13 @@ class Given:
 
 
 def look(path: Path, max_bytes: int = MAX_BYTES) -> Given:
-    """The model at `path`: an ONNX file, a folder with one, or the folder of a SavedModel. Raises CannotAdd."""
+    """The model at `path`: an ONNX file, a folder with one, the folder of a SavedModel, or of a decoder with its
+    tokenizer. Raises CannotAdd.
+    """
     try:
-        return _saved_model(path, max_bytes) if (path / _SAVED_MODEL).is_file() else _onnx(path, max_bytes)
+        if (path / _SAVED_MODEL).is_file():
+            return _saved_model(path, max_bytes)
+        return _decoder(path, max_bytes) if (path / _DECODER).is_file() else _onnx(path, max_bytes)
     except OSError as error:
         raise CannotAdd(f"{error.filename or path} cannot be read: {error.strerror}") from error
 
@@ -70,7 +75,9 @@ def look(path: Path, max_bytes: int = MAX_BYTES) -> Given:
 def _onnx(path: Path, max_bytes: int) -> Given:
     file = _only_onnx(path) if path.is_dir() else path
     if not os.path.lexists(file):
-        raise CannotAdd(f"there is no {file}: name an ONNX file, a folder with one, or the folder of a SavedModel")
+        raise CannotAdd(
+            f"there is no {file}: name an ONNX file, a folder with one, or the folder of a SavedModel or a decoder"
+        )
     _must_be_file(file, file.parent if path.is_dir() else None)
     for name in _weights_there(file):
         _must_be_file(file.parent / name, file.parent)
@@ -88,8 +95,8 @@ def _only_onnx(folder: Path) -> Path:
     found = sorted(each.name for each in folder.iterdir() if each.suffix == ".onnx" and not each.is_dir())
     if not found:
         raise CannotAdd(
-            f"{folder} has neither an ONNX file (*.onnx) nor {_SAVED_MODEL}: other formats are converted first, such "
-            "as with skl2onnx, tf2onnx or torch.onnx"
+            f"{folder} has neither an ONNX file (*.onnx) nor {_SAVED_MODEL} or {_DECODER}: other formats are converted "
+            "first, such as with skl2onnx, tf2onnx or torch.onnx"
         )
     if len(found) > 1:
         raise CannotAdd(f"{folder} has several ONNX files ({', '.join(found)}): name the one that is meant")
@@ -106,6 +113,13 @@ def _saved_model(folder: Path, max_bytes: int) -> Given:
             "model.export(FOLDER), or tf.saved_model.save(module, FOLDER, signatures=...)"
         )
     return Given(ModelFormat.TENSORFLOW, folder, _files(folder, set(_all_below(folder)), max_bytes))
+
+
+def _decoder(folder: Path, max_bytes: int) -> Given:
+    """All of the folder: what beside graph, weights and tokenizer belongs to it only its maker knows."""
+    names = set(_all_below(folder))
+    _must_be_usable(ModelFormat.TEXT, folder / _DECODER)
+    return Given(ModelFormat.TEXT, folder, _files(folder, names, max_bytes))
 
 
 def _all_below(folder: Path) -> Iterator[str]:

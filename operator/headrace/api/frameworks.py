@@ -55,7 +55,7 @@ FRAMEWORKS: Mapping[Framework, Row] = {
     Framework.SCRIPT: Row(
         Rendezvous("rendezvous", 29500),  # torchrun's port
         strategies=(StrategyType.SINGLE_WORKER, StrategyType.MULTI_WORKER),
-        formats=(ModelFormat.TENSORFLOW, ModelFormat.ONNX),
+        formats=(ModelFormat.TENSORFLOW, ModelFormat.ONNX, ModelFormat.TEXT),
         hands_over=True,
         shares_memory=True,  # PyTorch's DataLoader
     ),

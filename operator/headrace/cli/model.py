@@ -64,9 +64,9 @@ class ModelCommand:
         add.add_argument(
             "what",
             metavar="PATH|ADDRESS",
-            help="an ONNX file, a folder with one and its weights, or the folder of a SavedModel; or where the "
-            "cluster reads it itself: s3://BUCKET/FILE.onnx, s3://BUCKET/FOLDER/, gs://, az://, "
-            "https://HOST/FILE.onnx (with --sha256)",
+            help="an ONNX file, a folder with one and its weights, the folder of a SavedModel, or of a decoder as "
+            "onnxruntime-genai has it; or where the cluster reads it itself: s3://BUCKET/FILE.onnx, "
+            "s3://BUCKET/FOLDER/, gs://, az://, https://HOST/FILE.onnx (with --sha256)",
         )
         add.add_argument("--name", required=True, metavar="MODEL", help="of the model, local to the namespace")
         add.add_argument("--namespace", "-n", default="", help="one of `headrace tenant list` (default: the context's)")

@@ -12,7 +12,12 @@ from headrace_client import _followed, _onnx_files
 from headrace_client._wire import in_job, send, to_write
 
 # Where each format lies in a model's folder.
-FORMATS = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow"}
+FORMATS = {"ONNX": "onnx/model.onnx", "TensorFlow": "tensorflow", "Text": "text"}
+# Of a format that is a folder: the file by which it is known, and what it is called.
+_FOLDERS = {
+    "TensorFlow": ("saved_model.pb", "the folder of a SavedModel"),
+    "Text": ("genai_config.json", "a folder laid out as onnxruntime-genai's"),
+}
 
 _NAME = "model.onnx"
 _MAPS = "sequence_type"
@@ -24,9 +29,9 @@ def export(model: Any, *, format: str | None = None) -> None:
 
     In a job of `framework: Keras`, `model` is a Keras model, or the path of a .keras file; spec.output has the formats.
     A model that was trained by now is meant as it is now, whatever becomes of it later: its weights are copied.
-    Elsewhere it is a path, of an ONNX file (format "ONNX") or of a SavedModel's folder ("TensorFlow"). What was handed
-    over before in the same format is replaced. Files beside an ONNX file that have its weights ("external data") go
-    along.
+    Elsewhere it is a path, of an ONNX file (format "ONNX"), of a SavedModel's folder ("TensorFlow"), or of a decoder's,
+    laid out as onnxruntime-genai's ("Text"). What was handed over before in the same format is replaced. Files beside
+    an ONNX file that have its weights ("external data") go along.
 
     Raises ValueError for another format, for a model that answers with other things than tensors, and for one with
     weights outside of its folder; TypeError for what is no model; FileNotFoundError where there is no such file or
@@ -46,10 +51,9 @@ def _export_file(path: str | os.PathLike[str], format: str | None) -> None:
     if format is None or format not in FORMATS:
         raise ValueError(f"format {format!r}: there are {', '.join(FORMATS)}")
     source = Path(path)
-    is_right = source.is_file() if format == "ONNX" else (source / "saved_model.pb").is_file()
-    if not is_right:
-        wanted = "an ONNX file" if format == "ONNX" else "the folder of a SavedModel, with saved_model.pb in it"
-        raise FileNotFoundError(f"{source} is not {wanted}")
+    known, called = _FOLDERS.get(format, ("", "an ONNX file"))
+    if not (source / known).is_file():
+        raise FileNotFoundError(f"{source} is not {called}" + (f", with {known} in it" if known else ""))
     if format == "ONNX":
         _must_have_tensors(source)
     beside = _onnx_files.external(source) if format == "ONNX" else []

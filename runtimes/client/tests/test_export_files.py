@@ -107,3 +107,17 @@ def test_what_is_no_model_has_no_files(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
     assert _onnx_files.external(path) == []
+
+
+def test_a_decoder_is_handed_over_with_all_of_its_folder(exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "writer"
+    folder.mkdir()
+    for name in ("genai_config.json", "model.onnx", "tokenizer.json"):
+        (folder / name).write_text(name)
+
+    headrace_client.export(folder, format="Text")
+
+    files = {path.name: path.read_text() for path in (exported.parent / "text").iterdir()}
+    assert files == {path.name: path.name for path in folder.iterdir()}
+    with pytest.raises(FileNotFoundError, match=r"with genai_config\.json in it"):
+        headrace_client.export(exported.parent, format="Text")

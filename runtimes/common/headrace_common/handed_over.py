@@ -1,11 +1,12 @@
 """Whether a model that somebody hands over can be read: it parses, and no file that it names is missing.
 
-Registered unseen it would fail in a service's pods, or in somebody's rollout. Of the two formats only the way to what
+Registered unseen it would fail in a service's pods, or in somebody's rollout. Of each format only the way to what
 is looked for is followed; whether the model computes something sensible is the author's matter.
 """
 
 from __future__ import annotations
 
+import json
 import mmap
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ _ASSETS: Schema = {"saved": {2: "meta"}, "meta": {6: "asset"}}
 _SIGNATURES: Schema = {"saved": {2: "meta"}, "meta": {5: "signature"}}
 _META_GRAPH, _OPERATION, _FILE_NAME = 2, 2, 2
 _VARIABLES = {b"VarHandleOp", b"VariableV2", b"Variable"}
+_GRAPH_OF_TEXT, _TOKENIZER = "model.onnx", "tokenizer.json"
 _SHARD = re.compile(r"variables\.data-\d{5}-of-(\d{5})")
 
 
@@ -162,7 +164,25 @@ def _text(content: bytes, begin: int, end: int) -> str:
     return content[begin:end].decode(errors="replace")
 
 
+def _of_text(content: bytes, folder: Path) -> str | None:
+    """Of a decoder's genai_config.json: the graph that it names, and the tokenizer beside it."""
+    try:
+        config = json.loads(bytes(content[:]))
+        name = config["model"]["decoder"].get("filename", _GRAPH_OF_TEXT)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return "it is no JSON with model.decoder in it, as onnxruntime-genai has it"
+    for needed in (name, _TOKENIZER):
+        if not isinstance(needed, str) or not _is_file(folder, needed):
+            return f"{needed}, which it needs, was not handed over with it"
+    try:
+        with _mapped(folder / name) as graph:
+            return _of_onnx(graph, (folder / name).parent)
+    except NotProtobuf as error:
+        return f"{name} is no ONNX model: {str(error) or 'it is no protobuf'}"
+
+
 _LOOKS: Mapping[str, tuple[str, Callable[[bytes, Path], str | None]]] = {
     ModelFormat.ONNX: ("ONNX model", _of_onnx),
     ModelFormat.TENSORFLOW: ("SavedModel", _of_saved_model),
+    ModelFormat.TEXT: ("config of a decoder", _of_text),
 }

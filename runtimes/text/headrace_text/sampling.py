@@ -44,27 +44,35 @@ class Sampler:
     def _candidates(self, logits: Logits) -> tuple[Logits | None, Logits]:
         """Tokens, the likeliest first where not all of them are left, and the weight of each."""
         top_k, top_p = self._sampling.top_k, self._sampling.top_p
-        scaled = logits.astype(np.float64)
-        weights = np.exp((scaled - scaled.max()) / self._sampling.temperature)
-        if 0 < top_k < len(weights):
-            tokens = _largest(weights, top_k)
-        elif top_p < 1:
-            tokens = _largest(weights, min(_NEAREST, len(weights)))
-            if weights[tokens].sum() < top_p * weights.sum():
-                tokens = _largest(weights, len(weights))
-        else:
+        if 0 < top_k < len(logits):
+            tokens = _largest(logits, top_k)
+            return _nucleus(tokens, self._weights(logits[tokens]), top_p)
+        weights = self._weights(logits)
+        if top_p >= 1:
             return None, weights
-        kept = weights[tokens]
-        if top_p < 1:
-            total = kept.sum() if top_k else weights.sum()
-            before = np.cumsum(kept) - kept
-            count = max(1, int(np.count_nonzero(before < top_p * total)))
-            tokens, kept = tokens[:count], kept[:count]
-        return tokens, kept
+        total = weights.sum()
+        tokens = _largest(logits, min(_NEAREST, len(logits)))
+        if weights[tokens].sum() < top_p * total:
+            tokens = _largest(logits, len(logits))
+        return _nucleus(tokens, weights[tokens], top_p, total)
+
+    def _weights(self, logits: Logits) -> Logits:
+        scaled = logits.astype(np.float64)
+        weights: Logits = np.exp((scaled - scaled.max()) / self._sampling.temperature)
+        return weights
 
 
-def _largest(weights: Logits, count: int) -> Logits:
+def _nucleus(tokens: Logits, weights: Logits, top_p: float, total: float | None = None) -> tuple[Logits, Logits]:
+    """The likeliest tokens that have `top_p` of all weights, one at least. `total` counts others too."""
+    if top_p >= 1:
+        return tokens, weights
+    before = np.cumsum(weights) - weights
+    count = max(1, int(np.count_nonzero(before < top_p * (weights.sum() if total is None else total))))
+    return tokens[:count], weights[:count]
+
+
+def _largest(values: Logits, count: int) -> Logits:
     """Their places, the largest first; of equals the first."""
-    found = np.argpartition(weights, -count)[-count:] if count < len(weights) else np.arange(len(weights))
+    found = np.argpartition(values, -count)[-count:] if count < len(values) else np.arange(len(values))
     found.sort()
-    return found[np.argsort(-weights[found], kind="stable")]
+    return found[np.argsort(-values[found], kind="stable")]

@@ -5,20 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from serving_support import PATIENCE_SECONDS, PATIENT
-
-LONGEST = 19_000
-
-
-def until(holds):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
+from text_waiting import LONGEST, until
 
 
 def counted(server, code):

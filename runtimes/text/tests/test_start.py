@@ -226,3 +226,12 @@ def test_a_bad_flag_is_refused(flags):
     with pytest.raises(StartError) as caught:
         settings.parse(["--model-dir", "/x", "--model-name", "m", *flags])
     assert caught.value.reason is Reason.BAD_CONFIG
+
+
+def test_a_graph_of_half_precision_starts_and_writes_nearly_the_same(tmp_path, cached_model):
+    half = loaded(text_models.write(tmp_path / "model", text_models.cached(kind=np.float16))).decoder
+    whole = loaded(cached_model).decoder
+    text = list(range(20, 60))
+    found, expected = (decoder.read(0, text, 0, len(text)) for decoder in (half, whole))
+    assert found.dtype == np.float16
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()

@@ -38,7 +38,8 @@ VOCABULARY = tokenizer().get_vocab_size()
 class _Graph:
     """Nodes and weights, named by their number."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kind: Any = np.float32) -> None:
+        self.kind = kind
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
         self._random = np.random.default_rng(seed)
@@ -47,9 +48,6 @@ class _Graph:
         name = f"w{len(self.weights)}"
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
-
-    def drawn(self, *shape: int, scale: float = 0.3) -> str:
-        return self.constant((self._random.standard_normal(shape) * scale).astype(np.float32))
 
     def op(self, kind: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
         names = [f"t{len(self.nodes)}_{number}" for number in range(outputs)]
@@ -69,12 +67,12 @@ class Written:
 
 def _tables(graph: _Graph, context: int) -> tuple[str, str]:
     angles = np.arange(context)[:, None] / (10000 ** (np.arange(0, HEAD, 2) / HEAD))[None]
-    return graph.constant(np.cos(angles).astype(np.float32)), graph.constant(np.sin(angles).astype(np.float32))
+    return graph.constant(np.cos(angles).astype(graph.kind)), graph.constant(np.sin(angles).astype(graph.kind))
 
 
-def cached(seed: int = 0, context: int = CONTEXT) -> Written:
-    """Attention with rotary positions, past and present in one memory."""
-    graph = _Graph(seed)
+def cached(seed: int = 0, context: int = CONTEXT, kind: Any = np.float32) -> Written:
+    """Attention with rotary positions, past and present in one memory. `kind` is the type of all weights."""
+    graph = _Graph(seed, kind)
     cos, sin = _tables(graph, context)
     one = graph.constant(np.array([1]))
     used = graph.op(
@@ -188,7 +186,7 @@ def _body(graph: _Graph, attention: Callable[[int, str, str, str], str]) -> str:
     weights = np.random.default_rng(graph._random.integers(2**31))
 
     def drawn(*shape: int, scale: float = 0.3) -> str:
-        return graph.constant((weights.standard_normal(shape) * scale).astype(np.float32))
+        return graph.constant((weights.standard_normal(shape) * scale).astype(graph.kind))
 
     x = graph.op("Gather", drawn(VOCABULARY, WIDTH, scale=1.0), "input_ids")
     for layer in range(LAYERS):
@@ -204,14 +202,15 @@ def _model(
     graph: _Graph, inputs: dict[str, list[Any]], caches: dict[str, list[Any]], outputs: list[tuple[str, str]]
 ) -> onnx.ModelProto:
     info = helper.make_tensor_value_info
+    floating = helper.np_dtype_to_tensor_dtype(np.dtype(graph.kind))
     graph.nodes += [helper.make_node("Identity", [inner], [name]) for inner, name in outputs]
     shapes = {name.replace("past_key_values", "present"): [*shape[:2], "q", HEAD] for name, shape in caches.items()}
     made = helper.make_graph(
         graph.nodes,
         "decoder",
         [info(name, TensorProto.INT64, shape) for name, shape in inputs.items()]
-        + [info(name, TensorProto.FLOAT, shape) for name, shape in caches.items()],
-        [info(name, TensorProto.FLOAT, shapes.get(name, ["b", "t", VOCABULARY])) for _, name in outputs],
+        + [info(name, floating, shape) for name, shape in caches.items()],
+        [info(name, floating, shapes.get(name, ["b", "t", VOCABULARY])) for _, name in outputs],
         graph.weights,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]

@@ -7,7 +7,7 @@ import os
 import onnx
 import pytest
 
-from given_models import save_onnx, saved_model
+from given_models import decoder, save_onnx, saved_model
 from headrace.adding import given
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import look
@@ -44,6 +44,40 @@ def test_a_saved_model_without_the_signature_that_servers_ask_for_is_refused(tmp
         look(saved_model(tmp_path / "saved", signature))
 
 
+def test_a_decoder_is_all_of_its_folder(tmp_path):
+    folder = decoder(tmp_path / "writer")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    found = look(folder)
+    assert (found.format, [file.path for file in found.files]) == (
+        "Text",
+        ["chat_template.jinja", "genai_config.json", "model.onnx", "model.onnx.data", "tokenizer.json"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("tokenizer.json", None, "tokenizer.json, which it needs, was not handed over with it"),
+        ("model.onnx", None, "model.onnx, which it needs, was not handed over with it"),
+        ("model.onnx", b"the bytes", "model.onnx is no ONNX model: it is no protobuf"),
+        ("model.onnx.data", None, "its weights are in model.onnx.data, which was not handed over with it"),
+        ("genai_config.json", b"[1]", "it is no JSON with model.decoder in it"),
+        (
+            "genai_config.json",
+            b'{"model": {"decoder": {"filename": "../a.onnx"}}}',
+            "../a.onnx, which it needs, was not",
+        ),
+        ("genai_config.json", b'{"model": {"decoder": {"filename": 3}}}', "3, which it needs, was not"),
+    ],
+)
+def test_a_decoder_whose_folder_is_not_whole_is_refused(tmp_path, name, content, words):
+    folder = decoder(tmp_path / "writer")
+    (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    with pytest.raises(CannotAdd) as refused:
+        look(folder)
+    assert words in str(refused.value)
+
+
 def test_what_is_wrong_is_told_with_the_file_before_anything_is_sent(tmp_path):
     def told(path, **limits):
         with pytest.raises(CannotAdd) as refused:
@@ -55,7 +89,7 @@ def test_what_is_wrong_is_told_with_the_file_before_anything_is_sent(tmp_path):
     assert told(broken) == f"{broken} is no ONNX model: it is no protobuf"
     assert told(tmp_path / "none.onnx").startswith(f"there is no {tmp_path / 'none.onnx'}: name an ONNX file")
     (tmp_path / "empty").mkdir()
-    assert "has neither an ONNX file (*.onnx) nor saved_model.pb" in told(tmp_path / "empty")
+    assert "has neither an ONNX file (*.onnx) nor saved_model.pb or genai_config.json" in told(tmp_path / "empty")
 
     path = save_onnx(tmp_path / "a.onnx", "a.bin")
     assert told(tmp_path) == f"{tmp_path} has several ONNX files (a.onnx, broken.onnx): name the one that is meant"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from given_models import save_onnx, saved_model
+from given_models import decoder, save_onnx, saved_model
 from headrace.adding.given import look
 from headrace.adding.request import Origin
 
@@ -64,3 +64,9 @@ def test_a_saved_model_is_handed_over_without_the_manifest_of_the_upload(hand_ov
     handed = hand_over(look(folder))
     assert sorted(handed) == ["tensorflow/assets/manifest.json", "tensorflow/saved_model.pb"]
     assert all(not (tmp_path / "work" / "export" / name).is_symlink() for name in handed)
+
+
+def test_a_decoder_is_handed_over_as_it_is(hand_over, tmp_path):
+    folder = decoder(tmp_path / "writer")
+    handed = hand_over(look(folder))
+    assert handed == {f"text/{path.name}": path.read_bytes() for path in folder.iterdir()}
