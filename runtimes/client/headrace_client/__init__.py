@@ -17,6 +17,7 @@
     if headrace.should_stop(): ...                  the pod is being stopped: keep a checkpoint and end
     headrace.export("model.onnx", format="ONNX")    the model that becomes a version
     headrace.export(model)                          the same in a job of `framework: Keras`, which needs nothing else
+    headrace.text(model, "tokenizer.json")          `framework: Keras`: the model writes text, with this tokenizer
 
 Outside of a pod of Headrace's all of this does nothing, so that a script runs on a laptop as it is; checkpoints and
 exports then go nowhere. It uses the standard library alone.
@@ -30,6 +31,7 @@ from headrace_client._metrics import log, progress
 from headrace_client._outputs import outputs
 from headrace_client._steps import steps
 from headrace_client._stop import should_stop
+from headrace_client._text import text
 from headrace_client._wire import in_job
 
 __all__ = [
@@ -51,4 +53,5 @@ __all__ = [
     "should_stop",
     "steps",
     "tables_folder",
+    "text",
 ]

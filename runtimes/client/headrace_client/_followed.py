@@ -16,6 +16,9 @@ class Follower(Protocol):
     def take(self, model: Any, format: str | None) -> None:
         """The model that is meant, in what format."""
 
+    def text(self, model: Any, tokenizer: str, config: dict[str, Any], context: int | None) -> None:
+        """The model that writes text, with the content of tokenizer.json and tokenizer_config.json."""
+
     def keeps_own(self) -> None:
         """The script keeps its state in checkpoints of its own: nobody else keeps any from here on."""
 

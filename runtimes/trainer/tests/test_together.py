@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trainer_support import ACCESS_KEY, SECRET_KEY, Server, answers, free_port, wait_until
+from trainer_support import ACCESS_KEY, CLIENT, SECRET_KEY, TRAINER, Server, answers, free_port, wait_until
 
-EXPORTS = Path(__file__).parent / "adapters" / "scripts" / "exports"
+SCRIPTS = Path(__file__).parent / "adapters" / "scripts"
+EXPORTS = SCRIPTS / "exports"
 
 SCRIPT = """
 import json, os, sys, time
@@ -214,3 +215,27 @@ def test_what_onnx_cannot_have_is_delivered_as_a_saved_model_with_the_reason_bes
     names = {side: [tensor["name"] for tensor in described[side]] for side in ("inputs", "outputs")}
     told = json.loads(tags["headrace.signature"])
     assert {side: sorted(told[side]) for side in told} == {side: sorted(found) for side, found in names.items()}
+
+
+def test_a_decoder_is_delivered_as_text_with_its_tokenizer_and_the_run_says_why_it_has_no_cache(train, s3, mlflow):
+    bucket = s3.bucket()
+    tracking = mlflow.experiment("text", f"s3://{bucket}/mlflow")
+    config = {
+        "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
+        "tracking": tracking,
+        "parameters": {"case": "sinusoids"},
+        "output": {"formats": ["Text"]},
+    }
+    paths = os.pathsep.join(map(str, (TRAINER, TRAINER / "tests" / "launcher", CLIENT)))
+    launched = train((SCRIPTS / "decoders.py").read_text(), config=config, env={"PYTHONPATH": paths})
+    assert launched.wait(400) == 0, launched.log
+    model = launched.record["model"]
+    assert model["formats"] == ["Text"]
+    prefix = model["uri"].removeprefix(f"s3://{bucket}/")
+    manifest = json.loads(s3.get(bucket, f"{prefix}/manifest.json"))
+    files = {file["path"] for file in manifest["files"]}
+    names = ("genai_config.json", "model.onnx", "tokenizer.json", "tokenizer_config.json")
+    assert {"signature.json", *(f"text/{name}" for name in names)} <= files
+    [run] = mlflow.runs(tracking["experimentId"])
+    [warning] = [tag["value"] for tag in run["data"]["tags"] if tag["key"] == "headrace.warning.text"]
+    assert warning.startswith("the model was exported as Text without a cache")

@@ -9,18 +9,21 @@ keep their names.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 import onnx
 
 
-def canonical(model: Any) -> bytes:
-    """The canonical bytes of an ONNX model; the model that is given stays as it is."""
+def canonical(model: Any, of_own_size: Collection[str] = ()) -> bytes:
+    """The canonical bytes of an ONNX model; the model that is given stays as it is. The sizes of inputs and outputs
+    `of_own_size` are not those of others: ONNX Runtime may put what has sizes of one name into the same memory.
+    """
     copy = onnx.ModelProto.FromString(model.SerializeToString())
     copy.ClearField("metadata_props")
     copy.ClearField("doc_string")
     _rename(copy.graph, outer={}, prefix="")
-    _name_sizes(copy.graph)
+    _name_sizes(copy.graph, of_own_size)
     return bytes(copy.SerializeToString(deterministic=True))
 
 
@@ -66,9 +69,10 @@ def _digest(tensor: Any) -> bytes:
     return hashlib.sha256(unnamed.SerializeToString(deterministic=True)).digest()
 
 
-def _name_sizes(graph: Any) -> None:
+def _name_sizes(graph: Any, of_own_size: Collection[str]) -> None:
     """tf2onnx numbers the sizes that are not fixed; the first of each tensor is the batch."""
     for value in (*graph.input, *graph.output):
         for index, size in enumerate(value.type.tensor_type.shape.dim):
             if size.dim_param:
-                size.dim_param = "batch" if index == 0 else f"size_{index}"
+                own = f"{value.name}." if value.name in of_own_size else ""
+                size.dim_param = "batch" if index == 0 else f"{own}size_{index}"

@@ -78,6 +78,7 @@ class Session:
     unkept: list[str] = field(default_factory=list)  # names of what fits that are skipped had kept, and is not restored
     lost: str = ""  # what is not as it was in the attempt before: the data, or the end of a fit
     loop: Loop = field(default_factory=_NoLoop)
+    text: Any = None  # what the script has said of its model as one that writes text, where it has
     last_checkpoint: float | None = None  # when it was taken, by the monotonic clock; or when training began
     unsaved_end: tuple[Snapshot, int] | None = None  # of the last fit, and how many had ended then
     has_parallel_fits: bool = False  # nothing that is counted of them is the same in the next attempt

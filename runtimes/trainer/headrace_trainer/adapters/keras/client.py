@@ -23,6 +23,13 @@ class Answers:
 
         naming.name_model(self._session, model, format)
 
+    def text(self, model: object, tokenizer: str, config: dict[str, object], context: int | None) -> None:
+        """Raises what name_text raises."""
+        importlib.import_module("keras")
+        from headrace_trainer.adapters.keras.export.text.named import name_text
+
+        name_text(self._session, model, tokenizer, config, context)
+
     def keeps_own(self) -> None:
         """From here on no other checkpoints are taken."""
         self._session.keeps_own = True

@@ -95,11 +95,13 @@ def _write_all(session: Session, model: Any, directory: Path) -> _Made:
             return _Made([], dict.fromkeys(formats, told(error)))
         for name in formats:
             try:
-                write(made, name, directory / name.lower())
+                remark = write(made, name, directory / name.lower(), session.text)
             except Exception as error:  # noqa: BLE001 - as above, and the converters raise whatever they meet
                 problems[name] = told(error)
             else:
                 done.append(name)
+                if remark:
+                    session.messages.warn(name.lower(), f"the model was exported as {name} {remark}")
     return _Made(done, problems, _remark(made.random))
 
 

@@ -16,16 +16,23 @@ import tensorflow as tf
 from headrace_common.formats import ModelFormat as Format
 from headrace_trainer.adapters.keras.export.inputs import NoInputs
 from headrace_trainer.adapters.keras.export.servable import Array, ExportError, Servable
+from headrace_trainer.adapters.keras.export.text.named import NamedText
 from headrace_trainer.adapters.keras.state.variables import inner
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def write(made: Servable, name: Format, target: Path) -> None:
-    """One format, which counts when its file computes what Keras does. Where it raises, nothing is left of it."""
+def write(made: Servable, name: Format, target: Path, text: NamedText | None = None) -> str:
+    """One format, which counts when its file computes what Keras does. Where it raises, nothing is left of it. `text`
+    is what the script has said of a model that writes text. The result is what is to be known of the format, mostly
+    nothing.
+    """
     shutil.rmtree(target, ignore_errors=True)
     try:
+        if name is Format.TEXT:
+            return _write_text(made, text, target)
         _WRITERS[name](made, target)
+        return ""
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
@@ -69,6 +76,12 @@ def _write_onnx(made: Servable, target: Path) -> None:
     from headrace_trainer.adapters.keras.export import onnx as keras_onnx
 
     keras_onnx.write(made, target)
+
+
+def _write_text(made: Servable, text: NamedText | None, target: Path) -> str:
+    from headrace_trainer.adapters.keras.export.text import write as text_format
+
+    return text_format.write(made, text, target)
 
 
 def _write_keras(made: Servable, target: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,23 @@ _MAX_BYTES = 2**30  # of what is left in the graph; protobuf holds twice that
 _DATA_ONLY = frozenset({"Placeholder", "Const", "Identity", "NoOp"})
 
 
+@dataclass(frozen=True)
+class Custom:
+    """Operations of a domain that is not ONNX' own, which ONNX Runtime has, and the rewriter that puts them in; and the
+    inputs and outputs that have sizes of their own.
+    """
+
+    rewrite: Callable[[Any, list[Any]], list[Any]]
+    domain: str
+    operations: frozenset[str]
+    of_own_size: frozenset[str]
+
+
 def write(servable: Servable, folder: Path) -> None:
     """The model's file, checked, with the weights of a large one beside it. Raises ExportError with the layer that
     stands in the way, or what the converter raises.
     """
-    import onnxruntime
-
-    _refuse_bfloat16(servable.model)
-    taken = onnx_weights.lifted(servable.model)
-    _refuse_too_large(servable.model, taken)
-    model = _converted(servable, taken)
-    folder.mkdir(parents=True)
-    if taken.weights:
-        taken.put_back(model, folder / DATA)
-    (folder / MODEL).write_bytes(onnx_bytes.canonical(model))
-    del model
-    options = onnxruntime.SessionOptions()
-    # Matrices packed for speed are further copies of a large model, which is asked a few times only.
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    runtime = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
+    runtime = convert(servable, folder)
     names = [output.name for output in runtime.get_outputs()]
 
     def compute(inputs: dict[str, Array]) -> dict[str, Array]:
@@ -50,7 +49,26 @@ def write(servable: Servable, folder: Path) -> None:
     servable.check("the ONNX model", compute)
 
 
-def _converted(servable: Servable, taken: onnx_weights.Lifted) -> Any:
+def convert(servable: Servable, folder: Path, custom: Custom | None = None) -> Any:
+    """As `write`, loaded in ONNX Runtime, and not checked."""
+    import onnxruntime
+
+    _refuse_bfloat16(servable.model)
+    taken = onnx_weights.lifted(servable.model)
+    _refuse_too_large(servable.model, taken)
+    model = _converted(servable, taken, custom)
+    folder.mkdir(parents=True)
+    if taken.weights:
+        taken.put_back(model, folder / DATA)
+    (folder / MODEL).write_bytes(onnx_bytes.canonical(model, custom.of_own_size if custom else ()))
+    del model
+    options = onnxruntime.SessionOptions()
+    # Matrices packed for speed are further copies of a large model, which is asked a few times only.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
+
+
+def _converted(servable: Servable, taken: onnx_weights.Lifted, custom: Custom | None) -> Any:
     import tf2onnx
 
     specs = [*servable.specs, *taken.specs]
@@ -72,9 +90,11 @@ def _converted(servable: Servable, taken: onnx_weights.Lifted) -> Any:
         output_names=list(outputs),
         opset=_OPSET,
         tensors_to_rename=names,
-        custom_rewriter=[onnx_operations.rewrite],
+        custom_rewriter=[onnx_operations.rewrite, *([custom.rewrite] if custom else [])],
     )
-    _refuse_unknown(servable.model, model.graph)
+    if custom is not None:  # not told to tf2onnx, which would take more from that domain: a Range that ONNX has itself
+        model.opset_import.append(onnx.helper.make_opsetid(custom.domain, 1))
+    _refuse_unknown(servable.model, model.graph, custom)
     return model
 
 
@@ -139,9 +159,11 @@ def _types(value: Any) -> tuple[int, ...]:
     return (value.type, *value.list.type)
 
 
-def _refuse_unknown(model: Any, graph: Any) -> None:
+def _refuse_unknown(model: Any, graph: Any, custom: Custom | None) -> None:
     """tf2onnx leaves in the graph what it has no equivalent for."""
     for node in _nodes(graph):
+        if custom is not None and node.domain == custom.domain and node.op_type in custom.operations:
+            continue
         if not onnx.defs.has(node.op_type, node.domain):
             raise ExportError(f"{_layer(model, node.name)} computes {node.op_type}, which ONNX does not have")
 

@@ -23,6 +23,7 @@ import tensorflow as tf
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 
+from headrace_common.formats import ModelFormat as Format
 from headrace_trainer.adapters.keras.devices import alone
 from headrace_trainer.adapters.keras.export.formats import full_precision, told, write
 from headrace_trainer.adapters.keras.export.inputs import Inputs
@@ -127,15 +128,24 @@ class Trial:
                 if self._session.stop.is_requested:
                     raise NotTried("the training is to stop")
                 try:
-                    write(made, name, self._folder / name.lower())
+                    self._must_be_known(name)
+                    remark = write(made, name, self._folder / name.lower(), self._session.text)
                 except _INCONCLUSIVE as error:
                     self._skip(f" as {name}", error)
                 except Exception as error:  # noqa: BLE001 - the converters raise whatever they meet
                     problems[name] = told(error)
                 else:
                     problems[name] = ""
+                    if remark:
+                        say(f"headrace: model {self._name()} will be exported as {name} {remark}")
                 shutil.rmtree(self._folder, ignore_errors=True)
         return problems
+
+    def _must_be_known(self, name: Format) -> None:
+        """Raises NotTried for text of a model that the script has not named yet, or of another one."""
+        text = self._session.text
+        if name is Format.TEXT and (text is None or text.model is not self._model):
+            raise NotTried("headrace_client.text has not been called with it yet")
 
     def _servable(self) -> Servable:
         iterator = self._run.iterator
