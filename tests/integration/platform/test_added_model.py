@@ -23,6 +23,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.adding.bucket import Bucket
+from headrace.adding.there import There, etag_of
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import KubeError
 from headrace.kube.keys import Key
@@ -268,14 +269,15 @@ def test_a_large_file_goes_in_parts(platform, tenant, tmp_path):
     path, key = tmp_path / "large", "headrace/added/x/a # b?ä.bin"
     path.write_bytes(os.urandom(11 << 20))
 
-    async def send() -> dict[str, int]:
+    async def send() -> dict[str, There]:
         async with aiohttp.ClientSession() as session:
             access = AccessKey(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
             bucket = Bucket(platform.store, REGION, tenant, access, session, part_bytes=5 << 20)
             await bucket.upload(path, key, sha256_of(path), lambda count: None)
-            return await bucket.sizes("headrace/added/x/")
+            return await bucket.objects("headrace/added/x/")
 
-    assert asyncio.run(send()) == {key: path.stat().st_size}
+    # Of parts, too, the store tells the sum by which the same command finds what it has sent.
+    assert asyncio.run(send()) == {key: There(path.stat().st_size, etag_of(path, 5 << 20))}
     s3 = platform.s3(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
     assert s3.get_object(Bucket=tenant, Key=key)["Body"].read() == path.read_bytes()
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=tenant)
@@ -293,13 +295,13 @@ def test_of_a_large_file_that_is_interrupted_nothing_stays(platform, tenant, tmp
     path = tmp_path / "large"
     path.write_bytes(os.urandom(11 << 20))
 
-    async def send() -> dict[str, int]:
+    async def send() -> dict[str, There]:
         async with aiohttp.ClientSession() as session:
             access = AccessKey(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
             bucket = Held(platform.store, REGION, tenant, access, session, part_bytes=5 << 20)
             with pytest.raises(asyncio.CancelledError):
                 await bucket.upload(path, "headrace/added/x/large", sha256_of(path), lambda count: None)
-            return await bucket.sizes("headrace/added/x/")
+            return await bucket.objects("headrace/added/x/")
 
     assert asyncio.run(send()) == {}
     s3 = platform.s3(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
