@@ -14,10 +14,11 @@ from pathlib import Path
 
 import aiohttp
 
-from headrace.adding.bucket import Bucket
+from headrace.adding.bucket import Bucket, StoreAway
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import Given
 from headrace.adding.keys import keys_of
+from headrace.adding.registered import Registered, origin_of
 from headrace.adding.request import Origin, Wish, config_map, job_name, place_of, training_job
 from headrace.adding.there import There
 from headrace.applied import LOOK_SECONDS, CannotRun, Ended, Report, Wait, apply, tenant_of
@@ -25,6 +26,7 @@ from headrace.gallery.progress import of_job
 from headrace.kube.client import KubeClient
 from headrace.kube.resources import CONFIGMAPS, TRAININGJOBS, Object
 from headrace.sentences import bytes_said, joined
+from headrace.tracking.client import MlflowClient
 from headrace_common.manifest import NAME
 from headrace_common.s3 import Place
 
@@ -55,6 +57,21 @@ class Adding:
         if found is None:
             await self._ask(origin)
         return await self._wait(origin)
+
+    async def of_registered(self, asked: Registered, mlflow_url: str) -> Object:
+        """The same of a version in MLflow, which this machine reaches at `mlflow_url`."""
+        tenant = await tenant_of(self.client, self.wish.namespace)
+        elsewhere = "or name the version's ONNX file, or the folder of its SavedModel, as s3://BUCKET/KEY"
+        keys = await keys_of(self.client, self.wish.namespace, self.wish.secret, "read the version", elsewhere)
+        async with aiohttp.ClientSession() as session:
+            mlflow = MlflowClient(mlflow_url, keys.user, keys.password, session)
+            bucket = keys.bucket(tenant, self.s3_url, session, self.report)
+            try:
+                origin = await origin_of(asked, mlflow, bucket)
+            except StoreAway as error:
+                raise self._with_hint(error) from error
+        self.report(f"{origin.given}: {origin.format} at {origin.uri}{origin.file}")
+        return await self.of_address(origin)
 
     async def of_files(self, given: Given) -> Object:
         """The same of files on this machine. What is sent for it is taken away when it is a version's, or when it will

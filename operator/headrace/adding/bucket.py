@@ -89,6 +89,10 @@ class Bucket:
         """Whether an object is the file, and was sent from here. Raises OSError where the file cannot be read."""
         return found is not None and found.is_file(path, self._length_of_parts(path.stat().st_size))
 
+    async def get(self, key: str) -> bytes:
+        """An object that is small."""
+        return await self._send("GET", key)
+
     async def put(self, key: str, content: bytes) -> None:
         """An object that is small."""
         await self._send("PUT", key, body=content)
