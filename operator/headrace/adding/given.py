@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.adding.errors import CannotAdd
+from headrace.adding.others import what_to_do
+from headrace.sentences import joined
 from headrace_common import manifest
 from headrace_common.formats import FOLDERS, ModelFormat
 from headrace_common.handed_over import files_of_weights, signatures, why_unusable
@@ -96,9 +98,10 @@ def _onnx(path: Path, max_bytes: int) -> Given:
 def _only_onnx(folder: Path) -> Path:
     found = sorted(each.name for each in folder.iterdir() if each.suffix == ".onnx" and not each.is_dir())
     if not found:
+        hint = what_to_do(each.name for each in folder.iterdir())
         raise CannotAdd(
-            f"{folder} has neither an ONNX file (*.onnx) nor {_SAVED_MODEL}: other formats are converted first, such "
-            "as with skl2onnx, tf2onnx or torch.onnx"
+            f"{folder} has neither an ONNX file (*.onnx) nor {_SAVED_MODEL}: "
+            + (hint or "other formats are converted first, such as with skl2onnx, tf2onnx or torch.onnx")
         )
     if len(found) > 1:
         raise CannotAdd(f"{folder} has several ONNX files ({', '.join(found)}): name the one that is meant")
@@ -155,7 +158,8 @@ def _must_be_file(file: Path, folder: Path | None) -> None:
 
 def _must_be_usable(format: ModelFormat, file: Path) -> None:
     if (why := why_unusable(format, file, str(file))) is not None:
-        raise CannotAdd(why if why.startswith(str(file)) else f"{file}: {why}")
+        told = why if why.startswith(str(file)) else f"{file}: {why}"
+        raise CannotAdd(joined(told, what_to_do([file.name])))
 
 
 def _files(format: ModelFormat, folder: Path, names: set[str], max_bytes: int) -> tuple[File, ...]:
