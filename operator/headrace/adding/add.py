@@ -10,26 +10,27 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 
-from headrace.adding.bucket import Bucket, why_no_url
+from headrace.adding.bucket import Bucket, StoreAway
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import Given
+from headrace.adding.keys import keys_of
+from headrace.adding.registered import Registered, origin_of
 from headrace.adding.request import Origin, Wish, config_map, job_name, place_of, training_job
+from headrace.adding.there import There
 from headrace.applied import LOOK_SECONDS, CannotRun, Ended, Report, Wait, apply, tenant_of
 from headrace.gallery.progress import of_job
 from headrace.kube.client import KubeClient
-from headrace.kube.errors import Forbidden
 from headrace.kube.resources import CONFIGMAPS, TRAININGJOBS, Object
 from headrace.sentences import bytes_said, joined
-from headrace.tenancy.objects import SECRETS, value
-from headrace.tenancy.sigv4 import AccessKey
+from headrace.tracking.client import MlflowClient
 from headrace_common.manifest import NAME
-from headrace_common.s3 import DEFAULT_REGION, Place
+from headrace_common.s3 import Place
 
 SAY_SECONDS = 5.0
-_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 
 
 class HasFailed(CannotAdd):
@@ -56,6 +57,21 @@ class Adding:
         if found is None:
             await self._ask(origin)
         return await self._wait(origin)
+
+    async def of_registered(self, asked: Registered, mlflow_url: str) -> Object:
+        """The same of a version in MLflow, which this machine reaches at `mlflow_url`."""
+        tenant = await tenant_of(self.client, self.wish.namespace)
+        elsewhere = "or name the version's ONNX file, or the folder of its SavedModel, as s3://BUCKET/KEY"
+        keys = await keys_of(self.client, self.wish.namespace, self.wish.secret, "read the version", elsewhere)
+        async with aiohttp.ClientSession() as session:
+            mlflow = MlflowClient(mlflow_url, keys.user, keys.password, session)
+            bucket = keys.bucket(tenant, self.s3_url, session, self.report)
+            try:
+                origin = await origin_of(asked, mlflow, bucket)
+            except StoreAway as error:
+                raise self._with_hint(error) from error
+        self.report(f"{origin.given}: {origin.format} at {origin.uri}{origin.file}")
+        return await self.of_address(origin)
 
     async def of_files(self, given: Given) -> Object:
         """The same of files on this machine. What is sent for it is taken away when it is a version's, or when it will
@@ -120,34 +136,18 @@ class Adding:
     # -- the bytes -----------------------------------------------------------------------------------------------------
 
     async def _bucket(self, tenant: Mapping[str, str], session: aiohttp.ClientSession) -> Bucket:
-        """With the key that the job's pod has: who may make the job may read its Secret."""
-        namespace, name = self.wish.namespace, self.wish.secret
         elsewhere = "or upload the model yourself, and name it as s3://BUCKET/KEY"
-        if not name:
-            raise CannotAdd(f"without a Secret there is no key to upload with: name one with --secret, {elsewhere}")
-        try:
-            found = await self.client.get(SECRETS, namespace, name)
-        except Forbidden as error:
-            raise CannotAdd(f"{error}: ask for the right to read Secret {name}, {elsewhere}") from error
-        try:
-            # Who makes a Secret of a file has its newline in it.
-            id, secret, token = (value(found, name).strip() for name in (_ID, _SECRET, _TOKEN))
-        except UnicodeDecodeError as error:
-            raise CannotAdd(f"Secret {name!r} in namespace {namespace!r} has a key that is no text") from error
-        key = AccessKey(id, secret)
-        if not key.id or not key.secret:
-            lack = "there is no Secret" if found is None else f"no {_ID} and {_SECRET} in Secret"
-            raise CannotAdd(f"{lack} {name!r} in namespace {namespace!r}: name another one with --secret, {elsewhere}")
-        region = tenant.get("region") or DEFAULT_REGION
-        url = self.s3_url or tenant.get("endpoint") or f"https://s3.{region}.amazonaws.com"
-        if (why := why_no_url(url)) is not None:
-            raise CannotAdd(f"the store's address {why}: name it with --s3-url")
-        return Bucket(url, region, tenant["bucket"], key, session, token=token, report=self.report)
+        keys = await keys_of(self.client, self.wish.namespace, self.wish.secret, "upload", elsewhere)
+        return keys.bucket(tenant, self.s3_url, session, self.report)
 
     async def _send(self, bucket: Bucket, prefix: str, given: Given) -> None:
         """Each file that is not there, the manifest last: the prefix is of exactly these bytes."""
-        there = await self._sizes(bucket, prefix)
-        missing = [file for file in given.files if there.get(f"{prefix}{file.path}") != file.size]
+        there = await self._objects(bucket, prefix)
+        missing = [
+            file
+            for file in given.files
+            if not _is_same(bucket, given.folder / file.path, there.get(f"{prefix}{file.path}"))
+        ]
         total = sum(file.size for file in missing)
         self.report(f"uploads {bytes_said(total)} in {len(missing)} of {len(given.files)} files")
         progress = _Progress(self.report, total)
@@ -156,24 +156,25 @@ class Adding:
             try:
                 await bucket.upload(path, f"{prefix}{file.path}", file.sha256, progress.add)
             except OSError as error:
-                raise CannotAdd(f"{path} cannot be read any more: {error.strerror}: add the model again") from error
+                raise _unreadable(path, error) from error
         await bucket.put(f"{prefix}{NAME}", given.manifest)
 
-    async def _sizes(self, bucket: Bucket, prefix: str) -> dict[str, int]:
+    async def _objects(self, bucket: Bucket, prefix: str) -> dict[str, There]:
         try:
-            return await bucket.sizes(prefix)
+            return await bucket.objects(prefix)
         except CannotAdd as error:
-            if self.s3_url:
-                raise
-            hint = (
-                "if this machine reaches the store at another address (`kubectl port-forward`), name it with --s3-url"
-            )
-            raise CannotAdd(f"{error}: {hint}") from error
+            raise self._with_hint(error) from error
+
+    def _with_hint(self, error: CannotAdd) -> CannotAdd:
+        if self.s3_url:
+            return error
+        hint = "if this machine reaches the store at another address (`kubectl port-forward`), name it with --s3-url"
+        return CannotAdd(f"{error}: {hint}")
 
     async def _take_away(self, bucket: Bucket, prefix: str) -> None:
         """The version has its own copy, or there is none. What cannot be taken away costs room and nothing else."""
         try:
-            for key in await bucket.sizes(prefix):
+            for key in await bucket.objects(prefix):
                 await bucket.delete(key)
         except CannotAdd as error:
             place = f"s3://{bucket.name}/{prefix}"
@@ -192,6 +193,17 @@ class _Progress:
         if time.monotonic() - self.said > SAY_SECONDS:
             self.said = time.monotonic()
             self.report(f"uploaded {bytes_said(self.sent)} of {bytes_said(self.total)}")
+
+
+def _is_same(bucket: Bucket, path: Path, found: There | None) -> bool:
+    try:
+        return bucket.is_same(path, found)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> CannotAdd:
+    return CannotAdd(f"{path} cannot be read any more: {error.strerror}: add the model again")
 
 
 def _name(given: Given) -> str:

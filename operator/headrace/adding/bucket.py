@@ -19,6 +19,7 @@ import aiohttp
 from yarl import URL
 
 from headrace.adding.errors import CannotAdd
+from headrace.adding.there import There
 from headrace.tenancy.sigv4 import AccessKey, canonical_query, sign
 
 # A part is what is in memory at a time, and what is sent again after a failure. S3 takes 10,000 of an object.
@@ -69,19 +70,28 @@ class Bucket:
     request_seconds: float = _REQUEST_SECONDS
     report: Callable[[str], None] = _nothing
 
-    async def sizes(self, prefix: str) -> dict[str, int]:
-        """The objects below a prefix: their keys, and how many bytes each has."""
-        found: dict[str, int] = {}
+    async def objects(self, prefix: str) -> dict[str, There]:
+        """The objects below a prefix, by their keys."""
+        found: dict[str, There] = {}
         query = {"list-type": "2", "prefix": prefix}
         while True:
             answer = self._read(await self._send("GET", "", query=query))
             for entry in answer.iter("Contents"):
                 size = entry.findtext("Size", "0")
-                found[entry.findtext("Key", "")] = int(size) if size.isdecimal() else 0
+                etag = entry.findtext("ETag", "").strip('"')
+                found[entry.findtext("Key", "")] = There(int(size) if size.isdecimal() else 0, etag)
             token = answer.findtext("NextContinuationToken", "")
             if not token:
                 return found
             query = {**query, "continuation-token": token}
+
+    def is_same(self, path: Path, found: There | None) -> bool:
+        """Whether an object is the file, and was sent from here. Raises OSError where the file cannot be read."""
+        return found is not None and found.is_file(path, self._length_of_parts(path.stat().st_size))
+
+    async def get(self, key: str) -> bytes:
+        """An object that is small."""
+        return await self._send("GET", key)
 
     async def put(self, key: str, content: bytes) -> None:
         """An object that is small."""
@@ -102,7 +112,7 @@ class Bucket:
         upload = {"uploadId": begun.findtext("UploadId", "")}
         try:
             parts = await self._parts(path, key, upload, size, sha256, sent)
-            await self._complete(key, upload, parts, size)
+            await self._complete(path, key, upload, parts)
         except BaseException:
             # Shielded: an interrupt has cancelled this task, and parts that nobody sees would stay and cost.
             await asyncio.shield(self._abort(key, upload))
@@ -112,12 +122,12 @@ class Bucket:
         """One that is gone is fine."""
         await self._send("DELETE", key)
 
-    async def _complete(self, key: str, upload: Mapping[str, str], parts: bytes, size: int) -> None:
+    async def _complete(self, path: Path, key: str, upload: Mapping[str, str], parts: bytes) -> None:
         """Where the answer to the first try was lost, the second one finds no upload, and the object is there."""
         try:
             await self._send("POST", key, query=upload, body=parts)
         except NoUpload:
-            if (await self.sizes(key)).get(key) != size:
+            if not self.is_same(path, (await self.objects(key)).get(key)):
                 raise
 
     async def _parts(
@@ -126,7 +136,7 @@ class Bucket:
         """Sends them one after another; what completes the upload."""
         found = hashlib.sha256()
         whole = ElementTree.Element("CompleteMultipartUpload")
-        length = max(self.part_bytes, -(-size // MAX_PARTS))
+        length = self._length_of_parts(size)
         with path.open("rb") as file:
             number = 0
             while body := file.read(length):
@@ -139,6 +149,9 @@ class Bucket:
                 sent(len(body))
         _must_be_same(path, found, sha256)
         return ElementTree.tostring(whole)
+
+    def _length_of_parts(self, size: int) -> int:
+        return max(self.part_bytes, -(-size // MAX_PARTS))
 
     async def _etag(self, key: str, query: Mapping[str, str], body: bytes) -> str:
         _, headers = await self._answer("PUT", key, query, body)

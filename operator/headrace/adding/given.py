@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.adding.errors import CannotAdd
+from headrace.adding.others import what_to_do
+from headrace.sentences import joined
 from headrace_common import manifest
-from headrace_common.formats import ModelFormat
+from headrace_common.formats import FOLDERS, ModelFormat
 from headrace_common.handed_over import files_of_weights, signatures, why_unusable
 from headrace_common.manifest import File
+from headrace_common.model_manifest import MAX_BYTES as MAX_MANIFEST
 from headrace_common.model_manifest import MAX_FILES as MOST_OF_A_VERSION
+from headrace_common.own_signature import SERVED
 from headrace_common.paths import leaves_its_folder, why_unsafe
 from headrace_common.protobuf import NotProtobuf
 
@@ -25,7 +29,8 @@ MAX_FILES = MOST_OF_A_VERSION - 100
 # A file of a version lies deeper than it does here, and a name may get a suffix while it is written.
 _MAX_NAME_BYTES = 250
 _MAX_PATH_BYTES = 700
-SIGNATURE = "serving_default"
+# Of the lines that a version's manifest has for files of its own.
+_OTHER_LINES_BYTES = 4096
 _SAVED_MODEL = "saved_model.pb"
 _DECODER = "genai_config.json"
 _EXPORTED = "model.onnx"
@@ -88,15 +93,22 @@ def _onnx(path: Path, max_bytes: int) -> Given:
     names = {file.name, *weights}
     beside = {each.name for each in file.parent.iterdir()} if path.is_dir() else set()
     left_out = sorted(beside - {name.partition("/")[0] for name in names})
-    return Given(ModelFormat.ONNX, file.parent, _files(file.parent, names, max_bytes), tuple(left_out), file.name)
+    return Given(
+        ModelFormat.ONNX,
+        file.parent,
+        _files(ModelFormat.ONNX, file.parent, names, max_bytes),
+        tuple(left_out),
+        file.name,
+    )
 
 
 def _only_onnx(folder: Path) -> Path:
     found = sorted(each.name for each in folder.iterdir() if each.suffix == ".onnx" and not each.is_dir())
     if not found:
+        hint = what_to_do(each.name for each in folder.iterdir())
         raise CannotAdd(
-            f"{folder} has neither an ONNX file (*.onnx) nor {_SAVED_MODEL} or {_DECODER}: other formats are converted "
-            "first, such as with skl2onnx, tf2onnx or torch.onnx"
+            f"{folder} has neither an ONNX file (*.onnx) nor {_SAVED_MODEL} or {_DECODER}: "
+            + (hint or "other formats are converted first, such as with skl2onnx, tf2onnx or torch.onnx")
         )
     if len(found) > 1:
         raise CannotAdd(f"{folder} has several ONNX files ({', '.join(found)}): name the one that is meant")
@@ -106,20 +118,21 @@ def _only_onnx(folder: Path) -> Path:
 def _saved_model(folder: Path, max_bytes: int) -> Given:
     file = folder / _SAVED_MODEL
     _must_be_usable(ModelFormat.TENSORFLOW, file)
-    if SIGNATURE not in (names := signatures(file)):
+    if SERVED not in (names := signatures(file)):
         has = f"only {', '.join(names)}" if names else "none"
         raise CannotAdd(
-            f"{file} has no signature {SIGNATURE} (it has {has}), by which servers ask it: save it with "
+            f"{file} has no signature {SERVED} (it has {has}), by which servers ask it: save it with "
             "model.export(FOLDER), or tf.saved_model.save(module, FOLDER, signatures=...)"
         )
-    return Given(ModelFormat.TENSORFLOW, folder, _files(folder, set(_all_below(folder)), max_bytes))
+    files = _files(ModelFormat.TENSORFLOW, folder, set(_all_below(folder)), max_bytes)
+    return Given(ModelFormat.TENSORFLOW, folder, files)
 
 
 def _decoder(folder: Path, max_bytes: int) -> Given:
     """All of the folder: what beside graph, weights and tokenizer belongs to it only its maker knows."""
     names = set(_all_below(folder))
     _must_be_usable(ModelFormat.TEXT, folder / _DECODER)
-    return Given(ModelFormat.TEXT, folder, _files(folder, names, max_bytes))
+    return Given(ModelFormat.TEXT, folder, _files(ModelFormat.TEXT, folder, names, max_bytes))
 
 
 def _all_below(folder: Path) -> Iterator[str]:
@@ -159,10 +172,11 @@ def _must_be_file(file: Path, folder: Path | None) -> None:
 
 def _must_be_usable(format: ModelFormat, file: Path) -> None:
     if (why := why_unusable(format, file, str(file))) is not None:
-        raise CannotAdd(why if why.startswith(str(file)) else f"{file}: {why}")
+        told = why if why.startswith(str(file)) else f"{file}: {why}"
+        raise CannotAdd(joined(told, what_to_do([file.name])))
 
 
-def _files(folder: Path, names: set[str], max_bytes: int) -> tuple[File, ...]:
+def _files(format: ModelFormat, folder: Path, names: set[str], max_bytes: int) -> tuple[File, ...]:
     """The files with their sums, sorted: what can be no object, and what is too much, is told before they are read."""
     if bad := next(_bad(names), None):
         raise CannotAdd(f"{folder}: the file {bad}: call it otherwise")
@@ -171,9 +185,22 @@ def _files(folder: Path, names: set[str], max_bytes: int) -> tuple[File, ...]:
         raise CannotAdd(f"{folder} has {len(names)} files, and at most {MAX_FILES} are added")
     if size > max_bytes:
         raise CannotAdd(f"{folder}: the model has {size} bytes, and at most {max_bytes} are added")
+    if (listed := _manifest_bytes(format, names, size)) > MAX_MANIFEST:
+        raise CannotAdd(
+            f"{folder}: the list of its {len(names)} files would have {listed} bytes, and who loads a model reads at "
+            f"most {MAX_MANIFEST}: have fewer files, or shorter names"
+        )
     return tuple(
         File(name, manifest.sha256_of(folder / name), (folder / name).stat().st_size) for name in sorted(names)
     )
+
+
+def _manifest_bytes(format: ModelFormat, names: set[str], size: int) -> int:
+    """How long the manifest of the version will be at most: a sum has always as many digits, a size no more than all
+    sizes together.
+    """
+    files = tuple(File(f"{FOLDERS[format]}/{name}", "0" * 64, size) for name in names)
+    return len(manifest.encode(files, {"formats": {format.value: FOLDERS[format]}})) + _OTHER_LINES_BYTES
 
 
 def _bad(names: set[str]) -> Iterator[str]:

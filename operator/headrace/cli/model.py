@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from headrace.adding.add import Adding
 from headrace.adding.bucket import why_no_url
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import Given, look
+from headrace.adding.registered import ADDRESS, Registered, parse
 from headrace.adding.request import Origin, Wish, without_keys
 from headrace.api.base import why_not
 from headrace.api.common import Quantity
@@ -26,6 +28,7 @@ from headrace.kube.errors import KubeError
 from headrace.kube.resources import Object
 from headrace.sentences import bytes_said, listed
 from headrace.tenancy.objects import STORAGE_SECRET
+from headrace.tracking.redaction import redacted
 from headrace_common.formats import ModelFormat
 
 SECONDS = 3600.0
@@ -42,6 +45,7 @@ _KINDS = {
 _EVALUATE = (
     "it has to have the fields of spec.evaluate of a TrainingJob, such as task and data, alone or under one evaluate:"
 )
+_NO_SHA256 = "--sha256 is of a file at https://: leave it out"
 _NEEDED = ("name", "experiment")
 _RUNTIMES = {
     ModelFormat.ONNX.value: "onnxruntime",
@@ -66,7 +70,8 @@ class ModelCommand:
             metavar="PATH|ADDRESS",
             help="an ONNX file, a folder with one and its weights, the folder of a SavedModel, or of a decoder as "
             "onnxruntime-genai has it; or where the cluster reads it itself: s3://BUCKET/FILE.onnx, "
-            "s3://BUCKET/FOLDER/, gs://, az://, https://HOST/FILE.onnx (with --sha256)",
+            "s3://BUCKET/FOLDER/, gs://, az://, https://HOST/FILE.onnx (with --sha256), models:/NAME/VERSION or "
+            "models:/NAME@ALIAS of MLflow",
         )
         add.add_argument("--name", required=True, metavar="MODEL", help="of the model, local to the namespace")
         add.add_argument("--namespace", "-n", default="", help="one of `headrace tenant list` (default: the context's)")
@@ -88,6 +93,12 @@ class ModelCommand:
             help="that the job's pod may use, such as 8Gi (default: by the model's size; for an address 6Gi)",
         )
         add.add_argument("--s3-url", default="", metavar="URL", help="how this machine reaches the store")
+        add.add_argument(
+            "--mlflow-url",
+            default=os.environ.get("MLFLOW_TRACKING_URI", ""),
+            metavar="URL",
+            help="how this machine reaches MLflow, for models:/ (default: MLFLOW_TRACKING_URI)",
+        )
         add.add_argument("--timeout", type=float, default=SECONDS, metavar="SECONDS", help="default: %(default)s")
         add_cluster_arguments(add)
         add.set_defaults(act=_add)
@@ -108,8 +119,7 @@ def _add(args: argparse.Namespace) -> None:
 
     _must_be_well_named(args)
     evaluate = evaluation(args.evaluate)
-    is_address = "://" in args.what or args.what.startswith("models:")
-    asked = _origin(args.what, args.sha256) if is_address else _given(args, report)
+    asked = _asked(args, report)
     wish = Wish(
         namespace=args.namespace or context_namespace(args),
         model=args.name,
@@ -125,7 +135,11 @@ def _add(args: argparse.Namespace) -> None:
     async def go() -> Object:
         async with cluster(args) as kube:
             adding = Adding(kube, wish, report, args.timeout, args.s3_url)
-            return await (adding.of_files(asked) if isinstance(asked, Given) else adding.of_address(asked))
+            if isinstance(asked, Given):
+                return await adding.of_files(asked)
+            if isinstance(asked, Registered):
+                return await adding.of_registered(asked, args.mlflow_url)
+            return await adding.of_address(asked)
 
     report(f"in namespace {wish.namespace}")
     try:
@@ -152,7 +166,7 @@ def _must_be_well_named(args: argparse.Namespace) -> None:
 
 def _given(args: argparse.Namespace, report: Report) -> Given:
     if args.sha256:
-        raise CommandError("--sha256 is of a file at https://: leave it out", USAGE)
+        raise CommandError(_NO_SHA256, USAGE)
     given = look(Path(args.what))
     report(f"{given.format}: {len(given.files)} files, {bytes_said(given.size)}, {given.digest}")
     if given.left_out:
@@ -160,13 +174,37 @@ def _given(args: argparse.Namespace, report: Report) -> Given:
     return given
 
 
-def _origin(address: str, sha256: str) -> Origin:
-    if address.startswith("models:"):
+def _asked(args: argparse.Namespace, report: Report) -> Given | Registered | Origin:
+    if args.what.startswith("models:"):
+        return _registered(args)
+    return _origin(args.what, args.sha256) if "://" in args.what else _given(args, report)
+
+
+def _registered(args: argparse.Namespace) -> Registered:
+    if args.sha256:
+        raise CommandError(_NO_SHA256, USAGE)
+    try:
+        found = parse(args.what)
+    except CannotAdd as error:
+        raise CommandError(str(error), USAGE) from error
+    if not args.mlflow_url:
+        forward = "`kubectl -n headrace-system port-forward service/headrace-mlflow 5000`"
         raise CommandError(
-            "models:/ is not read yet: download the model's folder (`mlflow artifacts download`), and name its ONNX "
-            "file",
+            f"{ADDRESS} needs --mlflow-url, or MLFLOW_TRACKING_URI: MLflow as this machine reaches it, such as "
+            f"http://127.0.0.1:5000 with {forward}",
             USAGE,
         )
+    url = args.mlflow_url
+    if "@" in url:
+        raise CommandError(
+            f"--mlflow-url {redacted(url)} has a user or password in it: those of the Secret are used", USAGE
+        )
+    if (why := why_no_url(url)) is not None:
+        raise CommandError(f"--mlflow-url {why}", USAGE)
+    return found
+
+
+def _origin(address: str, sha256: str) -> Origin:
     shown = without_keys(address)
     if not address.startswith(_READ_BY_THE_POD):
         raise CommandError(f"{shown}: addresses begin with {', '.join(_READ_BY_THE_POD)}", USAGE)
@@ -180,7 +218,7 @@ def _origin(address: str, sha256: str) -> Origin:
             raise CommandError(f"--sha256 {sha256!r} {why}", USAGE)
         return Origin(address, sha256.lower(), given=address, format=ModelFormat.ONNX)
     if sha256:
-        raise CommandError("--sha256 is of a file at https://: leave it out", USAGE)
+        raise CommandError(_NO_SHA256, USAGE)
     if not is_onnx and not address.endswith("/"):
         raise CommandError(f"{shown}: a folder ends with /, a file with .onnx", USAGE)
     return Origin(address, given=address, format=ModelFormat.ONNX if is_onnx else None)

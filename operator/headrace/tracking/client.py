@@ -181,6 +181,12 @@ class MlflowClient:
         answer = await self._get("registered-models/alias", f"alias {alias} of model {name}", name=name, alias=alias)
         return ModelVersion.of(answer["model_version"])
 
+    async def get_download_uri(self, name: str, version: str) -> str:
+        """Where the version's files lie: its source may be another name for that, such as models:/ID."""
+        what = f"version {version} of model {name}"
+        answer = await self._get("model-versions/get-download-uri", what, name=name, version=version)
+        return str(answer.get("artifact_uri", ""))
+
     async def set_alias(self, name: str, alias: str, version: str) -> None:
         body = {"name": name, "alias": alias, "version": version}
         await self._post("registered-models/alias", f"alias {alias} of model {name}", body)

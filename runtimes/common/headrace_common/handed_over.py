@@ -7,15 +7,13 @@ is looked for is followed; whether the model computes something sensible is the 
 from __future__ import annotations
 
 import json
-import mmap
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from headrace_common.formats import ModelFormat
 from headrace_common.paths import leaves_its_folder
-from headrace_common.protobuf import NotProtobuf, Part, Schema, of_kind, parts
+from headrace_common.protobuf import NotProtobuf, Part, Schema, mapped, of_kind, parts
 
 # onnx.proto: which fields lead to tensors.
 _ONNX: Schema = {
@@ -47,7 +45,7 @@ def why_unusable(format: str, path: Path, name: str) -> str | None:
         return None
     kind, why = look
     try:
-        with _mapped(path) as content:
+        with mapped(path) as content:
             return why(content, path.parent)
     except NotProtobuf as error:
         return f"{name} is no {kind}: {str(error) or 'it is no protobuf'}"
@@ -57,7 +55,7 @@ def why_unusable(format: str, path: Path, name: str) -> str | None:
 
 def files_of_weights(path: Path) -> tuple[str, ...]:
     """The files beside an ONNX file that has no fault which have its weights ("external data")."""
-    with _mapped(path) as content:
+    with mapped(path) as content:
         tensors = of_kind(content, "tensor", _whole(content, _GRAPH), "model", _ONNX)
         found = (_external(content, tensor)[1].get("location") for tensor in tensors)
         return tuple(dict.fromkeys(filter(None, found)))
@@ -65,18 +63,9 @@ def files_of_weights(path: Path) -> tuple[str, ...]:
 
 def signatures(path: Path) -> tuple[str, ...]:
     """The names of the signatures of a SavedModel whose saved_model.pb has no fault."""
-    with _mapped(path) as content:
+    with mapped(path) as content:
         entries = of_kind(content, "signature", _whole(content, _META_GRAPH), "saved", _SIGNATURES)
         return tuple(dict.fromkeys(name for entry in entries for name in _values(content, entry, _KEY)))
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[bytes]:
-    """The file's bytes, of any size, without reading them all."""
-    if not path.stat().st_size:
-        raise NotProtobuf("it is empty")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        yield content  # type: ignore[misc]  # it can be looked at as bytes can
 
 
 def _of_onnx(content: bytes, folder: Path) -> str | None:
@@ -175,7 +164,7 @@ def _of_text(content: bytes, folder: Path) -> str | None:
         if not isinstance(needed, str) or not _is_file(folder, needed):
             return f"{needed}, which it needs, was not handed over with it"
     try:
-        with _mapped(folder / name) as graph:
+        with mapped(folder / name) as graph:
             return _of_onnx(graph, (folder / name).parent)
     except NotProtobuf as error:
         return f"{name} is no ONNX model: {str(error) or 'it is no protobuf'}"

@@ -48,6 +48,14 @@ class Signature:
         told = {side: {name: str(tensor) for name, tensor in found.items()} for side, found in sides.items()}
         return json.dumps(told, sort_keys=True, separators=(",", ":"))
 
+    def as_file(self) -> str:
+        """The content of signature.json, in the order that the names have here."""
+        told = {
+            side: [{"name": name, "datatype": each.datatype, "shape": list(each.shape)} for name, each in found.items()]
+            for side, found in (("inputs", self.inputs), ("outputs", self.outputs))
+        }
+        return json.dumps(told, separators=(",", ":"))
+
 
 def parse(text: str) -> Signature | None:
     """What `as_text` has made, or anybody; None where it describes no model."""

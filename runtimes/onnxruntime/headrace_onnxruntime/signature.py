@@ -107,13 +107,16 @@ def _refine(own: Sequence[TensorSpec], declared: Any, kind: str) -> tuple[Tensor
     unknown = sorted(set(by_name) - {spec.name for spec in own})
     if unknown:
         raise ValueError(f"the model has no {kind} {unknown[0]!r}")
-    return tuple(_refine_one(spec, by_name[spec.name]) if spec.name in by_name else spec for spec in own)
+    return tuple(_refine_one(spec, by_name[spec.name], kind) if spec.name in by_name else spec for spec in own)
 
 
-def _refine_one(own: TensorSpec, declared: dict[str, Any]) -> TensorSpec:
+def _refine_one(own: TensorSpec, declared: dict[str, Any], kind: str) -> TensorSpec:
     if declared["datatype"] != own.datatype.value:
         raise ValueError(f"{own.name!r} is {own.datatype.value}, not {declared['datatype']}")
     shape = tuple(int(size) for size in declared["shape"])
+    if kind == "output" and not own.shape:
+        # No dimensions is also what ONNX Runtime says where the file's own shape is not what the operations give.
+        return own
     if len(shape) != len(own.shape):
         raise ValueError(f"{own.name!r} has {len(own.shape)} dimensions, not {len(shape)}")
     if any(DYNAMIC not in (ours, theirs) and ours != theirs for ours, theirs in zip(own.shape, shape, strict=True)):

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import mlflow.onnx
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.adding.bucket import Bucket
+from headrace.adding.there import There, etag_of
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import KubeError
 from headrace.kube.keys import Key
@@ -31,6 +33,7 @@ from headrace.settings import StorageSettings, TrackingSettings
 from headrace.tenancy.sigv4 import AccessKey
 from headrace.tracking.client import MlflowClient
 from headrace.tracking.ledger import Ledger
+from headrace.tracking.records import GrantedOn, Permission
 from headrace.training.reconcile import TrainingReconciler
 from headrace_common.manifest import sha256_of
 from headrace_local import ports
@@ -263,19 +266,79 @@ def test_a_saved_model_is_registered_with_all_of_its_folder(platform, tenant, ad
         )
 
 
+def register(platform: Platform, tenant: str, folder: Path) -> str:
+    """A model of MLflow's own making, in the tenant's bucket, as its administrator has registered it; its name."""
+    storage = platform.secret(tenant, "headrace-storage")
+    s3 = platform.s3(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
+    for path in filter(Path.is_file, folder.rglob("*")):
+        s3.put_object(Bucket=tenant, Key=f"logged/{path.relative_to(folder).as_posix()}", Body=path.read_bytes())
+    user = platform.kubectl.get("configmap", "headrace-tenant", tenant)["data"]["mlflowUser"]
+    name = f"logged-{tenant}"
+
+    async def act() -> None:
+        async with aiohttp.ClientSession() as http:
+            client = MlflowClient(platform.mlflow, *ADMIN, http)
+            await client.create_registered_model(name, {})
+            await client.create_model_version(name, f"s3://{tenant}/logged", "", {})
+            await client.set_alias(name, "champion", "1")
+            await client.grant(user, GrantedOn.REGISTERED_MODEL, name, Permission.READ)
+
+    asyncio.run(act())
+    return name
+
+
+def test_a_version_of_mlflow_is_read_by_the_pod_and_has_a_signature(platform, tenant, add, tmp_path):
+    path, logged = save_onnx(tmp_path / "theirs"), tmp_path / "logged"
+    mlflow.onnx.save_model(onnx.load(path), logged, pip_requirements=["onnx"], save_as_external_data=False)
+    name = register(platform, tenant, logged)
+    done = add(f"models:/{name}@champion", "--name", "theirs", "--mlflow-url", platform.mlflow)
+    assert done.code == 0, f"{done}\n{logs(tmp_path)}"
+    assert f"models:/{name}/1: ONNX at s3://{tenant}/logged/model.onnx" in done.said
+    assert "runtime: {name: onnxruntime}" in done.said
+    [version] = versions(platform, f"{tenant}.theirs")
+    prefix = version["source"].removeprefix(f"s3://{tenant}/")
+    storage = platform.secret(tenant, "headrace-storage")
+    s3 = platform.s3(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
+    made = s3.get_object(Bucket=tenant, Key=f"{prefix}/onnx/model.onnx")["Body"].read()
+    assert made == (logged / "model.onnx").read_bytes()
+    # By which a later version is compared with it.
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    assert tags["headrace.signature"] == '{"inputs":{"x":"FP32 [-1,100]"},"outputs":{"y":"FP32 [-1,100]"}}'
+
+
+def test_a_version_that_the_tenant_may_not_read_and_one_of_another_flavor_are_told_and_ask_for_nothing(
+    platform, tenant, add, tmp_path
+):
+    logged = tmp_path / "logged"
+    logged.mkdir()
+    (logged / "MLmodel").write_text("flavors:\n  sklearn:\n    pickled_model: model.pkl\n")
+    name = register(platform, tenant, logged)
+    refused = add(f"models:/{name}/1", "--name", "theirs", "--mlflow-url", platform.mlflow)
+    assert refused.code == 1
+    assert "its flavors are sklearn" in refused.errors
+    other = platform.new_namespace()
+    assert platform.headrace("tenant", "add", other) == 0
+    forbidden = add(f"models:/{register(platform, other, logged)}/1", "--name", "b", "--mlflow-url", platform.mlflow)
+    assert forbidden.code == 1
+    assert "the Secret's MLflow user has to be one that may read the model" in forbidden.errors
+    assert "Traceback" not in refused.errors + forbidden.errors
+    assert json.loads(platform.kubectl("get", "trainingjobs", "--namespace", tenant, "--output=json"))["items"] == []
+
+
 def test_a_large_file_goes_in_parts(platform, tenant, tmp_path):
     storage = platform.secret(tenant, "headrace-storage")
     path, key = tmp_path / "large", "headrace/added/x/a # b?ä.bin"
     path.write_bytes(os.urandom(11 << 20))
 
-    async def send() -> dict[str, int]:
+    async def send() -> dict[str, There]:
         async with aiohttp.ClientSession() as session:
             access = AccessKey(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
             bucket = Bucket(platform.store, REGION, tenant, access, session, part_bytes=5 << 20)
             await bucket.upload(path, key, sha256_of(path), lambda count: None)
-            return await bucket.sizes("headrace/added/x/")
+            return await bucket.objects("headrace/added/x/")
 
-    assert asyncio.run(send()) == {key: path.stat().st_size}
+    # Of parts, too, the store tells the sum by which the same command finds what it has sent.
+    assert asyncio.run(send()) == {key: There(path.stat().st_size, etag_of(path, 5 << 20))}
     s3 = platform.s3(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
     assert s3.get_object(Bucket=tenant, Key=key)["Body"].read() == path.read_bytes()
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=tenant)
@@ -293,13 +356,13 @@ def test_of_a_large_file_that_is_interrupted_nothing_stays(platform, tenant, tmp
     path = tmp_path / "large"
     path.write_bytes(os.urandom(11 << 20))
 
-    async def send() -> dict[str, int]:
+    async def send() -> dict[str, There]:
         async with aiohttp.ClientSession() as session:
             access = AccessKey(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])
             bucket = Held(platform.store, REGION, tenant, access, session, part_bytes=5 << 20)
             with pytest.raises(asyncio.CancelledError):
                 await bucket.upload(path, "headrace/added/x/large", sha256_of(path), lambda count: None)
-            return await bucket.sizes("headrace/added/x/")
+            return await bucket.objects("headrace/added/x/")
 
     assert asyncio.run(send()) == {}
     s3 = platform.s3(storage["AWS_ACCESS_KEY_ID"], storage["AWS_SECRET_ACCESS_KEY"])

@@ -77,16 +77,20 @@ class Store:
     """Keeps what is put, lists it, and deletes it; over HTTP."""
 
     def __init__(self):
-        self.objects, self.requests = {}, []
+        self.objects, self.requests, self.put = {}, [], []
 
     async def __call__(self, request):
         body, key = await request.read(), request.path.removeprefix("/bucket-of-a").removeprefix("/")
         self.requests.append(request.headers["Authorization"])
         if request.method == "PUT":
             self.objects[key] = body
+            self.put.append(key)
         elif request.method == "DELETE":
             self.objects.pop(key)
-        listed = "".join(f"<Contents><Key>{k}</Key><Size>{len(v)}</Size></Contents>" for k, v in self.objects.items())
+        listed = "".join(
+            f"<Contents><Key>{k}</Key><Size>{len(v)}</Size><ETag>&quot;{hashlib.md5(v).hexdigest()}&quot;</ETag></Contents>"
+            for k, v in self.objects.items()
+        )
         return web.Response(text=f"<ListBucketResult>{listed}</ListBucketResult>", headers={"ETag": '"e"'})
 
 
@@ -212,6 +216,21 @@ def test_what_stays_for_a_job_that_goes_on_is_told(tmp_path):
         go_with(store, cluster, lambda adding: adding.of_files(given(tmp_path)), seconds=0.0)
     assert "was not done in time" in str(told.value)
     assert any(key.startswith(PLACE) for key in store.objects)
+
+
+def test_what_lies_there_with_as_many_other_bytes_is_sent_anew(tmp_path):
+    """One that the store tells the sum of; the same file is not sent again."""
+    sent = []
+    for there in (b"y", b"x"):
+        store, model = Store(), given(tmp_path)
+        store.objects[key := f"{PLACE}{model.digest.removeprefix('sha256:')}/theirs.onnx"] = there
+        cluster = Cluster(secret=secret_of())
+        cluster.status = {"state": "Running"}  # what was sent stays
+        with pytest.raises(CannotRun):
+            go_with(store, cluster, lambda adding: adding.of_files(given(tmp_path)), seconds=0.0)
+        sent.append(key in store.put)
+        assert store.objects[key] == b"x"
+    assert sent == [True, False]
 
 
 def test_a_file_that_is_gone_when_it_is_its_turn_is_told(tmp_path):

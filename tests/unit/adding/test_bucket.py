@@ -103,13 +103,13 @@ def test_a_file_that_was_changed_becomes_no_object(path, part_bytes):
 @pytest.mark.parametrize("page", ["<html><br></html>", "<html/>", "", "ok"])
 def test_a_page_that_is_no_stores_is_told(page):
     with pytest.raises(CannotAdd, match="answers, but not as an S3 store does: is it the address of one"):
-        with_bucket(Store(listed=page), lambda bucket: bucket.sizes("p"))
+        with_bucket(Store(listed=page), lambda bucket: bucket.objects("p"))
 
 
 def test_a_key_with_a_newline_in_it_is_told():
     async def ask(bucket):
         object.__setattr__(bucket, "token", "a\nb")
-        await bucket.sizes("p")
+        await bucket.objects("p")
 
     with pytest.raises(CannotAdd, match="it cannot be asked for"):
         with_bucket(Store(), ask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import onnx
 import pytest
@@ -11,7 +12,8 @@ from given_models import decoder, save_onnx, saved_model
 from headrace.adding import given
 from headrace.adding.errors import CannotAdd
 from headrace.adding.given import look
-from headrace_common import model_manifest
+from headrace_common import manifest, model_manifest
+from headrace_common.manifest import File
 
 
 def test_an_onnx_file_has_its_weights_with_it_and_nothing_else(tmp_path):
@@ -176,6 +178,21 @@ def test_a_version_has_room_for_all_files_and_its_own(tmp_path, monkeypatch):
     assert look(folder)
     (folder / "more").touch()
     assert refusal(folder) == f"{folder} has 2 files, and at most 1 are added"
+
+
+def test_a_list_of_files_that_no_loader_reads_is_refused_with_both_numbers(tmp_path, monkeypatch):
+    folder = saved_model(tmp_path / "saved")
+    (folder / "assets").mkdir()
+    (folder / "assets" / ("ä" * 100)).touch()
+    found = look(folder)
+    monkeypatch.setattr(given, "MAX_MANIFEST", 4400)
+    said = refusal(folder)
+    assert "the list of its 2 files would have 45" in said
+    assert "and who loads a model reads at most 4400: have fewer files, or shorter names" in said
+    # It is no less than the manifest of the version.
+    told = int(re.search(r"would have (\d+) bytes", said)[1])
+    version = [File(f"tensorflow/{file.path}", file.sha256, file.size) for file in found.files]
+    assert told - 4096 >= len(manifest.encode(tuple(version), {"formats": {"TensorFlow": "tensorflow"}}))
 
 
 def test_weights_that_are_called_as_the_model_in_a_version_are_refused(tmp_path):

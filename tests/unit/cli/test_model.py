@@ -19,7 +19,11 @@ JOB = {
     ("arguments", "said", "code"),
     [
         (["nowhere.onnx"], "there is no nowhere.onnx: name an ONNX file", 1),
-        (["models:/theirs/1"], "models:/ is not read yet: download the model's folder", 2),
+        (["models:/theirs/1"], "models:/ needs --mlflow-url, or MLFLOW_TRACKING_URI", 2),
+        (["models:/theirs/1", "--mlflow-url", "sqlite:///a.db"], "--mlflow-url 'sqlite:///a.db' is no address", 2),
+        (["models:/theirs/1", "--mlflow-url", "http://me:word@host"], "--mlflow-url http://***@host has a user", 2),
+        (["models:/theirs/1", "--sha256", "1"], "--sha256 is of a file at https://", 2),
+        (["models:/theirs/latest"], "has to be like models:/NAME/VERSION or models:/NAME@ALIAS", 2),
         (["ftp://host/a.onnx"], "addresses begin with s3://, gs://, az://, https://", 2),
         (["https://host/a.onnx"], "a file on the web needs --sha256", 2),
         (["s3://bucket/folder"], "a folder ends with /, a file with .onnx", 2),
@@ -40,7 +44,8 @@ JOB = {
         (["nowhere.onnx", "--service-account", "a b"], "--service-account 'a b' must be a name", 2),
     ],
 )
-def test_what_is_asked_for_wrongly_is_told_on_one_line(arguments, said, code, capsys):
+def test_what_is_asked_for_wrongly_is_told_on_one_line(arguments, said, code, capsys, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert main(["model", "add", "--name", "theirs", "--namespace", "team-a", *arguments]) == code
     errors = capsys.readouterr().err
     assert said in errors

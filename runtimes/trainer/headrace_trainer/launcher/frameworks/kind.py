@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class Framework:
     words_of_missing   what is said of a format that did not come, after its name
     words_of_unusable   what is said of one that came and is of no use, before the reason
     fault   what is wrong with the model of a format in a folder, where the launcher has to look; None: nothing
+    describe   writes signature.json into the folder of a model with these formats, where its export has not
     hint_of_unusable   what its author does where no format is of use
     rendezvous   the environment by which the workers of a gang find one another, of the gang and a worker's index
     lost_peer    which worker a script's end is blamed on, by the framework's words
@@ -36,5 +37,6 @@ class Framework:
     words_of_unusable: str
     hint_of_unusable: str
     fault: Callable[[str, Path], str | None]
+    describe: Callable[[Path, Sequence[str]], None]
     rendezvous: Callable[[Workers, int], dict[str, str]]
     lost_peer: Callable[[ChildEnd], LostPeer | None]

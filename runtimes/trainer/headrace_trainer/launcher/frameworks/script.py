@@ -5,6 +5,7 @@ from __future__ import annotations
 from headrace_trainer.launcher.frameworks.kind import Framework
 from headrace_trainer.launcher.frameworks.rendezvous import rendezvous
 from headrace_trainer.launcher.frameworks.script_peers import lost_peer
+from headrace_trainer.launcher.model.described import describe
 from headrace_trainer.launcher.model.handed_over import fault
 
 _HOW = (
@@ -21,6 +22,7 @@ SCRIPT = Framework(
     words_of_unusable="was handed over and cannot be used",
     hint_of_unusable=f"Correct what it hands over, or output.formats. {_HOW} The checkpoints are kept.",
     fault=fault,
+    describe=describe,
     rendezvous=rendezvous,
     lost_peer=lost_peer,
 )

@@ -58,6 +58,8 @@ class Training(Stage):
             if not export.failed or (script.exported is None and not script.export_problems):
                 raise Failed(none_handed_over(tuple(export.failed), self._framework.how_to_hand_over))
             raise Failed(export_failed(export.problems, self._framework.hint_of_unusable))
+        if export.made:
+            self._framework.describe(self._settings.paths.export, export.made)
         about = {} if script.chosen is None else chosen.tags(script.chosen, self._report.metrics.keys)
         self._delivery.of_model(script.exported, export, about)
 
