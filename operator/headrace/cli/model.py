@@ -74,6 +74,12 @@ class ModelCommand:
         add.add_argument("--experiment", default="added", help="that has the run (default: %(default)s)")
         add.add_argument("--sha256", default="", help="of a file at https://, as sha256sum prints it")
         add.add_argument(
+            "--format",
+            choices=["", *_RUNTIMES],
+            default="",
+            help="of a folder at an address; without, ONNX or TensorFlow",
+        )
+        add.add_argument(
             "--evaluate", type=Path, metavar="FILE", help="YAML with what spec.evaluate of a TrainingJob has"
         )
         add.add_argument("--approval", action="store_true", help="a person has to approve the version")
@@ -109,7 +115,9 @@ def _add(args: argparse.Namespace) -> None:
     _must_be_well_named(args)
     evaluate = evaluation(args.evaluate)
     is_address = "://" in args.what or args.what.startswith("models:")
-    asked = _origin(args.what, args.sha256) if is_address else _given(args, report)
+    if args.format and not (is_address and args.what.endswith("/")):
+        raise CommandError("--format is of a folder at an address: leave it out", USAGE)
+    asked = _origin(args.what, args.sha256, args.format) if is_address else _given(args, report)
     wish = Wish(
         namespace=args.namespace or context_namespace(args),
         model=args.name,
@@ -160,7 +168,7 @@ def _given(args: argparse.Namespace, report: Report) -> Given:
     return given
 
 
-def _origin(address: str, sha256: str) -> Origin:
+def _origin(address: str, sha256: str, format: str) -> Origin:
     if address.startswith("models:"):
         raise CommandError(
             "models:/ is not read yet: download the model's folder (`mlflow artifacts download`), and name its ONNX "
@@ -183,7 +191,8 @@ def _origin(address: str, sha256: str) -> Origin:
         raise CommandError("--sha256 is of a file at https://: leave it out", USAGE)
     if not is_onnx and not address.endswith("/"):
         raise CommandError(f"{shown}: a folder ends with /, a file with .onnx", USAGE)
-    return Origin(address, given=address, format=ModelFormat.ONNX if is_onnx else None)
+    known = ModelFormat.ONNX if is_onnx else ModelFormat(format) if format else None
+    return Origin(address, given=address, format=known)
 
 
 def evaluation(path: Path | None) -> dict[str, Any]:

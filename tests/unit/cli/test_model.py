@@ -23,6 +23,8 @@ JOB = {
         (["ftp://host/a.onnx"], "addresses begin with s3://, gs://, az://, https://", 2),
         (["https://host/a.onnx"], "a file on the web needs --sha256", 2),
         (["s3://bucket/folder"], "a folder ends with /, a file with .onnx", 2),
+        (["s3://bucket/a.onnx", "--format", "Text"], "--format is of a folder at an address", 2),
+        (["nowhere/", "--format", "Text"], "--format is of a folder at an address", 2),
         (["s3://bucket/a.onnx", "--sha256", "1"], "--sha256 is of a file at https://", 2),
         (["s3://bucket/a.onnx", "--evaluate", "nowhere.yaml"], "nowhere.yaml cannot be read", 2),
         (["s3://bucket/a.onnx", "--memory", "much"], "--memory 'much' must be a quantity such as 500m, 2 or 4Gi", 2),
