@@ -73,12 +73,7 @@ class ModelCommand:
         add.add_argument("--alias", default="", help="to point at the version, such as candidate")
         add.add_argument("--experiment", default="added", help="that has the run (default: %(default)s)")
         add.add_argument("--sha256", default="", help="of a file at https://, as sha256sum prints it")
-        add.add_argument(
-            "--format",
-            choices=["", *_RUNTIMES],
-            default="",
-            help="of a folder at an address; without, ONNX or TensorFlow",
-        )
+        add.add_argument("--format", choices=list(_RUNTIMES), help="of a folder at an address, if it is Text")
         add.add_argument(
             "--evaluate", type=Path, metavar="FILE", help="YAML with what spec.evaluate of a TrainingJob has"
         )
@@ -168,7 +163,7 @@ def _given(args: argparse.Namespace, report: Report) -> Given:
     return given
 
 
-def _origin(address: str, sha256: str, format: str) -> Origin:
+def _origin(address: str, sha256: str, format: str | None) -> Origin:
     if address.startswith("models:"):
         raise CommandError(
             "models:/ is not read yet: download the model's folder (`mlflow artifacts download`), and name its ONNX "

@@ -88,6 +88,11 @@ def test_the_version_is_told_with_the_lines_that_serve_it():
     ]
 
 
+def test_a_decoder_is_served_by_the_server_of_texts():
+    job = {**JOB, "spec": {"output": {"formats": ["Text"]}}}
+    assert told(job, Wish("team-a", "theirs", "added"))[-1] == "    runtime: {name: text}"
+
+
 def of_approval(**approval):
     job = {**JOB, "status": {"model": {**JOB["status"]["model"], "approval": {"required": True, **approval}}}}
     return told(job, Wish("team-a", "theirs", "added", alias="candidate", needs_approval=True))
