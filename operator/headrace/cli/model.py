@@ -78,6 +78,7 @@ class ModelCommand:
         add.add_argument("--alias", default="", help="to point at the version, such as candidate")
         add.add_argument("--experiment", default="added", help="that has the run (default: %(default)s)")
         add.add_argument("--sha256", default="", help="of a file at https://, as sha256sum prints it")
+        add.add_argument("--format", choices=list(_RUNTIMES), help="of a folder at an address, if it is Text")
         add.add_argument(
             "--evaluate", type=Path, metavar="FILE", help="YAML with what spec.evaluate of a TrainingJob has"
         )
@@ -119,6 +120,9 @@ def _add(args: argparse.Namespace) -> None:
 
     _must_be_well_named(args)
     evaluate = evaluation(args.evaluate)
+    is_address = "://" in args.what or args.what.startswith("models:")
+    if args.format and not (is_address and args.what.endswith("/")):
+        raise CommandError("--format is of a folder at an address: leave it out", USAGE)
     asked = _asked(args, report)
     wish = Wish(
         namespace=args.namespace or context_namespace(args),
@@ -177,7 +181,7 @@ def _given(args: argparse.Namespace, report: Report) -> Given:
 def _asked(args: argparse.Namespace, report: Report) -> Given | Registered | Origin:
     if args.what.startswith("models:"):
         return _registered(args)
-    return _origin(args.what, args.sha256) if "://" in args.what else _given(args, report)
+    return _origin(args.what, args.sha256, args.format) if "://" in args.what else _given(args, report)
 
 
 def _registered(args: argparse.Namespace) -> Registered:
@@ -204,7 +208,7 @@ def _registered(args: argparse.Namespace) -> Registered:
     return found
 
 
-def _origin(address: str, sha256: str) -> Origin:
+def _origin(address: str, sha256: str, format: str | None) -> Origin:
     shown = without_keys(address)
     if not address.startswith(_READ_BY_THE_POD):
         raise CommandError(f"{shown}: addresses begin with {', '.join(_READ_BY_THE_POD)}", USAGE)
@@ -221,7 +225,8 @@ def _origin(address: str, sha256: str) -> Origin:
         raise CommandError(_NO_SHA256, USAGE)
     if not is_onnx and not address.endswith("/"):
         raise CommandError(f"{shown}: a folder ends with /, a file with .onnx", USAGE)
-    return Origin(address, given=address, format=ModelFormat.ONNX if is_onnx else None)
+    known = ModelFormat.ONNX if is_onnx else ModelFormat(format) if format else None
+    return Origin(address, given=address, format=known)
 
 
 def evaluation(path: Path | None) -> dict[str, Any]:

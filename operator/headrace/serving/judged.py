@@ -6,6 +6,7 @@ tell which one that was.
 
 from __future__ import annotations
 
+from headrace.api.evaluate import SERVED as JUDGED
 from headrace.api.modelservice import ModelService, ModelServiceStatus, Revision
 from headrace.conditions import Fact
 from headrace.serving.observed import Observed
@@ -36,12 +37,12 @@ def _judged(revision: Revision) -> str:
 
 def _told(service: ModelService, revision: Revision, runs: str, settings: Settings) -> str:
     judged = _judged(revision)
+    seen = f"{named(revision)} was judged in the format {judged}, and what serves are its files of the format {runs}"
+    if runs not in JUDGED:
+        return f"{seen}, which evaluations do not run: let the checks of a rollout judge them"
     advice = _advice(service, judged, settings)
     other = f"{advice}, or " if advice else ""
-    return (
-        f"{named(revision)} was judged in the format {judged}, and what serves are its files of the format {runs}, "
-        f"which no evaluation has run: {other}train again with evaluate.format {runs}"
-    )
+    return f"{seen}, which no evaluation has run: {other}train again with evaluate.format {runs}"
 
 
 def _advice(service: ModelService, judged: str, settings: Settings) -> str:

@@ -83,20 +83,22 @@ class Batch:
         told: Told = []
         left = self._piece
         while self._reading and left > 0:
-            row = self._reading.popleft()
+            row = self._reading[0]  # it stays there until it is read: what breaks here is told to all who are
             tokens = row.generation.tokens
             end = min(len(tokens), row.read + left)
             try:
                 logits = self._decoder.read(row.slot, tokens, row.read, end)
             except DecoderError as error:
+                self._reading.popleft()
                 self._free.add(row.slot)
                 told.append(_failed(row, error))
                 continue
             left -= end - row.read
             row.read = end
             if logits is None:
-                self._reading.append(row)
+                self._reading.rotate(-1)
             else:
+                self._reading.popleft()
                 self._begin(row)
                 told += self._take([row], logits[None])
         return told

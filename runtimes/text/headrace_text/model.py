@@ -50,6 +50,7 @@ def _load(settings: Settings) -> Model:
     found = tokens.load(settings.model_dir, config.vocabulary)
     template = chat.load(settings.model_dir)
     graph = session.load(config, settings.threads)
+    config = session.fitted(config, graph)
     # One token of a prompt and one of its answer, at least.
     context = max(2, min(config.context, settings.max_context or config.context))
     decoder = _decoder(graph, config, context, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,20 +67,29 @@ def load(config: Config, threads: int) -> Session:
     return session
 
 
+def fitted(config: Config, session: Session) -> Config:
+    """Without the mask and the positions that a graph may do without: configs name them for all of a kind."""
+
+    def there(name: str | None) -> str | None:
+        return name if name in session.types else None
+
+    return replace(config, attention_mask=there(config.attention_mask), position_ids=there(config.position_ids))
+
+
 def named(pattern: str, config: Config) -> list[str]:
     """The names of all layers."""
     return [pattern.replace("%d", str(layer)) for layer in range(config.layers)]
 
 
 def _compare(session: Session, config: Config) -> None:
-    wanted = [name for name in (config.input_ids, config.attention_mask, config.position_ids) if name is not None]
-    outputs = [config.logits]
+    wanted, outputs = [config.input_ids], [config.logits]
     if config.cache is not None:
         wanted += named(config.cache.past_key, config) + named(config.cache.past_value, config)
         outputs += named(config.cache.present_key, config) + named(config.cache.present_value, config)
     _all_there("input", wanted, list(session.types))
     _all_there("output", outputs, session.outputs)
-    if others := [name for name in session.types if name not in wanted]:
+    known = {*wanted, config.attention_mask, config.position_ids}
+    if others := [name for name in session.types if name not in known]:
         raise StartError(
             Reason.SIGNATURE_MISMATCH,
             f"The graph wants the input {others[0]!r}, which {CONFIG_FILE} does not name.",

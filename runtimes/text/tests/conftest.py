@@ -102,6 +102,7 @@ def decoder_of() -> Callable[..., Decoder]:
     def load(model: Path, slots: int = 4) -> Decoder:
         config = folder.read(model)
         graph = session.load(config, 1)
+        config = session.fitted(config, graph)
         kind = UncachedDecoder if config.cache is None else CachedDecoder
         return kind(graph, config, slots, config.context)
 

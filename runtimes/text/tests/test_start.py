@@ -117,9 +117,9 @@ REFUSED = {
         "model.decoder.outputs.present_key_names must be a name with %d",
     ),
     "an input that the graph does not have": (
-        config(model__decoder__inputs__position_ids="position_ids"),
+        config(model__decoder__inputs__input_ids="ids"),
         Reason.SIGNATURE_MISMATCH,
-        "'position_ids', which the graph does not have",
+        "'ids', which the graph does not have",
     ),
     "an input that the config does not name": (
         graph(one_more_input),
@@ -169,6 +169,10 @@ def test_a_cache_that_grows_with_each_token_is_refused(tmp_path):
 def test_a_folder_without_tokenizer_config_has_no_chat_and_completes(changed):
     found = loaded(changed(without("tokenizer_config.json")))
     assert found.chat is None
+
+
+def test_positions_that_the_config_names_and_the_graph_does_without_are_left_out(changed):
+    assert loaded(changed(config(model__decoder__inputs__position_ids="position_ids"))).config.position_ids is None
 
 
 def test_defaults_are_those_of_the_config(changed):

@@ -27,6 +27,8 @@ JOB = {
         (["ftp://host/a.onnx"], "addresses begin with s3://, gs://, az://, https://", 2),
         (["https://host/a.onnx"], "a file on the web needs --sha256", 2),
         (["s3://bucket/folder"], "a folder ends with /, a file with .onnx", 2),
+        (["s3://bucket/a.onnx", "--format", "Text"], "--format is of a folder at an address", 2),
+        (["nowhere/", "--format", "Text"], "--format is of a folder at an address", 2),
         (["s3://bucket/a.onnx", "--sha256", "1"], "--sha256 is of a file at https://", 2),
         (["s3://bucket/a.onnx", "--evaluate", "nowhere.yaml"], "nowhere.yaml cannot be read", 2),
         (["s3://bucket/a.onnx", "--memory", "much"], "--memory 'much' must be a quantity such as 500m, 2 or 4Gi", 2),
@@ -89,6 +91,11 @@ def test_the_version_is_told_with_the_lines_that_serve_it():
         '    model: {registry: {name: theirs, version: "3"}}',
         "    runtime: {name: onnxruntime}",
     ]
+
+
+def test_a_decoder_is_served_by_the_server_of_texts():
+    job = {**JOB, "spec": {"output": {"formats": ["Text"]}}}
+    assert told(job, Wish("team-a", "theirs", "added"))[-1] == "    runtime: {name: text}"
 
 
 def of_approval(**approval):

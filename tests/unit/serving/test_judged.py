@@ -61,6 +61,13 @@ def test_a_format_that_nobody_has_judged_is_told_with_what_to_do():
     )
 
 
+def test_a_format_that_no_evaluation_runs_is_left_to_the_rollout():
+    found = fact({"name": "text"}, {}, stable=revision(1, "ONNX"))
+
+    assert found[:2] == (False, "OtherFormatJudged")
+    assert found[2].endswith("of the format Text, which evaluations do not run: let the checks of a rollout judge them")
+
+
 def test_a_format_that_the_services_own_server_takes_is_named_and_no_server_without_an_image():
     both = [{"name": "ONNX"}, {"name": "TensorFlow"}]
     settings = replace(SETTINGS, runtimes=runtimes(both=PLAIN | {"formats": both}, bare=PLAIN | {"image": ""}))
