@@ -1,6 +1,8 @@
 """Trains a small GPT, character by character, on the texts of Python's own manual."""
 
 import argparse
+import importlib.util
+import json
 import pathlib
 import pydoc_data.topics
 
@@ -102,6 +104,23 @@ for _ in range(arguments.blocks):
 x = layers.LayerNormalization()(x)
 model = keras.Model(tokens, layers.Dense(len(CHARACTERS), activation="softmax", name="probabilities")(x))
 model.summary()
+
+# ----- for Headrace, where it is there: the model writes text, with a tokenizer whose tokens are the characters
+
+tokenizer = {
+    "version": "1.0",
+    "normalizer": {"type": "Replace", "pattern": {"Regex": r"[^\n -~]"}, "content": " "},
+    "decoder": {"type": "Fuse"},
+    "model": {"type": "BPE", "vocab": index, "merges": []},
+}
+pathlib.Path("tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
+if importlib.util.find_spec("headrace_client"):
+    import headrace_client
+
+    headrace_client.text(model, "tokenizer.json")
+
+# ----- the training
+
 model.compile(
     optimizer=keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(arguments.learning_rate, arguments.batches * arguments.epochs)

@@ -111,7 +111,8 @@ rows = np.random.default_rng(1).integers(0, VOCABULARY, (16, 16)).astype("int32"
 
 vocabulary = {f"t{number}": number for number in range(VOCABULARY + (CASE == "larger_tokenizer"))}
 tokenizer = {"model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "t0"}}
-tokenizer["added_tokens"] = [{"id": 1, "content": "t1", "special": True}]
+how = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+tokenizer["added_tokens"] = [{"id": 1, "content": "t1", "special": True, **how}]
 Path("tokenizer.json").write_text(json.dumps(tokenizer))
 if CASE != "no_tokenizer":
     headrace_client.text(

@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 
+from headrace_common.formats import ModelFormat as Format
 from headrace_trainer.adapters.keras.models.choose import described
 from headrace_trainer.adapters.models import Trained
 from headrace_trainer.adapters.session import Session
+from headrace_trainer.adapters.streams import say
 
 HOW = 'headrace_client.text(model, "tokenizer.json")'
 
@@ -32,4 +34,7 @@ def name_text(session: Session, model: object, tokenizer: str, config: Mapping[s
     """The last call counts. Raises TypeError for what is no Keras model."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"a {type(model).__name__} is no Keras model: {HOW}")
+    formats = session.settings.formats
+    if formats and Format.TEXT not in formats:
+        say(f"headrace: {HOW} does nothing: output.formats has no Text, but {', '.join(formats)}")
     session.text = NamedText(model, tokenizer, config, context, lambda: described(session.models, model))
