@@ -19,7 +19,7 @@ from headrace_common.handed_over import files_of_weights, signatures, why_unusab
 from headrace_common.manifest import File
 from headrace_common.model_manifest import MAX_BYTES as MAX_MANIFEST
 from headrace_common.model_manifest import MAX_FILES as MOST_OF_A_VERSION
-from headrace_common.own_signature import SERVED
+from headrace_common.own_signature import SERVED, NotDescribed, own_signature
 from headrace_common.paths import leaves_its_folder, why_unsafe
 from headrace_common.protobuf import NotProtobuf
 
@@ -63,6 +63,17 @@ class Given:
     def size(self) -> int:
         """In bytes."""
         return sum(file.size for file in self.files)
+
+
+def what_it_says(given: Given) -> str:
+    """What the model takes and answers, by its own file, in a line for who adds it."""
+    file = given.folder / (given.file or _SAVED_MODEL)
+    try:
+        return own_signature(given.format, file).as_text()
+    except NotDescribed as error:
+        return f"its inputs and outputs are not described, and its versions not compared: {error}"
+    except OSError as error:
+        raise CannotAdd(f"{file} cannot be read any more: {error.strerror}: add the model again") from error
 
 
 def look(path: Path, max_bytes: int = MAX_BYTES) -> Given:

@@ -17,6 +17,7 @@ import yaml
 
 from headrace.adding.bucket import Bucket, StoreAway
 from headrace.adding.errors import CannotAdd
+from headrace.adding.others import WHERE
 from headrace.adding.request import Origin
 from headrace.api.base import why_not
 from headrace.api.scalars import DataURI
@@ -31,6 +32,7 @@ from headrace_common.s3 import SCHEME, Place
 ADDRESS = "models:/"
 _FORM = "models:/NAME/VERSION or models:/NAME@ALIAS, with the name that the model has in MLflow"
 _MLMODEL = "MLmodel"
+_READ_BY_PODS = ("gs://", "az://")
 _MOST_BYTES = 1 << 20
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@:]+)(?:/(?P<version>[0-9]{1,18})|@(?P<alias>[^/@:]+))")
 
@@ -65,10 +67,7 @@ async def origin_of(asked: Registered, mlflow: MlflowClient, bucket: Bucket) -> 
     version, uri = await _place(asked, mlflow)
     called = f"{ADDRESS}{asked.name}/{version}"
     if not uri.startswith(SCHEME):
-        raise CannotAdd(
-            f"{called} lies at {redacted(uri)}, of which no pod reads a model here: `mlflow artifacts download "
-            f"--artifact-uri {called} --dst-path FOLDER` first, and name its ONNX file or the folder of its SavedModel"
-        )
+        raise CannotAdd(f"{called} lies at {redacted(uri)}, where this command reads nothing: {_instead(called, uri)}")
     place = Place.parse(uri.rstrip("/"))
     there = replace(bucket, name=place.bucket)
     try:
@@ -92,6 +91,15 @@ async def origin_of(asked: Registered, mlflow: MlflowClient, bucket: Bucket) -> 
         raise CannotAdd(f"{called} lies at {address!r}, which {why}")
     size = sum(length for path, length in sizes.items() if path.startswith(prefix))
     return Origin(address, given=called, file=file, format=flavor.format, size=size)
+
+
+def _instead(called: str, uri: str) -> str:
+    if uri.startswith(_READ_BY_PODS):
+        return f"name its ONNX file, or the folder of its SavedModel with / behind it, below {redacted(uri)}"
+    return (
+        f"`mlflow artifacts download --artifact-uri {called} --dst-path FOLDER` first, and name its ONNX file or the "
+        "folder of its SavedModel"
+    )
 
 
 def flavor_of(called: str, mlmodel: bytes) -> Flavor:
@@ -130,7 +138,7 @@ def _path(flavor: Any, field: str) -> str | None:
 def _what_to_do(flavors: Mapping[Any, Any]) -> str:
     if "tensorflow" in flavors or "keras" in flavors:
         return "Load it, and add what model.export(FOLDER) has saved"
-    return "No pickle is opened here: load it in a TrainingJob of framework: Script, and hand over ONNX"
+    return f"No pickle is opened here: load it in a TrainingJob of framework: Script, and hand over ONNX; {WHERE}"
 
 
 async def _place(asked: Registered, mlflow: MlflowClient) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import yaml
 from headrace.adding.add import Adding
 from headrace.adding.bucket import why_no_url
 from headrace.adding.errors import CannotAdd
-from headrace.adding.given import Given, look
+from headrace.adding.given import Given, look, what_it_says
 from headrace.adding.registered import ADDRESS, Registered, parse
 from headrace.adding.request import Origin, Wish, without_keys
 from headrace.api.base import why_not
@@ -173,6 +173,7 @@ def _given(args: argparse.Namespace, report: Report) -> Given:
         raise CommandError(_NO_SHA256, USAGE)
     given = look(Path(args.what))
     report(f"{given.format}: {len(given.files)} files, {bytes_said(given.size)}, {given.digest}")
+    report(what_it_says(given))
     if given.left_out:
         report(f"left out: {listed(given.left_out)}")
     return given

@@ -11,7 +11,7 @@ import pytest
 from given_models import decoder, save_onnx, saved_model
 from headrace.adding import given
 from headrace.adding.errors import CannotAdd
-from headrace.adding.given import look
+from headrace.adding.given import look, what_it_says
 from headrace_common import manifest, model_manifest
 from headrace_common.manifest import File
 
@@ -23,6 +23,17 @@ def test_an_onnx_file_has_its_weights_with_it_and_nothing_else(tmp_path):
     assert [file.path for file in found.files] == ["a.bin", "a.onnx"]
     assert look(tmp_path).left_out == ("notes.txt",)
     assert found.digest == look(tmp_path).digest
+
+
+def test_what_it_takes_and_answers_is_said_or_why_that_is_not_known(tmp_path):
+    path = save_onnx(tmp_path / "a.onnx")
+    assert what_it_says(look(path)) == '{"inputs":{"x":"FP32 [-1,100]"},"outputs":{"y":"FP32 [-1,100]"}}'
+    model = onnx.load(path)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    path.write_bytes(model.SerializeToString())
+    said = what_it_says(look(path))
+    assert said == "its inputs and outputs are not described, and its versions not compared: output 'y' has no shape"
+    assert "not described" in what_it_says(look(saved_model(tmp_path / "saved")))
 
 
 def test_other_bytes_have_another_digest(tmp_path):

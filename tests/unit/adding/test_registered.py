@@ -161,8 +161,13 @@ def test_of_a_saved_model_the_folder_is_read():
     [
         (Servers(), "models:/theirs/4", "not found: name one that MLflow's page"),
         (Servers(), "models:/other@champion", "alias champion of model other"),
-        (Servers("mlflow-artifacts:/1/m"), VERSION, "lies at mlflow-artifacts:/1/m, of which no pod reads a model"),
+        (Servers("mlflow-artifacts:/1/m"), VERSION, "lies at mlflow-artifacts:/1/m, where this command reads nothing"),
         (Servers("mlflow-artifacts:/1/m"), VERSION, "`mlflow artifacts download --artifact-uri models:/theirs/3"),
+        (
+            Servers("gs://b/m"),
+            VERSION,
+            "name its ONNX file, or the folder of its SavedModel with / behind it, below gs://",
+        ),
         (Servers(status=403), VERSION, "AccessDenied: the key of the Secret has to be one that may read it"),
         (Servers(files={"artifacts/m/x": b""}), VERSION, "there is no s3://other/artifacts/m/MLmodel"),
         (Servers(files={"artifacts/m/MLmodel": b"x" * (1 << 21)}), VERSION, "2097152 bytes are too much for a s3://"),
