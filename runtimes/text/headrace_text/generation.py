@@ -34,7 +34,9 @@ class News:
 
 
 class Generation:
-    """Made on the event loop, and then used by the thread that steps. `is_cancelled` may be set from anywhere."""
+    """Made on the event loop, and then used by the thread that steps. `is_cancelled` may be set from anywhere. `since`
+    is the time (time.perf_counter) at which the request was there; None: now.
+    """
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Generation:
         decoding: Decoding,
         stops: Stops,
         tell: Callable[[News], None],
+        since: float | None = None,
     ) -> None:
         self.prompt_tokens = len(prompt)
         self.tokens = list(prompt)
@@ -53,7 +56,7 @@ class Generation:
         self._sampler = sampler
         self._decoding = decoding
         self._stops = stops
-        self._last = time.perf_counter()
+        self._last = time.perf_counter() if since is None else since
 
     @property
     def answered(self) -> int:

@@ -164,7 +164,7 @@ class Texts:
             with self._gate.admitted():
                 is_large = len(packed) > LARGE_BYTES or bool(bodies.encoding(request))
                 asked, prompt = await self._beside(is_large, partial(self._read, model, request, share, packed, ask))
-                with self._generation(model, request, asked, prompt) as answer:
+                with self._generation(model, request, asked, prompt, started) as answer:
                     response, code = await self._written(request, asked, answer)
         if code == 200:
             self._metrics.request_seconds.observe(time.perf_counter() - started)
@@ -189,7 +189,9 @@ class Texts:
         return asked, _tokens(model, asked.prompt)
 
     @contextmanager
-    def _generation(self, model: Model, request: web.BaseRequest, asked: Asked, prompt: list[int]) -> Iterator[_Answer]:
+    def _generation(
+        self, model: Model, request: web.BaseRequest, asked: Asked, prompt: list[int], since: float
+    ) -> Iterator[_Answer]:
         """Its slot is free once it has ended, or nobody waits for it any more."""
         assert self._loop is not None
         answer = _Answer(self._metrics, len(prompt))
@@ -201,6 +203,7 @@ class Texts:
             model.tokens.decoding(),
             Stops(wanted.stops),
             answer.tell,
+            since,
         )
         self._loop.submit(generation)
         self._metrics.prompt_tokens += len(prompt)

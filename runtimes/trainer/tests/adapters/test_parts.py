@@ -199,7 +199,7 @@ def test_previous_steps_are_those_of_the_fit_after_the_checkpoint(tmp_path):
 
 
 def test_settings_name_what_is_wrong():
-    with pytest.raises(SettingsError, match="HEADRACE_FORMATS must name some of TensorFlow, ONNX, Keras, got 'ONXX'"):
+    with pytest.raises(SettingsError, match="must name some of TensorFlow, ONNX, Keras, Text, got 'ONXX'"):
         Settings.from_environment({"HEADRACE_FORMATS": "ONXX"})
 
 

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from headrace_trainer.launcher.frameworks.script import SCRIPT
 from headrace_trainer.launcher.messages import Exported
+from headrace_trainer.launcher.model import mlmodel
 from headrace_trainer.launcher.model import upload as model
 from headrace_trainer.launcher.model.handed_over import fault
 
@@ -118,6 +119,45 @@ def test_what_a_saved_model_cannot_be_without(tmp_path, content, files, told):
     for name in files:
         (tmp_path / "tensorflow" / "variables" / name).touch()
     assert fault("TensorFlow", tmp_path) == told
+
+
+CONFIG = b'{"model": {"decoder": {"filename": "model.onnx"}}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "files", "told"),
+    [
+        (CONFIG, ("model.onnx", "tokenizer.json"), None),
+        (CONFIG.replace(b'"filename": "model.onnx"', b""), ("model.onnx", "tokenizer.json"), None),
+        (CONFIG, ("model.onnx",), "tokenizer.json, which it needs, was not handed over with it"),
+        (CONFIG, ("tokenizer.json",), "model.onnx, which it needs, was not handed over with it"),
+        (b"", (), "text/genai_config.json is no config of a decoder: it is empty"),
+        (b"{}", (), "it is no JSON with model.decoder in it, as onnxruntime-genai has it"),
+    ],
+)
+def test_what_a_decoder_cannot_be_without(tmp_path, content, files, told):
+    graph = save_onnx(tmp_path / "made").read_bytes()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "genai_config.json").write_bytes(content)
+    for name in files:
+        (tmp_path / "text" / name).write_bytes(graph)
+    assert fault("Text", tmp_path) == told
+
+
+def test_a_decoder_that_was_handed_over_becomes_a_version_where_it_is_asked_for(tmp_path):
+    graph = save_onnx(tmp_path / "made").read_bytes()
+    folder = tmp_path / "export"
+    (folder / "text").mkdir(parents=True)
+    (folder / "text" / "genai_config.json").write_bytes(CONFIG)
+    for name in ("model.onnx", "tokenizer.json"):
+        (folder / "text" / name).write_bytes(graph)
+
+    export = model.judge_export(("Text",), Exported(folder, ("Text",)), {}, folder, SCRIPT)
+    mlmodel.write(folder, export.made, {})
+
+    assert (export.made, export.problems) == (("Text",), [])
+    assert (folder / "requirements.txt").is_file()
+    assert not (folder / "MLmodel").exists()
 
 
 def test_a_bad_format_does_not_keep_the_other_back(tmp_path):
