@@ -8,12 +8,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+AT_ONCE = {"trial_after_seconds": 0, "trial_left_seconds": 0}
 TESTS = Path(__file__).resolve().parent
 RUNTIMES = TESTS.parents[2]
+CLIENT = RUNTIMES / "client"
 SECONDS = 1500
 CACHED = ["trained", "subclassed", "grouped", "fixed_length", "weights_beside"]
 PLAIN = {
@@ -113,3 +117,31 @@ def test_what_stands_in_the_way_of_text_is_told(exports, case):
     assert result.get("raised") is None
     assert result["formats"] == []
     assert REFUSED[case] in result["failed"]["Text"]
+
+
+@pytest.fixture
+def run(start_keras, tmp_path) -> Callable[..., Any]:
+    """A case as a job runs it, with an early trial of the export or without."""
+
+    def start(case: str, **trial: int) -> Any:
+        script = tmp_path / "train.py"
+        found = f"import sys\nsys.path.insert(0, {str(CLIENT)!r})\n"
+        script.write_text(found + (TESTS / "scripts" / "decoders.py").read_text())
+        child = start_keras(script, f"--case={case}", export_dir=tmp_path / "model", formats="Text", seed=5, **trial)
+        assert child.wait() == 0, child.stderr[-3000:]
+        return child
+
+    return start
+
+
+def test_an_early_trial_says_that_there_will_be_no_cache_and_changes_nothing_of_the_training(run):
+    tried = run("sinusoids", **AT_ONCE)
+    undisturbed = run("sinusoids")
+
+    [trial] = tried.of_type("exportTrial")
+    assert (trial["formats"], trial["problems"]) == (["Text"], {})
+    assert "will be exported as Text without a cache" in tried.stdout + tried.stderr
+    weights = [
+        [line for line in child.stdout.splitlines() if line.startswith("weights")] for child in (tried, undisturbed)
+    ]
+    assert weights[0] == weights[1] != []

@@ -88,7 +88,7 @@ def functional(length=None, activation=None, attention=None) -> keras.Model:
 
 
 def several() -> layers.Layer:
-    return layers.MultiHeadAttention(2, WIDTH // 2)
+    return layers.MultiHeadAttention(2, WIDTH // 2, dropout=0.1)
 
 
 model = {
@@ -124,5 +124,6 @@ if CASE != "no_tokenizer":
 if CASE == "trained" or isinstance(model, Subclassed):
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=CASE != "trained"))
     model.fit(rows, np.roll(rows, -1, 1), batch_size=8, epochs=1, verbose=0)
+    print("weights", [float(np.sum(weight.numpy(), dtype="float64")).hex() for weight in model.weights])
 else:
     headrace_client.export(model)
