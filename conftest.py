@@ -19,8 +19,14 @@ import thorough
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# Of one cluster; and of models and servers that take TensorFlow's import to make, in each worker anew.
-TOGETHER = ("tests/e2e/", "runtimes/trainer/tests/evaluation/", "runtimes/tensorflow-serving/tests/")
+# Of one cluster; of models and servers that take TensorFlow's import to make, in each worker anew; of MLflow with its
+# users, on SQLite and on Postgres.
+TOGETHER = (
+    "tests/e2e/",
+    "runtimes/trainer/tests/evaluation/",
+    "runtimes/tensorflow-serving/tests/",
+    "tests/integration/platform/",
+)
 
 # How long a thread has to see that its work is over.
 THREAD_SECONDS = 10.0
