@@ -21,8 +21,13 @@ import thorough
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# Of models and servers that take TensorFlow's import to make, in each worker anew.
-TOGETHER = ("runtimes/trainer/tests/evaluation/", "runtimes/tensorflow-serving/tests/")
+# Of models and servers that take TensorFlow's import to make, in each worker anew; of MLflow with its users, on SQLite
+# and on Postgres.
+TOGETHER = (
+    "runtimes/trainer/tests/evaluation/",
+    "runtimes/tensorflow-serving/tests/",
+    "tests/integration/platform/",
+)
 # Of one cluster, which two workers share: they wait more than they compute.
 END_TO_END = "tests/e2e/"
 

@@ -25,4 +25,5 @@ def _of_the_trainer() -> ModuleType:
 
 _trainer = _of_the_trainer()
 interpreter, launch, launchers = _trainer.interpreter, _trainer.launch, _trainer.launchers
+train = _trainer.train
 mlflow, s3 = _trainer.mlflow, _trainer.s3

@@ -7,6 +7,7 @@ every run, and the others here.
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pytest
@@ -19,6 +20,11 @@ IS_WHOLE = os.environ.get(VARIABLE) == "1"
 def thorough(*values: Any, id: str | None = None) -> Any:
     """A case as pytest.param makes it."""
     return pytest.param(*values, id=id, marks=getattr(pytest.mark, MARKER))
+
+
+def first_of_each(kinds: Sequence[Hashable]) -> list[int]:
+    """Which of those to try that are of these kinds, by their numbers: the first of each, and in the whole all."""
+    return [number for number, kind in enumerate(kinds) if IS_WHOLE or kind not in kinds[:number]]
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -44,6 +44,7 @@ from headrace_common.tags import DIGEST_TAG
 from headrace_local import binaries, platform, ports
 from headrace_local.controlplane import ControlPlane
 from integration.kube_fixtures import until
+from thorough import thorough
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES_AT_REST = 8
@@ -211,7 +212,7 @@ def test_services_at_rest_cost_the_api_server_nothing_and_mlflow_one_request_a_s
     assert QUIET_SECONDS // SLOT_SECONDS <= new.total() <= QUIET_SECONDS // SLOT_SECONDS + 1
 
 
-@pytest.mark.parametrize("service", ["text-0", "text-1", "text-2"])
+@pytest.mark.parametrize("service", ["text-0", thorough("text-1"), thorough("text-2")])
 def test_a_moved_alias_is_noticed_in_time_and_by_its_service_alone(world: World, drive: Any, service: str) -> None:
     async def scenario(kube: KubeClient, mlflow: MlflowClient) -> None:
         before, asked = len(world.requests()), world.relay.seen[SEARCH]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forking import Forked, interpreter_of_keras
 from serving_support import free_ports
 
 RUNTIMES = Path(__file__).resolve().parents[2] / "runtimes"
@@ -98,12 +99,16 @@ def assert_same(given: Any, own: Any, tolerance: float, name: str) -> None:
 @contextlib.contextmanager
 def _started(runtime: str, flags: Sequence[str], ready: str, folder: Path) -> Iterator[None]:
     """The server of a runtime, ready and then ended; its log is in the folder."""
-    command = [sys.executable, "-m", f"headrace_{runtime.replace('-', '_')}", *flags]
+    module = f"headrace_{runtime.replace('-', '_')}"
     path = os.pathsep.join(str(RUNTIMES / name) for name in (runtime, "serving"))
+    environment = {**os.environ, "PYTHONPATH": path}
     with (folder / f"{runtime}.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": path}, stdout=log, stderr=log, start_new_session=True
-        )
+        process: Forked | subprocess.Popen[bytes]
+        if runtime == "tensorflow-serving":  # it needs TensorFlow, whose import takes longer than what it is asked
+            process = interpreter_of_keras().start(module, flags, environment, folder, log.fileno(), log.fileno())
+        else:
+            command = [sys.executable, "-m", module, *flags]
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             _await_ready(ready, lambda: process.poll() is None, log.name)
             yield

@@ -104,14 +104,16 @@ def test_it_ends_as_the_table_says(program: Path, tmp_path: Path, launch: Any, s
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("number", "framework"), [(0, "Keras"), (1, "Script")])
-def test_the_examples_of_the_readme_meet_the_gate_of_its_job(number, framework, launch, s3, mlflow) -> None:
+def test_the_examples_of_the_readme_meet_the_gate_of_its_job(number, framework, launch, train, s3, mlflow) -> None:
     _, _, section = (HERE.parents[1] / "README.md").read_text().partition("## Train a script")
     example = section.split("```python\n")[number + 1].split("```")[0]
     bucket = s3.bucket()
     config = config_of("readme", bucket, s3, mlflow) | {"framework": framework, "output": {"formats": ["ONNX"]}}
-    environment = {"PYTHONPATH": os.pathsep.join([str(TRAINER), str(CLIENT)]), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    adapter = "headrace_trainer.adapters.keras"
-    launched = launch(example, config=config, env=environment, adapter=adapter)
+    environment = {"PYTHONPATH": os.pathsep.join([str(TRAINER), str(CLIENT)])}
+    if framework == "Keras":
+        launched = train(example, config=config)
+    else:
+        launched = launch(example, config=config, env=environment)
     assert launched.wait(300) == 0, launched.log
     record = launched.record
     assert record["model"]["formats"] == ["ONNX"]

@@ -17,20 +17,25 @@ from headrace_local import binaries
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
 from forking import LAUNCHER, Forked, Interpreter, interpreter_of_keras  # noqa: E402
-from trainer_support import ACCESS_KEY, S3, SECRET_KEY, TRAINER, Launched, Mlflow, free_port  # noqa: E402
+from trainer_support import ACCESS_KEY, S3, SECRET_KEY, TRAINER, Launched, Mlflow, MlflowGate, free_port, mlflow_in  # noqa: E402
 
 Launch = Callable[..., Launched]
 
 
 @pytest.fixture(scope="session")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
-    server = Mlflow(tmp_path_factory.mktemp("mlflow"))
-    try:
-        server.start()
-        server.await_up()
-        yield server
-    finally:
-        server.stop()
+    """One for all tests of a process, those of other folders too."""
+    server = mlflow_in(tmp_path_factory.getbasetemp())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mlflow_gate(mlflow: Mlflow) -> Iterator[MlflowGate]:
+    """MLflow by an address that can be taken away."""
+    gate = MlflowGate(mlflow)
+    yield gate
+    gate.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Real parts for the trainer's tests: processes on loopback only, each in a group of its own."""
 
+import functools
 import http.client
 import json
 import os
@@ -18,6 +19,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from forking import Forked
+from gate import Gate
 
 TRAINER = Path(__file__).parent.parent
 CLIENT = TRAINER.parent / "client"
@@ -112,7 +114,7 @@ class Mlflow(Server):
         request = urllib.request.Request(
             f"{self.url}/api/2.0/mlflow/{path}", data, {"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:  # the first one makes tables
             return json.loads(response.read())
 
     @property
@@ -176,6 +178,32 @@ class S3(Server):
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         found = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
         return [item["Key"] for item in found]
+
+
+class MlflowGate(Gate):
+    """Its address is for the launcher; a test goes on asking the server itself."""
+
+    def __init__(self, server: Mlflow) -> None:
+        self._server = server
+        super().__init__(int(server.url.rpartition(":")[2]))
+
+    def experiment(self, name: str, artifacts: str) -> dict[str, str]:
+        """As the server's, by this address."""
+        return {**self._server.experiment(name, artifacts), "url": f"http://127.0.0.1:{self.port}"}
+
+
+@functools.cache
+def mlflow_in(folder: Path) -> Mlflow:
+    """The one of a process, whichever folder of tests asks first: a start takes four seconds of computing."""
+    (own := folder / "mlflow").mkdir(exist_ok=True)
+    server = Mlflow(own)
+    server.start()
+    try:
+        server.await_up()
+    except BaseException:
+        server.stop()
+        raise
+    return server
 
 
 class Launched:

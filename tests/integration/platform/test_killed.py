@@ -2,6 +2,8 @@
 
 What controllers, kubelets and the launcher do is played, so that each operator writes the same in the same order. Only
 the servers outlive a kill: one after write k arrived, before its answer is used, is also the one before write k + 1.
+
+Every run has a kill between any two kinds of writes that follow each other; `scripts/test thorough` has all of them.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
+import thorough
 from crds import established
-from faults import Killed
+from faults import Killed, moments
 from headrace import inflight
 from headrace.kube.client import KubeClient
 from headrace.kube.keys import Key
@@ -632,6 +635,13 @@ WAYS = {
 }
 
 
+# Up to the first such write these write what others of the ways do.
+BEGIN_ALIKE: dict[object, str] = {
+    evaluate_and_register: "/jobs",
+    guard_and_accept: "registered-models/alias champion 1",
+}
+
+
 @pytest.mark.parametrize("live_through", WAYS.values(), ids=WAYS.keys())
 def test_whatever_write_an_operator_is_killed_after_the_next_one_ends_where_it_would_have(
     plane: ControlPlane,
@@ -641,8 +651,6 @@ def test_whatever_write_an_operator_is_killed_after_the_next_one_ends_where_it_w
 ) -> None:
     # A pass that does not wait for a slow MLflow leaves its writes to the next one: then their order is by chance.
     monkeypatch.setattr(inflight, "PATIENCE_SECONDS", 60.0)
-
-    is_evaluated = live_through is evaluate_and_register
 
     async def all_of_it() -> None:
         prefix, at_once = live_through.__name__.partition("_")[0], asyncio.Semaphore(AT_ONCE)
@@ -659,9 +667,9 @@ def test_whatever_write_an_operator_is_killed_after_the_next_one_ends_where_it_w
                 assert written == undisturbed.writes()[:k], way.tale()
                 assert len(way.lives) == 2, way.tale()
 
-            writes = undisturbed.writes()
-            # Up to the training's Job an evaluated job writes what one without an evaluation does.
-            first = next(k for k, write in enumerate(writes) if write.endswith("/jobs")) if is_evaluated else 0
-            await asyncio.gather(*(killed_after(k) for k in range(first, len(writes))))
+            writes, alike = undisturbed.writes(), BEGIN_ALIKE.get(live_through, "")
+            first = 0 if thorough.IS_WHOLE else next(k for k, write in enumerate(writes) if write.endswith(alike))
+            kills = thorough.first_of_each(moments(writes)[first:])
+            await asyncio.gather(*(killed_after(first + k) for k in kills))
 
     asyncio.run(all_of_it())

@@ -1,5 +1,6 @@
 """An operator killed after any write of a tuned job's own: each trial is begun once, and the best one's model is what
-is registered. As in test_killed, others than the operator are played; parameters are chosen by the real code.
+is registered. As in test_killed, others than the operator are played, and every run has a kill between any two kinds of
+writes that follow each other; parameters are chosen by the real code.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+import thorough
 from crds import established
-from faults import Killed
+from faults import Killed, kind_of
 from headrace import inflight
 from headrace.kube.client import KubeClient
 from headrace.kube.keys import Key
@@ -234,8 +236,11 @@ def test_whatever_write_an_operator_is_killed_after_each_trial_is_begun_once(
                     way = await tune_and_register(servers, f"tune-{k}", k)
                 assert len(way.lives) == 2, way.tale()
 
-            kills = [k for k, write in enumerate(undisturbed.writes(), 1) if is_of_the_job(write.partition("?")[0])]
-            assert len(kills) > TRIALS + 4
-            await asyncio.gather(*(killed_after(k) for k in kills))
+            writes = undisturbed.writes()
+            after = [k for k, write in enumerate(writes, 1) if is_of_the_job(write.partition("?")[0])]
+            assert len(after) > TRIALS + 4
+            kinds = [*map(kind_of, writes), ""]
+            kills = thorough.first_of_each([(kinds[k - 1], kinds[k]) for k in after])
+            await asyncio.gather(*(killed_after(after[k]) for k in kills))
 
     asyncio.run(all_of_it())

@@ -34,6 +34,7 @@ from headrace.tracking.errors import (
 from headrace.tracking.ledger import Ledger
 from headrace.tracking.records import REASON_TAG, ROLLOUT_TAG, ModelVersion, RunStatus
 from headrace_common.tags import DIGEST_TAG, UID_TAG
+from thorough import thorough
 
 from .conftest import ADMIN, Mlflow
 
@@ -118,6 +119,7 @@ def everything(namespace: str, tenant: str, uid: str) -> Callable[[DyingClient],
     return scenario
 
 
+@pytest.mark.parametrize("mlflow", [thorough("mlflow_on_sqlite"), "mlflow_on_postgres"], indirect=True)
 def test_a_kill_after_any_write_leaves_one_version_and_one_move_of_each_alias(
     mlflow_url: str, namespace: str, tenant: str
 ) -> None:

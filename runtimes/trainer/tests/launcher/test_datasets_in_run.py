@@ -68,14 +68,11 @@ def test_a_run_lists_its_datasets_once_over_all_attempts(launch, mlflow, config,
     )
 
 
-def test_an_mlflow_that_is_away_gets_them_later(launch, mlflow, config):
-    mlflow.stop()
-    try:
+def test_an_mlflow_that_is_away_gets_them_later(launch, mlflow, mlflow_gate, config, bucket):
+    config["tracking"] = mlflow_gate.experiment("datasets", f"s3://{bucket}/mlflow")
+    with mlflow_gate.shut():
         launched = launch(TRAINS, config=config)
         wait_until(lambda: launched.progress.get("step") == 2, 60, "it trains without MLflow")
-    finally:
-        mlflow.start()
-        mlflow.await_up()
     assert launched.wait(120) == 0, launched.log
 
     assert [name for name, *_ in inputs_of(mlflow, config)] == ["corpus", "images"]

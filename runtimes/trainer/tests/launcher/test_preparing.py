@@ -35,6 +35,7 @@ from headrace_trainer.launcher.stages.choose import stage_of
 from headrace_trainer.launcher.stages.kind import Surroundings
 from headrace_trainer.launcher.store.s3 import Patience, Store
 from headrace_trainer.launcher.tracking.files import RunFiles
+from thorough import thorough
 
 PREPARES = """
 import os
@@ -154,26 +155,26 @@ def test_the_same_is_not_prepared_again_and_says_from_which_job_it_came(prepare,
     assert tags_of(run)["headrace.dataset.madeBy"] == "team-a/earlier"
 
 
-@pytest.mark.parametrize("change", ["input", "parameter", "line", "file", "entrypoint", "image"])
-def test_what_is_not_the_same_is_prepared_anew(prepare, s3, bucket, change):
+def test_what_is_not_the_same_is_prepared_anew(prepare, s3, bucket):
     first = prepare()
     assert first.wait() == 0, first.log
-    if change == "input":
-        s3.put(bucket, "raw.txt", b"to be or not to bE")
     others = {
-        "input": {},
         "parameter": {"parameters": {"seed": 1}},
         "line": {"script": PREPARES + "pass\n"},
         "file": {"files": {"helper.py": "pass\n"}},
         "entrypoint": {"entrypoint": "prepare.py"},
         "image": {"image": "trainer:2"},
+        "input": {},
     }
-    second = prepare(uid="uid-2", **others[change])
-    assert second.wait() == 0, second.log
+    for change, other in others.items():
+        if change == "input":
+            s3.put(bucket, "raw.txt", b"to be or not to bE")
+        second = prepare(uid=f"uid-{change}", **other)
+        assert second.wait() == 0, second.log
 
-    assert RAN in second.log
-    assert second.record["dataset"]["reused"] is False
-    assert second.record["dataset"]["madeBy"] == "team-a/job"
+        assert RAN in second.log, change
+        assert second.record["dataset"]["reused"] is False, change
+        assert second.record["dataset"]["madeBy"] == "team-a/job", change
 
 
 MEETS = """
@@ -238,27 +239,31 @@ def test_one_that_is_killed_while_it_is_kept_leaves_no_dataset_and_the_next_atte
     assert third.record["dataset"]["reused"] is True
 
 
-@pytest.mark.parametrize("change", ["no file", "no manifest", "one more file", "a cut manifest", "a cut pointer"])
-def test_one_that_is_not_whole_any_more_is_made_anew(prepare, s3, bucket, change):
+def test_one_that_is_not_whole_any_more_is_made_anew(prepare, s3, bucket):
     first = prepare()
     assert first.wait() == 0, first.log
     [pointer] = [key for key in below(s3, bucket) if key.startswith("prepared/")]
-    keys = {"no file": "words/all.txt", "one more file": "words/more.txt"}
-    names = {"no manifest": f"{HEX}.json", "a cut manifest": f"{HEX}.json", "a cut pointer": pointer}
-    key = "headrace/datasets/corpus/" + (names.get(change) or f"{HEX}/{keys[change]}")
-    if change.startswith("no "):
-        s3.delete(bucket, key)
-    else:
-        s3.put(bucket, key, b"{")
+    changes = {
+        "no file": f"{HEX}/words/all.txt",
+        "no manifest": f"{HEX}.json",
+        "one more file": f"{HEX}/words/more.txt",
+        "a cut manifest": f"{HEX}.json",
+        "a cut pointer": pointer,
+    }
+    for change, name in changes.items():
+        if change.startswith("no "):
+            s3.delete(bucket, f"headrace/datasets/corpus/{name}")
+        else:
+            s3.put(bucket, f"headrace/datasets/corpus/{name}", b"{")
 
-    second = prepare(uid="uid-2")
-    assert second.wait() == 0, second.log
+        again = prepare(uid=f"uid-{change.replace(' ', '-')}")
+        assert again.wait() == 0, again.log
 
-    assert RAN in second.log
-    assert second.record["dataset"]["reused"] is False
-    assert below(s3, bucket) == {pointer, f"{HEX}.json", *(f"{HEX}/{name}" for name in FILES)}
-    assert s3.get(bucket, f"headrace/datasets/corpus/{HEX}/words/all.txt") == FILES["words/all.txt"]
-    assert manifest_of(s3, bucket)["digest"] == f"sha256:{HEX}"
+        assert RAN in again.log, change
+        assert again.record["dataset"]["reused"] is False, change
+        assert below(s3, bucket) == {pointer, f"{HEX}.json", *(f"{HEX}/{name}" for name in FILES)}, change
+        assert s3.get(bucket, f"headrace/datasets/corpus/{HEX}/words/all.txt") == FILES["words/all.txt"], change
+        assert manifest_of(s3, bucket)["digest"] == f"sha256:{HEX}", change
 
 
 def test_what_the_job_itself_has_made_in_an_earlier_attempt_is_not_called_another_s(prepare):
@@ -357,15 +362,17 @@ def test_a_manifest_is_not_read_beyond_its_bound(kept, monkeypatch):
     ("leaves", "told"),
     [
         ("pass", "left no file"),
-        ("(folder / 'empty').mkdir()", "left no file"),
+        thorough("(folder / 'empty').mkdir()", "left no file"),
         ("(folder / 'raw').symlink_to(os.environ['RAW'])", "raw is a link"),
         ("(folder / 'all').symlink_to('/etc')", "all is a link"),
         ("os.mkfifo(folder / 'pipe')", "pipe is a pipe"),
         ("open(os.fsencode(folder) + b'/caf\\xe9', 'w').close()", "caf\\xe9 is not valid Unicode"),
         ("(folder / 'a\\nb').touch()", "has a control character"),
-        ("(folder / 'a\\\\b').touch()", "has a backslash"),
+        thorough("(folder / 'a\\\\b').touch()", "has a backslash"),
         ("(folder / ('d' * 254)).touch()", "longer than 250 bytes"),
-        ("deep = folder / '/'.join(['d' * 200] * 6); deep.mkdir(parents=True); (deep / 'x').touch()", "longer than"),
+        thorough(
+            "deep = folder / '/'.join(['d' * 200] * 6); deep.mkdir(parents=True); (deep / 'x').touch()", "longer than"
+        ),
         ("folder.rmdir()", "cannot be read"),
         ("folder.rmdir(); folder.symlink_to('/etc')", "the folder itself was replaced by a link"),
     ],

@@ -120,8 +120,8 @@ def test_a_program_that_fails_is_told_once_and_the_rest_is_measured(launch, mlfl
     assert launched.log.count("NVIDIA-SMI has failed: no driver") == 1
 
 
-def test_they_wait_while_mlflow_is_away_and_do_not_go_with_a_checkpoint(launch, mlflow, s3, tracking):
-    bucket = s3.bucket()
+def test_they_wait_while_mlflow_is_away_and_do_not_go_with_a_checkpoint(launch, mlflow, mlflow_gate, s3):
+    bucket, tracking = s3.bucket(), mlflow_gate.experiment("system", "s3://unused/mlflow")
     config = {
         "tracking": tracking,
         "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
@@ -130,14 +130,10 @@ def test_they_wait_while_mlflow_is_away_and_do_not_go_with_a_checkpoint(launch, 
     script = f"{TRAINS.replace('40', '60')}\ncheckpoint(60)\ntime.sleep(600)"
     launched = launch(script, config=config, env=OFTEN)
     wait_until(lambda: "run" in launched.progress and launched.progress.get("step"), 60, "it trains")
-    mlflow.stop()
-    try:
+    with mlflow_gate.shut():
         wait_until(lambda: launched.progress.get("checkpoint"), 60, "the checkpoint is kept")
         [unsent] = [key for key in s3.keys(bucket) if key.endswith("unsent-metrics.jsonl")]
         assert b"system/" not in s3.get(bucket, unsent)
-    finally:
-        mlflow.start()
-        mlflow.await_up()
     wait_until(lambda: launched.progress["conditions"]["tracking"] == "Ok", 60, "it is Ok again")
     launched.process.send_signal(signal.SIGTERM)
     assert launched.wait() == 6, launched.log

@@ -124,18 +124,14 @@ def test_an_attempt_that_finds_a_later_one_at_its_start_trains_nothing_and_leave
     assert run["info"]["status"] == "RUNNING"
 
 
-def test_an_attempt_that_finds_a_later_one_when_mlflow_is_back_delivers_nothing(launch, mlflow, tracking, s3):
-    bucket = s3.bucket()
+def test_an_attempt_that_finds_a_later_one_when_mlflow_is_back_delivers_nothing(launch, mlflow, mlflow_gate, s3):
+    bucket, tracking = s3.bucket(), mlflow_gate.experiment("tracking", "s3://unused/mlflow")
     storage = {"endpoint": s3.endpoint, "region": "us-east-1"}
     config = {"tracking": tracking, "storage": storage, "output": {"formats": ["ONNX"]}}
     made_by_attempt(mlflow, tracking, 2)
-    mlflow.stop()
-    try:
+    with mlflow_gate.shut():
         late = launch(LOGS + "export('ONNX')", config=config, attempt=1)
         wait_until(lambda: late.progress.get("step"), 60, "it trains without a run")
-    finally:
-        mlflow.start()
-        mlflow.await_up()
     wait_until(lambda: "attempt 2 writes the run now" in late.log, 60, "it finds the later attempt")
     (late.work / "enough").touch()
     assert late.wait() == 6, late.log

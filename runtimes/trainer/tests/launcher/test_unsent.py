@@ -48,8 +48,8 @@ def kill_pod(launched):
     os.kill(int((launched.work / "pid").read_text()), signal.SIGKILL)
 
 
-def test_what_was_measured_before_a_checkpoint_outlives_the_pod_while_mlflow_is_away(launch, mlflow, s3):
-    tracking = mlflow.experiment("unsent", "s3://unused/mlflow")
+def test_what_was_measured_before_a_checkpoint_outlives_the_pod_while_mlflow_is_away(launch, mlflow, mlflow_gate, s3):
+    tracking = mlflow_gate.experiment("unsent", "s3://unused/mlflow")
     config = {
         "tracking": tracking,
         "storage": {"endpoint": s3.endpoint, "region": "us-east-1"},
@@ -57,14 +57,10 @@ def test_what_was_measured_before_a_checkpoint_outlives_the_pod_while_mlflow_is_
     }
     first = launch(TRAINS_PAST_A_CHECKPOINT, config=config)
     wait_until(lambda: first.progress.get("step") == 5 and "run" in first.progress, 60, "it trains")
-    mlflow.stop()
-    try:
+    with mlflow_gate.shut():
         (first.work / "away").touch()
         wait_until(lambda: first.progress.get("checkpoint", {}).get("step") == 30, 60, "the checkpoint is kept")
         kill_pod(first)
-    finally:
-        mlflow.start()
-        mlflow.await_up()
     second = launch(GOES_ON, config=config, attempt=2)
     assert second.wait() == 0, second.log
 
