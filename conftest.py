@@ -28,6 +28,7 @@ TOGETHER = (
     "runtimes/tensorflow-serving/tests/",
     "tests/integration/platform/",
 )
+LONGEST = "tests/integration/platform/"
 # Of one cluster, which two workers share: they wait more than they compute.
 END_TO_END = "tests/e2e/"
 
@@ -63,6 +64,8 @@ def pytest_collection() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     thorough.leave_out(config, items)
+    # What one worker has for long is begun early, behind the cluster's tests, and not when all others have ended.
+    items.sort(key=lambda item: (not item.nodeid.startswith(END_TO_END), not item.nodeid.startswith(LONGEST)))
 
 
 def pytest_collection_finish() -> None:

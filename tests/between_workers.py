@@ -49,10 +49,17 @@ class Shared:
     def once(self, do: Callable[[], None]) -> None:
         """By the first worker that gets here; the others wait for it. Raises for each what `do` raises for it."""
         with self.alone(f"making {self.name}"):
-            made = self.folder / f"{self.name}.made"
-            if not made.exists():
+            if not self._made.exists():
                 do()
-                made.touch()
+                self._made.touch()
+
+    def forget(self) -> None:
+        """It is not there any more: the next worker makes it anew."""
+        self._made.unlink(missing_ok=True)
+
+    @property
+    def _made(self) -> Path:
+        return self.folder / f"{self.name}.made"
 
     @contextmanager
     def used(self, begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:

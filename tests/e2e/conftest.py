@@ -72,6 +72,7 @@ def cluster(_folder: Path) -> Iterator[Instance]:
     def end() -> None:
         if os.environ.get("HEADRACE_E2E_KEEP") != "1":
             instance.down()
+            Shared(_folder, "platform").forget()
 
     with Shared(_folder, "cluster").used(instance.up, end):
         yield instance

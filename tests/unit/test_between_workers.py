@@ -29,6 +29,15 @@ def test_what_could_not_be_made_is_tried_by_the_next(tmp_path):
     assert made == [1]
 
 
+def test_what_is_gone_is_made_anew(tmp_path):
+    made = []
+    for _ in range(2):
+        Shared(tmp_path, "platform").once(lambda: made.append(1))
+        Shared(tmp_path, "platform").forget()
+
+    assert made == [1, 1]
+
+
 def test_the_last_that_leaves_ends_what_all_have_used(tmp_path):
     events, both, first_has_left = [], threading.Barrier(2), threading.Event()
 
