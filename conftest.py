@@ -19,18 +19,27 @@ import thorough
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# Of one cluster; and of models and servers that take TensorFlow's import to make, in each worker anew.
-TOGETHER = ("tests/e2e/", "runtimes/trainer/tests/evaluation/", "runtimes/tensorflow-serving/tests/")
+# Of one cluster; of models and servers that take TensorFlow's import to make, in each worker anew; and what imports it
+# into the worker itself.
+WITH_KERAS = "tests that import Keras"
+TOGETHER = {
+    "tests/e2e/": "tests/e2e/",
+    "runtimes/trainer/tests/evaluation/": "runtimes/trainer/tests/evaluation/",
+    "runtimes/tensorflow-serving/tests/": "runtimes/tensorflow-serving/tests/",
+    "runtimes/trainer/tests/adapters/in_process/": WITH_KERAS,
+    "tests/mathematics/": WITH_KERAS,
+}
 
 # How long a thread has to see that its work is over.
 THREAD_SECONDS = 10.0
 
 
 class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
-    """The folders that are together go to one worker each, of the others each file goes by itself."""
+    """The folders that are together go to one worker, of the others each file goes by itself."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
+        groups = (group for folder, group in TOGETHER.items() if nodeid.startswith(folder))
+        return next(groups, nodeid.partition("::")[0])
 
 
 def pytest_configure(config: pytest.Config) -> None:
