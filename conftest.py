@@ -21,14 +21,17 @@ import thorough
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# Of models and servers that take TensorFlow's import to make, in each worker anew; of MLflow with its users, on SQLite
-# and on Postgres.
-TOGETHER = (
-    "runtimes/trainer/tests/evaluation/",
-    "runtimes/tensorflow-serving/tests/",
-    "tests/integration/platform/",
-)
-LONGEST = "tests/integration/platform/"
+# Of models and servers that take TensorFlow's import to make, in each worker anew; what imports it into the worker
+# itself; and MLflow with its users, on SQLite and on Postgres.
+WITH_KERAS = "tests that import Keras"
+PLATFORM = "tests/integration/platform/"
+TOGETHER = {
+    "runtimes/trainer/tests/evaluation/": "runtimes/trainer/tests/evaluation/",
+    "runtimes/tensorflow-serving/tests/": "runtimes/tensorflow-serving/tests/",
+    "runtimes/trainer/tests/adapters/in_process/": WITH_KERAS,
+    "tests/mathematics/": WITH_KERAS,
+    PLATFORM: PLATFORM,
+}
 # Of one cluster, which two workers share: they wait more than they compute.
 END_TO_END = "tests/e2e/"
 
@@ -37,13 +40,14 @@ THREAD_SECONDS = 10.0
 
 
 class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
-    """The folders that are together go to one worker each, of the others each file goes by itself."""
+    """The folders that are together go to one worker, of the others each file goes by itself."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(END_TO_END):
             stem = PurePath(nodeid.partition("::")[0]).stem
             return f"{END_TO_END} second" if stem in (*between_workers.SECOND, *between_workers.ALONE) else END_TO_END
-        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
+        groups = (group for folder, group in TOGETHER.items() if nodeid.startswith(folder))
+        return next(groups, nodeid.partition("::")[0])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,7 +69,7 @@ def pytest_collection() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     thorough.leave_out(config, items)
     # What one worker has for long is begun early, behind the cluster's tests, and not when all others have ended.
-    items.sort(key=lambda item: (not item.nodeid.startswith(END_TO_END), not item.nodeid.startswith(LONGEST)))
+    items.sort(key=lambda item: (not item.nodeid.startswith(END_TO_END), not item.nodeid.startswith(PLATFORM)))
 
 
 def pytest_collection_finish() -> None:

@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 
 from headrace_common.explanation import Method
 from headrace_explain.explain import explain
+from later import Later
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "the-mathematics.md"
-LAYERS = keras.layers
+keras, LAYERS = Later("keras"), Later("keras.layers")
 
 
 @pytest.fixture(scope="module")

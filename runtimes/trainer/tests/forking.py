@@ -124,12 +124,22 @@ class Interpreter:
         os.close(send)
         return Forked(receive)
 
-    def run(self, script: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> str:
-        """What a script prints that nothing follows, and that has to end with 0."""
-        variables = {**environment, "PYTHONPATH": str(script.parent)}
+    def run(
+        self,
+        script: Path,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] = os.environ,
+        *,
+        packages: Sequence[Path] = (),
+        seconds: float = _RUN_SECONDS,
+    ) -> str:
+        """What a script prints that nothing follows, and that has to end with 0, in that time. It finds packages where
+        the interpreter does, and in these folders.
+        """
+        variables = {**environment, "PYTHONPATH": os.pathsep.join(map(str, [script.parent, *packages]))}
         with tempfile.TemporaryFile("w+") as output:
             streams = output.fileno(), output.fileno()
-            code = self.start(script.stem, arguments, variables, script.parent, *streams).wait(_RUN_SECONDS)
+            code = self.start(script.stem, arguments, variables, script.parent, *streams).wait(seconds)
             output.seek(0)
             printed = output.read()
         assert code == 0, printed[-3000:]

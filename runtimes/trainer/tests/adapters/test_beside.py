@@ -7,6 +7,8 @@ import re
 import pytest
 from loop_scripts import attempt, ended, killed
 
+from thorough import thorough
+
 NAMES = """
 counter, mean, best = tf.Variable(0.0), keras.metrics.Mean(), 1e9
 data, noise = iter(tf.data.Dataset.from_tensors(x).repeat()), keras.layers.GaussianNoise(0.1)
@@ -182,7 +184,9 @@ Trainer(Config()).run(x[:, 0])
 
 
 @pytest.mark.parametrize(
-    "begin", ["headrace_client.steps(40)", "range(headrace_client.resumed_step(), 40)"], ids=["steps", "resumed_step"]
+    "begin",
+    ["headrace_client.steps(40)", thorough("range(headrace_client.resumed_step(), 40)")],
+    ids=["steps", "resumed_step"],
 )
 def test_an_ordinary_loop_keeps_nothing(begin, start_keras, tmp_path):
     text = ORDINARY.replace("BEGIN", begin)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thorough import thorough
+
 INTERVAL = 0.1
 
 
@@ -48,7 +50,7 @@ def is_in(fit: int, after_step: int) -> Any:
 
 def run_to_end(start, directory: Path, interruptions: list[tuple[signal.Signals, int, int]], **more: Any) -> Training:
     result, exported, attempts, resume = directory / "result.json", directory / "model", [], {}
-    common = {"export_dir": exported, "formats": "TensorFlow,ONNX", "seed": 5, "checkpoint_interval": INTERVAL, **more}
+    common = {"export_dir": exported, "formats": "ONNX", "seed": 5, "checkpoint_interval": INTERVAL, **more}
     for attempt, (number, fit, step) in enumerate([*interruptions, (None, 0, 0)]):
         checkpoints = directory / f"attempt-{attempt}"
         child = start("four_fits.py", f"--result={result}", checkpoint_dir=checkpoints, **common, **resume)
@@ -176,11 +178,11 @@ def undisturbed(start_keras, tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("place", "trains"),
     [
         ("last-batch", ()),
-        ("last-batch", ("--validate=yes",)),
+        thorough("last-batch", ("--validate=yes",)),
         ("last-batch", ("--validate=yes", "--kind=own-logs")),
         ("last-batch", ("--validate=yes", "--kind=unsized")),
         ("validation", ("--validate=yes",)),
-        ("validation", ("--validate=yes", "--kind=unsized")),
+        thorough("validation", ("--validate=yes", "--kind=unsized")),
         ("epoch-end", ("--validate=yes",)),
     ],
 )
@@ -230,7 +232,7 @@ def test_one_that_is_stopped_after_an_epoch_can_still_tell_whether_its_resume_is
     [
         ("slow-step", "none", 4),
         ("mid-epoch", "batch-begin", 4),
-        ("last-batch", "epoch-begin", 8),
+        thorough("last-batch", "epoch-begin", 8),
         ("epoch-end", "epoch-begin", 8),
     ],
 )
@@ -328,33 +330,41 @@ def killed_in(start_keras, script: Path, checkpoints: Path, fit: int) -> Path:
     return newest_checkpoint(checkpoints)
 
 
-def test_a_fit_after_ones_that_raised_goes_on_with_its_own_state(start_keras, tmp_path):
-    whole, resumed = tmp_path / "whole.py", tmp_path / "resumed.py"
-    for script in (whole, resumed):
-        text = RAISES.replace("RESULT", repr(str(script.with_suffix(".npz"))))
-        script.write_text(text.replace("PRUNES", "True"))
+@pytest.fixture(scope="module")
+def pruned(start_keras, tmp_path_factory) -> tuple[Path, Path]:
+    """A script that was killed in its third fit, when two had been pruned, and its newest checkpoint."""
+    script = tmp_path_factory.mktemp("pruned") / "resumed.py"
+    script.write_text(pruning(script))
+    return script, killed_in(start_keras, script, script.parent / "checkpoints", 2)
+
+
+def pruning(script: Path, prunes: bool = True) -> str:
+    return RAISES.replace("RESULT", repr(str(script.with_suffix(".npz")))).replace("PRUNES", str(prunes))
+
+
+def test_a_fit_after_ones_that_raised_goes_on_with_its_own_state(start_keras, pruned, tmp_path):
+    (resumed, checkpoint), whole = pruned, tmp_path / "whole.py"
+    whole.write_text(pruning(whole))
     assert start_keras(whole).wait() == 0
-    checkpoint = killed_in(start_keras, resumed, tmp_path / "checkpoints", 2)
     second = start_keras(resumed, resume_dir=checkpoint, checkpoint_dir=tmp_path / "2", checkpoint_interval=0.05)
     assert second.wait() == 0, second.stderr[-3000:]
     assert second.stdout.startswith("['pruned', 'pruned', 'full'] 0.03")
     verdict = second.of_type("resume")[-1]
     assert (verdict["fit"], verdict["exact"]) == (2, True), verdict
-    with np.load(tmp_path / "resumed.npz") as found, np.load(tmp_path / "whole.npz") as expected:
+    with np.load(resumed.with_suffix(".npz")) as found, np.load(whole.with_suffix(".npz")) as expected:
         for name in expected.files:
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=1e-6)
     # What is trained again for its exception was told before, and saved before.
     assert {m["fit"] for m in second.of_type("step", "epoch", "fit", "checkpoint")} == {2}
 
 
-def test_a_fit_that_does_not_raise_again_makes_the_resume_inexact(start_keras, tmp_path):
-    script = tmp_path / "script.py"
-    text = RAISES.replace("RESULT", repr(str(tmp_path / "result.npz")))
-    script.write_text(text.replace("PRUNES", "True"))
-    checkpoint = killed_in(start_keras, script, tmp_path / "checkpoints", 2)
-    script.write_text(text.replace("PRUNES", "False"))  # as after a limit of time that was not reached
+def test_a_fit_that_does_not_raise_again_makes_the_resume_inexact(start_keras, pruned):
+    script, checkpoint = pruned
+    script.write_text(pruning(script, prunes=False))  # as after a limit of time that was not reached
     second = start_keras(script, resume_dir=checkpoint)
-    assert second.wait() == 0, second.stderr[-3000:]
+    code = second.wait()
+    script.write_text(pruning(script))
+    assert code == 0, second.stderr[-3000:]
     verdict = second.of_type("resume")[-1]
     assert verdict["exact"] is False
     assert verdict["message"] == "fit 0 was ended by Pruned after 20 steps, and was not when it was trained again"
@@ -423,8 +433,16 @@ def drawn(start_keras, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("position", ["middle", "end"])
-@pytest.mark.parametrize("data", [ARRAYS, PIPELINE], ids=["arrays", "pipeline"])
+# Each position and each kind of data once.
+@pytest.mark.parametrize(
+    ("data", "position"),
+    [
+        pytest.param(ARRAYS, "end", id="arrays-end"),
+        pytest.param(PIPELINE, "middle", id="pipeline-middle"),
+        thorough(ARRAYS, "middle", id="arrays-middle"),
+        thorough(PIPELINE, "end", id="pipeline-end"),
+    ],
+)
 def test_what_callbacks_draw_is_what_they_would_have_drawn(data, position, start_keras, drawn, tmp_path):
     resumed = drawing(tmp_path / "resumed.py", data, position == "end")
     interval = {"middle": 0.08, "end": 0.3}[position]
@@ -471,14 +489,19 @@ model.fit(x, x[:, :1], batch_size=16, epochs=3, verbose=0, callbacks=[Slow()])
 """
 
 
-@pytest.mark.parametrize("fit", [0, 1])
+SEED = "float(keras.random.uniform(()))"
+VARIABLE = "if epoch == 0: self.model.average = keras.Variable(1.0, name='average')"
+
+
+# In the fit that makes it, and in one after that: each of the two once.
 @pytest.mark.parametrize(
-    ("makes", "exact"),
+    ("makes", "exact", "fit"),
     [
-        ("float(keras.random.uniform(()))", True),
-        ("if epoch == 0: self.model.average = keras.Variable(1.0, name='average')", False),
+        pytest.param(SEED, True, 1, id="the global seed-1"),
+        pytest.param(VARIABLE, False, 0, id="a variable-0"),
+        thorough(SEED, True, 0, id="the global seed-0"),
+        thorough(VARIABLE, False, 1, id="a variable-1"),
     ],
-    ids=["the global seed", "a variable"],
 )
 def test_what_is_made_while_it_trains_ends_no_resume(makes, exact, fit, start_keras, tmp_path):
     script = tmp_path / "script.py"

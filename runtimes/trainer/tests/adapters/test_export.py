@@ -1,39 +1,30 @@
 """Scripts as people write them, exported: what is served, under which types, and why a format is missing.
 
-All run in one process (export_many.py), each model is then loaded and asked by the server that would serve it.
+All run in one process (export_many.py), a fork, each model is then loaded and asked by the server that would serve it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).resolve().parent
-RUNTIMES = TESTS.parents[2]
 SCRIPTS = sorted((TESTS / "scripts" / "exports").glob("*.py"))
 BOTH = ["TensorFlow", "ONNX"]
 SECONDS = 1500
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory) -> dict[str, dict]:
+def exports(interpreter, tmp_path_factory) -> dict[str, dict]:
     """What came of each script, by its name."""
     directory = tmp_path_factory.mktemp("exports")
-    packages = ("trainer", "onnxruntime", "serving", "tensorflow-serving")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(str(RUNTIMES / name) for name in packages),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    command = [sys.executable, str(TESTS / "export_many.py"), str(directory), *map(str, SCRIPTS)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert ended.returncode == 0, ended.stderr[-4000:]
+    more = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    environment, given = {**os.environ, **more}, [str(directory), *map(str, SCRIPTS)]
+    servers = [TESTS.parents[2] / name for name in ("onnxruntime", "serving", "tensorflow-serving")]
+    interpreter.run(TESTS / "export_many.py", given, environment, packages=servers, seconds=SECONDS)
     return {path.stem: json.loads((directory / path.stem / "result.json").read_text()) for path in SCRIPTS}
 
 

@@ -4,8 +4,6 @@ sees none is real, that it sees some is not tried.
 
 from __future__ import annotations
 
-from headrace_trainer.adapters.keras.devices import gpus
-
 TRAINS = """
 import keras
 print("imported")
@@ -34,12 +32,3 @@ def test_a_script_that_asked_for_none_trains(start_keras, tmp_path):
     script.write_text(TRAINS)
     child = start_keras(script, gpus=0)
     assert child.wait() == 0, child.stderr[-3000:]
-
-
-def test_the_hint_is_of_the_likeliest_cause():
-    for_cpus = gpus.hint(is_cuda_build=False, environment={"CUDA_VISIBLE_DEVICES": ""})
-    assert "trainer-gpu" in for_cpus
-    assert "requirements.txt" in for_cpus
-    hidden = gpus.hint(is_cuda_build=True, environment={"CUDA_VISIBLE_DEVICES": "-1"})
-    assert hidden.startswith("CUDA_VISIBLE_DEVICES is set to '-1'")
-    assert "runtimeClassName: nvidia" in gpus.hint(is_cuda_build=True, environment={})

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlflow.models import Model
 
 from headrace_trainer.adapters import input_example
 from headrace_trainer.launcher.model import mlmodel
+from later import Later
+
+mlflow_models = Later("mlflow.models")
 
 SCRIPT = """
 import sys
@@ -51,7 +53,7 @@ def export(start_keras, tmp_path: Path) -> Any:
 def test_mlflow_finds_rows_of_the_training_data(export, data: str) -> None:
     folder = export(data)
 
-    example = Model.load(folder).load_input_example(str(folder))
+    example = mlflow_models.Model.load(folder).load_input_example(str(folder))
     assert example["sizes"].dtype == np.float32
     assert example["sizes"][0].tolist() == FIRST_ROW
     request = json.loads((folder / "serving_input_example.json").read_text())
@@ -61,7 +63,7 @@ def test_mlflow_finds_rows_of_the_training_data(export, data: str) -> None:
 def test_of_private_data_no_row_is_in_the_model(export) -> None:
     folder = export("arrays", input_example="None")
 
-    described = Model.load(folder)
+    described = mlflow_models.Model.load(folder)
     assert described.saved_input_example_info is None
     assert [tensor.name for tensor in described.signature.inputs] == ["sizes"]
     assert not list(folder.rglob("*example*"))

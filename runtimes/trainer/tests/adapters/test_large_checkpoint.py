@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import signal
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from headrace_trainer.adapters import arrays as stored
 from headrace_trainer.adapters.arrays import StoredArrays
-from headrace_trainer.adapters.keras.state.host_copy import HostCopy
 
 STATE_BYTES = 2 * 4 * 5000 * 5000
 
@@ -99,41 +95,6 @@ def test_fits_that_ended_within_an_interval_are_saved_when_the_script_is_stopped
     assert resumed.wait() == 0, resumed.stderr[-3000:]
     assert resumed.stdout == undisturbed.stdout
     assert not resumed.of_type("step")
-
-
-@pytest.fixture
-def variables():
-    return {
-        "tensorflow": tf.Variable([1.0, 2.0]),
-        "keras": keras.Variable([[3.0]]),
-        "scalar": tf.Variable(4, dtype=tf.int64),
-        "bfloat16": tf.Variable([5.0], dtype=tf.bfloat16),
-    }
-
-
-def test_what_was_copied_stays_when_the_variables_change(variables):
-    copy = HostCopy()
-    taken = copy.take(variables)
-    for variable in variables.values():
-        variable.assign_add(tf.ones_like(variable.value if isinstance(variable, keras.Variable) else variable))
-    later = copy.take(variables)
-
-    assert {name: np.ravel(value)[0] for name, value in taken.items()} == {
-        "tensorflow": 1,
-        "keras": 3,
-        "scalar": 4,
-        "bfloat16": 5,
-    }
-    assert later["tensorflow"].tolist() == [2, 3]
-
-
-def test_memory_that_nobody_holds_any_more_is_used_again(variables):
-    copy = HostCopy()
-    first = copy.take(variables)
-    address = first["tensorflow"].ctypes.data
-    del first
-    gc.collect()
-    assert copy.take(variables)["tensorflow"].ctypes.data == address
 
 
 @pytest.mark.parametrize(

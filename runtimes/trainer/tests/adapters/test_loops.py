@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thorough import thorough
+
 KINDS = ["eager", "function", "train_on_batch", "gan", "eager_gan"]
 SLOW = "--delay=0.03"
 STEPS = 60  # of own_loop.py
@@ -69,7 +71,7 @@ def test_a_loop_that_asks_ends_as_if_nothing_had_happened(kind, start_keras, kil
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["function", "train_on_batch"])
+@pytest.mark.parametrize("kind", [thorough("function"), "train_on_batch"])
 def test_a_loop_that_does_not_ask_trains_on_and_nobody_calls_that_exact(kind, start_keras, killed):
     _, newest = killed(kind)
     second = start_keras("own_loop.py", f"--kind={kind}", resume_dir=newest)
@@ -93,7 +95,9 @@ def test_metrics_of_a_loop_are_what_its_step_returns(undisturbed):
     assert seen == {**alone, "eager_gan": {"adam/loss", "sgd/loss"}}
 
 
-@pytest.mark.parametrize(("kind", "more"), [("eager", []), ("function", []), ("function", ["--break-when-stopped"])])
+@pytest.mark.parametrize(
+    ("kind", "more"), [("eager", []), thorough("function", []), ("function", ["--break-when-stopped"])]
+)
 def test_a_stopped_loop_is_saved_between_two_steps_and_ends(kind, more, start_keras, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     settings = {"checkpoint_dir": checkpoints, "checkpoint_interval": 300}

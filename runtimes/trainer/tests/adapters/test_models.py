@@ -1,44 +1,40 @@
 """Which of a script's models is meant, and what was measured on it: scripts as people write them.
 
-All run in one process (choose_many.py); each says at its own end what it expects.
+All run in one process (choose_many.py), a fork; each says at its own end what it expects.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from headrace_trainer.adapters.choice import Candidate, choose
+from thorough import IS_WHOLE, thorough
 
 TESTS = Path(__file__).resolve().parent
-SCRIPTS = sorted((TESTS / "scripts" / "models").glob("*.py"))
+SCRIPTS = {path.stem: path for path in sorted((TESTS / "scripts" / "models").glob("*.py"))}
+# It imports TensorFlow once more, and test_meant.py has one of its kind.
+OF_THE_WHOLE = {"trained_by_another_process"}
 SECONDS = 900
+EACH = [thorough(name, id=name) if name in OF_THE_WHOLE else name for name in SCRIPTS]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> dict[str, dict]:
+def results(interpreter, tmp_path_factory) -> dict[str, dict]:
     """What came of each script, by its name."""
     directory = tmp_path_factory.mktemp("models")
-    packages = [str(TESTS.parents[2] / name) for name in ("trainer", "client")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([*packages, str(TESTS)]),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "EXISTING_MODELS": str(directory / "existing"),
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    command = [sys.executable, str(TESTS / "choose_many.py"), str(directory), *map(str, SCRIPTS)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert ended.returncode == 0, ended.stderr[-4000:]
+    scripts = [str(path) for name, path in SCRIPTS.items() if IS_WHOLE or name not in OF_THE_WHOLE]
+    more = {"EXISTING_MODELS": str(directory / "existing"), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    environment, client = {**os.environ, **more}, TESTS.parents[2] / "client"
+    given = [str(directory), *scripts]
+    interpreter.run(TESTS / "choose_many.py", given, environment, packages=[client], seconds=SECONDS)
     return json.loads((directory / "results.json").read_text())
 
 
-@pytest.mark.parametrize("script", [path.stem for path in SCRIPTS])
+@pytest.mark.parametrize("script", EACH)
 def test_the_model_that_is_meant_is_found_or_asked_for(results, script):
     result = results[script]
     assert result.get("raised") is None
@@ -46,7 +42,7 @@ def test_the_model_that_is_meant_is_found_or_asked_for(results, script):
     assert result["dropped"] == result["wantedDropped"]
 
 
-@pytest.mark.parametrize("script", [path.stem for path in SCRIPTS])
+@pytest.mark.parametrize("script", EACH)
 def test_what_gates_judge_was_measured_on_the_weights_of_that_model(results, script):
     result = results[script]
     if result.get("valLoss") is not None:
@@ -55,7 +51,7 @@ def test_what_gates_judge_was_measured_on_the_weights_of_that_model(results, scr
     assert not set(result.get("metrics", ())) & set(result.get("unmeasured", ()))
 
 
-@pytest.mark.parametrize("script", [path.stem for path in SCRIPTS])
+@pytest.mark.parametrize("script", EACH)
 def test_a_model_of_a_file_is_exported_with_what_the_trained_one_was_fed(results, script):
     assert results[script].get("knowsData") == results[script].get("wantedData")
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thorough import thorough
+
 # Of several replicas, Keras 3.15 itself can run one step at a time only.
 KINDS = {
     "steps at once": ("--replicas=0", "--execution=4"),
@@ -37,7 +39,10 @@ def undisturbed(start_keras, tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    ["steps at once", "two replicas", thorough("one replica, steps at once"), thorough("two replicas, a pipeline")],
+)
 def test_a_killed_fit_ends_like_one_that_was_not(kind: str, start_keras, undisturbed, tmp_path: Path) -> None:
     def start(name: str, **settings):
         return start_keras("replicas.py", f"--result={tmp_path / name}", *KINDS[kind], seed=5, **settings)

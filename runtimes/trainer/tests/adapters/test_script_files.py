@@ -12,6 +12,7 @@ import pytest
 from headrace_trainer.adapters import checkpoint, script_files
 from headrace_trainer.adapters.checkpoint import Position, Snapshot, Writer
 from headrace_trainer.adapters.script_files import ScriptFile, ScriptFiles
+from thorough import thorough
 
 
 class Directory:
@@ -286,7 +287,7 @@ def undisturbed(start_keras, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return (directory / "result.json").read_text(), measured(child)
 
 
-@pytest.mark.parametrize("place", ["mid-epoch", "epoch-end", "after-the-fit", "second-fit"])
+@pytest.mark.parametrize("place", ["mid-epoch", thorough("epoch-end"), "after-the-fit", "second-fit"])
 def test_a_script_that_needs_its_files_ends_as_if_nothing_had_happened(place, undisturbed, start_keras, tmp_path):
     conditions = {
         "mid-epoch": lambda m: m["type"] == "checkpoint" and m["step"] > 30 and m["step"] % 10,

@@ -24,7 +24,7 @@ def trained(start_keras, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         result = directory / "result.json"
         settings = {"export_dir": directory / "model", "formats": ALL, "seed": 5}
         child = start_keras("trials.py", f"--result={result}", **settings, **more)
-        assert child.wait() == 0, child.stderr[-3000:]
+        assert child.wait() == 3, child.stderr[-3000:]
         found[name] = json.loads(result.read_text())
         found[f"messages of {name}"] = child.of_type("exportTrial")
     return found

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forking import Interpreter
 
 from headrace_common.protocol.evaluate import parse_evaluate
 from headrace_common.protocol.fields import Fields
@@ -24,13 +23,11 @@ DIGEST = "sha256:" + "0" * 64
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory) -> Path:
+def models(interpreter: Interpreter, tmp_path_factory) -> Path:
     """A folder a model (make_models.py)."""
     folder = tmp_path_factory.mktemp("models")
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, str(HERE / "make_models.py"), str(folder)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    interpreter.run(HERE / "make_models.py", [str(folder)], environment, seconds=300)
     return folder
 
 

@@ -13,6 +13,7 @@ from headrace_trainer.evaluation.statistics import compare, resamples
 from headrace_trainer.evaluation.tasks.classification import OF_CURVES, Classified
 from headrace_trainer.evaluation.tasks.ranking import Ranked
 from headrace_trainer.evaluation.tasks.regression import Predicted
+from thorough import thorough
 
 SEEDS = 200
 
@@ -66,7 +67,7 @@ BETTER = {"accuracy": Better.GREATER, "roc_auc": Better.GREATER, "log_loss": Bet
 ACCURACY = {"accuracy": Better.GREATER}
 
 
-@pytest.mark.parametrize(("rows", "accuracy"), [(60, 0.8), (400, 0.9)])
+@pytest.mark.parametrize(("rows", "accuracy"), [(60, 0.8), thorough(400, 0.9)])
 def test_an_equal_model_passes_in_95_percent_of_all_cases(rows, accuracy):
     passed, draws = dict.fromkeys(BETTER, 0), resamples.draws(rows, 0)  # as many as in a pod; of other data each time
     for seed in range(SEEDS):
@@ -79,7 +80,7 @@ def test_an_equal_model_passes_in_95_percent_of_all_cases(rows, accuracy):
     assert all(count >= 0.95 * SEEDS for count in passed.values()), passed
 
 
-@pytest.mark.parametrize(("drop", "rows"), [(0.01, 20_000), (0.03, 3000), (0.10, 300)])
+@pytest.mark.parametrize(("drop", "rows"), [thorough(0.01, 20_000), (0.03, 3000), (0.10, 300)])
 def test_a_regression_is_found_with_the_rows_that_the_docs_say(drop, rows):
     """docs/how-to/evaluate.md: of a baseline that is right in 90 %, in four of five cases."""
     found = 0

@@ -7,70 +7,73 @@ import os
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 import onnx
 import pytest
-import tensorflow as tf
 from trainer_support import Server, answers, free_port
 
 from headrace_onnxruntime import engine as onnx_engine
-from headrace_trainer.adapters.keras.export import onnx as keras_onnx
-from headrace_trainer.adapters.keras.export import onnx_weights
-from headrace_trainer.adapters.keras.export.servable import ExportError, Servable, servable
 from headrace_trainer.adapters.models import Trained
+from later import Later
 
-layers = keras.layers
+keras, layers, tf = Later("keras"), Later("keras.layers"), Later("tensorflow")
+export, keras_onnx, onnx_weights = (
+    Later(f"headrace_trainer.adapters.keras.export.{name}") for name in ("servable", "onnx", "onnx_weights")
+)
 
 
 @pytest.fixture
 def all_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if each model, and each of its weights, were a large one."""
     for limit in ("LARGE_MODEL", "LARGE_WEIGHT", "LSTM_SEEN"):
-        monkeypatch.setattr(onnx_weights, limit, 0)
+        monkeypatch.setattr(onnx_weights.module(), limit, 0)
 
 
-def made(model: keras.Model, dtype: str = "float32") -> Servable:
+def made(model: Any, dtype: str = "float32") -> Any:
     """Compared on four rows."""
     shape = (4, *(5 if size is None else size for size in model.inputs[0].shape[1:]))
     random = np.random.default_rng(0)
     rows = random.integers(0, 3, shape) if dtype == "int64" else random.normal(size=shape)
-    return servable(Trained(model, tf.TensorSpec((None, *shape[1:]), dtype), lambda: rows.astype(dtype)))
+    return export.servable(Trained(model, tf.TensorSpec((None, *shape[1:]), dtype), lambda: rows.astype(dtype)))
 
 
-def mixed(inputs: keras.KerasTensor) -> keras.KerasTensor:
+def mixed(inputs: Any) -> Any:
     return layers.Dense(4, dtype=keras.DTypePolicy("mixed_float16"))(inputs)
 
 
-class Own(layers.Layer):
-    """A layer of a script, with operations of TensorFlow's."""
+def own() -> Any:
+    class Own(layers.Layer):
+        """A layer of a script, with operations of TensorFlow's."""
 
-    def build(self, shape):
-        self.matrix = self.add_weight(shape=(shape[-1], 3), name="matrix")
+        def build(self, shape):
+            self.matrix = self.add_weight(shape=(shape[-1], 3), name="matrix")
 
-    def call(self, inputs):
-        return tf.matmul(inputs, self.matrix) + tf.reduce_sum(self.matrix.value)
+        def call(self, inputs):
+            return tf.matmul(inputs, self.matrix) + tf.reduce_sum(self.matrix.value)
+
+    return Own()
 
 
 KINDS = {
-    "dense": ((6,), layers.Dense(4)),
-    "dense of a sequence": ((5, 6), layers.Dense(4)),
-    "normalized": ((6,), layers.BatchNormalization()),
+    "dense": ((6,), lambda x: layers.Dense(4)(x)),
+    "dense of a sequence": ((5, 6), lambda x: layers.Dense(4)(x)),
+    "normalized": ((6,), lambda x: layers.BatchNormalization()(x)),
     "mixed precision": ((6,), mixed),
-    "convolution": ((9, 9, 3), layers.Conv2D(4, 3)),
-    "convolution of a sequence": ((9, 3), layers.Conv1D(4, 3)),
-    "causal convolution": ((9, 3), layers.Conv1D(4, 3, padding="causal", dilation_rate=2)),
-    "convolution in space": ((6, 6, 6, 2), layers.Conv3D(4, 3)),
-    "transposed convolution": ((5, 5, 3), layers.Conv2DTranspose(4, 3, strides=2)),
-    "depthwise convolution": ((9, 9, 3), layers.DepthwiseConv2D(3)),
-    "separable convolution": ((9, 9, 3), layers.SeparableConv2D(4, 3)),
-    "einsum": ((5, 6), layers.EinsumDense("abc,cd->abd", output_shape=(None, 4))),
+    "convolution": ((9, 9, 3), lambda x: layers.Conv2D(4, 3)(x)),
+    "convolution of a sequence": ((9, 3), lambda x: layers.Conv1D(4, 3)(x)),
+    "causal convolution": ((9, 3), lambda x: layers.Conv1D(4, 3, padding="causal", dilation_rate=2)(x)),
+    "convolution in space": ((6, 6, 6, 2), lambda x: layers.Conv3D(4, 3)(x)),
+    "transposed convolution": ((5, 5, 3), lambda x: layers.Conv2DTranspose(4, 3, strides=2)(x)),
+    "depthwise convolution": ((9, 9, 3), lambda x: layers.DepthwiseConv2D(3)(x)),
+    "separable convolution": ((9, 9, 3), lambda x: layers.SeparableConv2D(4, 3)(x)),
+    "einsum": ((5, 6), lambda x: layers.EinsumDense("abc,cd->abd", output_shape=(None, 4))(x)),
     "attention": ((5, 6), lambda x: layers.MultiHeadAttention(2, 4)(x, x)),
-    "lstm": ((5, 6), layers.LSTM(4)),
-    "gru": ((5, 6), layers.GRU(4)),
-    "both ways": ((5, 6), layers.Bidirectional(layers.LSTM(4, return_sequences=True))),
-    "a layer of the script's": ((6,), Own()),
+    "lstm": ((5, 6), lambda x: layers.LSTM(4)(x)),
+    "gru": ((5, 6), lambda x: layers.GRU(4)(x)),
+    "both ways": ((5, 6), lambda x: layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x)),
+    "a layer of the script's": ((6,), lambda x: own()(x)),
 }
 
 
@@ -89,7 +92,7 @@ def test_a_model_with_its_weights_beside_it_computes_what_keras_does(kind: str, 
     assert sum(tensor.ByteSize() for tensor in graph.initializer) < 300 * len(graph.initializer)
 
 
-def embedding() -> keras.Model:
+def embedding() -> Any:
     keras.utils.set_random_seed(3)
     tokens = keras.Input((None,), dtype="int64", name="tokens")
     rows = layers.GlobalAveragePooling1D()(layers.Embedding(40_000, 128)(tokens))
@@ -148,8 +151,8 @@ def test_weights_that_nothing_reads_are_not_written(all_beside: None, tmp_path: 
 
 
 def test_an_lstm_of_ordinary_size_stays_one_operation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(onnx_weights, "LARGE_MODEL", 0)
-    monkeypatch.setattr(onnx_weights, "LARGE_WEIGHT", 0)
+    monkeypatch.setattr(onnx_weights.module(), "LARGE_MODEL", 0)
+    monkeypatch.setattr(onnx_weights.module(), "LARGE_WEIGHT", 0)
 
     keras_onnx.write(made(keras.Sequential([keras.Input((5, 6)), layers.LSTM(4), layers.Dense(3)])), tmp_path / "onnx")
 
@@ -157,9 +160,11 @@ def test_an_lstm_of_ordinary_size_stays_one_operation(monkeypatch: pytest.Monkey
 
 
 def test_more_small_weights_than_a_file_holds_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(keras_onnx, "_MAX_BYTES", 10)
+    monkeypatch.setattr(keras_onnx.module(), "_MAX_BYTES", 10)
 
-    with pytest.raises(ExportError, match="in weights of less than 64 KiB each, and an ONNX file holds 1 GiB of such"):
+    with pytest.raises(
+        export.ExportError, match="in weights of less than 64 KiB each, and an ONNX file holds 1 GiB of such"
+    ):
         keras_onnx.write(made(keras.Sequential([keras.Input((6,)), layers.Dense(4)])), tmp_path / "onnx")
 
 
@@ -170,7 +175,7 @@ def test_the_place_of_the_largest_number_is_exported(name: str, tmp_path: Path):
     model = keras.Model(inputs, {"place": place(inputs, axis=-1), "same": inputs * 1.0})
     rows = np.array([[1, 3, 2, 3], [-0.0, 0.0, -0.0, 0.0], [0.0, -0.0, 0.0, 5], [-1, -2, -0.0, 0.0]], "float32")
 
-    keras_onnx.write(servable(Trained(model, tf.TensorSpec((None, 4)), lambda: rows)), tmp_path / "onnx")
+    keras_onnx.write(export.servable(Trained(model, tf.TensorSpec((None, 4)), lambda: rows)), tmp_path / "onnx")
 
     places = onnx_engine.load(tmp_path, 1).run({"x": rows})[0]
     assert (places.dtype, places.tolist()) == (np.int32, np.asarray(place(rows, axis=-1)).tolist())

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import keras
+import functools
+
 import numpy as np
 import pytest
-import tensorflow as tf
-from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
-from keras.src.trainers.data_adapters.generator_data_adapter import GeneratorDataAdapter
-from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
-from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
 
-from headrace_trainer.adapters.keras.export.servable import ExportError, servable
-from headrace_trainer.adapters.keras.fits import rows as keras_rows
 from headrace_trainer.adapters.models import Trained
+from later import Later
+
+keras, tf = Later("keras"), Later("tensorflow")
+export = Later("headrace_trainer.adapters.keras.export.servable")
+keras_rows = Later("headrace_trainer.adapters.keras.fits.rows")
 
 X = np.arange(60, dtype="float32").reshape(20, 3)
 Y = np.zeros((20, 1), "float32")
 
 
-class Halves(keras.utils.PyDataset):
-    """Two batches."""
+@functools.cache
+def halves() -> type:
+    class Halves(keras.utils.PyDataset):
+        """Two batches."""
 
-    def __len__(self) -> int:
-        return 2
+        def __len__(self) -> int:
+            return 2
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return X[10 * index : 10 * index + 10], Y[:10]
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            return X[10 * index : 10 * index + 10], Y[:10]
+
+    return Halves
 
 
 ADAPTERS = {
-    "arrays": lambda: ArrayDataAdapter(X, Y, shuffle=True),
-    "arrays without targets": lambda: ArrayDataAdapter(X),
-    "a pipeline": lambda: TFDatasetAdapter(tf.data.Dataset.from_tensor_slices((X, Y)).batch(10)),
-    "a generator": lambda: GeneratorDataAdapter(iter([(X[:10], Y[:10]), (X[10:], Y[10:])])),
-    "a PyDataset": lambda: PyDatasetAdapter(Halves()),
+    "arrays": lambda: keras_rows.ArrayDataAdapter(X, Y, shuffle=True),
+    "arrays without targets": lambda: keras_rows.ArrayDataAdapter(X),
+    "a pipeline": lambda: keras_rows.TFDatasetAdapter(tf.data.Dataset.from_tensor_slices((X, Y)).batch(10)),
+    "a generator": lambda: keras_rows.GeneratorDataAdapter(iter([(X[:10], Y[:10]), (X[10:], Y[10:])])),
+    "a PyDataset": lambda: keras_rows.PyDatasetAdapter(halves()()),
 }
 
 
@@ -50,7 +53,7 @@ def test_named_inputs_stay_named_and_text_stays_text():
 
 def test_rows_are_copied_when_the_fit_ends():
     data = X.copy()
-    rows = keras_rows.of_adapter(ArrayDataAdapter(data, Y))
+    rows = keras_rows.of_adapter(keras_rows.ArrayDataAdapter(data, Y))
     data[:] = -1
     np.testing.assert_array_equal(rows(), X[:8])
 
@@ -64,7 +67,7 @@ def test_a_pipeline_is_not_asked_before_the_export():
 
     signature = (tf.TensorSpec((3,)), tf.TensorSpec((1,)))
     kept = keras_rows.of_adapter(
-        TFDatasetAdapter(tf.data.Dataset.from_generator(rows, output_signature=signature).batch(1))
+        keras_rows.TFDatasetAdapter(tf.data.Dataset.from_generator(rows, output_signature=signature).batch(1))
     )
     assert pulled == []
     np.testing.assert_array_equal(kept(), X[:1])
@@ -72,16 +75,16 @@ def test_a_pipeline_is_not_asked_before_the_export():
 
 @pytest.mark.parametrize(("limit", "count"), [(24, 2), (1, 1)])
 def test_large_rows_are_fewer_and_never_none(monkeypatch, limit, count):
-    monkeypatch.setattr(keras_rows, "MAX_BYTES", limit)
+    monkeypatch.setattr(keras_rows.module(), "MAX_BYTES", limit)
     assert len(keras_rows.of_batch((X, Y))()) == count
 
 
 def test_data_that_gives_no_rows_any_more_is_told_and_loses_nothing(capsys):
-    class Gone(Halves):
+    class Gone(halves()):
         def __getitem__(self, index):
             raise FileNotFoundError("images.zip")
 
-    adapter = PyDatasetAdapter(Halves())
+    adapter = keras_rows.PyDatasetAdapter(halves()())
     adapter.py_dataset = Gone()
     assert keras_rows.of_adapter(adapter)() is None
     assert "no rows of the training data for the check of the export: FileNotFoundError" in capsys.readouterr().err
@@ -92,7 +95,7 @@ def doubled():
     """A model that doubles, trained on X."""
     inputs = keras.Input((3,), name="x")
     model = keras.Model(inputs, keras.layers.Rescaling(2.0, name="y")(inputs))
-    return servable(Trained(model, tf.TensorSpec((None, 3)), keras_rows.of_batch(X)))
+    return export.servable(Trained(model, tf.TensorSpec((None, 3)), keras_rows.of_batch(X)))
 
 
 def test_a_model_is_compared_on_its_own_rows(doubled):
@@ -102,5 +105,5 @@ def test_a_model_is_compared_on_its_own_rows(doubled):
 
 
 def test_a_model_that_computes_something_else_is_refused(doubled):
-    with pytest.raises(ExportError, match=r"the copy computes other values than Keras: y differs by"):
+    with pytest.raises(export.ExportError, match=r"the copy computes other values than Keras: y differs by"):
         doubled.check("the copy", lambda inputs: {"y": inputs["x"] * 2.01})

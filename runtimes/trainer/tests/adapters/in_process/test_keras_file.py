@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,28 +10,35 @@ import time
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
-from keras.src.saving import saving_lib
 
-from headrace_trainer.adapters.keras.export import file as keras_file
-from headrace_trainer.adapters.keras.export.servable import ExportError
+from later import Later
 
-TRAINER = Path(__file__).resolve().parents[2]
-
-
-class Scale(keras.layers.Layer):
-    def build(self, shape):
-        self.factor = self.add_weight(shape=(1,), initializer="ones")
-
-    def call(self, x):
-        return x * self.factor
+keras, saving_lib = Later("keras"), Later("keras.src.saving.saving_lib")
+keras_file = Later("headrace_trainer.adapters.keras.export.file")
+TRAINER = Path(__file__).resolve().parents[3]
 
 
-class Forgetful(Scale):
-    def load_own_variables(self, store):
-        pass
+@functools.cache
+def scale() -> type:
+    class Scale(keras.layers.Layer):
+        def build(self, shape):
+            self.factor = self.add_weight(shape=(1,), initializer="ones")
+
+        def call(self, x):
+            return x * self.factor
+
+    return Scale
+
+
+@functools.cache
+def forgetful() -> type:
+    class Forgetful(scale()):
+        def load_own_variables(self, store):
+            pass
+
+    return Forgetful
 
 
 def trained(*layers):
@@ -41,10 +49,10 @@ def trained(*layers):
 
 
 def test_a_loaded_file_trains_on_with_its_optimizers_state(tmp_path):
-    model = trained(Scale(), keras.layers.Lambda(lambda x: x + 1))
+    model = trained(scale()(), keras.layers.Lambda(lambda x: x + 1))
     keras_file.write(model, tmp_path / "model.keras")
 
-    loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Scale": Scale}, safe_mode=False)
+    loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Scale": scale()}, safe_mode=False)
 
     for candidate in (model, loaded):
         candidate.fit(np.ones((4, 3)), np.zeros((4, 1)), verbose=0)
@@ -63,8 +71,8 @@ def test_the_same_model_has_the_same_bytes_at_another_time(tmp_path):
 
 
 def test_a_file_that_lost_weights_is_not_taken_for_the_model(tmp_path):
-    with pytest.raises(ExportError, match="other weights"):
-        keras_file.write(trained(Forgetful()), tmp_path / "model.keras")
+    with pytest.raises(keras_file.ExportError, match="other weights"):
+        keras_file.write(trained(forgetful()()), tmp_path / "model.keras")
 
 
 MAKES = """
@@ -81,13 +89,15 @@ file.write(keras.Sequential([keras.Input((3,)), *layers]), Path(sys.argv[2]))
 """
 
 
-def test_the_same_model_has_the_same_bytes_in_another_process(tmp_path):
-    paths = [tmp_path / name for name in ("a.keras", "b.keras")]
-    for number, path in enumerate(paths):
-        command = [sys.executable, "-c", MAKES, str(number * 100_000), str(path)]
-        environment = {**os.environ, "PYTHONPATH": str(TRAINER), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
+def test_the_same_model_has_the_same_bytes_in_another_process(interpreter, tmp_path):
+    paths, script = [tmp_path / name for name in ("a.keras", "b.keras")], tmp_path / "makes.py"
+    script.write_text(MAKES)
+    interpreter.run(script, ["0", str(paths[0])])
+    command = [sys.executable, str(script), "100000", str(paths[1])]
+    # A fork has the seed of its interpreter's hashes.
+    environment = {**os.environ, "PYTHONPATH": str(TRAINER), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONHASHSEED": "6"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
@@ -99,7 +109,7 @@ def test_the_weights_go_by_way_of_the_disk_whatever_memory_there_is(tmp_path, mo
         asked.append(original(model))
         return asked[-1]
 
-    monkeypatch.setattr(saving_lib, "is_memory_sufficient", is_memory_sufficient)
+    monkeypatch.setattr(saving_lib.module(), "is_memory_sufficient", is_memory_sufficient)
     model = trained()
 
     keras_file.write(model, tmp_path / "model.keras")

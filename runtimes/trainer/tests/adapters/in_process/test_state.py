@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from headrace_trainer.adapters.checkpoint import CheckpointError
-from headrace_trainer.adapters.keras.state import variables as state
+from later import Later
+
+keras, state = Later("keras"), Later("headrace_trainer.adapters.keras.state.variables")
 
 
 def built(units: int = 3, name: str = "dense") -> Any:
