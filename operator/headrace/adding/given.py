@@ -19,18 +19,16 @@ from headrace_common.handed_over import files_of_weights, signatures, why_unusab
 from headrace_common.manifest import File
 from headrace_common.model_manifest import MAX_BYTES as MAX_MANIFEST
 from headrace_common.model_manifest import MAX_FILES as MOST_OF_A_VERSION
+from headrace_common.model_manifest import OTHER_BYTES, OTHER_FILES
 from headrace_common.own_signature import SERVED, NotDescribed, own_signature
 from headrace_common.paths import leaves_its_folder, why_unsafe
 from headrace_common.protobuf import NotProtobuf
 
 MAX_BYTES = 64 << 30
-# A version has some more: MLmodel, what it needs, an example.
-MAX_FILES = MOST_OF_A_VERSION - 100
+MAX_FILES = MOST_OF_A_VERSION - OTHER_FILES
 # A file of a version lies deeper than it does here, and a name may get a suffix while it is written.
 _MAX_NAME_BYTES = 250
 _MAX_PATH_BYTES = 700
-# Of the lines that a version's manifest has for files of its own.
-_OTHER_LINES_BYTES = 4096
 _SAVED_MODEL = "saved_model.pb"
 _DECODER = "genai_config.json"
 _EXPORTED = "model.onnx"
@@ -211,7 +209,7 @@ def _manifest_bytes(format: ModelFormat, names: set[str], size: int) -> int:
     sizes together.
     """
     files = tuple(File(f"{FOLDERS[format]}/{name}", "0" * 64, size) for name in names)
-    return len(manifest.encode(files, {"formats": {format.value: FOLDERS[format]}})) + _OTHER_LINES_BYTES
+    return len(manifest.encode(files, {"formats": {format.value: FOLDERS[format]}})) + OTHER_BYTES
 
 
 def _bad(names: set[str]) -> Iterator[str]:

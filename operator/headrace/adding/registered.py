@@ -32,8 +32,10 @@ from headrace_common.s3 import SCHEME, Place
 ADDRESS = "models:/"
 _FORM = "models:/NAME/VERSION or models:/NAME@ALIAS, with the name that the model has in MLflow"
 _MLMODEL = "MLmodel"
-_READ_BY_PODS = ("gs://", "az://")
-_MOST_BYTES = 1 << 20
+_READ_BY_PODS = (SCHEME, "gs://", "az://")
+_NOT_SHOWN = "has a character that cannot be shown"
+_MOST_BYTES = 64 << 10
+_MOST_OF_A_NAME, _MOST_OF_A_PATH = 40, 80
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@:]+)(?:/(?P<version>[0-9]{1,18})|@(?P<alias>[^/@:]+))")
 
 
@@ -66,6 +68,8 @@ async def origin_of(asked: Registered, mlflow: MlflowClient, bucket: Bucket) -> 
     """What the job's pod is to read. `bucket` is the tenant's: its key is used for any. Raises CannotAdd."""
     version, uri = await _place(asked, mlflow)
     called = f"{ADDRESS}{asked.name}/{version}"
+    if not uri.isprintable():
+        raise CannotAdd(f"{called} lies at {_shown(redacted(uri), _MOST_OF_A_PATH)}, which {_NOT_SHOWN}")
     if not uri.startswith(SCHEME):
         raise CannotAdd(f"{called} lies at {redacted(uri)}, where this command reads nothing: {_instead(called, uri)}")
     place = Place.parse(uri.rstrip("/"))
@@ -77,9 +81,13 @@ async def origin_of(asked: Registered, mlflow: MlflowClient, bucket: Bucket) -> 
     except CannotAdd as error:
         raise CannotAdd(f"{called}: {error}: the key of the Secret has to be one that may read it") from error
     sizes = {key.removeprefix(f"{place.key}/"): each.size for key, each in found.items()}
-    if (length := sizes.get(_MLMODEL)) is None or length > _MOST_BYTES:
-        lack = "there is no" if length is None else f"{length} bytes are too much for a"
-        raise CannotAdd(f"{called}: {lack} {place.below(_MLMODEL)}, which says what the files of a version are")
+    if (length := sizes.get(_MLMODEL)) is None:
+        raise CannotAdd(f"{called}: there is no {place.below(_MLMODEL)}, which says what the files of a version are")
+    if length > _MOST_BYTES:
+        raise CannotAdd(
+            f"{called}: {place.below(_MLMODEL)} has {length} bytes, and at most {_MOST_BYTES} are read: "
+            f"{_instead(called, uri)}"
+        )
     flavor = flavor_of(called, await there.get(place.below(_MLMODEL).key))
     folder, _, file = flavor.path.rpartition("/") if flavor.format is ModelFormat.ONNX else (flavor.path, "", "")
     needed = f"{folder}/{file}".lstrip("/") if file else f"{folder}/saved_model.pb"
@@ -104,12 +112,14 @@ def _instead(called: str, uri: str) -> str:
 
 def flavor_of(called: str, mlmodel: bytes) -> Flavor:
     """Which of the files is the model, by its MLmodel: ONNX before a SavedModel. Raises CannotAdd with what to do where
-    neither is there.
+    neither is there. The file is anybody's: what stands in it goes to a terminal only as Python shows it, and not long.
     """
     try:
-        found = yaml.safe_load(mlmodel)
+        # Texts alone: PyYAML's readers of the other types raise anything, and may take long.
+        found = yaml.load(mlmodel, yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise CannotAdd(f"{called}: its {_MLMODEL} is not YAML: {' '.join(str(error).split())[:200]}") from error
+        why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(error).split())[:200])
+        raise CannotAdd(f"{called}: its {_MLMODEL} is not YAML: {why}") from error
     flavors = found.get("flavors") if isinstance(found, dict) else None
     if not isinstance(flavors, dict) or not flavors:
         raise CannotAdd(f"{called}: its {_MLMODEL} has no flavors")
@@ -120,14 +130,20 @@ def flavor_of(called: str, mlmodel: bytes) -> Flavor:
         path = _path(flavors.get(flavor), field)
         if path is None:
             continue
-        if why := why_unsafe(path):
-            raise CannotAdd(f"{called}: its {_MLMODEL} names {path!r}, which {why}")
+        if why := why_unsafe(path) or ("" if path.isprintable() else _NOT_SHOWN):
+            raise CannotAdd(f"{called}: its {_MLMODEL} names {_shown(path, _MOST_OF_A_PATH)}, which {why}")
         return Flavor(format, path)
-    names = listed(sorted(str(name) for name in flavors if name != "python_function")) or "python_function alone"
+    others = (_shown(name, _MOST_OF_A_NAME) for name in flavors if name != "python_function")
+    names = listed(others) or "python_function alone"
     raise CannotAdd(
         f"{called} is no model that a server of ours reads: its flavors are {names}, and one of onnx, or tensorflow "
         f"with a SavedModel, is needed. {_what_to_do(flavors)}"
     )
+
+
+def _shown(text: str, length: int) -> str:
+    """In quotes and without what a terminal would do, of so many characters before they are written out."""
+    return repr(text if len(text) <= length else f"{text[: length - 1]}…")
 
 
 def _path(flavor: Any, field: str) -> str | None:

@@ -13,6 +13,9 @@ from headrace_common.paths import why_unsafe
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_FILES = 10_000
+# Of these, what files that are no format's may take: MLmodel, what it needs, an example.
+OTHER_BYTES = 4096
+OTHER_FILES = 100
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,11 @@ def own_signature(format: str, path: Path) -> Signature:
     return found
 
 
+def is_read(format: str) -> bool:
+    """Whether the file of this format says what the model takes and answers. Text's says how a server runs it."""
+    return format in _READERS
+
+
 def _of_onnx(content: bytes) -> Signature:
     graph = _only(content, Part(0, 0, len(content)), _MODEL_GRAPH, "graph")
     valued, inputs, outputs = set(), [], []

@@ -67,19 +67,30 @@ def test_the_model_is_the_file_or_folder_that_a_flavor_of_a_server_names(content
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (mlmodel(sklearn={"pickled_model": "model.pkl"}), "its flavors are sklearn, and one of onnx, or tensorflow"),
+        (mlmodel(sklearn={"pickled_model": "model.pkl"}), "its flavors are 'sklearn', and one of onnx, or "),
         (mlmodel(sklearn={"pickled_model": "model.pkl"}), "No pickle is opened here: load it in a TrainingJob of "),
-        (mlmodel(xgboost={"data": "model.ubj"}), "its flavors are xgboost"),
+        (mlmodel(xgboost={"data": "model.ubj"}), "its flavors are 'xgboost'"),
         (mlmodel(), "its flavors are python_function alone"),
         (mlmodel(tensorflow={"data": "data", "model_type": "keras"}), "add what model.export(FOLDER) has saved"),
         (mlmodel(onnx={"data": "../../other/model.onnx"}), "names '../../other/model.onnx', which has the part '..'"),
         (mlmodel(onnx={"data": "/etc/model.onnx"}), "names '/etc/model.onnx', which is absolute"),
-        (mlmodel(onnx={"data": 1}), "its flavors are onnx, and one of"),
+        (mlmodel(onnx={"data": ["model.onnx"]}), "its flavors are 'onnx', and one of"),
+        (mlmodel(onnx={"data": "a\u202eb.onnx"}), r"names 'a\u202eb.onnx', which has a character that cannot be shown"),
         (b"flavors: [onnx]", "its MLmodel has no flavors"),
         (b"onnx", "its MLmodel has no flavors"),
         (b"{", "its MLmodel is not YAML"),
         (b"\xff\xfe\x00", "its MLmodel is not YAML"),
-        (b"!!python/object/apply:os.system ['true']", "its MLmodel is not YAML"),
+        (b"!!python/object/apply:os.system ['true']", "its MLmodel has no flavors"),
+        (b"flavors: !!bool foo", "its MLmodel has no flavors"),
+        (b"flavors: !!timestamp foo", "its MLmodel has no flavors"),
+        (b"flavors: {[a]: {}}", "its MLmodel is not YAML"),
+        (b"flavors: &a {onnx: *a}", "its MLmodel is not YAML"),
+        pytest.param(b"[" * 9000, "its MLmodel is not YAML", id="deep"),
+        ("\u202e: {".encode(), "its MLmodel is not YAML"),
+        (b'flavors: {"\\e[31mred\\e]0;title\\a": {}}', r"its flavors are '\x1b[31mred\x1b]0;title\x07', and"),
+        (mlmodel(**{"x" * 900: {}}), f"its flavors are '{'x' * 39}…', and one of"),
+        (mlmodel(onnx={"data": "/" + "x" * 9000}), f"names '/{'x' * 78}…', which is absolute"),
+        (mlmodel(**{f"f{n}": {} for n in range(9)}), "its flavors are 'f0', 'f1', 'f2', 'f3', 'f4' and 4 more, and"),
     ],
 )
 def test_what_no_server_reads_is_refused_with_the_reason_on_one_line(content, said):
@@ -87,7 +98,14 @@ def test_what_no_server_reads_is_refused_with_the_reason_on_one_line(content, sa
         flavor_of(VERSION, content)
     assert said in str(refused.value)
     assert str(refused.value).startswith(VERSION)
-    assert "\n" not in str(refused.value)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 1000
+
+
+def test_numbers_and_dates_are_texts():
+    # Python's own readers of these take time by the square of their length.
+    content = b"at: 2001-01-01T00:00:00+99:99\nsize: 1" + b":1" * 30_000 + b"\nflavors: {onnx: {data: 1}}"
+    assert flavor_of(VERSION, content) == Flavor(ModelFormat.ONNX, "1")
 
 
 class Servers:
@@ -170,7 +188,17 @@ def test_of_a_saved_model_the_folder_is_read():
         ),
         (Servers(status=403), VERSION, "AccessDenied: the key of the Secret has to be one that may read it"),
         (Servers(files={"artifacts/m/x": b""}), VERSION, "there is no s3://other/artifacts/m/MLmodel"),
-        (Servers(files={"artifacts/m/MLmodel": b"x" * (1 << 21)}), VERSION, "2097152 bytes are too much for a s3://"),
+        (
+            Servers(files={"artifacts/m/MLmodel": b"x" * 65537}),
+            VERSION,
+            "s3://other/artifacts/m/MLmodel has 65537 bytes, and at most 65536 are read: name its ONNX file, or "
+            "the folder of its SavedModel with / behind it, below s3://other/artifacts/m",
+        ),
+        (
+            Servers("s3://other/a\x1b[31m"),
+            VERSION,
+            r"lies at 's3://other/a\x1b[31m', which has a character that cannot",
+        ),
         (Servers(files={"artifacts/m/MLmodel": ONNX}), VERSION, "there is no s3://other/artifacts/m/model.onnx, which"),
         (Servers(files={"artifacts/m/MLmodel": SAVED}), VERSION, "there is no s3://other/artifacts/m/tf2model/saved_"),
         (Servers("s3://other/"), VERSION, "there is no s3://other/MLmodel"),

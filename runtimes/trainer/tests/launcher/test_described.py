@@ -132,6 +132,36 @@ def test_formats_that_say_different_things_are_not_described_and_both_are_told(t
     assert 'TensorFlow says {"inputs":{"words":"BYTES []"' in told
 
 
+def save_text(folder: Path) -> None:
+    (folder / "text").mkdir()
+    (folder / "text" / "genai_config.json").write_text("{}")
+
+
+@pytest.mark.parametrize("formats", [("ONNX", "Text"), ("Keras", "ONNX", "Text")])
+def test_a_format_whose_file_says_no_signature_takes_none_from_the_others(tmp_path, capsys, formats):
+    save_onnx(tmp_path)
+    save_text(tmp_path)
+    described.describe(tmp_path, formats)
+    assert of_file(tmp_path / "signature.json") == DESCRIBED
+    assert capsys.readouterr().err == ""
+
+
+def test_the_others_are_compared_all_the_same(tmp_path, saved, capsys):
+    save_onnx(tmp_path)
+    save_text(tmp_path)
+    (tmp_path / "tensorflow").symlink_to(saved / "two" / "tensorflow")
+    described.describe(tmp_path, ("ONNX", "TensorFlow", "Text"))
+    assert not (tmp_path / "signature.json").exists()
+    assert "ONNX says {" in capsys.readouterr().err
+
+
+def test_a_model_of_such_formats_alone_is_not_described(tmp_path, capsys):
+    save_text(tmp_path)
+    described.describe(tmp_path, ("Text",))
+    assert not (tmp_path / "signature.json").exists()
+    assert "its versions are not compared: signatures are not read of Text" in capsys.readouterr().err
+
+
 def test_a_fault_of_the_look_is_a_line_in_the_log(tmp_path, monkeypatch, capsys):
     save_onnx(tmp_path)
     monkeypatch.setattr(described, "own_signature", lambda format, path: 1 / 0)

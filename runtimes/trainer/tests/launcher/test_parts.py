@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from trainer_support import TRAINER
 
+from headrace_common import model_manifest
 from headrace_common.cgroup import Cgroup
 from headrace_common.protocol.config import Workers
 from headrace_common.protocol.reasons import Reason
@@ -191,6 +192,22 @@ def test_a_format_with_a_name_that_no_service_could_load_is_not_made(tmp_path):
     export = model.judge_export(("ONNX", "TensorFlow"), exported, {}, tmp_path, KERAS)
     assert export.made == ("ONNX",)
     assert "its file tensorflow/caf\\xe9.txt is not valid Unicode" in export.note
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "told"),
+    [
+        ("MAX_BYTES", 4547, "the list of the model's files has 4548 bytes, and who loads a model reads at most 4547: "),
+        ("MAX_FILES", 102, "with its 2 files the model has 3, and a model may have 2"),
+    ],
+)
+def test_a_format_with_more_files_than_a_loader_lists_is_not_made(tmp_path, monkeypatch, bound, value, told):
+    write(tmp_path, {"onnx/model.onnx": "x", "tensorflow/saved_model.pb": "x", "tensorflow/more": "x"})
+    monkeypatch.setattr(model_manifest, bound, value)
+    exported = Exported(tmp_path, ("TensorFlow", "ONNX"))
+    export = model.judge_export(("ONNX", "TensorFlow"), exported, {}, tmp_path, KERAS)
+    assert export.made == ("ONNX",)
+    assert told in export.note
 
 
 @pytest.mark.parametrize("folders", [["../outside"], ["/outside"], [7], "outside", ["file"]])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrace_common.formats import FILES, SIGNATURE
-from headrace_common.own_signature import NotDescribed, own_signature
+from headrace_common.own_signature import NotDescribed, is_read, own_signature
 from headrace_common.signature import Signature
 from headrace_trainer.launcher.log import log, unforeseen
 
@@ -29,9 +29,14 @@ def describe(folder: Path, formats: Sequence[str]) -> None:
 
 
 def _of_all(folder: Path, formats: Sequence[str]) -> Signature:
-    """All formats of a model have one signature: a service may go from one to another. Raises NotDescribed."""
+    """All formats of a model have one signature: a service may go from one to another. Left out are those whose file
+    says none, such as Text, whose clients send text. Raises NotDescribed.
+    """
+    read = [name for name in formats if is_read(name)]
+    if not read:
+        raise NotDescribed(f"signatures are not read of {', '.join(formats)}")
     found: dict[str, Signature] = {}
-    for name in formats:
+    for name in read:
         try:
             found[name] = own_signature(name, folder / FILES[name])
         except NotDescribed as error:

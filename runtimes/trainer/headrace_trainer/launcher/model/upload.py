@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace_common import manifest
+from headrace_common import manifest, model_manifest
 from headrace_common.formats import FILES, FOLDERS, NOT_SERVED
 from headrace_common.paths import why_unsafe
 from headrace_common.s3 import Place
@@ -109,14 +109,40 @@ def formats_of(candidate: Candidate, export_folder: Path) -> tuple[str, ...]:
 
 
 def _unloadable(formats: Iterable[str], folder: Path) -> dict[str, str]:
-    """Formats of which a file has a name that neither the store nor a service's loader takes, and which one."""
+    """Formats of which a file has a name that neither the store nor a service's loader takes, and which one; and those
+    with which the model has more files than a loader reads a list of.
+    """
     found: dict[str, str] = {}
-    for name in formats:
-        paths = sorted(path.relative_to(folder).as_posix() for path in (folder / FOLDERS[name]).rglob("*"))
-        bad = next(((path, why) for path in paths if (why := why_unsafe(path)) is not None), None)
+    listed: list[manifest.File] = []
+    for name in sorted(formats):
+        below = sorted((path.relative_to(folder).as_posix(), path) for path in (folder / FOLDERS[name]).rglob("*"))
+        bad = next(((path, why) for path, _ in below if (why := why_unsafe(path)) is not None), None)
         if bad is not None:
             found[name] = f"its file {shown(bad[0])} {bad[1]}"
+            continue
+        files = [manifest.File(called, "0" * 64, path.stat().st_size) for called, path in below if path.is_file()]
+        if (too_long := _too_long([*listed, *files])) is not None:
+            found[name] = f"with its {len(files)} files {too_long}"
+        else:
+            listed += files
     return found
+
+
+def _too_long(files: Sequence[manifest.File]) -> str | None:
+    """Why nobody loads a model with these files in its formats, in words that follow which ones; None where any does.
+    Their sums count by their length alone.
+    """
+    most_files = model_manifest.MAX_FILES - model_manifest.OTHER_FILES
+    if len(files) > most_files:
+        return f"the model has {len(files)}, and a model may have {most_files}"
+    formats = {"formats": dict(FOLDERS)}
+    length = len(manifest.encode(tuple(files), formats)) + model_manifest.OTHER_BYTES
+    if length > model_manifest.MAX_BYTES:
+        return (
+            f"the list of the model's files has {length} bytes, and who loads a model reads at most "
+            f"{model_manifest.MAX_BYTES}: have fewer files, or shorter names"
+        )
+    return None
 
 
 @dataclass(frozen=True)

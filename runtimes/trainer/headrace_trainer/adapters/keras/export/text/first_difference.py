@@ -101,7 +101,8 @@ def _last(values: Any) -> Any:
 def _differ(one: Array, other: Array) -> bool:
     if one.shape != other.shape or not one.size:
         return False
-    return bool(np.max(np.abs(one - other)) > _TOLERANCE * max(float(np.max(np.abs(one))), _TOLERANCE))
+    largest = np.max(np.abs(one[np.isfinite(one)]), initial=_TOLERANCE)
+    return not np.allclose(other, one, rtol=0, atol=_TOLERANCE * largest, equal_nan=True)
 
 
 class _Whole:

@@ -34,8 +34,8 @@ def prompts_of(length: int) -> tuple[int, int]:
 
 
 def difference(decoder: Decoder, found: Found, engine: Any, context: int) -> float:
-    """The largest one of all logits, as a share of their scale (their root mean square). `engine` runs the graph, in
-    ONNX Runtime.
+    """The largest one of all logits, as a share of their scale (their root mean square); infinite where one of them is
+    no number. `engine` runs the graph, in ONNX Runtime.
     """
     tokens = texts_of(decoder, context)
     expected = decoder.compute(tokens) if decoder.length is None else _of_length(decoder, tokens)
@@ -64,14 +64,16 @@ def difference(decoder: Decoder, found: Found, engine: Any, context: int) -> flo
         return result
 
     read = logits(tokens[:, : lengths.max()], lengths)
-    largest = max(float(np.abs(read[row, :end] - expected[row, :end]).max()) for row, end in enumerate(lengths))
+    apart = [np.max(np.abs(read[row, :end] - expected[row, :end])) for row, end in enumerate(lengths)]
     rows = np.arange(2)
     for _ in range(min(STEPS, tokens.shape[1] - int(lengths.max()))):
         lengths = lengths + 1
         stepped = logits(tokens[rows, lengths - 1][:, None], lengths)
-        largest = max(largest, float(np.abs(stepped[:, 0] - expected[rows, lengths - 1]).max()))
-    scale = max(float(np.sqrt(np.mean(np.square(expected, dtype="float64")))), _SMALLEST_SCALE)
-    return largest / scale if np.isfinite(largest) else float("inf")
+        apart.append(np.max(np.abs(stepped[:, 0] - expected[rows, lengths - 1])))
+    # Of numpy: Python's max passes over what is no number.
+    largest = float(np.max(apart))
+    scale = float(np.maximum(np.sqrt(np.mean(np.square(expected, dtype="float64"))), _SMALLEST_SCALE))
+    return largest / scale if np.isfinite(largest) and np.isfinite(scale) else float("inf")
 
 
 def _of_length(decoder: Decoder, tokens: Array) -> Array:
