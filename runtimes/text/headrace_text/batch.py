@@ -59,9 +59,6 @@ class Batch:
     def slots(self) -> int:
         return self._decoder.slots
 
-    def generations(self) -> list[Generation]:
-        return [row.generation for row in (*self._written, *self._reading)]
-
     def join(self, generation: Generation) -> None:
         slot = max(self._free)
         self._free.remove(slot)
@@ -83,7 +80,7 @@ class Batch:
         told: Told = []
         left = self._piece
         while self._reading and left > 0:
-            row = self._reading[0]  # it stays there until it is read: what breaks here is told to all who are
+            row = self._reading[0]
             tokens = row.generation.tokens
             end = min(len(tokens), row.read + left)
             try:
