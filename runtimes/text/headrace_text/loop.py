@@ -34,11 +34,15 @@ class Loop:
         # Used on the event loop: whoever has been told no end yet. News of a step that breaks are told to nobody.
         self._open: set[Generation] = set()
         self._is_closed = False
+        self._has_failed = False
         self._event_loop = asyncio.get_running_loop()
         self._thread = Thread(target=self._run, name="steps", daemon=True)
         self._thread.start()
         self.running = 0
-        self.is_broken = False
+
+    @property
+    def is_broken(self) -> bool:
+        return self._has_failed or not (self._thread.is_alive() or self._is_closed)
 
     @property
     def waiting(self) -> int:
@@ -76,13 +80,13 @@ class Loop:
             while self._fill():
                 told = self._batch.advance()
                 self._event_loop.call_soon_threadsafe(self._tell, told, self._batch.size)
-        except Exception:
-            log.exception("stepping failed")
+        except BaseException:  # a panic of a native library is no Exception
             self._break()
+            log.exception("stepping failed")
 
     def _break(self) -> None:
         with self._changed:
-            self.is_broken = True
+            self._has_failed = True
             self._waiting.clear()
         self._event_loop.call_soon_threadsafe(self._fail_all)
 
