@@ -91,6 +91,16 @@ def wrong_lengths(proto):
     used.input[1] = "none"
 
 
+def flat_logits(proto):
+    """One number a vocabulary's token, of no text."""
+    [last] = [node for node in proto.graph.node if node.output[0] == "logits"]
+    last.output[0] = "all_logits"
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([-1]), "flat"))
+    proto.graph.node.append(helper.make_node("Reshape", ["all_logits", "flat"], ["logits"]))
+    [place] = [number for number, output in enumerate(proto.graph.output) if output.name == "logits"]
+    proto.graph.output[place].CopyFrom(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n"]))
+
+
 REFUSED = {
     "no config": (without("genai_config.json"), Reason.MODEL_NOT_FOUND, "no text/genai_config.json"),
     "no graph": (without("model.onnx"), Reason.MODEL_INCOMPLETE, "no text/model.onnx"),
@@ -142,6 +152,7 @@ REFUSED = {
     "opset too new": (graph(newer), Reason.MODEL_UNSUPPORTED, "opset 99 of ai.onnx; ONNX Runtime takes at most 28"),
     "weights outside of the folder": (graph(external), Reason.MODEL_INCOMPLETE, "outside its folder"),
     "lengths that are wrong": (graph(wrong_lengths), Reason.MODEL_UNSUPPORTED, "other logits for a text"),
+    "logits of no text": (graph(flat_logits), Reason.MODEL_UNSUPPORTED, "its logits have the shape"),
     "template is none": (
         containing("chat_template.jinja", b"{% for %}"),
         Reason.MODEL_CORRUPT,
@@ -164,6 +175,25 @@ def test_a_cache_that_grows_with_each_token_is_refused(tmp_path):
         loaded(text_models.write(tmp_path / "model", text_models.growing()))
     assert caught.value.reason is Reason.MODEL_FAILS
     assert "GroupQueryAttention" in caught.value.hint
+
+
+@pytest.mark.parametrize("keeps_axis", [True, False])
+@pytest.mark.parametrize("kind", [text_models.cached, text_models.uncached])
+def test_logits_of_the_last_token_only_are_enough(tmp_path, cached_model, kind, keeps_axis):
+    found = loaded(text_models.write(tmp_path / "model", text_models.last_only(kind(), keeps_axis=keeps_axis))).decoder
+    text = list(range(20, 60))
+    expected = loaded(cached_model).decoder.read(0, text, 0, len(text))
+    assert np.abs(found.read(0, text, 0, len(text)) - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("keeps_axis", [True, False])
+def test_logits_of_the_last_token_only_are_refused_where_texts_are_filled_up_behind_their_end(tmp_path, keeps_axis):
+    written = text_models.last_only(text_models.uncached(), keeps_axis=keeps_axis, length=text_models.CONTEXT)
+    with pytest.raises(StartError) as caught:
+        loaded(text_models.write(tmp_path / "model", written))
+    assert caught.value.reason is Reason.MODEL_UNSUPPORTED
+    assert "of one token only" in caught.value.message
+    assert "Export it with logits (texts, tokens, vocabulary)" in caught.value.hint
 
 
 def test_a_folder_without_tokenizer_config_has_no_chat_and_completes(changed):
