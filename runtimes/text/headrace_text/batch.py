@@ -110,7 +110,10 @@ class Batch:
                 self._free.add(row.slot)
             else:
                 other = next(other for other in self._reading if other.slot == target)
-                self._decoder.swap(row.slot, target)
+                if other.read:
+                    self._decoder.swap(row.slot, target, max(row.read, other.read))
+                else:
+                    self._decoder.move(row.slot, target, row.read)
                 other.slot = row.slot
             row.slot = target
         self._written.append(row)

@@ -55,9 +55,9 @@ class CachedDecoder:
         for _, _, buffer in self._buffers:
             buffer[target, :, :length] = buffer[source, :, :length]
 
-    def swap(self, one: int, other: int) -> None:
+    def swap(self, one: int, other: int, length: int) -> None:
         for _, _, buffer in self._buffers:
-            buffer[[one, other]] = buffer[[other, one]]
+            buffer[[one, other], :, :length] = buffer[[other, one], :, :length]
 
     def _run(self, first: int, tokens: Array, lengths: Array) -> Array:
         """Logits (rows, vocabulary) behind the last tokens. `lengths` is that of each text with `tokens` behind it."""

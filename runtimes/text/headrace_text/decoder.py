@@ -57,5 +57,5 @@ class Decoder(Protocol):
     def move(self, source: int, target: int, length: int) -> None:
         """The first tokens of a slot, so many, to another one."""
 
-    def swap(self, one: int, other: int) -> None:
-        """What two slots have."""
+    def swap(self, one: int, other: int, length: int) -> None:
+        """The first tokens of two slots, so many."""

@@ -53,7 +53,7 @@ class UncachedDecoder:
     def move(self, source: int, target: int, length: int) -> None:
         """Nothing is kept."""
 
-    def swap(self, one: int, other: int) -> None:
+    def swap(self, one: int, other: int, length: int) -> None:
         """Nothing is kept."""
 
     def _logits(self, texts: Sequence[Text]) -> Array:
