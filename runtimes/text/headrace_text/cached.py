@@ -74,9 +74,11 @@ class CachedDecoder:
         bound.bind_output(config.logits, "cpu")
         try:
             self._engine.run_with_iobinding(bound)
+            logits: Array = bound.get_outputs()[-1].numpy()  # in the order of binding
         except Exception as error:
             raise DecoderError(" ".join(str(error).split())[:MAX_ERROR_CHARACTERS]) from error
-        logits: Array = bound.get_outputs()[-1].numpy()  # in the order of binding
+        finally:
+            bound.bind_output(config.logits, "cpu")  # or each binding keeps the logits of its last run
         return behind_last(logits, np.full(rows, count), count)[:, : config.vocabulary]
 
     def _binding(self, first: int, rows: int) -> Any:

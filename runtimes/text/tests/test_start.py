@@ -12,6 +12,7 @@ import pytest
 import text_models
 from onnx import helper, numpy_helper
 
+from headrace_common import cgroup
 from headrace_serving.failures import Reason, StartError
 from headrace_text import folder, model, settings
 
@@ -234,6 +235,23 @@ EACH = 2 * text_models.LAYERS * text_models.CACHED_HEADS * text_models.HEAD * te
 def test_as_many_requests_run_as_the_cache_has_memory_for(cached_model, flags, slots, context):
     decoder = loaded(cached_model, *flags).decoder
     assert (decoder.slots, decoder.context) == (slots, context)
+
+
+def test_logits_are_no_room_for_the_cache(cached_model, monkeypatch):
+    piece = 1000
+    logits = piece * text_models.VOCABULARY * 4
+    monkeypatch.setattr(model, "_resident_bytes", lambda: 0)
+    monkeypatch.setattr(cgroup.Cgroup, "memory_limit", lambda _self: logits + 2 * 5 * EACH)
+    assert loaded(cached_model, "--prompt-piece", str(piece)).decoder.slots == 5
+
+
+def test_no_logits_are_kept_behind_a_run(cached_model, decoder_of):
+    decoder = decoder_of(cached_model)
+    for slot in range(4):
+        decoder.read(slot, [1] * 9, 0, 9)
+    decoder.step([[1] * 10] * 3, 0)
+    kept = [value for bound in decoder._bound.values() for value in bound.get_outputs() if value.has_value()]
+    assert len(kept) == len(decoder._bound) * len(decoder._buffers)
 
 
 def test_a_cache_that_one_request_does_not_fit_into_is_refused_with_both_numbers(cached_model):
