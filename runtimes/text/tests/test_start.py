@@ -142,6 +142,11 @@ REFUSED = {
         Reason.SIGNATURE_MISMATCH,
         "'past_key_values.2.key'",
     ),
+    "billions of layers": (
+        config(model__decoder__num_hidden_layers=2**31 - 1),
+        Reason.SIGNATURE_MISMATCH,
+        "2147483647 in num_hidden_layers; the graph has 6 inputs",
+    ),
     "tokenizer is none": (containing("tokenizer.json", b"{}"), Reason.MODEL_CORRUPT, "tokenizer.json is no tokenizer"),
     "tokenizer of another model": (
         config(model__vocab_size=100, model__eos_token_id=9),
