@@ -34,19 +34,29 @@ def changed(cached_model, tmp_path):
     return copy
 
 
-def config(**fields):
-    """A change of the config; of fields by their path, None takes one away."""
+def setting(name, value, *, takes_away=False):
+    """A change of the config: of a field by its path."""
 
     def change(below):
         path = below / "genai_config.json"
         content = json.loads(path.read_text())
-        for name, value in fields.items():
-            *parents, last = name.split("__")
-            place = content
-            for parent in parents:
-                place = place[parent]
-            place.pop(last) if value is None else place.__setitem__(last, value)
+        *parents, last = name.split("__")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        place.pop(last) if takes_away else place.__setitem__(last, value)
         path.write_text(json.dumps(content))
+
+    return change
+
+
+def config(**fields):
+    """Changes of the config; of fields by their path, None takes one away."""
+    changes = [setting(name, value, takes_away=value is None) for name, value in fields.items()]
+
+    def change(below):
+        for each in changes:
+            each(below)
 
     return change
 
@@ -209,6 +219,37 @@ def test_a_folder_without_tokenizer_config_has_no_chat_and_completes(changed):
 
 def test_positions_that_the_config_names_and_the_graph_does_without_are_left_out(changed):
     assert loaded(changed(config(model__decoder__inputs__position_ids="position_ids"))).config.position_ids is None
+
+
+@pytest.mark.parametrize("pad", [None, -1, [], [-1, 7], 10**9, "none"], ids=str)
+def test_a_pad_that_is_no_token_is_none(changed, pad):
+    expected = 7 if isinstance(pad, list) and 7 in pad else 0
+    assert folder.read(changed(setting("model__pad_token_id", pad))).pad_token == expected
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "search",
+        "search__temperature",
+        "search__do_sample",
+        "model__eos_token_id",
+        "model__decoder__filename",
+        "model__decoder__inputs__position_ids",
+        "model__decoder__inputs__pixel_values",
+        "model__decoder__outputs__logits",
+    ],
+)
+def test_null_is_as_good_as_absent(changed, field):
+    folder.read(changed(setting(field, None)))
+
+
+@pytest.mark.parametrize("field", ["model", "model__vocab_size", "model__decoder", "model__decoder__inputs"])
+def test_null_for_what_has_to_be_there_is_refused_as_missing(changed, field):
+    with pytest.raises(StartError) as caught:
+        folder.read(changed(setting(field, None)))
+    assert caught.value.reason is Reason.MODEL_CORRUPT
+    assert caught.value.message.endswith("it is missing.")
 
 
 def test_defaults_are_those_of_the_config(changed):
