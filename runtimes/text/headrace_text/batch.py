@@ -59,9 +59,6 @@ class Batch:
     def slots(self) -> int:
         return self._decoder.slots
 
-    def generations(self) -> list[Generation]:
-        return [row.generation for row in (*self._written, *self._reading)]
-
     def join(self, generation: Generation) -> None:
         slot = max(self._free)
         self._free.remove(slot)
@@ -83,7 +80,7 @@ class Batch:
         told: Told = []
         left = self._piece
         while self._reading and left > 0:
-            row = self._reading[0]  # it stays there until it is read: what breaks here is told to all who are
+            row = self._reading[0]
             tokens = row.generation.tokens
             end = min(len(tokens), row.read + left)
             try:
@@ -113,7 +110,10 @@ class Batch:
                 self._free.add(row.slot)
             else:
                 other = next(other for other in self._reading if other.slot == target)
-                self._decoder.swap(row.slot, target)
+                if other.read:
+                    self._decoder.swap(row.slot, target, max(row.read, other.read))
+                else:
+                    self._decoder.move(row.slot, target, row.read)
                 other.slot = row.slot
             row.slot = target
         self._written.append(row)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
-from headrace_text.decoder import Array, DecoderError, Text
+from headrace_text.decoder import Array, DecoderError, Text, behind_last
 from headrace_text.folder import CONFIG_FILE, Config
 from headrace_text.session import Session, named
 
@@ -45,23 +45,22 @@ class CachedDecoder:
     def read(self, slot: int, text: Text, begin: int, end: int) -> Array | None:
         tokens = np.array([text[begin:end]], self._type)
         logits = self._run(slot, tokens, np.array([end]))
-        return logits[0, -1] if end == len(text) else None
+        return logits[0] if end == len(text) else None
 
     def step(self, texts: Sequence[Text], first: int) -> Array:
         tokens = np.array([[text[-1]] for text in texts], self._type)
-        logits: Array = self._run(first, tokens, np.array([len(text) for text in texts]))[:, -1]
-        return logits
+        return self._run(first, tokens, np.array([len(text) for text in texts]))
 
     def move(self, source: int, target: int, length: int) -> None:
         for _, _, buffer in self._buffers:
             buffer[target, :, :length] = buffer[source, :, :length]
 
-    def swap(self, one: int, other: int) -> None:
+    def swap(self, one: int, other: int, length: int) -> None:
         for _, _, buffer in self._buffers:
-            buffer[[one, other]] = buffer[[other, one]]
+            buffer[[one, other], :, :length] = buffer[[other, one], :, :length]
 
     def _run(self, first: int, tokens: Array, lengths: Array) -> Array:
-        """Logits (rows, tokens, vocabulary). `lengths` is that of each text with `tokens` behind it."""
+        """Logits (rows, vocabulary) behind the last tokens. `lengths` is that of each text with `tokens` behind it."""
         rows, count = tokens.shape
         config = self._config
         bound = self._binding(first, rows)
@@ -75,10 +74,12 @@ class CachedDecoder:
         bound.bind_output(config.logits, "cpu")
         try:
             self._engine.run_with_iobinding(bound)
+            logits: Array = bound.get_outputs()[-1].numpy()  # in the order of binding
         except Exception as error:
             raise DecoderError(" ".join(str(error).split())[:MAX_ERROR_CHARACTERS]) from error
-        logits: Array = bound.get_outputs()[-1].numpy()  # in the order of binding
-        return logits[..., : config.vocabulary]
+        finally:
+            bound.bind_output(config.logits, "cpu")  # or each binding keeps the logits of its last run
+        return behind_last(logits, np.full(rows, count), count)[:, : config.vocabulary]
 
     def _binding(self, first: int, rows: int) -> Any:
         bound = self._bound.get((first, rows))

@@ -18,6 +18,26 @@ class DecoderError(Exception):
     """The graph cannot compute these texts."""
 
 
+class LogitsError(DecoderError):
+    """The graph's logits do not have a shape that is known."""
+
+
+def behind_last(logits: Array, lengths: Array, count: int) -> Array:
+    """The logits (texts, vocabulary) behind the last token of each text, of a run of `count` tokens a text. `lengths`
+    says how many of them are the text's; the rest fills up. The graph gave those of all tokens, or of the last one.
+    Raises LogitsError.
+    """
+    rows = len(lengths)
+    if logits.ndim == 3 and logits.shape[:2] == (rows, count):
+        last: Array = logits[np.arange(rows), lengths - 1]
+        return last
+    if logits.shape[:-1] in ((rows,), (rows, 1)) and logits.ndim > 1:
+        if (lengths == count).all():
+            return logits.reshape(rows, -1)
+        raise LogitsError(f"its logits {logits.shape} are of one token only, and texts are filled up behind their end")
+    raise LogitsError(f"its logits have the shape {logits.shape} for {rows} texts of {count} tokens")
+
+
 class Decoder(Protocol):
     """All of it is used in one thread. `context` is the longest text in tokens, prompt and answer."""
 
@@ -37,5 +57,5 @@ class Decoder(Protocol):
     def move(self, source: int, target: int, length: int) -> None:
         """The first tokens of a slot, so many, to another one."""
 
-    def swap(self, one: int, other: int) -> None:
-        """What two slots have."""
+    def swap(self, one: int, other: int, length: int) -> None:
+        """The first tokens of two slots, so many."""

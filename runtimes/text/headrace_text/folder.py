@@ -106,7 +106,7 @@ def read(model_dir: Path) -> Config:
         context=model.whole("context_length"),
         vocabulary=vocabulary,
         end_tokens=frozenset(model.tokens("eos_token_id", vocabulary)),
-        pad_token=next(iter(model.tokens("pad_token_id", vocabulary)), 0),
+        pad_token=model.pad("pad_token_id", vocabulary),
         layers=decoder.whole("num_hidden_layers") if cache else 0,
         input_ids=inputs.text("input_ids", "input_ids"),
         attention_mask=inputs.optional("attention_mask"),
@@ -153,12 +153,14 @@ def _wrong(where: str, what: str, value: Any) -> StartError:
 
 
 class _Fields:
-    """An object of the config; each getter raises StartError, which names the field."""
+    """An object of the config, in which null is as good as absent; each getter raises StartError, which names the
+    field.
+    """
 
     def __init__(self, content: Any, where: str) -> None:
         if not isinstance(content, dict):
             raise _wrong(where or "the file", "an object", content)
-        self._content = content
+        self._content = {name: value for name, value in content.items() if value is not None}
         self._where = f"{where}." if where else ""
 
     def names(self) -> list[str]:
@@ -196,9 +198,20 @@ class _Fields:
 
     def tokens(self, name: str, vocabulary: int) -> tuple[int, ...]:
         """One number, a list, or none of them."""
-        value = self._content.get(name)
-        listed = [] if value is None else value if isinstance(value, list) else [value]
-        for token in listed:
-            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocabulary:
-                raise _wrong(f"{self._where}{name}", f"a token from 0 to {vocabulary - 1}, or a list", value)
+        listed = self._listed(name)
+        if not all(_is_token(each, vocabulary) for each in listed):
+            words = f"a token from 0 to {vocabulary - 1}, or a list"
+            raise _wrong(f"{self._where}{name}", words, self._content[name])
         return tuple(listed)
+
+    def pad(self, name: str, vocabulary: int) -> int:
+        """What fills texts up; 0 where there is no such token, which some configs say with -1."""
+        return next((each for each in self._listed(name) if _is_token(each, vocabulary)), 0)
+
+    def _listed(self, name: str) -> list[Any]:
+        value = self._content.get(name, [])
+        return value if isinstance(value, list) else [value]
+
+
+def _is_token(value: Any, vocabulary: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < vocabulary

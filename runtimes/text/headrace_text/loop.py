@@ -31,12 +31,18 @@ class Loop:
         self._max_queue = max_queue
         self._changed = Condition()
         self._waiting: deque[Generation] = deque()
+        # Used on the event loop: whoever has been told no end yet. News of a step that breaks are told to nobody.
+        self._open: set[Generation] = set()
         self._is_closed = False
+        self._has_failed = False
         self._event_loop = asyncio.get_running_loop()
         self._thread = Thread(target=self._run, name="steps", daemon=True)
         self._thread.start()
         self.running = 0
-        self.is_broken = False
+
+    @property
+    def is_broken(self) -> bool:
+        return self._has_failed or not (self._thread.is_alive() or self._is_closed)
 
     @property
     def waiting(self) -> int:
@@ -50,11 +56,13 @@ class Loop:
             if len(self._waiting) + self._batch.size >= self._batch.slots + self._max_queue:
                 raise FullError(self._max_queue)
             self._waiting.append(generation)
+            self._open.add(generation)
             self._changed.notify()
 
     def cancel(self, generation: Generation) -> None:
         """Its slot is free before the next step. Of one that has ended, nothing happens."""
         generation.is_cancelled = True
+        self._open.discard(generation)
         with self._changed:
             if generation in self._waiting:
                 self._waiting.remove(generation)
@@ -72,17 +80,15 @@ class Loop:
             while self._fill():
                 told = self._batch.advance()
                 self._event_loop.call_soon_threadsafe(self._tell, told, self._batch.size)
-        except Exception:
-            log.exception("stepping failed")
+        except BaseException:  # a panic of a native library is no Exception
             self._break()
+            log.exception("stepping failed")
 
     def _break(self) -> None:
-        error = RequestError(500, "internal error; the server's log says more")
         with self._changed:
-            self.is_broken = True
-            told = [(each, each.fail(error)) for each in (*self._batch.generations(), *self._waiting)]
+            self._has_failed = True
             self._waiting.clear()
-        self._event_loop.call_soon_threadsafe(self._tell, told, 0)
+        self._event_loop.call_soon_threadsafe(self._fail_all)
 
     def _fill(self) -> bool:
         """Who waits gets a place, once there is something to do. False: closed."""
@@ -100,4 +106,10 @@ class Loop:
     def _tell(self, told: Told, running: int) -> None:
         self.running = running
         for generation, news in told:
+            if news.end is not None or news.error is not None:
+                self._open.discard(generation)
             generation.tell(news)
+
+    def _fail_all(self) -> None:
+        error = RequestError(500, "internal error; the server's log says more")
+        self._tell([(each, each.fail(error)) for each in self._open], 0)

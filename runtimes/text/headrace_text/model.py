@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from headrace_common import cgroup
 from headrace_serving.failures import Reason, StartError
 from headrace_text import chat, folder, session, tokens
@@ -75,7 +77,9 @@ def _decoder(graph: Session, config: Config, context: int, settings: Settings) -
         log.warning("the graph has no KV cache: the whole text is read again for each token, which is slow")
         return UncachedDecoder(graph, config, settings.max_batch, context)
     each = slot_bytes(graph, config, context)
-    room = settings.cache_bytes or _room()
+    # The logits of a step or of a piece of a prompt, whichever are more.
+    logits = max(settings.prompt_piece, settings.max_batch) * config.vocabulary * np.dtype(np.float32).itemsize
+    room = settings.cache_bytes or _room(logits)
     slots = min(settings.max_batch, room // each)
     if slots < 1:
         raise StartError(
@@ -88,12 +92,14 @@ def _decoder(graph: Session, config: Config, context: int, settings: Settings) -
     return CachedDecoder(graph, config, slots, context)
 
 
-def _room() -> int:
-    """Bytes for the cache of all requests: half of what is left; the other half is for what a step computes."""
+def _room(logits: int) -> int:
+    """Bytes for the cache of all requests, with so many for logits: half of what is left; the other half is for what a
+    step computes else.
+    """
     own = cgroup.own()
     limit = own.memory_limit() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     used = _resident_bytes()
-    return max(0, limit - used) // 2
+    return max(0, limit - used - logits) // 2
 
 
 def _resident_bytes() -> int:

@@ -84,6 +84,13 @@ def named(pattern: str, config: Config) -> list[str]:
 def _compare(session: Session, config: Config) -> None:
     wanted, outputs = [config.input_ids], [config.logits]
     if config.cache is not None:
+        if config.layers > len(session.types):  # names are made for as many: not for billions of them
+            raise StartError(
+                Reason.SIGNATURE_MISMATCH,
+                f"{CONFIG_FILE} has {config.layers} in num_hidden_layers; the graph has {len(session.types)} inputs, "
+                "and each layer's cache is two of them.",
+                _HINT,
+            )
         wanted += named(config.cache.past_key, config) + named(config.cache.past_value, config)
         outputs += named(config.cache.present_key, config) + named(config.cache.present_value, config)
     _all_there("input", wanted, list(session.types))

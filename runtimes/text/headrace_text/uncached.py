@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
-from headrace_text.decoder import Array, DecoderError, Text
+from headrace_text.decoder import Array, DecoderError, Text, behind_last
 from headrace_text.folder import Config
 from headrace_text.session import Session
 
@@ -53,7 +53,7 @@ class UncachedDecoder:
     def move(self, source: int, target: int, length: int) -> None:
         """Nothing is kept."""
 
-    def swap(self, one: int, other: int) -> None:
+    def swap(self, one: int, other: int, length: int) -> None:
         """Nothing is kept."""
 
     def _logits(self, texts: Sequence[Text]) -> Array:
@@ -74,5 +74,4 @@ class UncachedDecoder:
             [logits] = self._engine.run([config.logits], feed)
         except Exception as error:
             raise DecoderError(" ".join(str(error).split())[:MAX_ERROR_CHARACTERS]) from error
-        last: Array = logits[np.arange(len(texts)), lengths - 1, : config.vocabulary]
-        return last
+        return behind_last(logits, lengths, length)[:, : config.vocabulary]

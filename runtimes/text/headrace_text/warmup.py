@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from headrace_serving.failures import Reason, StartError
-from headrace_text.decoder import Array, Decoder, DecoderError
+from headrace_text.decoder import Array, Decoder, DecoderError, LogitsError
 from headrace_text.folder import Config
 
 # Of logits, against the largest of them.
@@ -32,6 +32,13 @@ def warm_up(decoder: Decoder, config: Config) -> None:
             together = decoder.step([long, short], 0)
             pieces += [together[0]]
             _require_equal(alone, together[1], "beside another one")
+    except LogitsError as error:
+        raise StartError(
+            Reason.MODEL_UNSUPPORTED,
+            f"The graph cannot be served: {error}.",
+            "Export it with logits (texts, tokens, vocabulary) of all tokens; where texts may have any length, those "
+            "of the last token are enough.",
+        ) from error
     except DecoderError as error:
         raise StartError(Reason.MODEL_FAILS, f"The model computes nothing: {error}", _hint(config)) from error
     for other in pieces:

@@ -55,6 +55,16 @@ class Servers(ModelServers[TextServer]):
     kind = TextServer
 
 
+class HeldServers(Servers):
+    """Their texts stand still at a place in their middle for as long as `held_while` is there."""
+
+    module = "text_held"
+
+    def __init__(self, folder: Path, held_while: Path) -> None:
+        super().__init__(folder, PACKAGE / "tests")
+        self.held_while = held_while
+
+
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenAI's client asks through the proxy of the environment, loopback too."""
@@ -64,6 +74,16 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Servers]:
     starter = Servers(tmp_path, PACKAGE)
+    yield starter
+    starter.end_all()
+
+
+@pytest.fixture
+def held_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldServers]:
+    held_while = tmp_path / "held"
+    held_while.touch()
+    monkeypatch.setenv("HELD_WHILE", str(held_while))
+    starter = HeldServers(tmp_path, held_while)
     yield starter
     starter.end_all()
 

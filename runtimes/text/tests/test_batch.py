@@ -106,6 +106,51 @@ def test_a_text_ends_where_the_context_does(cached_model, decoder_of):
     assert (len(one.tokens), told[-1][1].end) == (text_models.CONTEXT, End.LENGTH)
 
 
+class Copied:
+    """A decoder that notes how many tokens are copied between its slots."""
+
+    slots, context = 16, 10_000
+
+    def __init__(self):
+        self.moved, self.swapped = [], []
+
+    def read(self, _slot, text, _begin, end):
+        return np.zeros(10, np.float32) if end == len(text) else None
+
+    def step(self, texts, _first):
+        return np.zeros((len(texts), 10), np.float32)
+
+    def move(self, _source, _target, length):
+        self.moved.append(length)
+
+    def swap(self, _one, _other, length):
+        self.swapped.append(length)
+
+
+def test_of_a_burst_of_prompts_no_more_is_copied_than_has_been_read():
+    decoder = Copied()
+    batch = Batch(decoder, NONE, 64)
+    burst = [generation([1] * 16, 50) for _ in range(16)]
+    for one in burst:
+        batch.join(one)
+    while any(one.answered == 0 for one in burst):
+        batch.advance()
+    assert (set(decoder.moved), decoder.swapped) == ({16}, [])
+
+
+def test_of_two_prompts_that_change_places_the_longer_part_that_is_read_is_copied():
+    decoder = Copied()
+    decoder.slots = 2
+    batch = Batch(decoder, NONE, 16)
+    long, short = generation([1] * 40, 5), generation([1] * 20, 5)
+    for one in (short, long):
+        batch.join(one)
+    batch.advance()  # 16 of the short one
+    batch.advance()  # 16 of the long one, which stands in the first slot
+    batch.advance()  # the short one is read
+    assert (short.answered, decoder.swapped) == (2, [20])
+
+
 class Failing:
     """A decoder that cannot go on with texts that have this token, and answers another with numbers that are none."""
 

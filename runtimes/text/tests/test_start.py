@@ -12,6 +12,7 @@ import pytest
 import text_models
 from onnx import helper, numpy_helper
 
+from headrace_common import cgroup
 from headrace_serving.failures import Reason, StartError
 from headrace_text import folder, model, settings
 
@@ -33,19 +34,29 @@ def changed(cached_model, tmp_path):
     return copy
 
 
-def config(**fields):
-    """A change of the config; of fields by their path, None takes one away."""
+def setting(name, value, *, takes_away=False):
+    """A change of the config: of a field by its path."""
 
     def change(below):
         path = below / "genai_config.json"
         content = json.loads(path.read_text())
-        for name, value in fields.items():
-            *parents, last = name.split("__")
-            place = content
-            for parent in parents:
-                place = place[parent]
-            place.pop(last) if value is None else place.__setitem__(last, value)
+        *parents, last = name.split("__")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        place.pop(last) if takes_away else place.__setitem__(last, value)
         path.write_text(json.dumps(content))
+
+    return change
+
+
+def config(**fields):
+    """Changes of the config; of fields by their path, None takes one away."""
+    changes = [setting(name, value, takes_away=value is None) for name, value in fields.items()]
+
+    def change(below):
+        for each in changes:
+            each(below)
 
     return change
 
@@ -91,6 +102,16 @@ def wrong_lengths(proto):
     used.input[1] = "none"
 
 
+def flat_logits(proto):
+    """One number a vocabulary's token, of no text."""
+    [last] = [node for node in proto.graph.node if node.output[0] == "logits"]
+    last.output[0] = "all_logits"
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([-1]), "flat"))
+    proto.graph.node.append(helper.make_node("Reshape", ["all_logits", "flat"], ["logits"]))
+    [place] = [number for number, output in enumerate(proto.graph.output) if output.name == "logits"]
+    proto.graph.output[place].CopyFrom(helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n"]))
+
+
 REFUSED = {
     "no config": (without("genai_config.json"), Reason.MODEL_NOT_FOUND, "no text/genai_config.json"),
     "no graph": (without("model.onnx"), Reason.MODEL_INCOMPLETE, "no text/model.onnx"),
@@ -131,6 +152,11 @@ REFUSED = {
         Reason.SIGNATURE_MISMATCH,
         "'past_key_values.2.key'",
     ),
+    "billions of layers": (
+        config(model__decoder__num_hidden_layers=2**31 - 1),
+        Reason.SIGNATURE_MISMATCH,
+        "2147483647 in num_hidden_layers; the graph has 6 inputs",
+    ),
     "tokenizer is none": (containing("tokenizer.json", b"{}"), Reason.MODEL_CORRUPT, "tokenizer.json is no tokenizer"),
     "tokenizer of another model": (
         config(model__vocab_size=100, model__eos_token_id=9),
@@ -142,6 +168,7 @@ REFUSED = {
     "opset too new": (graph(newer), Reason.MODEL_UNSUPPORTED, "opset 99 of ai.onnx; ONNX Runtime takes at most 28"),
     "weights outside of the folder": (graph(external), Reason.MODEL_INCOMPLETE, "outside its folder"),
     "lengths that are wrong": (graph(wrong_lengths), Reason.MODEL_UNSUPPORTED, "other logits for a text"),
+    "logits of no text": (graph(flat_logits), Reason.MODEL_UNSUPPORTED, "its logits have the shape"),
     "template is none": (
         containing("chat_template.jinja", b"{% for %}"),
         Reason.MODEL_CORRUPT,
@@ -166,6 +193,25 @@ def test_a_cache_that_grows_with_each_token_is_refused(tmp_path):
     assert "GroupQueryAttention" in caught.value.hint
 
 
+@pytest.mark.parametrize("keeps_axis", [True, False])
+@pytest.mark.parametrize("kind", [text_models.cached, text_models.uncached])
+def test_logits_of_the_last_token_only_are_enough(tmp_path, cached_model, kind, keeps_axis):
+    found = loaded(text_models.write(tmp_path / "model", text_models.last_only(kind(), keeps_axis=keeps_axis))).decoder
+    text = list(range(20, 60))
+    expected = loaded(cached_model).decoder.read(0, text, 0, len(text))
+    assert np.abs(found.read(0, text, 0, len(text)) - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("keeps_axis", [True, False])
+def test_logits_of_the_last_token_only_are_refused_where_texts_are_filled_up_behind_their_end(tmp_path, keeps_axis):
+    written = text_models.last_only(text_models.uncached(), keeps_axis=keeps_axis, length=text_models.CONTEXT)
+    with pytest.raises(StartError) as caught:
+        loaded(text_models.write(tmp_path / "model", written))
+    assert caught.value.reason is Reason.MODEL_UNSUPPORTED
+    assert "of one token only" in caught.value.message
+    assert "Export it with logits (texts, tokens, vocabulary)" in caught.value.hint
+
+
 def test_a_folder_without_tokenizer_config_has_no_chat_and_completes(changed):
     found = loaded(changed(without("tokenizer_config.json")))
     assert found.chat is None
@@ -173,6 +219,37 @@ def test_a_folder_without_tokenizer_config_has_no_chat_and_completes(changed):
 
 def test_positions_that_the_config_names_and_the_graph_does_without_are_left_out(changed):
     assert loaded(changed(config(model__decoder__inputs__position_ids="position_ids"))).config.position_ids is None
+
+
+@pytest.mark.parametrize("pad", [None, -1, [], [-1, 7], 10**9, "none"], ids=str)
+def test_a_pad_that_is_no_token_is_none(changed, pad):
+    expected = 7 if isinstance(pad, list) and 7 in pad else 0
+    assert folder.read(changed(setting("model__pad_token_id", pad))).pad_token == expected
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "search",
+        "search__temperature",
+        "search__do_sample",
+        "model__eos_token_id",
+        "model__decoder__filename",
+        "model__decoder__inputs__position_ids",
+        "model__decoder__inputs__pixel_values",
+        "model__decoder__outputs__logits",
+    ],
+)
+def test_null_is_as_good_as_absent(changed, field):
+    folder.read(changed(setting(field, None)))
+
+
+@pytest.mark.parametrize("field", ["model", "model__vocab_size", "model__decoder", "model__decoder__inputs"])
+def test_null_for_what_has_to_be_there_is_refused_as_missing(changed, field):
+    with pytest.raises(StartError) as caught:
+        folder.read(changed(setting(field, None)))
+    assert caught.value.reason is Reason.MODEL_CORRUPT
+    assert caught.value.message.endswith("it is missing.")
 
 
 def test_defaults_are_those_of_the_config(changed):
@@ -204,6 +281,23 @@ EACH = 2 * text_models.LAYERS * text_models.CACHED_HEADS * text_models.HEAD * te
 def test_as_many_requests_run_as_the_cache_has_memory_for(cached_model, flags, slots, context):
     decoder = loaded(cached_model, *flags).decoder
     assert (decoder.slots, decoder.context) == (slots, context)
+
+
+def test_logits_are_no_room_for_the_cache(cached_model, monkeypatch):
+    piece = 1000
+    logits = piece * text_models.VOCABULARY * 4
+    monkeypatch.setattr(model, "_resident_bytes", lambda: 0)
+    monkeypatch.setattr(cgroup.Cgroup, "memory_limit", lambda _self: logits + 2 * 5 * EACH)
+    assert loaded(cached_model, "--prompt-piece", str(piece)).decoder.slots == 5
+
+
+def test_no_logits_are_kept_behind_a_run(cached_model, decoder_of):
+    decoder = decoder_of(cached_model)
+    for slot in range(4):
+        decoder.read(slot, [1] * 9, 0, 9)
+    decoder.step([[1] * 10] * 3, 0)
+    kept = [value for bound in decoder._bound.values() for value in bound.get_outputs() if value.has_value()]
+    assert len(kept) == len(decoder._bound) * len(decoder._buffers)
 
 
 def test_a_cache_that_one_request_does_not_fit_into_is_refused_with_both_numbers(cached_model):

@@ -118,6 +118,23 @@ def cached(seed: int = 0, context: int = CONTEXT, kind: Any = np.float32) -> Wri
     )
 
 
+def last_only(written: Written, *, keeps_axis: bool, length: int | str = "t") -> Written:
+    """The same graph, which gives the logits of the last token only: (texts, 1, vocabulary), or (texts, vocabulary).
+    `length` is that of the texts that it takes; a name where it is free.
+    """
+    graph = written.model.graph
+    [last] = [node for node in graph.node if node.output[0] == "logits"]
+    last.output[0] = "all_logits"
+    graph.initializer.append(numpy_helper.from_array(np.array([-1] if keeps_axis else -1), "last"))
+    graph.node.append(helper.make_node("Gather", ["all_logits", "last"], ["logits"], axis=1))
+    [place] = [number for number, output in enumerate(graph.output) if output.name == "logits"]
+    shape = ["b", 1, VOCABULARY] if keeps_axis else ["b", VOCABULARY]
+    graph.output[place].CopyFrom(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
+    [ids] = [given for given in graph.input if given.name == "input_ids"]
+    ids.CopyFrom(helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["b", length]))
+    return written
+
+
 def growing() -> Written:
     """A cache that gets longer with each token, as exporters write it that know nothing of GroupQueryAttention."""
     written = uncached()
