@@ -63,7 +63,11 @@ def load(model_dir: Path, vocabulary: int) -> Tokens:
             "`save_pretrained` of a fast tokenizer, writes it.",
         )
     try:
-        tokens = Tokens(Tokenizer.from_file(str(path)))
+        tokenizer = Tokenizer.from_file(str(path))
+        # What a training had set for its own batches: a prompt is neither cut nor filled up without a word.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokens = Tokens(tokenizer)
     except Exception as error:
         raise StartError(
             Reason.MODEL_CORRUPT,
