@@ -65,6 +65,11 @@ class Asked:
     form: Form
     streams: bool
 
+    @property
+    def is_conversation(self) -> bool:
+        """Its answer is a text of its own; that to a text or to tokens goes on with them."""
+        return not isinstance(self.prompt, str) and not (self.prompt and isinstance(self.prompt[0], int))
+
 
 class Texts:
     """All of it is used on the event loop; before `serve` there is no model, and a request is a 503."""
@@ -200,7 +205,7 @@ class Texts:
             prompt,
             model.decoder.context if wanted.most is None else wanted.most,
             Sampler(wanted.sampling),
-            model.tokens.decoding(),
+            model.tokens.decoding(() if asked.is_conversation else prompt),
             Stops(wanted.stops),
             answer.tell,
             since,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -11,6 +12,9 @@ from headrace_serving.failures import Reason, StartError
 from headrace_text.folder import FOLDER
 
 FILE = FOLDER / "tokenizer.json"
+# Tokens of a prompt that say how its answer goes on: more than a character has.
+_BEFORE = 8
+_NO_CHARACTER = "\ufffd"
 
 
 class Tokens:
@@ -32,24 +36,36 @@ class Tokens:
         """False: the text has more than so many tokens for sure, and need not be taken apart to know that."""
         return len(text) <= self._longest * tokens
 
-    def decoding(self) -> Decoding:
-        return Decoding(self._tokenizer)
+    def decoding(self, before: Sequence[int] = ()) -> Decoding:
+        """Of an answer that goes on where the tokens `before` end; without any it is a text of its own."""
+        return Decoding(self._tokenizer, before)
 
 
 class Decoding:
     """The text of one answer, token by token. A character whose bytes are not all there is held back."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True)
+        self._stream = self._behind(before)
 
     def step(self, token: int) -> str:
         """The text that `token` adds; empty where its character is not complete, or it is a special token."""
         try:
             return self._stream.step(self._tokenizer, token) or ""
         except Exception:  # noqa: BLE001 - it has no class of its own: the text changed in front of what was told already
-            self._stream = DecodeStream(skip_special_tokens=True)
-            return str(self._tokenizer.decode([token], skip_special_tokens=True))
+            self._stream = self._behind([])
+            return self._text([token])
+
+    def _behind(self, before: Sequence[int]) -> DecodeStream:
+        """Many a decoder writes the first word of a text otherwise: without its space, or with the mark of a part.
+        A text that ends in half a character cannot be gone on with: the stream would tell its end again.
+        """
+        tail = list(before[-_BEFORE:])
+        text = self._text(tail)
+        return DecodeStream(tail if text and not text.endswith(_NO_CHARACTER) else [], skip_special_tokens=True)
+
+    def _text(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
 
 def load(model_dir: Path, vocabulary: int) -> Tokens:

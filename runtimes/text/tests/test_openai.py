@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import shutil
 
 import openai
 import pytest
 import text_models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 TOKENS = text_models.tokenizer()
 
@@ -53,6 +56,32 @@ def test_a_conversation_is_asked_as_the_models_template_has_it(server):
     assert events[0].choices[0].delta.role == "assistant"
     assert "".join(event.choices[0].delta.content or "" for event in events) == whole.choices[0].message.content
     assert events[-1].choices[0].finish_reason == whole.choices[0].finish_reason
+
+
+@pytest.fixture
+def words_model(cached_model, tmp_path):
+    """Its tokens are words, with the space in front of each, as SentencePiece has them."""
+    words = {f"▁w{number}": number for number in range(text_models.VOCABULARY)}
+    made = Tokenizer(models.WordLevel(words, unk_token="▁w0"))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    folder = tmp_path / "words"
+    shutil.copytree(cached_model, folder)
+    made.save(str(folder / "text" / "tokenizer.json"))
+    (folder / "text" / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}"}))
+    return folder
+
+
+def test_an_answer_goes_on_with_a_prompt_and_a_conversations_is_a_text_of_its_own(servers, words_model):
+    server = servers.start(words_model)
+    asked = {"max_tokens": 2, "temperature": 0}
+    completed = server.text([5], **asked)
+    generated = server.post("/v2/models/m/generate", {"text_input": "w5", "parameters": asked}).json["text_output"]
+    messages = [{"role": "user", "content": "w5"}]
+    chatted = server.post("/v1/chat/completions", {"messages": messages, **asked}).json["choices"][0]["message"]
+
+    assert re.fullmatch(r" w\d+ w\d+", completed)
+    assert generated == completed
+    assert chatted["content"] == completed.removeprefix(" ")
 
 
 def test_a_conversation_without_a_number_goes_on_to_the_end_of_the_context(server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import text_models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from headrace_text import tokens
 
@@ -27,3 +28,58 @@ def test_a_prompt_is_neither_cut_nor_filled_up_as_the_tokenizers_training_had_it
     found = loaded(tokenizer)
 
     assert [len(found.encode(text, with_special=True)) for text in ("abc", "a longer prompt")] == [3, 15]
+
+
+WORDS = ("[UNK]", "a", "word", "##y", "<|answer|>")
+
+
+def pieces():
+    """As SentencePiece has them: the space in front of a word is a part of it."""
+    made = Tokenizer(models.BPE(vocab={"▁a": 0, "▁word": 1, "y": 2}, merges=[]))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    return made
+
+
+def parts():
+    """As BERT has them: a mark says that a word goes on."""
+    made = Tokenizer(models.WordPiece({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.Whitespace(), decoders.WordPiece()
+    return made
+
+
+def words():
+    made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return made
+
+
+def ids(tokenizer, *wanted):
+    return [tokenizer.token_to_id(word) for word in wanted]
+
+
+@pytest.mark.parametrize(
+    ("make", "prompt", "answer", "expected"),
+    [
+        (pieces, ["▁a"], ["▁word", "y", "▁a"], [" word", "y", " a"]),
+        (pieces, ["▁a", "<|answer|>"], ["▁word"], [" word"]),
+        (pieces, ["<|answer|>"], ["▁word", "▁a"], ["word", " a"]),
+        (pieces, [], ["▁word", "▁a"], ["word", " a"]),
+        (parts, ["word"], ["##y", "a"], ["y", " a"]),
+        (parts, ["a"] * 20, ["word", "##y"], [" word", "y"]),
+        (parts, [], ["word", "##y"], ["word", "y"]),
+        (words, ["a"], ["word", "a"], [" word", " a"]),
+        (words, [], ["word", "a"], ["word", " a"]),
+    ],
+)
+def test_an_answer_goes_on_with_its_prompt_as_the_decoder_has_it(loaded, make, prompt, answer, expected):
+    tokenizer = make()
+    tokenizer.add_special_tokens(["<|answer|>"])
+    decoding = loaded(tokenizer).decoding(ids(tokenizer, *prompt))
+
+    assert [decoding.step(token) for token in ids(tokenizer, *answer)] == expected
+
+
+def test_half_a_character_at_the_end_of_a_prompt_is_not_told_again(loaded):
+    tokenizer = text_models.tokenizer()
+    half = tokenizer.encode("日").ids[:1]
+    assert loaded(tokenizer).decoding([*tokenizer.encode("a").ids, *half]).step(*tokenizer.encode("b").ids) == "b"
