@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import openai
 import pytest
 import text_models
+from aiohttp.test_utils import make_mocked_request
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from headrace_serving.gate import Gate
+from headrace_text import settings
+from headrace_text.service import Service
 
 TOKENS = text_models.tokenizer()
 
@@ -218,6 +225,17 @@ def test_another_model_another_path_and_another_method_are_told_in_openais_form(
     for method, path, status in (("GET", "/v1/nothing", 404), ("GET", "/v1/completions", 405)):
         reply = server.call(method, path)
         assert (reply.status, reply.json["error"]["type"]) == (status, "invalid_request_error")
+
+
+def test_a_fault_of_the_server_is_told_in_openais_form():
+    def broken():
+        raise ZeroDivisionError
+
+    service = Service(
+        settings.parse(["--model-dir", "/x", "--model-name", "m"]), SimpleNamespace(require_model=broken), Gate(1)
+    )
+    answer = asyncio.run(service.handle(make_mocked_request("GET", "/v1/models")))
+    assert (answer.status, json.loads(answer.body)["error"]["type"]) == (500, "server_error")
 
 
 def test_a_packed_body_is_taken(server):
