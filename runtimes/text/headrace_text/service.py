@@ -126,7 +126,8 @@ class Service:
             how = wanted(fields, model.config.defaults, None)
             return Asked(openai.messages(fields), how, form, fields.switch("stream"))
 
-        return await self._texts.answer(request, ask)
+        # How long a template takes is up to who wrote it.
+        return await self._texts.answer(request, ask, is_heavy=True)
 
     async def _generate(self, request: web.BaseRequest) -> web.StreamResponse:
         return await self._generated(request, streams=False)

@@ -227,6 +227,23 @@ def test_another_model_another_path_and_another_method_are_told_in_openais_form(
         assert (reply.status, reply.json["error"]["type"]) == (status, "invalid_request_error")
 
 
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+def test_a_template_that_comes_to_no_end_is_given_up_with_504_and_holds_up_no_probe(servers, cached_model, tmp_path):
+    folder = tmp_path / "endless"
+    shutil.copytree(cached_model, folder)
+    (folder / "text" / "tokenizer_config.json").write_text(json.dumps({"chat_template": ENDLESS}))
+    server = servers.start(folder, "--request-timeout", "3")
+    reply = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]})
+
+    assert (reply.status, reply.json["error"]["type"]) == (504, "server_error")
+    assert "the prompt was not read within 3 s" in reply.json["error"]["message"]
+    for path in ("/v2/health/live", "/v2/health/ready", "/v1/models"):  # while it goes on
+        assert server.get(path).status == 200
+    server.stop()
+
+
 def test_a_fault_of_the_server_is_told_in_openais_form():
     def broken():
         raise ZeroDivisionError
