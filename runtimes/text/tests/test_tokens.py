@@ -83,3 +83,29 @@ def test_half_a_character_at_the_end_of_a_prompt_is_not_told_again(loaded):
     tokenizer = text_models.tokenizer()
     half = tokenizer.encode("日").ids[:1]
     assert loaded(tokenizer).decoding([*tokenizer.encode("a").ids, *half]).step(*tokenizer.encode("b").ids) == "b"
+
+
+def test_halves_of_characters_that_never_end_are_told_as_decode_has_them_after_a_few(loaded):
+    tokenizer = text_models.tokenizer()
+    half, letter = tokenizer.encode("é").ids[0], tokenizer.encode("a").ids[0]
+    decoding = loaded(tokenizer).decoding()
+    pieces = [decoding.step(token) for token in [half] * 4000 + [letter]]
+
+    assert max(map(len, pieces)) <= 9
+    assert "".join(pieces) == "\ufffd" * 4000 + "a"
+
+
+def test_special_tokens_in_a_row_take_no_space_from_the_word_behind_them(loaded):
+    tokenizer = pieces()
+    tokenizer.add_special_tokens(["<|answer|>"])
+    decoding = loaded(tokenizer).decoding()
+    tokens = ids(tokenizer, "▁a", *["<|answer|>"] * 20, "▁word")
+
+    assert "".join(decoding.step(token) for token in tokens) == "a word"
+
+
+def test_a_prompt_of_few_tokens_that_are_long_is_taken(loaded):
+    found = loaded(words())
+    assert found.may_fit("x" * 100, 4)
+    assert found.encode("x" * 100, with_special=True) == [0]
+    assert not found.may_fit("x" * 4000, 4)
