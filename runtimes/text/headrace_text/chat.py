@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jinja2 import Template, TemplateError
+from jinja2.ext import Extension
+from jinja2.nodes import Node, Scope
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from headrace_serving.failures import Reason, RequestError, StartError
@@ -18,6 +21,9 @@ CONFIG_FILE = FOLDER / "tokenizer_config.json"
 TEMPLATE_FILE = FOLDER / "chat_template.jinja"
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 _HINT = "Save the tokenizer again: its chat_template is a Jinja template, as transformers has it."
+
+# What transformers gives each template, beside the messages and special tokens.
+_GIVEN: Mapping[str, Any] = {"add_generation_prompt": True, "tools": None, "documents": None}
 
 Message = Mapping[str, str]
 
@@ -32,9 +38,9 @@ class ChatTemplate:
     def prompt(self, messages: Sequence[Message]) -> str:
         """What the model gets, up to where its answer begins. Raises RequestError(400): the template takes them not."""
         try:
-            return self._template.render(messages=messages, add_generation_prompt=True, **self._special)
-        except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            raise RequestError(400, f"the model's chat template does not take these messages: {error}") from error
+            return self._template.render(messages=messages, **_GIVEN, **self._special)
+        except Exception as error:  # it is a program of somebody else, and raises what it likes
+            raise RequestError(400, f"the model's chat template does not take these messages: {_why(error)}") from error
 
 
 def load(model_dir: Path) -> ChatTemplate | None:
@@ -56,8 +62,8 @@ def load(model_dir: Path) -> ChatTemplate | None:
         return None
     try:
         return ChatTemplate(_environment().from_string(text), _special_tokens(config))
-    except TemplateError as error:
-        message = f"The chat template cannot be read: {error}."
+    except Exception as error:  # Jinja's own, and Python's for what it is translated to
+        message = f"The chat template cannot be read: {_why(error)}."
         raise StartError(Reason.MODEL_CORRUPT, message, _HINT) from error
 
 
@@ -84,15 +90,37 @@ def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Answers]
     )
     environment.filters["tojson"] = _to_json
     environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
     return environment
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+class _Answers(Extension):
+    """`{% generation %}` is around what the model wrote, for trainings: nothing of it is done here."""
+
+    tags = {"generation"}  # noqa: RUF012 - so Jinja has it
+
+    def parse(self, parser: Parser) -> Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return Scope(body, lineno=line)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Jinja's own escapes what HTML has a meaning for."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _refuse(message: str) -> NoReturn:

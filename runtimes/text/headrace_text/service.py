@@ -5,6 +5,7 @@ aiohttp's low-level server without its router: there is one model, so all paths 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 
@@ -19,6 +20,8 @@ from headrace_text.model import Model
 from headrace_text.parameters import Fields, wanted
 from headrace_text.settings import Settings
 from headrace_text.texts import Asked, Texts
+
+log = logging.getLogger("headrace_text")
 
 _TEXT = {"datatype": "BYTES", "shape": [1]}
 
@@ -44,9 +47,12 @@ class Service:
     async def _in_its_form(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await routed(request, self._routes, f"the model is {self._settings.model_name!r}")
-        except RequestError as error:
+        except Exception as error:
             if not path_of(request).startswith("/v1/"):
                 raise
+            if not isinstance(error, RequestError):
+                log.exception("%s %s failed", request.method, path_of(request))
+                error = RequestError(500, "internal error; the server's log says more")
             return openai.error_answer(error)
 
     def _all_routes(self) -> Routes:
@@ -120,7 +126,8 @@ class Service:
             how = wanted(fields, model.config.defaults, None)
             return Asked(openai.messages(fields), how, form, fields.switch("stream"))
 
-        return await self._texts.answer(request, ask)
+        # How long a template takes is up to who wrote it.
+        return await self._texts.answer(request, ask, is_heavy=True)
 
     async def _generate(self, request: web.BaseRequest) -> web.StreamResponse:
         return await self._generated(request, streams=False)

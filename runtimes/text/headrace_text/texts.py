@@ -65,6 +65,11 @@ class Asked:
     form: Form
     streams: bool
 
+    @property
+    def is_conversation(self) -> bool:
+        """Its answer is a text of its own; that to a text or to tokens goes on with them."""
+        return not isinstance(self.prompt, str) and not (self.prompt and isinstance(self.prompt[0], int))
+
 
 class Texts:
     """All of it is used on the event loop; before `serve` there is no model, and a request is a 503."""
@@ -131,14 +136,19 @@ class Texts:
         return metrics.render()
 
     async def answer(
-        self, request: web.BaseRequest, ask: Callable[[Model, Fields], Asked], invalid: int = 400
+        self,
+        request: web.BaseRequest,
+        ask: Callable[[Model, Fields], Asked],
+        invalid: int = 400,
+        *,
+        is_heavy: bool = False,
     ) -> web.StreamResponse:
         """The answer to a request, sent already where it streams, and counted. `invalid` is the protocol's status of
-        what is no valid request. Raises RequestError.
+        what is no valid request, `is_heavy`: however short it is, it may take long to read. Raises RequestError.
         """
         metrics = self._metrics
         try:
-            response, code = await self._admitted(self.require_model(), request, ask)
+            response, code = await self._admitted(self.require_model(), request, ask, is_heavy)
         except IncompleteError:
             metrics.incomplete_requests += 1
             raise
@@ -155,25 +165,31 @@ class Texts:
         return response
 
     async def _admitted(
-        self, model: Model, request: web.BaseRequest, ask: Callable[[Model, Fields], Asked]
+        self, model: Model, request: web.BaseRequest, ask: Callable[[Model, Fields], Asked], is_heavy: bool
     ) -> tuple[web.StreamResponse, int]:
         with self._buffers.share() as share:
             with self._gate.arrival():
                 packed = await bodies.read(request, share, self._bounds)
             started = time.perf_counter()
             with self._gate.admitted():
-                is_large = len(packed) > LARGE_BYTES or bool(bodies.encoding(request))
-                asked, prompt = await self._beside(is_large, partial(self._read, model, request, share, packed, ask))
+                is_heavy = is_heavy or len(packed) > LARGE_BYTES or bool(bodies.encoding(request))
+                asked, prompt = await self._beside(is_heavy, partial(self._read, model, request, share, packed, ask))
                 with self._generation(model, request, asked, prompt, started) as answer:
                     response, code = await self._written(request, asked, answer)
         if code == 200:
             self._metrics.request_seconds.observe(time.perf_counter() - started)
         return response, code
 
-    async def _beside(self, is_large: bool, work: Callable[[], tuple[Asked, list[int]]]) -> tuple[Asked, list[int]]:
-        if not is_large:
+    async def _beside(self, is_heavy: bool, work: Callable[[], tuple[Asked, list[int]]]) -> tuple[Asked, list[int]]:
+        """Raises RequestError(504): no thread can be stopped in its work, but its client need not wait."""
+        if not is_heavy:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._heavy, work)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.get_running_loop().run_in_executor(self._heavy, work)
+        except TimeoutError as error:
+            late = f"the prompt was not read within {self._timeout:g} s; --request-timeout raises that"
+            raise RequestError(504, late) from error
 
     def _read(
         self,
@@ -200,7 +216,7 @@ class Texts:
             prompt,
             model.decoder.context if wanted.most is None else wanted.most,
             Sampler(wanted.sampling),
-            model.tokens.decoding(),
+            model.tokens.decoding(() if asked.is_conversation else prompt),
             Stops(wanted.stops),
             answer.tell,
             since,

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import re
+import shutil
+from types import SimpleNamespace
 
 import openai
 import pytest
 import text_models
+from aiohttp.test_utils import make_mocked_request
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from headrace_serving.gate import Gate
+from headrace_text import settings
+from headrace_text.service import Service
 
 TOKENS = text_models.tokenizer()
 
@@ -53,6 +63,32 @@ def test_a_conversation_is_asked_as_the_models_template_has_it(server):
     assert events[0].choices[0].delta.role == "assistant"
     assert "".join(event.choices[0].delta.content or "" for event in events) == whole.choices[0].message.content
     assert events[-1].choices[0].finish_reason == whole.choices[0].finish_reason
+
+
+@pytest.fixture
+def words_model(cached_model, tmp_path):
+    """Its tokens are words, with the space in front of each, as SentencePiece has them."""
+    words = {f"▁w{number}": number for number in range(text_models.VOCABULARY)}
+    made = Tokenizer(models.WordLevel(words, unk_token="▁w0"))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    folder = tmp_path / "words"
+    shutil.copytree(cached_model, folder)
+    made.save(str(folder / "text" / "tokenizer.json"))
+    (folder / "text" / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}"}))
+    return folder
+
+
+def test_an_answer_goes_on_with_a_prompt_and_a_conversations_is_a_text_of_its_own(servers, words_model):
+    server = servers.start(words_model)
+    asked = {"max_tokens": 2, "temperature": 0}
+    completed = server.text([5], **asked)
+    generated = server.post("/v2/models/m/generate", {"text_input": "w5", "parameters": asked}).json["text_output"]
+    messages = [{"role": "user", "content": "w5"}]
+    chatted = server.post("/v1/chat/completions", {"messages": messages, **asked}).json["choices"][0]["message"]
+
+    assert re.fullmatch(r" w\d+ w\d+", completed)
+    assert generated == completed
+    assert chatted["content"] == completed.removeprefix(" ")
 
 
 def test_a_conversation_without_a_number_goes_on_to_the_end_of_the_context(server):
@@ -189,6 +225,34 @@ def test_another_model_another_path_and_another_method_are_told_in_openais_form(
     for method, path, status in (("GET", "/v1/nothing", 404), ("GET", "/v1/completions", 405)):
         reply = server.call(method, path)
         assert (reply.status, reply.json["error"]["type"]) == (status, "invalid_request_error")
+
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+def test_a_template_that_comes_to_no_end_is_given_up_with_504_and_holds_up_no_probe(servers, cached_model, tmp_path):
+    folder = tmp_path / "endless"
+    shutil.copytree(cached_model, folder)
+    (folder / "text" / "tokenizer_config.json").write_text(json.dumps({"chat_template": ENDLESS}))
+    server = servers.start(folder, "--request-timeout", "3")
+    reply = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]})
+
+    assert (reply.status, reply.json["error"]["type"]) == (504, "server_error")
+    assert "the prompt was not read within 3 s" in reply.json["error"]["message"]
+    for path in ("/v2/health/live", "/v2/health/ready", "/v1/models"):  # while it goes on
+        assert server.get(path).status == 200
+    server.stop()
+
+
+def test_a_fault_of_the_server_is_told_in_openais_form():
+    def broken():
+        raise ZeroDivisionError
+
+    service = Service(
+        settings.parse(["--model-dir", "/x", "--model-name", "m"]), SimpleNamespace(require_model=broken), Gate(1)
+    )
+    answer = asyncio.run(service.handle(make_mocked_request("GET", "/v1/models")))
+    assert (answer.status, json.loads(answer.body)["error"]["type"]) == (500, "server_error")
 
 
 def test_a_packed_body_is_taken(server):
