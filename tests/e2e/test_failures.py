@@ -191,7 +191,7 @@ ENDS = {
         "DeadlineExceeded",
         1,
         0,
-        {"activeDeadlineSeconds": 20} | TRACKED,
+        {"activeDeadlineSeconds": 40} | TRACKED,
     ),
     "half-a-gpu": Case(
         SLEEP,
