@@ -28,7 +28,7 @@ from headrace_text.generation import End, Generation, News
 from headrace_text.loop import Loop
 from headrace_text.metrics import Metrics
 from headrace_text.model import Model
-from headrace_text.openai import UnknownModelError, Usage
+from headrace_text.openai import TooLongError, UnknownModelError, Usage
 from headrace_text.parameters import Fields, Wanted, decoded
 from headrace_text.sampling import Sampler
 from headrace_text.settings import Settings
@@ -323,15 +323,14 @@ def _tokens(model: Model, prompt: str | list[int] | Sequence[Message]) -> list[i
     else:
         text, with_special = (prompt, True) if isinstance(prompt, str) else (_conversation(model, prompt), False)
         if not model.tokens.may_fit(text, context):
-            raise RequestError(
-                400, f"the prompt has {len(text)} characters, and the model's context is {context} tokens: shorten it"
+            raise TooLongError(
+                f"the prompt has {len(text)} characters, and the model's context is {context} tokens: shorten it"
             )
         tokens = model.tokens.encode(text, with_special=with_special)
     if not tokens:
         raise RequestError(400, "the prompt is empty")
     if len(tokens) >= context:
-        raise RequestError(
-            400,
+        raise TooLongError(
             f"the prompt has {len(tokens)} tokens, and the model's context is {context} tokens, prompt and answer "
             "together: shorten it",
         )

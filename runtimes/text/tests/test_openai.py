@@ -195,7 +195,7 @@ def test_a_body_that_is_none_is_refused(server, body, words):
 @pytest.mark.parametrize("size", [text_models.CONTEXT, 20_000, 3_000_000])
 def test_a_prompt_that_is_longer_than_the_context_is_told_both_numbers(server, size):
     reply = server.complete("a" * size)
-    assert reply.status == 400
+    assert (reply.status, reply.json["error"]["code"]) == (400, "context_length_exceeded")
     message = reply.json["error"]["message"]
     assert f"the prompt has {size} " in message
     assert f"the model's context is {text_models.CONTEXT} tokens" in message
