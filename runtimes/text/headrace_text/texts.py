@@ -38,6 +38,8 @@ from headrace_text.stops import Stops
 LARGE_BYTES = 16 * 1024
 # A stream whose client reads nothing is given up so long after its time.
 UNREAD_SECONDS = 10.0
+# Those that are in flight at the end of the server have so long to take its last word.
+TELLING_SECONDS = 1.0
 
 _STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -87,6 +89,7 @@ class Texts:
         self._heavy = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy")
         self._model: Model | None = None
         self._loop: Loop | None = None
+        self._answers: set[_Answer] = set()
 
     def serve(self, model: Model) -> None:
         """From now on requests are answered with `model`."""
@@ -95,7 +98,11 @@ class Texts:
         self._model = model
         self._metrics.slots = model.decoder.slots
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Who still waits is told that nothing comes."""
+        for answer in self._answers:
+            answer.fail(RequestError(503, "the server ends; try again"))
+        await self._gate.quiet(0, TELLING_SECONDS)
         self._heavy.shutdown(wait=False, cancel_futures=True)
         if self._loop is not None:
             self._loop.close()
@@ -227,9 +234,11 @@ class Texts:
         watch.add_done_callback(lambda _watch: answer.fail(RequestError(CLIENT_CLOSED, "the client went away")))
         late = f"there was no whole answer within {self._timeout:g} s; --request-timeout raises that"
         timer = asyncio.get_running_loop().call_later(self._timeout, answer.fail, RequestError(504, late))
+        self._answers.add(answer)
         try:
             yield answer
         finally:
+            self._answers.discard(answer)
             timer.cancel()
             watch.cancel()
             self._loop.cancel(generation)

@@ -244,6 +244,17 @@ def test_a_template_that_comes_to_no_end_is_given_up_with_504_and_holds_up_no_pr
     server.stop()
 
 
+def test_a_stream_that_is_not_done_at_the_end_of_the_grace_gets_the_error_as_an_event(servers, long_model):
+    server = servers.start(long_model, "--grace-seconds", "0.1", "--request-timeout", "600")
+    asked = {"model": "m", "prompt": "abc", "max_tokens": 19_000, "temperature": 1.0, "seed": 1}
+    events = iter(server.client.completions.create(**asked, stream=True))
+    next(events)
+
+    assert server.stop() == 1
+    with pytest.raises(openai.APIError, match="the server ends"):
+        list(events)
+
+
 def test_a_fault_of_the_server_is_told_in_openais_form():
     def broken():
         raise ZeroDivisionError
