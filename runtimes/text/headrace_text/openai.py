@@ -48,6 +48,13 @@ class UnknownModelError(RequestError):
         super().__init__(404, f"there is no model {asked!r} here; the model is {own!r}")
 
 
+class TooLongError(RequestError):
+    """A prompt that the model's context has no room for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message)
+
+
 @dataclass(frozen=True)
 class Usage:
     prompt: int
@@ -203,6 +210,8 @@ def error_body(error: RequestError) -> dict[str, Any]:
         kind = code = "rate_limit_exceeded"
     elif isinstance(error, UnknownModelError):
         code = "model_not_found"
+    elif isinstance(error, TooLongError):
+        code = "context_length_exceeded"
     name = error.name if isinstance(error, ParameterError) else None
     return {"error": {"message": error.message, "type": kind, "param": name, "code": code}}
 

@@ -43,7 +43,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> int:
         if model is None:
             return 0
         texts.serve(model)
-        stack.callback(texts.close)
+        stack.push_async_callback(texts.close)
         log.info("ready: %s version %s on port %d", settings.model_name, settings.model_version, settings.port)
         return await lifecycle.until_quiet(
             stop, gate, quiet_seconds=settings.quiet_seconds, grace_seconds=settings.grace_seconds

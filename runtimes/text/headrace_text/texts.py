@@ -28,7 +28,7 @@ from headrace_text.generation import End, Generation, News
 from headrace_text.loop import Loop
 from headrace_text.metrics import Metrics
 from headrace_text.model import Model
-from headrace_text.openai import UnknownModelError, Usage
+from headrace_text.openai import TooLongError, UnknownModelError, Usage
 from headrace_text.parameters import Fields, Wanted, decoded
 from headrace_text.sampling import Sampler
 from headrace_text.settings import Settings
@@ -38,6 +38,8 @@ from headrace_text.stops import Stops
 LARGE_BYTES = 16 * 1024
 # A stream whose client reads nothing is given up so long after its time.
 UNREAD_SECONDS = 10.0
+# Those that are in flight at the end of the server have so long to take its last word.
+TELLING_SECONDS = 1.0
 
 _STREAM = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -87,6 +89,7 @@ class Texts:
         self._heavy = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy")
         self._model: Model | None = None
         self._loop: Loop | None = None
+        self._answers: set[_Answer] = set()
 
     def serve(self, model: Model) -> None:
         """From now on requests are answered with `model`."""
@@ -95,7 +98,11 @@ class Texts:
         self._model = model
         self._metrics.slots = model.decoder.slots
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Who still waits is told that nothing comes."""
+        for answer in self._answers:
+            answer.fail(RequestError(503, "the server ends; try again"))
+        await self._gate.quiet(0, TELLING_SECONDS)
         self._heavy.shutdown(wait=False, cancel_futures=True)
         if self._loop is not None:
             self._loop.close()
@@ -227,9 +234,11 @@ class Texts:
         watch.add_done_callback(lambda _watch: answer.fail(RequestError(CLIENT_CLOSED, "the client went away")))
         late = f"there was no whole answer within {self._timeout:g} s; --request-timeout raises that"
         timer = asyncio.get_running_loop().call_later(self._timeout, answer.fail, RequestError(504, late))
+        self._answers.add(answer)
         try:
             yield answer
         finally:
+            self._answers.discard(answer)
             timer.cancel()
             watch.cancel()
             self._loop.cancel(generation)
@@ -323,15 +332,14 @@ def _tokens(model: Model, prompt: str | list[int] | Sequence[Message]) -> list[i
     else:
         text, with_special = (prompt, True) if isinstance(prompt, str) else (_conversation(model, prompt), False)
         if not model.tokens.may_fit(text, context):
-            raise RequestError(
-                400, f"the prompt has {len(text)} characters, and the model's context is {context} tokens: shorten it"
+            raise TooLongError(
+                f"the prompt has {len(text)} characters, and the model's context is {context} tokens: shorten it"
             )
         tokens = model.tokens.encode(text, with_special=with_special)
     if not tokens:
         raise RequestError(400, "the prompt is empty")
     if len(tokens) >= context:
-        raise RequestError(
-            400,
+        raise TooLongError(
             f"the prompt has {len(tokens)} tokens, and the model's context is {context} tokens, prompt and answer "
             "together: shorten it",
         )

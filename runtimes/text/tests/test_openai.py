@@ -195,7 +195,7 @@ def test_a_body_that_is_none_is_refused(server, body, words):
 @pytest.mark.parametrize("size", [text_models.CONTEXT, 20_000, 3_000_000])
 def test_a_prompt_that_is_longer_than_the_context_is_told_both_numbers(server, size):
     reply = server.complete("a" * size)
-    assert reply.status == 400
+    assert (reply.status, reply.json["error"]["code"]) == (400, "context_length_exceeded")
     message = reply.json["error"]["message"]
     assert f"the prompt has {size} " in message
     assert f"the model's context is {text_models.CONTEXT} tokens" in message
@@ -242,6 +242,17 @@ def test_a_template_that_comes_to_no_end_is_given_up_with_504_and_holds_up_no_pr
     for path in ("/v2/health/live", "/v2/health/ready", "/v1/models"):  # while it goes on
         assert server.get(path).status == 200
     server.stop()
+
+
+def test_a_stream_that_is_not_done_at_the_end_of_the_grace_gets_the_error_as_an_event(servers, long_model):
+    server = servers.start(long_model, "--grace-seconds", "0.1", "--request-timeout", "600")
+    asked = {"model": "m", "prompt": "abc", "max_tokens": 19_000, "temperature": 1.0, "seed": 1}
+    events = iter(server.client.completions.create(**asked, stream=True))
+    next(events)
+
+    assert server.stop() == 1
+    with pytest.raises(openai.APIError, match="the server ends"):
+        list(events)
 
 
 def test_a_fault_of_the_server_is_told_in_openais_form():
