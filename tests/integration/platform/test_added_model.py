@@ -315,7 +315,7 @@ def test_a_version_that_the_tenant_may_not_read_and_one_of_another_flavor_are_to
     name = register(platform, tenant, logged)
     refused = add(f"models:/{name}/1", "--name", "theirs", "--mlflow-url", platform.mlflow)
     assert refused.code == 1
-    assert "its flavors are sklearn" in refused.errors
+    assert "its flavors are 'sklearn'" in refused.errors
     other = platform.new_namespace()
     assert platform.headrace("tenant", "add", other) == 0
     forbidden = add(f"models:/{register(platform, other, logged)}/1", "--name", "b", "--mlflow-url", platform.mlflow)
