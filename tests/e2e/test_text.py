@@ -9,7 +9,7 @@ import json
 import openai
 import pytest
 
-from platform_under_test import Tenant, candidate, is_served, prediction_of
+from platform_under_test import Tenant, candidate, first_answer, is_served, prediction_of
 
 # The tokens are the small letters and the blank; Keras' own greedy loop says what is to come.
 SCRIPT = """
@@ -70,8 +70,8 @@ def client(tenant: Tenant, written_by_keras: str) -> openai.OpenAI:
     tenant.serve("writer", candidate("writer"), runtime={"name": "text"})
     tenant.wait("modelservice", "writer", is_served, 120)
     base = f"{tenant.platform.gateway}/{tenant.namespace}/writer/v1"
-    # It tries again by itself: the gateway does not know a new route at once.
-    return openai.OpenAI(base_url=base, api_key="none", max_retries=8, timeout=60)
+    first_answer(f"{base}/completions", {"model": "writer", "prompt": "a", "max_tokens": 1})
+    return openai.OpenAI(base_url=base, api_key="none", timeout=60)
 
 
 def test_the_text_is_what_keras_own_loop_writes(client, written_by_keras):
