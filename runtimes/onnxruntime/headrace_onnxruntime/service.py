@@ -5,7 +5,6 @@ aiohttp's low-level server without its router: there is one model, so all paths 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 from aiohttp import web
@@ -18,11 +17,12 @@ from headrace_onnxruntime.requests import InferenceRequest
 from headrace_onnxruntime.settings import Settings
 from headrace_onnxruntime.signature import Signature
 from headrace_serving import bodies
-from headrace_serving.answers import JSON, Handler, answered
+from headrace_serving.answers import JSON, answered
 from headrace_serving.bodies import Bounds
 from headrace_serving.buffers import Share
 from headrace_serving.gate import Gate
-from headrace_serving.routes import Routes, getting, json_answer, metrics_answer, routed
+from headrace_serving.open_inference import OpenInference, Tensors
+from headrace_serving.routes import Routes, metrics_answer, routed
 
 
 class Service:
@@ -50,45 +50,21 @@ class Service:
         return await routed(request, self._routes, f"the model is {self._settings.model_name!r}")
 
     def _all_routes(self) -> Routes:
-        model = f"/v2/models/{self._settings.model_name}"
-        routes: dict[str, Mapping[str, Handler]] = {
-            "/v2": getting(self._server_metadata),
-            "/v2/health/live": getting(self._live),
-            "/v2/health/ready": getting(self._ready),
-        }
-        for base in (model, f"{model}/versions/{self._settings.model_version}"):
-            routes[base] = getting(self._model_metadata)
-            routes[f"{base}/ready"] = getting(self._model_ready)
-            routes[f"{base}/infer"] = {"POST": self._infer}
-        return routes
-
-    async def _server_metadata(self, _request: web.BaseRequest) -> web.Response:
-        return json_answer(
-            {"name": SERVER_NAME, "version": __version__, "extensions": ["binary_tensor_data"]},
+        about = OpenInference(
+            server=SERVER_NAME,
+            server_version=__version__,
+            extension="binary_tensor_data",
+            model=self._settings.model_name,
+            model_version=self._settings.model_version,
+            platform=PLATFORM,
+            tensors=self._tensors,
+            require_ready=self._inferences.require_ready,
         )
+        return about.routes() | {f"{base}/infer": {"POST": self._infer} for base in about.models()}
 
-    async def _live(self, _request: web.BaseRequest) -> web.Response:
-        return json_answer({"live": True})
-
-    async def _ready(self, _request: web.BaseRequest) -> web.Response:
-        self._inferences.require_ready()
-        return json_answer({"ready": True})
-
-    async def _model_ready(self, _request: web.BaseRequest) -> web.Response:
-        self._inferences.require_ready()
-        return json_answer({"name": self._settings.model_name, "ready": True})
-
-    async def _model_metadata(self, _request: web.BaseRequest) -> web.Response:
+    def _tensors(self) -> tuple[Tensors, Tensors]:
         signature = self._inferences.require_model().signature
-        return json_answer(
-            {
-                "name": self._settings.model_name,
-                "versions": [self._settings.model_version],
-                "platform": PLATFORM,
-                "inputs": [spec.as_json() for spec in signature.inputs],
-                "outputs": [spec.as_json() for spec in signature.outputs],
-            }
-        )
+        return [spec.as_json() for spec in signature.inputs], [spec.as_json() for spec in signature.outputs]
 
     async def _infer(self, request: web.BaseRequest) -> web.Response:
         answer = await self._inferences.answer(partial(self._arrived, request))

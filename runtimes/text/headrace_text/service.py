@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 
 from aiohttp import web
 
-from headrace_serving.answers import Handler, answered, path_of
+from headrace_serving.answers import answered, path_of
 from headrace_serving.failures import RequestError
 from headrace_serving.gate import Gate
+from headrace_serving.open_inference import OpenInference, Tensors
 from headrace_serving.routes import Routes, getting, json_answer, metrics_answer, routed
 from headrace_text import PLATFORM, SERVER_NAME, __version__, generate, openai
 from headrace_text.model import Model
@@ -57,49 +57,31 @@ class Service:
 
     def _all_routes(self) -> Routes:
         name = self._settings.model_name
-        model = f"/v2/models/{name}"
-        routes: dict[str, Mapping[str, Handler]] = {
+        about = OpenInference(
+            server=SERVER_NAME,
+            server_version=__version__,
+            extension="generate",
+            model=name,
+            model_version=self._settings.model_version,
+            platform=PLATFORM,
+            tensors=self._tensors,
+            require_ready=self._texts.require_ready,
+            require_alive=self._texts.require_alive,
+        )
+        routes = about.routes() | {
             "/v1/models": getting(self._models),
             f"/v1/models/{name}": getting(self._model),
             "/v1/completions": {"POST": self._completions},
             "/v1/chat/completions": {"POST": self._chat},
-            "/v2": getting(self._server_metadata),
-            "/v2/health/live": getting(self._live),
-            "/v2/health/ready": getting(self._ready),
         }
-        for base in (model, f"{model}/versions/{self._settings.model_version}"):
-            routes[base] = getting(self._model_metadata)
-            routes[f"{base}/ready"] = getting(self._model_ready)
+        for base in about.models():
             routes[f"{base}/generate"] = {"POST": self._generate}
             routes[f"{base}/generate_stream"] = {"POST": self._generate_stream}
         return routes
 
-    async def _server_metadata(self, _request: web.BaseRequest) -> web.Response:
-        return json_answer({"name": SERVER_NAME, "version": __version__, "extensions": ["generate"]})
-
-    async def _live(self, _request: web.BaseRequest) -> web.Response:
-        self._texts.require_alive()
-        return json_answer({"live": True})
-
-    async def _ready(self, _request: web.BaseRequest) -> web.Response:
-        self._texts.require_ready()
-        return json_answer({"ready": True})
-
-    async def _model_ready(self, _request: web.BaseRequest) -> web.Response:
-        self._texts.require_ready()
-        return json_answer({"name": self._settings.model_name, "ready": True})
-
-    async def _model_metadata(self, _request: web.BaseRequest) -> web.Response:
+    def _tensors(self) -> tuple[Tensors, Tensors]:
         self._texts.require_model()
-        return json_answer(
-            {
-                "name": self._settings.model_name,
-                "versions": [self._settings.model_version],
-                "platform": PLATFORM,
-                "inputs": [{"name": "text_input", **_TEXT}],
-                "outputs": [{"name": "text_output", **_TEXT}],
-            }
-        )
+        return [{"name": "text_input", **_TEXT}], [{"name": "text_output", **_TEXT}]
 
     async def _models(self, _request: web.BaseRequest) -> web.Response:
         return json_answer({"object": "list", "data": [self._described()]})

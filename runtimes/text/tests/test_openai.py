@@ -259,9 +259,8 @@ def test_a_fault_of_the_server_is_told_in_openais_form():
     def broken():
         raise ZeroDivisionError
 
-    service = Service(
-        settings.parse(["--model-dir", "/x", "--model-name", "m"]), SimpleNamespace(require_model=broken), Gate(1)
-    )
+    texts = SimpleNamespace(require_model=broken, require_ready=broken, require_alive=broken)
+    service = Service(settings.parse(["--model-dir", "/x", "--model-name", "m"]), texts, Gate(1))
     answer = asyncio.run(service.handle(make_mocked_request("GET", "/v1/models")))
     assert (answer.status, json.loads(answer.body)["error"]["type"]) == (500, "server_error")
 
