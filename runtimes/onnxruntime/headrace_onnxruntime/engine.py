@@ -66,7 +66,7 @@ class Engine:
         try:
             outputs: list[Array] = self._session.run(self._output_names, feed)
         except Exception as error:
-            raise EngineError(_in_one_line(error), is_final=isinstance(error, KernelMissing)) from error
+            raise EngineError(in_one_line(error), is_final=isinstance(error, KernelMissing)) from error
         return outputs
 
 
@@ -79,6 +79,22 @@ def load(model_dir: Path, threads: int) -> Engine:
             f"There is no {MODEL_FILE} in {model_dir}.",
             "The loader puts it there: check its log, and that both containers mount the same volume.",
         )
+    try:
+        session = cpu_session(path, threads)
+    except Exception as error:
+        # The path of the folder says nothing to whoever exported the model.
+        text = " ".join(str(error).replace(f"{path.parent.resolve()}/", "").split())
+        raise refusal(REFUSALS, text) or StartError(
+            Reason.MODEL_CORRUPT,
+            f"{MODEL_FILE} cannot be loaded: {in_one_line(error)}",
+            "Export the model again; its digest was verified, so the file is what the export wrote.",
+        ) from error
+    own = Signature(inputs=_specs(session.get_inputs()), outputs=_specs(session.get_outputs()))
+    return Engine(session, refine(own, model_dir / SIGNATURE))
+
+
+def cpu_session(path: Path, threads: int) -> Any:
+    """As a server beside whose runs an event loop answers needs it. Raises whatever ONNX Runtime raises."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -86,18 +102,12 @@ def load(model_dir: Path, threads: int) -> Engine:
     options.log_severity_level = 4
     # Spinning threads take the CPU from the event loop, which has the same quota.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # The path of the folder says nothing to whoever exported the model.
-        text = " ".join(str(error).replace(f"{path.parent.resolve()}/", "").split())
-        raise refusal(REFUSALS, text) or StartError(
-            Reason.MODEL_CORRUPT,
-            f"{MODEL_FILE} cannot be loaded: {_in_one_line(error)}",
-            "Export the model again; its digest was verified, so the file is what the export wrote.",
-        ) from error
-    own = Signature(inputs=_specs(session.get_inputs()), outputs=_specs(session.get_outputs()))
-    return Engine(session, refine(own, model_dir / SIGNATURE))
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def in_one_line(error: Exception) -> str:
+    """What ONNX Runtime says, bounded."""
+    return " ".join(str(error).split())[:MAX_ERROR_CHARACTERS]
 
 
 def _specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:
@@ -114,7 +124,3 @@ def _spec(node: Any) -> TensorSpec:
         )
     shape = tuple(size if isinstance(size, int) and size >= 0 else DYNAMIC for size in node.shape)
     return TensorSpec(name=node.name, datatype=datatype, shape=shape)
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:MAX_ERROR_CHARACTERS]

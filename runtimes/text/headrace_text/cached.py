@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
+from headrace_onnxruntime.engine import in_one_line
+from headrace_serving.failures import Reason, StartError
 from headrace_text.decoder import Array, DecoderError, Text, behind_last
 from headrace_text.folder import CONFIG_FILE, Config
 from headrace_text.session import Session, named
@@ -76,7 +77,7 @@ class CachedDecoder:
             self._engine.run_with_iobinding(bound)
             logits: Array = bound.get_outputs()[-1].numpy()  # in the order of binding
         except Exception as error:
-            raise DecoderError(" ".join(str(error).split())[:MAX_ERROR_CHARACTERS]) from error
+            raise DecoderError(in_one_line(error)) from error
         finally:
             bound.bind_output(config.logits, "cpu")  # or each binding keeps the logits of its last run
         return behind_last(logits, np.full(rows, count), count)[:, : config.vocabulary]

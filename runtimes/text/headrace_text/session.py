@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from headrace_onnxruntime.engine import cpu_session
 from headrace_onnxruntime.refusals import REFUSALS
 from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
 from headrace_serving.refusals import refusal
@@ -46,14 +46,8 @@ class Session:
 
 def load(config: Config, threads: int) -> Session:
     """The graph of `config`. Raises StartError."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    # Spinning threads take the CPU from the event loop, which has the same quota.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        engine = onnxruntime.InferenceSession(str(config.graph), options, providers=["CPUExecutionProvider"])
+        engine = cpu_session(config.graph, threads)
     except Exception as error:
         # The path of the folder says nothing to whoever exported the model.
         text = " ".join(str(error).replace(f"{config.graph.parent.resolve()}/", "").split())

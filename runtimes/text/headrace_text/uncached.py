@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headrace_serving.failures import MAX_ERROR_CHARACTERS, Reason, StartError
+from headrace_onnxruntime.engine import in_one_line
+from headrace_serving.failures import Reason, StartError
 from headrace_text.decoder import Array, DecoderError, Text, behind_last
 from headrace_text.folder import Config
 from headrace_text.session import Session
@@ -73,5 +74,5 @@ class UncachedDecoder:
         try:
             [logits] = self._engine.run([config.logits], feed)
         except Exception as error:
-            raise DecoderError(" ".join(str(error).split())[:MAX_ERROR_CHARACTERS]) from error
+            raise DecoderError(in_one_line(error)) from error
         return behind_last(logits, lengths, length)[:, : config.vocabulary]

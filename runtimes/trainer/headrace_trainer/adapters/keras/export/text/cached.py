@@ -114,4 +114,5 @@ class _Step:
 
 
 def _only_in_onnx(*_: Any) -> Any:
-    raise NotImplementedError
+    """Marks the place of the node that the conversion writes; TensorFlow traces this and never runs it."""
+    raise RuntimeError("the attention of a graph with a cache is computed by ONNX Runtime alone")
