@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 
 import keras
+from kept_messages import Kept
 
 from headrace_onnxruntime import engine as onnx_engine
 from headrace_onnxruntime import warmup as onnx_warmup
@@ -25,23 +26,11 @@ from headrace_trainer.adapters import script
 from headrace_trainer.adapters.keras import hooks as keras_hooks
 from headrace_trainer.adapters.keras.export import export as keras_export
 from headrace_trainer.adapters.keras.models import follow
-from headrace_trainer.adapters.messages import Messages
 from headrace_trainer.adapters.models import Models
 from headrace_trainer.adapters.script_files import ScriptFiles
 from headrace_trainer.adapters.session import Session
 from headrace_trainer.adapters.settings import Settings
 from headrace_trainer.adapters.stopping import Stop
-
-
-class Kept(Messages):
-    """Messages that nobody reads until the end."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.kept: list[dict] = []
-
-    def send(self, message_type: str, /, **fields) -> None:
-        self.kept.append({"type": message_type, **fields})
 
 
 def main(directory: Path, scripts: list[Path]) -> None:

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,7 @@ import pytest
 
 AT_ONCE = {"trial_after_seconds": 0, "trial_left_seconds": 0}
 TESTS = Path(__file__).resolve().parent
-RUNTIMES = TESTS.parents[2]
-CLIENT = RUNTIMES / "client"
+CLIENT = TESTS.parents[2] / "client"
 SECONDS = 1500
 CACHED = ["trained", "subclassed", "grouped", "fixed_length", "weights_beside"]
 PLAIN = {
@@ -52,22 +49,13 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory) -> dict[str, dict]:
+def exports(interpreter, tmp_path_factory) -> dict[str, dict]:
     """What came of each case, by its name."""
     directory = tmp_path_factory.mktemp("texts")
-    packages = [str(RUNTIMES / name) for name in ("trainer", "client")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(packages),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     cases = [*CACHED, *PLAIN, *REFUSED]
-    command = [sys.executable, str(TESTS / "text_many.py"), str(directory), str(TESTS / "scripts" / "decoders.py")]
-    ended = subprocess.run(
-        [*command, *cases], env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    assert ended.returncode == 0, ended.stderr[-4000:]
+    given = [str(directory), str(TESTS / "scripts" / "decoders.py"), *cases]
+    interpreter.run(TESTS / "text_many.py", given, environment, packages=[CLIENT], seconds=SECONDS)
     return {case: json.loads((directory / case / "result.json").read_text()) for case in cases}
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from kept_messages import Kept
 
 import headrace_client._followed
 from headrace_trainer.adapters import script
@@ -25,7 +26,6 @@ from headrace_trainer.adapters.keras.client import Answers
 from headrace_trainer.adapters.keras.export import export as keras_export
 from headrace_trainer.adapters.keras.export import onnx_weights
 from headrace_trainer.adapters.keras.models import follow
-from headrace_trainer.adapters.messages import Messages
 from headrace_trainer.adapters.models import Models
 from headrace_trainer.adapters.script_files import ScriptFiles
 from headrace_trainer.adapters.session import Session
@@ -34,17 +34,6 @@ from headrace_trainer.adapters.stopping import Stop
 
 PROMPTS = [[7, 3, 9, 12, 30], [5, 22]]
 NEW = 8
-
-
-class Kept(Messages):
-    """Messages that nobody reads until the end."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.kept: list[dict] = []
-
-    def send(self, message_type: str, /, **fields) -> None:
-        self.kept.append({"type": message_type, **fields})
 
 
 def main(directory: Path, path: Path, cases: list[str]) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from forking import Interpreter
+from kept_messages import Kept
 
 from headrace_common.protocol.evaluate import parse_evaluate
 from headrace_common.protocol.fields import Fields
-from headrace_trainer.adapters.messages import Messages
 from headrace_trainer.evaluation.instructions import Instructions, read_instructions
 from headrace_trainer.evaluation.main import evaluate
 
@@ -29,17 +29,6 @@ def models(interpreter: Interpreter, tmp_path_factory) -> Path:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     interpreter.run(HERE / "make_models.py", [str(folder)], environment, seconds=300)
     return folder
-
-
-class Kept(Messages):
-    """Messages that nobody reads until the end."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.kept: list[dict[str, Any]] = []
-
-    def send(self, message_type: str, /, **fields: Any) -> None:
-        self.kept.append({"type": message_type, **fields})
 
 
 @pytest.fixture
