@@ -5,6 +5,7 @@ file of tests may leave behind for the next one in its worker.
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -34,6 +35,9 @@ TOGETHER = {
 }
 # Of one cluster, which two workers share: they wait more than they compute.
 END_TO_END = "tests/e2e/"
+
+# By how much the others give way to them: what they try (probes, canaries, clients) has deadlines of its own.
+NICE = 5
 
 # How long a thread has to see that its work is over.
 THREAD_SECONDS = 10.0
@@ -75,6 +79,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     gc.enable()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A worker that has end-to-end tests has them first; nobody's priority rises again."""
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    if is_worker and not item.nodeid.startswith(END_TO_END) and os.nice(0) == 0:
+        os.nice(NICE)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,12 +6,11 @@ import base64
 import json
 import ssl
 import tempfile
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import urllib3
 import yaml
 
 from headrace_local.errors import LocalClusterError
@@ -19,10 +18,15 @@ from headrace_local.errors import LocalClusterError
 Object = dict[str, Any]
 
 
+TIMEOUT_SECONDS = 30.0
+
+
 @dataclass(frozen=True)
 class Api:
+    """For several threads; its connections stay open, since a handshake costs more than a request."""
+
     url: str
-    context: ssl.SSLContext
+    http: urllib3.PoolManager
 
     @staticmethod
     def of(kubeconfig: Path) -> Api:
@@ -36,25 +40,19 @@ class Api:
                 pair.write(base64.b64decode(user[part]))
             pair.flush()
             context.load_cert_chain(pair.name)
-        return Api(cluster["server"], context)
+        return Api(cluster["server"], urllib3.PoolManager(ssl_context=context, timeout=TIMEOUT_SECONDS))
 
     def ask(self, path: str, body: Object | None = None) -> Object:
         """What the API server answers: an object, or the Status of a refusal."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, context=self.context, timeout=30) as answer:
-                found = answer.read()
-        except urllib.error.HTTPError as error:
-            found = error.read()
-        result: Object = json.loads(found)
+        method = "GET" if body is None else "POST"
+        result: Object = self.http.request(method, f"{self.url}{path}", json=body).json()
         return result
 
     def get(self, path: str) -> Object:
         """An object; raises LocalClusterError with what the API server says instead, as kubectl would."""
         try:
             found = self.ask(path)
-        except OSError as error:
+        except urllib3.exceptions.HTTPError as error:
             raise LocalClusterError(f"GET {path}: {error}") from error
         if found["kind"] == "Status":
             raise LocalClusterError(f"GET {path}: {found['message']}")

@@ -24,6 +24,9 @@ PRUNED = f"{GROUP}/pruned"
 TRIAL_MODEL = f"{GROUP}/trial-model"
 QUEUE = "kueue.x-k8s.io/queue-name"
 
+# On every object that is kept as it is planned: the hash of what was applied last.
+APPLIED = f"{GROUP}/applied"
+
 # Keeps a training pod after its deletion until the operator has taken its record.
 RECORD_FINALIZER = f"{GROUP}/record"
 

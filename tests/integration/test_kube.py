@@ -253,6 +253,27 @@ def test_a_plan_is_carried_out_status_first_and_again_changes_nothing(with_clien
     with_client(use)
 
 
+def test_what_stands_as_it_was_applied_is_not_written_again_and_what_somebody_changed_is(with_client, namespace):
+    async def use(client):
+        owner = await client.create(WIDGETS, widget(namespace))
+
+        async def writes_of(**data):
+            plan = Plan(applies=((CONFIGMAPS, configmap(namespace, "x", owner, **data)),))
+            counting = FaultyClient.around(client)
+            await apply(plan, counting, WIDGETS, owner)
+            return counting.writes, (await client.get(CONFIGMAPS, namespace, "x"))["data"]
+
+        assert await writes_of(a="1", b="2") == (1, {"a": "1", "b": "2"})
+        assert await writes_of(a="1", b="2") == (0, {"a": "1", "b": "2"})
+        await client.merge_patch(CONFIGMAPS, namespace, "x", {"data": {"c": "a stranger's"}})
+        assert await writes_of(a="1", b="2") == (0, {"a": "1", "b": "2", "c": "a stranger's"})
+        await client.merge_patch(CONFIGMAPS, namespace, "x", {"data": {"a": "a stranger's"}})
+        assert await writes_of(a="1", b="2") == (1, {"a": "1", "b": "2", "c": "a stranger's"})
+        assert await writes_of(a="1") == (1, {"a": "1", "c": "a stranger's"})
+
+    with_client(use)
+
+
 @pytest.mark.parametrize("k", range(7))
 def test_killed_after_write_k_the_next_pass_completes_the_plan(with_client, namespace, k):
     async def use(client):

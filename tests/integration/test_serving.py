@@ -671,7 +671,7 @@ def test_an_operator_killed_after_any_write_of_any_pass_ends_where_an_undisturbe
             kubectl("create", "namespace", f"{namespace}-{k}")
         ends = await asyncio.gather(*(run(f"{namespace}-{k}", k) for k in deaths))
 
-        assert undisturbed.writes > 8
+        assert undisturbed.writes >= 8  # a pass writes what it changes, and not what stands there already
         assert dict(zip(deaths, ends, strict=True)) == dict.fromkeys(deaths, undisturbed)
 
     asyncio.run(all_of_it())

@@ -16,6 +16,7 @@ from headrace.kube.events import EventRecorder
 from headrace.kube.ownership import is_owned, not_ours
 from headrace.kube.plan import Plan
 from headrace.kube.resources import Object, Resource
+from headrace.kube.unchanged import marked, stands
 
 
 async def apply(plan: Plan, client: KubeClient, resource: Resource, owner: Object) -> float | None:
@@ -81,6 +82,7 @@ async def _create(client: KubeClient, kind: Resource, wanted: Object, owner_uid:
 
 
 async def _apply(client: KubeClient, kind: Resource, wanted: Object, owner_uid: str) -> None:
+    wanted = marked(wanted)
     metadata = wanted["metadata"]
     live = await client.get(kind, metadata.get("namespace"), metadata["name"])
     if live is None:
@@ -89,6 +91,8 @@ async def _apply(client: KubeClient, kind: Resource, wanted: Object, owner_uid: 
             await client.apply(kind, wanted, force=False)
         return
     _must_be_ours(kind, live, owner_uid)
+    if stands(wanted, live):
+        return
     with _refusals():
         await client.apply(kind, {**wanted, "metadata": {**metadata, "uid": live["metadata"]["uid"]}})
 
