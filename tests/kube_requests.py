@@ -7,6 +7,7 @@ import json
 import ssl
 import tempfile
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,21 @@ class Api:
             raise LocalClusterError(f"GET {path}: {found['message']}")
         return found
 
+    def apply(self, namespace: str, manifest: Object) -> None:
+        """As `kubectl apply --server-side --force-conflicts`; raises LocalClusterError with its message."""
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        path = f"{_collection(manifest, namespace)}/{name}?fieldManager=kubectl&force=true&fieldValidation=Strict"
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        try:
+            answer = self.http.request("PATCH", f"{self.url}{path}", body=json.dumps(manifest), headers=headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise LocalClusterError(f"apply of {kind} {name}: {error}") from error
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
+            raise LocalClusterError(f"apply of {kind} {name}: {answer.json()['message']}")
+
     def try_to_create(self, manifest: Object) -> Object:
         """Create it without keeping it; what the API server answers: the object, or the Status of a refusal."""
-        group_version, plural = manifest["apiVersion"], f"{manifest['kind'].lower()}s"
-        collection = f"/apis/{group_version}/namespaces/{manifest['metadata']['namespace']}/{plural}"
+        collection = _collection(manifest, manifest["metadata"]["namespace"])
         return self.ask(f"{collection}?dryRun=All&fieldValidation=Strict", manifest)
 
     def refusal(self, manifest: Object) -> str:
@@ -70,3 +82,10 @@ class Api:
         assert answer["kind"] == "Status", f"the API server accepted {json.dumps(manifest)}"
         message: str = answer["message"]
         return message
+
+
+def _collection(manifest: Object, namespace: str) -> str:
+    """The path of all objects of its kind; kinds whose plural is more than an s are not among those of tests."""
+    version = manifest["apiVersion"]
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    return f"{root}/namespaces/{namespace}/{manifest['kind'].lower()}s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -13,15 +14,14 @@ def test_a_job_that_something_more_important_takes_the_place_of_starts_again_and
     cores = float(tenant.platform.cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.allocatable.cpu}"))
     # Twice as much no node has, once there is room for beside the platform's pods.
     share = {"limits": {"cpu": f"{0.6 * cores:.1f}", "memory": "256Mi"}}
-    tenant.apply(
-        {
-            "apiVersion": "scheduling.k8s.io/v1",
-            "kind": "PriorityClass",
-            "metadata": {"name": "may-wait"},
-            "value": -100,
-            "description": "gives way to everything",
-        }
-    )
+    below = {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": "may-wait"},
+        "value": -100,
+        "description": "gives way to everything",
+    }
+    tenant.kubectl("apply", "-f", "-", stdin=json.dumps(below))
     template = {"podTemplate": {"spec": {"priorityClassName": "may-wait"}}}
     case = Case(SLEEP, "Disrupted", "Preempted", 2, 0, {"resources": share} | template, hint="priorityClassName")
     start(tenant, "preempted", case)
