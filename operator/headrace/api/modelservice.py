@@ -149,6 +149,27 @@ class RuntimeVariable(Model):
     ] = ""
 
 
+class Batching(Model):
+    """How the server computes requests together."""
+
+    max_size: Annotated[
+        int | None,
+        Schema(
+            "Rows of requests that are computed together at most; 1: none are. Absent: the server's own number.",
+            minimum=1,
+            maximum=65536,
+        ),
+    ] = None
+    max_delay: Annotated[
+        Duration | None,
+        Schema(
+            "How long a request waits for others while the server has nothing to compute, such as 2ms: worth it where "
+            "a run of many rows costs little more than one of one row, as on a GPU. Absent: not at all.",
+            rules=(duration_between("0s", "10s"),),
+        ),
+    ] = None
+
+
 class Runtime(Model):
     """The server."""
 
@@ -191,6 +212,13 @@ class Runtime(Model):
         tuple[RuntimeVariable, ...],
         Schema("Variables of the server's environment, with the same four names.", maxItems=64, **list_map("name")),
     ] = ()
+    batching: Annotated[
+        Batching | None,
+        Schema(
+            "How requests are computed together, where the server lets it be said: onnxruntime does; of others "
+            "servingRuntimes says it."
+        ),
+    ] = None
 
 
 class Scaling(Model):

@@ -6,13 +6,14 @@ How the bytes are read and an answer is written is each protocol's own: service.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from headrace_onnxruntime.engine import Array
+from headrace_onnxruntime.engine import Array, Feed
 from headrace_onnxruntime.metrics import Metrics
 from headrace_onnxruntime.model import Model, Rejected
 from headrace_onnxruntime.requests import InferenceRequest, OtherModelError
@@ -44,6 +45,7 @@ class Inferences:
 
     def __init__(self, settings: Settings, metrics: Metrics, gate: Gate) -> None:
         self._timeout = settings.request_timeout
+        self._max_wait = settings.max_wait
         self._metrics = metrics
         self._gate = gate
         self._buffers = Buffers(settings.max_buffered_bytes)
@@ -124,6 +126,14 @@ class Inferences:
         self._metrics.request_seconds.observe(time.perf_counter() - started)
         return answer
 
+    def _require_time(self, model: Model, feed: Feed) -> None:
+        """Raises RequestError(429): a client that is told at once goes elsewhere, or comes back when there is time."""
+        wait = model.wait_seconds(feed)
+        if wait > self._max_wait:
+            late = math.ceil(wait - self._max_wait)
+            message = f"{model.waiting} requests wait, for some {wait:.1f} s; --max-wait allows {self._max_wait:g} s"
+            raise RequestError(429, message, retry_seconds=late)
+
     async def _computed(self, model: Model, arrived: Arrived[A]) -> A:
         signature = model.signature
         loop = asyncio.get_running_loop()
@@ -131,6 +141,7 @@ class Inferences:
             request = await loop.run_in_executor(self._heavy, arrived.parse, signature)
         else:
             request = arrived.parse(signature)
+        self._require_time(model, request.feed)
         outputs = await model.infer(request.feed)
 
         def encoded() -> tuple[A, bool]:

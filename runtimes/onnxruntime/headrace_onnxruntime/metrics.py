@@ -14,7 +14,7 @@ from headrace_serving.metrics import ServerMetrics
 DURATION_BOUNDS = exposition.bounds(0.00025)
 ROWS_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
 
-INITIAL_CODES = (200, 400, 413, 500, 503, 504)
+INITIAL_CODES = (200, 400, 413, 429, 500, 503, 504)
 
 
 class Metrics(ServerMetrics):

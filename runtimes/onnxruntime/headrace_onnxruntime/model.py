@@ -42,6 +42,10 @@ class Model:
     def waiting(self) -> int:
         return self._batcher.waiting
 
+    def wait_seconds(self, feed: Feed) -> float:
+        """How long a request that comes now will wait for those before it."""
+        return self._batcher.wait_seconds(feed)
+
     async def infer(self, feed: Feed) -> list[Array]:
         """All outputs. Raises Rejected when the request is to blame, RequestError(500) when the model is.
 
@@ -77,6 +81,8 @@ async def load(settings: Settings, observe: Callable[[BatchRun], None]) -> Model
     engine = await loop.run_in_executor(executor, engines.load, settings.model_dir, settings.threads)
     warm = await loop.run_in_executor(executor, warm_up, engine)
     max_rows = settings.max_batch if warm.rows_are_independent else 1
-    batcher = Batcher(engine, executor=executor, workers=1, max_rows=max_rows, observe=observe)
+    batcher = Batcher(
+        engine, executor=executor, workers=1, max_rows=max_rows, observe=observe, max_delay=settings.max_delay
+    )
     log.info("model loaded; %s", f"up to {max_rows} rows in one run" if max_rows > 1 else "one request at a time")
     return Model(engine, warm, batcher, executor)

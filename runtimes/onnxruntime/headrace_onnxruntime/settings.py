@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headrace_serving.flags import count, port_number
+from headrace_serving.flags import count, port_number, seconds
 from headrace_serving.model_flags import ModelSettings, model_parser, values_of
 
 
@@ -17,6 +17,8 @@ class Settings(ModelSettings):
     max_request_rows: int
     max_in_flight: int
     grpc_port: int
+    max_delay: float
+    max_wait: float
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -30,5 +32,17 @@ def parse(arguments: Sequence[str]) -> Settings:
     )
     parser.add_argument("--max-request-rows", type=count, default=1024, help="rows of one request")
     parser.add_argument("--max-in-flight", type=count, default=1024, help="requests at a time; 503 beyond")
+    parser.add_argument(
+        "--max-delay", type=seconds, default=0.0, help="seconds that a request waits for others to be computed with"
+    )
+    parser.add_argument(
+        "--max-wait",
+        type=seconds,
+        default=None,
+        help="seconds; 429 for a request that would wait longer for the model; --request-timeout where it is not given",
+    )
     parser.add_argument("--grpc-port", type=port_number, default=8500, help="requests by gRPC; 0: none")
-    return Settings(**values_of(parser, arguments))
+    values = values_of(parser, arguments)
+    if values["max_wait"] is None:
+        values["max_wait"] = values["request_timeout"]
+    return Settings(**values)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
 import numpy as np
@@ -249,3 +249,86 @@ def test_a_model_that_drops_one_row_and_doubles_another_is_found_out():
 
 def test_a_model_of_whole_numbers_that_turns_its_rows_around_is_found_out():
     assert not warm_up(loaded(recipe("turn around", kind=TensorProto.INT64))).rows_are_independent
+
+
+class Sums:
+    """An engine whose runs are let go one by one."""
+
+    def __init__(self) -> None:
+        self.runs: list[int] = []
+        self._permits = Semaphore(0)
+
+    def let_go(self) -> None:
+        self._permits.release()
+
+    def run(self, feed: Feed) -> list[Array]:
+        assert self._permits.acquire(timeout=30)
+        self.runs.append(len(feed["a"]))
+        return [feed["a"]]
+
+
+def rows_of(number: int, width: int = 1) -> Feed:
+    return {"a": np.zeros((number, width), dtype=np.float32)}
+
+
+def test_with_a_delay_a_free_engine_waits_until_a_batch_is_full():
+    engine = Sums()
+
+    async def scenario() -> None:
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            batcher = Batcher(engine, executor=executor, workers=1, max_rows=4, observe=lambda _: None, max_delay=60)  # type: ignore[arg-type]
+            asked = [asyncio.ensure_future(batcher.infer(rows_of(1))) for _ in range(3)]
+            await asyncio.sleep(0)
+            assert batcher.waiting == 3
+            asked.append(asyncio.ensure_future(batcher.infer(rows_of(1))))
+            engine.let_go()
+            await asyncio.gather(*asked)
+
+    asyncio.run(scenario())
+    assert engine.runs == [4]
+
+
+def test_with_a_delay_a_request_that_stays_alone_is_computed_when_it_is_over():
+    engine = Sums()
+    engine.let_go()
+
+    async def scenario() -> None:
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            batcher = Batcher(engine, executor=executor, workers=1, max_rows=4, observe=lambda _: None, max_delay=0.01)  # type: ignore[arg-type]
+            await batcher.infer(rows_of(1))
+
+    asyncio.run(scenario())
+    assert engine.runs == [1]
+
+
+def test_the_wait_is_that_of_the_rows_that_come_first_where_kinds_take_turns():
+    engine = Sums()
+
+    async def scenario() -> None:
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            batcher = Batcher(engine, executor=executor, workers=1, max_rows=2, observe=lambda _: None)  # type: ignore[arg-type]
+            assert batcher.wait_seconds(rows_of(1)) == 0
+            running = asyncio.ensure_future(batcher.infer(rows_of(1)))
+            engine.let_go()
+            await running
+            held = [asyncio.ensure_future(batcher.infer(rows_of(1)))]
+            await asyncio.sleep(0)
+            assert batcher.wait_seconds(rows_of(1)) == 0, "it runs, and does not wait"
+            asked = [asyncio.ensure_future(batcher.infer(rows_of(1))) for _ in range(5)]
+            asked += [asyncio.ensure_future(batcher.infer(rows_of(1, width=2))) for _ in range(4)]
+            await asyncio.sleep(0)
+
+            waits = [batcher.wait_seconds(rows_of(1, width)) for width in (1, 2, 3)]
+
+            row = waits[2] / 4  # a kind of its own has its turn after two rows of each other kind
+            assert row > 0
+            assert waits == pytest.approx([9 * row, 9 * row, 4 * row])
+            for request in asked:
+                request.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            assert batcher.wait_seconds(rows_of(1)) == 0, "nobody waits for them"
+            engine.let_go()
+            await asyncio.gather(*held)
+
+    asyncio.run(scenario())
+    assert engine.runs == [1, 1]

@@ -114,6 +114,28 @@ def test_more_requests_than_fit_are_refused_with_503_and_when_to_come_back(serve
     assert server.metrics()["headrace_requests_in_flight"] == 0
 
 
+def test_a_request_that_would_wait_too_long_is_refused_at_once_with_429_and_when_to_come_back(servers, models):
+    server = servers.start(models.as_slow_as_told(), *PATIENT, "--max-wait", "0.01", "--max-batch", "1")
+    assert server.infer(SLOW).status == 200, "nothing waits; from now on the server knows how long one takes"
+
+    answers = ask_too_much(server, SLOW, times=8)
+
+    assert {status for status, _ in answers} == {200, 429}
+    assert all(int(retry) >= 1 for status, retry in answers if status == 429)
+    assert server.infer(SLOW).status == 200, "once nothing waits"
+
+
+def test_a_delay_lets_requests_wait_for_company(servers, models):
+    """A server that waits for sixty seconds, or for four rows, answers four at once, and in one run."""
+    server = servers.start(models.tokens(), *PATIENT, "--max-batch", "4", "--max-delay", "60")
+    body = body_of("tokens", "INT32", [[1, 2]])
+
+    statuses = [status for status, _ in ask_together(server, [body] * 4, connections=4)]
+
+    assert statuses == [200] * 4
+    assert server.metrics()["headrace_batch_rows_count"] == 1
+
+
 def test_more_bytes_than_fit_are_refused_with_503(servers, models):
     server = servers.start(models.affine(), "--max-buffered-bytes", "1000")
     assert server.infer(b" " * 1001).status == 503

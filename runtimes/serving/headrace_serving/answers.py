@@ -50,7 +50,7 @@ async def answered(request: web.BaseRequest, handler: Handler, gate: Gate) -> we
 def error_answer(error: RequestError) -> web.Response:
     headers = dict(JSON)
     if error.status in _BUSY:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = str(error.retry_seconds)
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)
     body = orjson.dumps({"error": error.message})

@@ -73,11 +73,14 @@ class StartError(Exception):
 
 
 class RequestError(Exception):
-    """A request that gets an error for an answer. `status` is the HTTP status, `message` goes to the client."""
+    """A request that gets an error for an answer. `status` is the HTTP status, `message` goes to the client, and where
+    trying again may help (429, 503) it is told to do so after `retry_seconds`.
+    """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_seconds: int = 1) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_seconds = retry_seconds
         # A client may have sent half of a surrogate pair, which no protocol carries back.
         self.message = shortened(message, MAX_ERROR_CHARACTERS).encode(errors="replace").decode()
 

@@ -46,7 +46,7 @@ _STATUS_OF = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 # A client that has a policy for retries keeps to it (gRPC's proposal A6); of HTTP it is Retry-After.
-_TRY_AGAIN = (("grpc-retry-pushback-ms", "1000"),)
+_TRY_AGAIN = "grpc-retry-pushback-ms"
 
 
 def status_of(error: RequestError) -> grpc.StatusCode:
@@ -139,7 +139,7 @@ def _guarded(method: Any, status_of: StatusOf) -> Any:
         except RequestError as error:
             code, text = status_of(error), error.message
             if error.status in (429, 503):
-                trailing = _TRY_AGAIN
+                trailing = ((_TRY_AGAIN, str(1000 * error.retry_seconds)),)
         except grpc.aio.AbortError:
             raise
         except Exception:  # whatever it is, the client gets an answer

@@ -140,11 +140,20 @@ def test_what_a_service_asks_of_its_server_names_another_revision_and_nothing_el
         {"args": ["--a"]},
         {"env": [{"name": "A", "value": "1"}]},
         {"format": "ONNX"},
+        {"batching": {"maxSize": 8}},
     ]
     names = {revision_name(model_service(runtime={"name": "plain"} | one), artifact(1)) for one in asked}
 
-    assert len(names | {plain}) == 5
+    assert len(names | {plain}) == 6
     assert revision_name(model_service(runtime={"name": "plain", "args": [], "env": []}), artifact(1)) == plain
+
+
+def test_batching_is_told_by_the_arguments_that_the_table_has_for_it():
+    runtime = {"name": "onnxruntime", "args": ["--max-wait=1"], "batching": {"maxSize": 32, "maxDelay": "2ms"}}
+
+    args = server(runtime)["args"]
+
+    assert args[-3:] == ["--max-batch=32", "--max-delay=0.002", "--max-wait=1"]
 
 
 PROBLEMS = {
@@ -155,6 +164,16 @@ PROBLEMS = {
         "it serves ONNX: correct spec.runtime.format, or spec.runtime.name: tensorflow-serving, triton",
     ),
     "a format of nobody": ({"name": "plain", "format": "Keras"}, "FormatNotServed", "correct spec.runtime.format"),
+    "no way to say how many rows": (
+        {"name": "tensorflow-serving", "batching": {"maxSize": 8}},
+        "BatchingNotServed",
+        "cannot be told spec.runtime.batching.maxSize: leave it out",
+    ),
+    "no way to say how long to wait": (
+        {"name": "plain", "batching": {"maxDelay": "2ms"}},
+        "BatchingNotServed",
+        "set batching.maxDelay of its entry in servingRuntimes",
+    ),
     "no image": ({"name": "custom"}, "RuntimeImageMissing", "set spec.runtime.image"),
 }
 

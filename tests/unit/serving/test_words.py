@@ -176,6 +176,9 @@ PLANS = {
     # the first revision
     "no such server": lambda: Walk(model_service(runtime={"name": "gone"})).look(),
     "no such format": lambda: Walk(model_service(runtime={"name": "plain", "format": "Keras"})).look(),
+    "no way to say how many rows": lambda: Walk(
+        model_service(runtime={"name": "plain", "batching": {"maxSize": 8}})
+    ).look(),
     "a server that cannot be used": lambda: Walk(model_service(runtime={"name": "wrong"})).look(),
     "a server without an image": lambda: Walk(model_service(runtime={"name": "bare"})).look(),
     "a server without counters": lambda: Walk(model_service(runtime={"name": "plain"})).look(),

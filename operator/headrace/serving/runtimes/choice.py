@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from headrace.api.modelservice import Runtime
+from headrace.api.modelservice import Batching, Runtime
 from headrace.rollout.adapter import PodMetrics
 from headrace.serving.runtimes.table import Runtimes, ServingRuntime
 
@@ -36,10 +36,26 @@ def why_not(runtime: Runtime, runtimes: Runtimes, refused: Mapping[str, str]) ->
             f"spec.runtime.format{elsewhere}"
         )
         return "FormatNotServed", message
+    if lacks := _cannot_be_told(entry, runtime.batching):
+        message = (
+            f"runtime {runtime.name} cannot be told spec.runtime.batching.{lacks}: leave it out; if the server has an "
+            f"argument for it, set spec.runtime.args, or let an administrator set batching.{lacks} of its entry in "
+            "servingRuntimes"
+        )
+        return "BatchingNotServed", message
     if not (runtime.image or entry.image):
         message = f"runtime {runtime.name} has no image of its own: set spec.runtime.image"
         return "RuntimeImageMissing", message
     return None
+
+
+def _cannot_be_told(entry: ServingRuntime, asked: Batching | None) -> str:
+    """The field that is asked for and that the server has no argument for; empty: none."""
+    if asked is not None and asked.max_size is not None and not entry.batching.max_size:
+        return "maxSize"
+    if asked is not None and asked.max_delay is not None and not entry.batching.max_delay:
+        return "maxDelay"
+    return ""
 
 
 def serves(runtime: Runtime, runtimes: Runtimes) -> str | None:

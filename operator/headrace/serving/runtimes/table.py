@@ -169,6 +169,17 @@ class ConfigFile(Values):
     text: Annotated[str, Field(description="All together 200 KiB at most.", max_length=65536)]
 
 
+class BatchingArguments(Values):
+    """How the server is told what spec.runtime.batching says: an argument for each field that it has a way for."""
+
+    max_size: Annotated[
+        str, Field(description="$(MAX_SIZE) stands for the rows, such as --max-batch=$(MAX_SIZE).", max_length=256)
+    ] = ""
+    max_delay: Annotated[
+        str, Field(description="$(MAX_DELAY_SECONDS) stands for the seconds, such as 0.002.", max_length=256)
+    ] = ""
+
+
 class ServingRuntime(Values):
     """A server that a ModelService may name as its runtime."""
 
@@ -187,6 +198,9 @@ class ServingRuntime(Values):
     command: Annotated[tuple[str, ...], Field(description="Instead of the image's entrypoint.", max_length=64)] = ()
     args: Annotated[tuple[str, ...], Field(max_length=128)] = ()
     env: Annotated[tuple[Variable, ...], Field(max_length=64)] = ()
+    batching: Annotated[
+        BatchingArguments, Field(description="Arguments by which it is told how requests are computed together.")
+    ] = BatchingArguments()
     files: Annotated[tuple[ConfigFile, ...], Field(max_length=8)] = ()
     ports: Ports
     path: Annotated[UrlPath, Field(description="Of the model in the server's protocol, for status.url.")] = "/"
