@@ -44,3 +44,10 @@ APPROVAL = f"{GROUP}/approval"
 APPROVAL_BY = f"{GROUP}/approval-by"
 APPROVAL_REASON = f"{GROUP}/approval-reason"
 APPROVE_VERB = "approve"
+# On a ModelService: what a person wants done to its rollout, the version that it is about, who, when and why. The
+# chart's policy lets only those write them who have the verb (charts/headrace/templates/admission/acts.yaml).
+ACT = f"{GROUP}/act"
+ACT_VERSION = f"{GROUP}/act-version"
+ACT_BY = f"{GROUP}/act-by"
+ACT_AT = f"{GROUP}/act-at"
+ACT_REASON = f"{GROUP}/act-reason"

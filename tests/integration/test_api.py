@@ -211,7 +211,7 @@ MODEL_SERVICE: dict[str, Any] = {
         "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
         "scaling": {"replicas": 2},
         "rollout": {
-            "steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "1m"}],
+            "steps": [{"weight": 10, "hold": "1m", "pause": {}}, {"weight": 50, "hold": "1m"}],
             "progressDeadline": "10m",
             "analysis": {
                 "interval": "10s",
@@ -982,6 +982,18 @@ REFUSED_SERVICES: dict[str, tuple[dict[str, Any], str]] = {
         "the weights of the steps have to rise",
     ),
     "a step to everything": ({"spec.rollout.steps": [{"weight": 100}]}, "should be less than or equal to 99"),
+    "a pause with a time": (
+        {"spec.rollout.steps": [{"weight": 10, "pause": {"duration": "5m"}}]},
+        'unknown field "spec.rollout.steps[0].pause.duration"',
+    ),
+    "a pause that is a time": (
+        {"spec.rollout.steps": [{"weight": 10, "pause": "5m"}]},
+        'spec.rollout.steps[0].pause in body must be of type object: "string"',
+    ),
+    "a hold without an end": (
+        {"spec.rollout.steps": [{"weight": 10, "hold": {}}]},
+        'spec.rollout.steps[0].hold in body must be of type string: "object"',
+    ),
     "hold in days": (
         {"spec.rollout.steps": [{"weight": 10, "hold": "1d"}]},
         "spec.rollout.steps[0].hold: Forbidden: must be a duration such as",

@@ -195,7 +195,7 @@ def test_cluster_finds_no_mistake_in_the_policies(cluster: Cluster) -> None:
 
     assert eventually(checked)
     findings = {item["metadata"]["name"]: item["status"]["typeChecking"] for item in cluster.get(*ours)["items"]}
-    names = ("approvals", "authors", "modelservices", "tenants", "trainingjobs")
+    names = ("acts", "approvals", "authors", "modelservices", "tenants", "trainingjobs")
     assert findings == {f"headrace-{name}": {} for name in names}
 
 

@@ -63,6 +63,7 @@ __all__ = [
     "ModelSource",
     "NoData",
     "ParentReference",
+    "Pause",
     "PendingOutcome",
     "Phase",
     "Promotion",
@@ -227,6 +228,10 @@ class Scaling(Model):
     replicas: Annotated[int, Schema("Pods of a revision that has all the traffic.", minimum=1, maximum=1000)] = 1
 
 
+class Pause(Model):
+    """A pause without an end; it is written as {}."""
+
+
 class RolloutStep(Model):
     """One step of a rollout."""
 
@@ -235,6 +240,14 @@ class RolloutStep(Model):
         Duration,
         Schema("Time that the step lasts at least, such as 1m.", rules=(duration_between("0s", "168h"),)),
     ] = timedelta(minutes=1)
+    pause: Annotated[
+        Pause | None,
+        Schema(
+            "{}: after its hold, and once each check passes, the step waits for a person, without a limit: "
+            "kubectl headrace skip NAME continues. Meanwhile the canary is checked, and rolled back when it fails. "
+            "Absent: the step ends by itself."
+        ),
+    ] = None
 
 
 class NoData(StrEnum):

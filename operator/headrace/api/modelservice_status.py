@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
+from headrace.api.acts import ActRecord, Restart, StandingAct
 from headrace.api.base import ATOMIC, Model, Schema, list_map
 from headrace.api.common import Failure
 from headrace.api.meta import Condition
@@ -37,7 +38,7 @@ class Verdict(StrEnum):
 
 class RolloutOutcome(StrEnum):
     """How a rollout ended. With SAME_FILES and REFUSED none began: the files of the version served already, or its
-    inputs or outputs differ.
+    inputs or outputs differ. With ABORTED a person ended it, which says nothing of the model.
     """
 
     PROMOTED = "Promoted"
@@ -45,6 +46,7 @@ class RolloutOutcome(StrEnum):
     SUPERSEDED = "Superseded"
     SAME_FILES = "SameFiles"
     REFUSED = "Refused"
+    ABORTED = "Aborted"
 
 
 class ServedModel(Model):
@@ -169,6 +171,9 @@ class RolloutStatus(Model):
     ready_by: Annotated[Time | None, Schema("When the canary's next pods have to be ready.")] = None
     canary_requests: Annotated[Count, Schema("Requests of the canary that the last look counted.")] = 0
     interruption: Annotated[Interruption | None, Schema("The canary has lost its last ready pod.")] = None
+    act: Annotated[
+        StandingAct | None, Schema("What a person has said of it last, as long as it holds; absent: nothing.")
+    ] = None
     losses: Annotated[
         Count, Schema("Times that the canary lost its last ready pod without a deletion, eviction or preemption.")
     ] = 0
@@ -196,6 +201,7 @@ class RolloutRecord(Model):
     version: Annotated[Word | None, Schema("Its model version.")] = None
     outcome: Annotated[RolloutOutcome, Schema("How it ended.")]
     reason: Annotated[Word | None, Schema("Why.")] = None
+    by: Annotated[Name | None, Schema("The person who ended it; absent where none did.")] = None
     difference: Annotated[
         Line | None, Schema("In what inputs and outputs differ from those that served; absent where that is no cause.")
     ] = None
@@ -253,4 +259,9 @@ class ModelServiceStatus(Model):
     history: Annotated[
         tuple[RolloutRecord, ...], Schema("Rollouts that ended, the newest last.", maxItems=20, **ATOMIC)
     ] = ()
+    acts: Annotated[
+        tuple[ActRecord, ...],
+        Schema("What persons asked for (`kubectl headrace promote` and its like), newest last.", maxItems=20, **ATOMIC),
+    ] = ()
+    restart: Annotated[Restart | None, Schema("Fresh pods that a person asked for last; absent: never.")] = None
     columns: Annotated[ServiceColumns, Schema("What `kubectl get` prints.")] = ServiceColumns()

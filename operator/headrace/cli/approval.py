@@ -9,11 +9,10 @@ import asyncio
 from dataclasses import dataclass
 
 from headrace.api.trainingjob import ApprovalState, State, TrainingJob
-from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace
+from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace, user_name
 from headrace.cli.errors import USAGE, CommandError
-from headrace.kube.client import KubeClient
 from headrace.kube.errors import Conflict, KubeError
-from headrace.kube.resources import SELFSUBJECTREVIEWS, TRAININGJOBS, Object
+from headrace.kube.resources import TRAININGJOBS, Object
 from headrace.labels import APPROVAL, APPROVAL_BY, APPROVAL_REASON
 from headrace.training.approval import reserved_alias
 from headrace.training.states import Reason
@@ -58,7 +57,7 @@ class DecisionCommand:
                 raise CommandError(f"there is no TrainingJob {args.job!r} in namespace {namespace!r}")
             job = TrainingJob.model_validate(found)
             _must_wait(job)
-            user = await _user(kube)
+            user = await user_name(kube)
             try:
                 await kube.merge_patch(TRAININGJOBS, namespace, args.job, self._patch(job, user, reason))
             except Conflict as error:
@@ -104,12 +103,6 @@ def _must_wait(job: TrainingJob) -> None:
             f"TrainingJob {name}: its model was {approval.state.lower()} by {approval.by} before, and the first "
             "decision stands; for another one train again, in a new TrainingJob"
         )
-
-
-async def _user(kube: KubeClient) -> str:
-    """The name by which the API server knows whoever asks."""
-    answer = await kube.create(SELFSUBJECTREVIEWS, {"metadata": {}})
-    return str(answer["status"]["userInfo"]["username"])
 
 
 APPROVE = DecisionCommand(

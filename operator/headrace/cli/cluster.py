@@ -13,6 +13,7 @@ from kubernetes.aio.config import ConfigException
 
 from headrace.cli.errors import USAGE, CommandError
 from headrace.kube.client import KubeClient
+from headrace.kube.resources import SELFSUBJECTREVIEWS
 
 _FILE_FIELDS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
@@ -46,6 +47,12 @@ def context_namespace(args: argparse.Namespace) -> str:
         if entry["name"] == name:
             return str((entry.get("context") or {}).get("namespace") or "default")
     raise CommandError(f"kubeconfig {path} has no context {name!r}: name one with --context", USAGE)
+
+
+async def user_name(kube: KubeClient) -> str:
+    """The name by which the API server knows whoever asks. Raises a KubeError."""
+    answer = await kube.create(SELFSUBJECTREVIEWS, {"metadata": {}})
+    return str(answer["status"]["userInfo"]["username"])
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
+from headrace.cli.act import ACTS
 from headrace.cli.approval import APPROVE, REFUSE
 from headrace.cli.command import GROUP, Command, load
 from headrace.cli.errors import CommandError
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ModelCommand(),
             APPROVE,
             REFUSE,
+            *ACTS,
             *load(entry_points(group=GROUP)),
             VersionCommand(),
         ]

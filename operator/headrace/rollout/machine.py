@@ -32,6 +32,7 @@ from headrace.api.modelservice import (
     Verdict,
 )
 from headrace.clock import shown
+from headrace.rollout import by_hand
 from headrace.rollout.analysis import baseline_of, judge, window, with_unseen
 from headrace.rollout.counters import Counters
 from headrace.rollout.propagation import THROTTLE, apply_grace
@@ -144,6 +145,8 @@ def advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Out
 
 
 def _advance(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
+    if by_hand.is_aborted(rollout):
+        return Outcome(Decision.ROLL_BACK, rollout, by_hand.ABORTED, by_hand.said(rollout))
     if look.problem is not None and look.problem.is_final:
         return Outcome(Decision.ROLL_BACK, rollout, look.problem.reason, look.problem.message)
     if rollout.interruption is not None:
@@ -230,6 +233,8 @@ def _apply(rollout: RolloutStatus, spec: Rollout, look: Look) -> Outcome:
 
 def _promote(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
     """It has all requests; until all of its pods are ready the stable ones are the way back."""
+    if by_hand.is_paused(rollout):
+        return Outcome(Decision.GO_ON, rollout, by_hand.PAUSED, _paused(rollout))
     if look.unprogrammed is not None:
         return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     if (waits := _wait_for_pods(rollout, spec, ALL, full, look, "WaitingForPods")) is not None:
@@ -257,9 +262,13 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
     analysis, applied_at = spec.analysis, rollout.applied_at or look.now
     if look.canary_ready >= canary_replicas(rollout, spec, full):
         rollout = rollout.model_copy(update={"ready_by": None})  # the deadline is for pods alone, not for this hold
+    if by_hand.is_promoted(rollout):
+        return _next_step(rollout, spec, full, look, "WaitingForPods")
     rollout, failed = _judged(rollout, analysis, look)
     if failed is not None:
         return failed
+    if by_hand.ends_step(rollout):
+        return _next_step(rollout, spec, full, look, "WaitingForPods")
     if look.unprogrammed is not None:  # no time in which the requests do not come as they should is part of a hold
         return Outcome(Decision.GO_ON, rollout.model_copy(update={"applied_at": look.now}), *look.unprogrammed)
     ends = applied_at + _hold_of(rollout, spec)
@@ -267,6 +276,8 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
         return Outcome(Decision.GO_ON, rollout, "Holding", _holding(rollout, spec, applied_at))
     if analysis is not None and (open_check := _open_check(rollout, analysis, applied_at)) is not None:
         return open_check
+    if by_hand.waits_for_person(rollout, spec):
+        return Outcome(Decision.GO_ON, rollout, by_hand.WAITING_FOR_PERSON, _waiting_for_person(rollout))
     return _next_step(rollout, spec, full, look, "WaitingForPods")
 
 
@@ -318,6 +329,16 @@ def _holding(rollout: RolloutStatus, spec: Rollout, applied_at: datetime) -> str
     return f"{share}; the hold ends at {shown(applied_at + hold)}" if hold else share
 
 
+def _paused(rollout: RolloutStatus) -> str:
+    share = f"{step_of(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
+    return f"{share}; {by_hand.said(rollout)}"
+
+
+def _waiting_for_person(rollout: RolloutStatus) -> str:
+    share = f"{step_of(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
+    return f"{share}; it waits for a person, as the pause of the step says"
+
+
 def _look_at_checks(rollout: RolloutStatus, analysis: Analysis, look: Look) -> RolloutStatus:
     """The same evidence counts once: without new requests of the canary a check does not fail again."""
     stable = window(look.stable, rollout.baselines)
@@ -335,6 +356,8 @@ def _lacks_data(check: CheckStatus) -> bool:
 
 
 def _next_step(rollout: RolloutStatus, spec: Rollout, full: int, look: Look, waiting: str) -> Outcome:
+    if by_hand.is_paused(rollout):
+        return Outcome(Decision.GO_ON, rollout, by_hand.PAUSED, _paused(rollout))
     if look.unprogrammed is not None:
         return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     weight = _next_weight(rollout, spec)
@@ -395,6 +418,8 @@ def _is_over(deadline: datetime, patience: timedelta, look: Look) -> bool:
 
 
 def _next_weight(rollout: RolloutStatus, spec: Rollout) -> int:
+    if by_hand.is_promoted(rollout):
+        return ALL
     reached = rollout.interruption.weight if rollout.interruption is not None else rollout.desired_weight
     return min((step.weight for step in spec.steps if step.weight > reached), default=ALL)
 

@@ -35,11 +35,12 @@ from headrace.kube.resources import (
     Object,
     Resource,
 )
-from headrace.rollout import machine
+from headrace.rollout import by_hand, machine
 from headrace.rollout.machine import CANARY_UNAVAILABLE, Decision, Look, Outcome, Problem
 from headrace.rollout.propagation import apply_grace
 from headrace.rollout.route import divide_anew, render_route
 from headrace.sentences import joined
+from headrace.serving import acts
 from headrace.serving import revision as render
 from headrace.serving.loading import load_of, said
 from headrace.serving.network import policy_name, render_network_policy
@@ -84,12 +85,19 @@ def plan(service: ModelService, observed: Observed, now: datetime, settings: Set
     if service.metadata.deletion_timestamp is not None:
         return Plan()
     observed = _with_runtime(service, observed, settings)
+    before, verified = service, settings.approvals_enforced
+    service, told = acts.take(service, _registry(observed), now, verified=verified)
     draft = _with_route(service, _decide(service, observed, now), observed, settings)
     service = service.model_copy(update={"status": draft.status})
     objects = _objects(service, draft.status, observed, settings)
     status = finish_status(service, draft.status, observed, now, settings)
-    answered = _answered_retry(service, draft.status)
-    return replace(objects, status=status, patches=answered, events=draft.events, requeue_after=draft.requeue)
+    answered = _answered_retry(before, draft.status)
+    events = (*told, *draft.events)
+    return replace(objects, status=status, patches=answered, events=events, requeue_after=draft.requeue)
+
+
+def _registry(observed: Observed) -> Registry:
+    return Registry(observed.artifact, observed.promoted, observed.rolled_back)
 
 
 def _with_runtime(service: ModelService, observed: Observed, settings: Settings) -> Observed:
@@ -112,7 +120,7 @@ def _decide(service: ModelService, observed: Observed, now: datetime) -> _Draft:
     status = _refreshed(service, observed, now)
     if status.phase is Phase.ROLLING_BACK and status.rollout is not None:
         return _rolling_back(service, status, observed, now)
-    aim = wanted(service, status, Registry(observed.artifact, observed.promoted, observed.rolled_back))
+    aim = wanted(service, status, _registry(observed))
     target = aim.revision
     if target is None and status.stable is not None and status.canary is not None:
         return _roll_on(service, status, observed, now)  # a canary is watched also while the registry is away
@@ -361,15 +369,19 @@ def _roll_on(service: ModelService, status: ModelServiceStatus, observed: Observ
     outcome = machine.advance(rollout, spec, full, look)
     if outcome.decision is Decision.PROMOTE:
         return _promote(service, status, outcome.rollout, now)
+    if outcome.decision is Decision.ROLL_BACK and outcome.reason == by_hand.ABORTED:
+        return _abort(status, outcome.rollout, outcome.message, now)
     if outcome.decision is Decision.ROLL_BACK:
         return _roll_back(status, outcome.rollout, outcome.reason, outcome.message, trouble, now)
     canary = status.canary.model_copy(update={"replicas": machine.canary_replicas(outcome.rollout, spec, full)})
     why = _sentence(trouble) if trouble else said(canary.load) if canary.ready_replicas == 0 else ""
+    meta = service.metadata
+    message = joined(outcome.message, by_hand.how_to_go_on(outcome.reason, meta.namespace, meta.name))
     going_on = status.model_copy(
         update={
             "phase": Phase.CANARYING if outcome.rollout.desired_weight < machine.ALL else Phase.PROMOTING,
             "reason": outcome.reason,
-            "message": f"{outcome.message}; {why}" if why else outcome.message,
+            "message": f"{message}; {why}" if why else message,
             "canary": canary,
             "rollout": outcome.rollout,
         }
@@ -392,19 +404,22 @@ def _promote(service: ModelService, status: ModelServiceStatus, rollout: Rollout
     """The canary becomes stable: pointers move, no pod restarts. It has had all requests for a grace."""
     assert status.canary is not None
     stable = status.canary.model_copy(update={"replicas": service.spec.scaling.replicas})
-    message = f"{named(stable)} is promoted after {rollout.steps} steps and gets all requests"
+    by_a_person = by_hand.is_promoted(rollout)
+    reason = by_hand.PROMOTED_BY_HAND if by_a_person else "Promoted"
+    how = by_hand.said(rollout) if by_a_person else f"promoted after {rollout.steps} steps"
+    message = f"{named(stable)} is {how} and gets all requests"
     promoted = status.model_copy(
         update={
             "phase": Phase.STABLE,
-            "reason": "Promoted",
+            "reason": reason,
             "message": message,
             "stable": stable,
             "canary": None,
             "rollout": None,
             "failure": None,
             "promotion": _promise(service, status, stable),
-            "pending_outcomes": _tell(status, stable, RolloutOutcome.PROMOTED, "Promoted"),
-            "history": _record(status, stable, rollout, RolloutOutcome.PROMOTED, "Promoted", now),
+            "pending_outcomes": _tell(status, stable, RolloutOutcome.PROMOTED, reason),
+            "history": _record(status, stable, rollout, RolloutOutcome.PROMOTED, reason, now),
         }
     )
     return _Draft(promoted, POLL_WAITING, (Event(EventType.NORMAL, "Promoted", message),))
@@ -443,6 +458,21 @@ def _roll_back(
     return _Draft(rolling, POLL_ROLLOUT, (event,))
 
 
+def _abort(status: ModelServiceStatus, rollout: RolloutStatus, message: str, now: datetime) -> _Draft:
+    """A person turns the canary back: it is not tried again by itself, and nothing is said against the model."""
+    assert status.canary is not None
+    back = _roll_back(status, rollout, by_hand.ABORTED, message, None, now).status
+    text = f"{named(status.canary)} is {message}, and all requests go to the stable revision"
+    aborted = back.model_copy(
+        update={
+            "message": text,
+            "failure": status.failure,
+            "pending_outcomes": _tell(status, status.canary, RolloutOutcome.ABORTED, by_hand.ABORTED),
+        }
+    )
+    return _Draft(aborted, POLL_ROLLOUT, (Event(EventType.NORMAL, by_hand.ABORTED, text),))
+
+
 def _rolling_back(service: ModelService, status: ModelServiceStatus, observed: Observed, now: datetime) -> _Draft:
     """The canary's pods stay until the route has been seen without them for a grace."""
     assert status.rollout is not None
@@ -454,7 +484,8 @@ def _rolling_back(service: ModelService, status: ModelServiceStatus, observed: O
     if now < gone_at:
         return _Draft(status, max((gone_at - now).total_seconds(), 0.1))
     superseded = status.reason == "Superseded"
-    outcome = RolloutOutcome.SUPERSEDED if superseded else RolloutOutcome.ROLLED_BACK
+    by_reason = {"Superseded": RolloutOutcome.SUPERSEDED, by_hand.ABORTED: RolloutOutcome.ABORTED}
+    outcome = by_reason.get(status.reason or "", RolloutOutcome.ROLLED_BACK)
     history = status.history
     if status.canary is not None:
         history = _record(status, status.canary, status.rollout, outcome, status.reason or "", now)
@@ -551,7 +582,7 @@ def _tell(
         return status.pending_outcomes
     version, same_model = revision.model.version, _model_name(status.stable) == revision.model.name
     serves = status.stable is not None and _identity(status.stable) == _identity(revision)
-    turned_back = outcome in (RolloutOutcome.ROLLED_BACK, RolloutOutcome.SUPERSEDED, RolloutOutcome.REFUSED)
+    turned_back = outcome not in (RolloutOutcome.PROMOTED, RolloutOutcome.SAME_FILES)
     if turned_back and (serves or not same_model):
         return status.pending_outcomes
     others = tuple(entry for entry in status.pending_outcomes if same_model and entry.version != version)
@@ -568,12 +599,14 @@ def _record(
     now: datetime,
     difference: str | None = None,
 ) -> tuple[RolloutRecord, ...]:
+    by_a_person = rollout.act is not None and reason in (by_hand.ABORTED, by_hand.PROMOTED_BY_HAND)
     entry = RolloutRecord(
         id=rollout.id,
         revision=revision.revision,
         version=revision.model.version if revision.model else None,
         outcome=outcome,
         reason=reason,
+        by=rollout.act.by if by_a_person and rollout.act is not None else None,
         difference=difference,
         started_at=rollout.started_at,
         finished_at=now,

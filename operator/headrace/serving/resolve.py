@@ -182,7 +182,7 @@ def _check_approval(model: str, version: str, state: str) -> None:
 
 def _rolled_back(version: ModelVersion) -> str | None:
     """A tag may hold anything; a reason in status is one CamelCase word."""
-    if version.tags.get(ROLLOUT_TAG) != RolloutOutcome.ROLLED_BACK:
+    if version.tags.get(ROLLOUT_TAG) not in (RolloutOutcome.ROLLED_BACK, RolloutOutcome.ABORTED):
         return None
     reason = version.tags.get(REASON_TAG, "")
     fits = len(reason) <= MAX_REASON and re.fullmatch(REASON_PATTERN, reason)

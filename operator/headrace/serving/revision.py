@@ -14,6 +14,7 @@ from pathlib import Path
 
 from headrace.api.common import Resources
 from headrace.api.modelservice import ModelService
+from headrace.api.scalars import format_time
 from headrace.kube.ownership import controller_reference
 from headrace.kube.resources import MODELSERVICES, Object
 from headrace.labels import MANAGED_BY, MANAGED_BY_HEADRACE, MODEL_SERVICE, MODEL_SERVICE_UID, REVISION
@@ -71,6 +72,9 @@ def revision_name(service: ModelService, artifact: Artifact) -> str:
         wish["serviceAccountName"] = spec.service_account_name
     if spec.pod_template:
         wish["podTemplate"] = spec.pod_template
+    restart = service.status.restart
+    if restart is not None and restart.artifact == (artifact.digest or artifact.uri):
+        wish["restartedAt"] = format_time(restart.at)
     text = json.dumps(wish, sort_keys=True)
     return f"{service.metadata.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -59,7 +59,7 @@ def wanted(service: ModelService, status: ModelServiceStatus, registry: Registry
         return _first(service, status, registry)
     if registry.source is None:
         return Target(None)
-    stable, ours = status.stable, _revision(service, registry.source)
+    stable, ours = status.stable, revision_of(service, registry.source)
     if ours.revision == stable.revision and _is_twin(stable, ours):
         return Target(stable, twin=ours)
     if ours.revision == stable.revision or is_tried(status, ours):
@@ -71,7 +71,7 @@ def wanted(service: ModelService, status: ModelServiceStatus, registry: Registry
     if refusal is None and before is None and unlike is None:
         return Target(ours)
     # It was turned back. A changed spec is for what is stable first, then for what was turned back with the old one.
-    kept = _revision(service, artifact_of(stable))
+    kept = revision_of(service, artifact_of(stable))
     if kept.revision != stable.revision and not is_rejected(status, kept):
         return Target(kept)
     if unlike is not None:
@@ -84,7 +84,7 @@ def _first(service: ModelService, status: ModelServiceStatus, registry: Registry
     artifact = registry.promoted or registry.source
     if artifact is None:
         return Target(None)
-    first = _revision(service, artifact)
+    first = revision_of(service, artifact)
     # What was promoted serves, although another service, with another runtime or less memory, may have turned it back.
     if registry.promoted is not None or is_tried(status, first) or is_asked_for(service, first):
         return Target(first)
@@ -94,8 +94,12 @@ def _first(service: ModelService, status: ModelServiceStatus, registry: Registry
 
 def is_asked_for(service: ModelService, revision: Revision) -> bool:
     """Whether the retry annotation names it: by its version, digest or name."""
-    names = {called(revision), revision.digest or "", revision.revision} - {""}
-    return service.metadata.annotations.get(RETRY_ANNOTATION, "") in names
+    return service.metadata.annotations.get(RETRY_ANNOTATION, "") in names_of(revision)
+
+
+def names_of(revision: Revision) -> set[str]:
+    """What a person may call it by: its version, digest or name."""
+    return {called(revision), revision.digest or "", revision.revision} - {""}
 
 
 def is_tried(status: ModelServiceStatus, revision: Revision) -> bool:
@@ -119,7 +123,7 @@ def candidate_of(service: ModelService, status: ModelServiceStatus, source: Arti
     """What spec.model names, where that is not the revision that serves; None also where nothing serves yet."""
     if status.stable is None or source is None:
         return None
-    ours = _revision(service, source)
+    ours = revision_of(service, source)
     return None if ours.revision == status.stable.revision else ours
 
 
@@ -167,7 +171,8 @@ def called(revision: Revision) -> str:
     return revision.model.version if revision.model and revision.model.version else revision.revision
 
 
-def _revision(service: ModelService, artifact: Artifact) -> Revision:
+def revision_of(service: ModelService, artifact: Artifact) -> Revision:
+    """The revision that this artifact is with the spec as it is."""
     model = ServedModel(
         name=artifact.model,
         version=artifact.version,

@@ -2,6 +2,8 @@
 
 import pytest
 
+from headrace.api.acts import Act
+
 ROLE_KINDS = ("Role", "ClusterRole")
 
 
@@ -80,6 +82,28 @@ def test_the_right_to_approve_is_given_by_one_role_that_no_other_one_takes_in(se
     assert {(resource, verb) for _, resource, verb, _ in granted(approving)} == {
         ("trainingjobs", verb) for verb in ("get", "list", "watch", "patch", "approve")
     }
+
+
+ACTS = {("modelservices", act.value) for act in Act}
+
+
+def test_the_right_to_steer_a_rollout_is_a_role_of_its_own_and_comes_with_edit(render) -> None:
+    steering = {
+        role["metadata"]["name"]: {(resource, verb) for _, resource, verb, _ in granted([role])}
+        for role in render()
+        if role["kind"] in ROLE_KINDS and "abort" in str(role["rules"])
+    }
+    assert set(steering) == {"headrace-releaser", "headrace-edit"}
+    looks = {("modelservices", verb) for verb in ("get", "list", "watch", "patch")}
+    assert steering["headrace-releaser"] == ACTS | looks
+    assert steering["headrace-edit"] >= ACTS
+
+
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_the_policy_that_asks_for_it_is_there_with_the_others(enabled, render) -> None:
+    objects = render(f"admission.enabled={enabled}")
+    assert ("headrace-acts" in objects.of("ValidatingAdmissionPolicy")) is (enabled == "true")
+    assert ("headrace-acts" in objects.of("ValidatingAdmissionPolicyBinding")) is (enabled == "true")
 
 
 @pytest.mark.parametrize("enabled", ["true", "false"])

@@ -211,3 +211,11 @@ def test_it_comes_with_a_training_job_too():
 
     assert found.source is not None
     assert found.source.judged_format == "TensorFlow"
+
+
+def test_what_a_person_has_aborted_is_refused_as_what_was_rolled_back():
+    tags = {ROLLOUT_TAG: "Aborted", REASON_TAG: "Aborted"}
+
+    found = find(model_service(), Registry({"candidate": version(8, **tags)}))
+
+    assert found.rolled_back == {artifact(8): "Aborted"}

@@ -10,6 +10,7 @@ import pytest
 from headrace.api.modelservice import ModelService, Phase
 from headrace.kube.plan import Plan
 from headrace.kube.resources import HTTPROUTES
+from headrace.labels import ACT, ACT_AT, ACT_BY, ACT_REASON, ACT_VERSION
 from headrace.rollout.counters import Counters
 from headrace.rollout.route import behind
 from headrace.serving.observed import Observed, ObservedExplainer, read_missing_pods, read_pod, refused
@@ -256,6 +257,13 @@ PLANS = {
     # a rollback
     "a check failed": lambda: rolls_out("AnalysisFailed", analysed(), seconds=11, errors=50).look(version=2),
     "rolled back": lambda: rolls_out("RolledBack", analysed(), seconds=11, errors=50).look(version=2),
+    # a person's hand
+    "waiting for a person": lambda: rolls_out("WaitingForPerson", pauses()).look(version=2),
+    "paused": lambda: steered("pause", "Paused"),
+    "aborted": lambda: steered("abort", "Aborted"),
+    "aborted, and back": lambda: steered("abort", "RolledBack"),
+    "promoted by hand": lambda: steered("promote", "PromotedByHand"),
+    "asked for something that has gone": lambda: steered("abort", "Holding", about="7"),
     "rolled back, says the tag": lambda: serves(version=2, rolled_back={artifact(2): "RolledBack"}),
 }
 KEPT = {"apiVersion": "gateway.networking.k8s.io/v1", "spec": {"rules": [{"matches": []}], "hostnames": []}}
@@ -264,6 +272,20 @@ KEPT = {"apiVersion": "gateway.networking.k8s.io/v1", "spec": {"rules": [{"match
 def _short_holds():
     rollout = {"steps": [{"weight": 10, "hold": "5s"}], "analysis": {"interval": "10s", "checks": CHECKS}}
     return model_service(rollout=rollout)
+
+
+def pauses():
+    steps = [{"weight": 10, "hold": "30s", "pause": {}}]
+    return model_service(rollout={"steps": steps})
+
+
+def steered(act, reason, about="2") -> Plan:
+    """What a person asks for when the canary has its first weight."""
+    walk = rolls_out("Holding")
+    marks = {ACT: act, ACT_VERSION: about, ACT_BY: "alice", ACT_AT: "2030-01-01T13:00:00Z", ACT_REASON: "it is time"}
+    metadata = walk.service.metadata.model_copy(update={"annotations": marks})
+    walk.service = walk.service.model_copy(update={"metadata": metadata})
+    return walk.until(reason, version=2)
 
 
 def _revisions():
