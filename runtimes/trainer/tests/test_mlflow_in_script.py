@@ -26,10 +26,10 @@ FIT = "model.fit(x, y, epochs=2)\n"
 
 @pytest.fixture(scope="module")
 def interpreter() -> Iterator[Interpreter]:
-    """One that has imported mlflow, too, which takes each script two seconds of computing. Where the import is the
-    subject, and where the program is of another framework, it is the script's own.
+    """One that has imported mlflow, too, which takes each script two seconds of computing, and a store of its own as
+    many. Where the import is the subject, and where the program is of another framework, it is the script's own.
     """
-    forks = Interpreter([TRAINER], (*KERAS, "mlflow"))
+    forks = Interpreter([TRAINER], (*KERAS, "mlflow", "mlflow.store.tracking.sqlalchemy_store", "boto3", "git"))
     yield forks
     forks.close()
 

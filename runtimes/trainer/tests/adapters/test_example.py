@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "text-generator"
-WINDOWS = 1280  # of 11,520: 40 batches an epoch
+WINDOWS = 640  # of 11,520: 20 batches an epoch
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_killed_twice_in_mid_epoch_it_ends_as_if_it_never_had_been(train, weight
         )
 
     children, resume = [], {}
-    for attempt, step in enumerate((12, 28, None)):
+    for attempt, step in enumerate((6, 14, None)):
         directory = tmp_path / f"attempt-{attempt}"
         common = {"export_dir": tmp_path / "model", "checkpoint_dir": directory, "checkpoint_interval": 0.05}
         child = train(epochs=1, **common, **resume)

@@ -109,21 +109,21 @@ def test_what_stands_in_the_way_of_text_is_told(exports, case):
 
 @pytest.fixture
 def run(start_keras, tmp_path) -> Callable[..., Any]:
-    """A case as a job runs it, with an early trial of the export or without."""
+    """A case as a job runs it."""
 
-    def start(case: str, **trial: int) -> Any:
+    def start(case: str, **settings: Any) -> Any:
         script = tmp_path / "train.py"
         found = f"import sys\nsys.path.insert(0, {str(CLIENT)!r})\n"
         script.write_text(found + (TESTS / "scripts" / "decoders.py").read_text())
-        child = start_keras(script, f"--case={case}", export_dir=tmp_path / "model", formats="Text", seed=5, **trial)
+        child = start_keras(script, f"--case={case}", seed=5, **settings)
         assert child.wait() == 0, child.stderr[-3000:]
         return child
 
     return start
 
 
-def test_an_early_trial_says_that_there_will_be_no_cache_and_changes_nothing_of_the_training(run):
-    tried = run("sinusoids", **AT_ONCE)
+def test_an_early_trial_says_that_there_will_be_no_cache_and_changes_nothing_of_the_training(run, tmp_path):
+    tried = run("sinusoids", export_dir=tmp_path / "model", formats="Text", **AT_ONCE)
     undisturbed = run("sinusoids")
 
     [trial] = tried.of_type("exportTrial")

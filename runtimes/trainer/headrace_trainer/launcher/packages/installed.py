@@ -25,8 +25,9 @@ def installed(*folders: Path) -> dict[str, Pin]:
     """By their canonical names; `folders` come before the interpreter's own."""
     found: dict[str, Pin] = {}
     for distribution in metadata.distributions(path=[*map(str, folders), *sys.path]):
-        if distribution.name:
-            found.setdefault(canonical(distribution.name), Pin(distribution.name, distribution.version))
+        about = distribution.metadata  # which is parsed each time
+        if name := about["Name"]:
+            found.setdefault(canonical(name), Pin(name, about["Version"]))
     return found
 
 
