@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from open_loop import OpenLoopClient, Watched, follow, is_applied, within_binomial_bounds
-from platform_under_test import SYSTEM, Object, Tenant, ask, candidate, is_served, kill_in
+from platform_under_test import SYSTEM, Object, Tenant, ask, candidate, is_served, kill_in, run
 
 # A version in the seconds that it takes to write its graph: what is tried here is the rollout of models that go wrong.
 # Of each token a row of a table, their mean, and four probabilities of it.
@@ -185,24 +185,36 @@ def test_a_version_that_is_out_of_memory_says_so(tenant, service):
     assert "raise resources.limits.memory" in status["rejected"][-1]["message"], status["rejected"][-1]
 
 
-def test_a_canary_whose_only_pod_is_deleted_gets_another_one_and_is_promoted(tenant, service):
+def test_a_canary_whose_only_pod_is_deleted_gets_another_one_and_a_person_promotes_it(tenant, service):
     keeps_its_steps(tenant)
     version = bring_out(tenant, "canary-deleted", seed=7)
     deleted: list[float] = []
+    promoted: list[str] = []
+    lost: list[float] = []
 
-    def delete_pod(status: Object) -> None:
+    def act(status: Object) -> None:
         if not deleted and is_applied(status, 20):
             selector = f"headrace.dev/revision={status['canary']['revision']}"
             tenant.kubectl("delete", "pods", "-l", selector, "--wait=false")
             deleted.append(time.time())
+        if status.get("reason") == "CanaryUnavailable":
+            lost.append(time.time())
+        elif lost and not promoted and status["phase"] == "Canarying" and status["canary"].get("readyReplicas"):
+            where = ("-n", tenant.namespace, "--kubeconfig", str(tenant.platform.cluster.kubeconfig))
+            promoted.append(run("headrace", "promote", "canary", *where, "--reason", "its pod is back"))
 
-    client, seen = send(tenant, service, "Stable", version, delete_pod)
+    client, _ = send(tenant, service, "Stable", version, act)
 
     status = tenant.status("modelservice", "canary")
     assert deleted
+    assert lost
+    assert promoted
+    assert "gets all requests as soon as its pods are ready" in promoted[0]
     assert status["columns"]["stable"] == version, status
-    assert status["history"][-1]["outcome"] == "Promoted", status
-    assert "CanaryUnavailable" in {status.get("reason") for _, status in seen}
+    last = status["history"][-1]
+    assert (last["outcome"], last["reason"]) == ("Promoted", "PromotedByHand"), status
+    assert status["acts"][-1]["reason"] == "its pod is back"
+    assert status["acts"][-1]["by"] == last["by"]
     assert {answer.status for answer in client.failed} <= {503}, client.outcomes()
     assert not [answer for answer in client.failed if not deleted[0] - 1 < answer.at < deleted[0] + 8], (
         client.outcomes()
