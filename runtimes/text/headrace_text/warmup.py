@@ -24,6 +24,7 @@ def warm_up(decoder: Decoder, config: Config) -> None:
     try:
         whole = _read(decoder, 0, long, len(long))
         _require_vocabulary(whole, config)
+        _require_finite(whole)
         pieces = [_read(decoder, 0, long, 2), _stepped(decoder, long)]
         if decoder.slots > 1:
             alone = _read(decoder, 1, short, len(short))
@@ -70,8 +71,17 @@ def _require_vocabulary(logits: Array, config: Config) -> None:
         )
 
 
+def _require_finite(logits: Array) -> None:
+    if not np.isfinite(logits.max()):  # a NaN is the largest; -inf is a token that may not come
+        raise StartError(
+            Reason.MODEL_FAILS,
+            "The model's logits are not finite numbers: there is no likeliest token.",
+            "Look at the losses of its training; where they are finite, export it in a wider type (float32).",
+        )
+
+
 def _require_equal(one: Array, other: Array, how: str) -> None:
-    scale = float(np.abs(one).max())
+    scale = float(np.abs(one[np.isfinite(one)]).max())
     if not np.allclose(one, other, rtol=0, atol=TOLERANCE.get(one.dtype, 1e-3) * scale, equal_nan=True):
         raise StartError(
             Reason.MODEL_UNSUPPORTED,

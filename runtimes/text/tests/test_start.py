@@ -193,6 +193,32 @@ def test_a_cache_that_grows_with_each_token_is_refused(tmp_path):
     assert "GroupQueryAttention" in caught.value.hint
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_decoder_whose_logits_are_no_numbers_does_not_get_ready(tmp_path, value):
+    written = text_models.cached()
+    last = written.model.graph.initializer[-1]  # the matrix before the logits
+    last.CopyFrom(numpy_helper.from_array(np.full_like(numpy_helper.to_array(last), value), last.name))
+
+    with pytest.raises(StartError, match="not finite numbers") as error:
+        loaded(text_models.write(tmp_path / "model", written))
+
+    assert error.value.reason is Reason.MODEL_FAILS
+
+
+def test_a_token_that_may_never_come_is_no_fault(tmp_path):
+    """Its logit is minus infinity, for any text."""
+    written = text_models.cached()
+    graph = written.model.graph
+    [last] = [node for node in graph.node if node.output[0] == "logits"]
+    last.output[0] = "all_logits"
+    banned = np.zeros(text_models.VOCABULARY, np.float32)
+    banned[7] = -np.inf
+    graph.initializer.append(numpy_helper.from_array(banned, "banned"))
+    graph.node.append(helper.make_node("Add", ["all_logits", "banned"], ["logits"]))
+
+    loaded(text_models.write(tmp_path / "model", written))
+
+
 @pytest.mark.parametrize("keeps_axis", [True, False])
 @pytest.mark.parametrize("kind", [text_models.cached, text_models.uncached])
 def test_logits_of_the_last_token_only_are_enough(tmp_path, cached_model, kind, keeps_axis):
