@@ -61,8 +61,8 @@ def _run(args: argparse.Namespace, report: Report, stack: ExitStack) -> None:
         first = training.train(target, report, training.FIRST)
 
     with report.phase("serving: a ModelService follows the alias `candidate`"):
-        serving.start(target, report, first)
         body = serving.request_body(folder)
+        serving.start(target, report, first, lambda: traffic.running(serving.infer_url(where), body, report))
         report(f"the answer to a request: {serving.shortened(serving.ask(report, where, body))}")
         report(f"the model writes: {training.write_text(serving.base_url(where), folder)}")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,32 @@ def request_body(folder: Path) -> str:
     return json.dumps({"inputs": [{"name": "tokens", "datatype": "INT32", "shape": [1, len(tokens)], "data": tokens}]})
 
 
-def start(target: Target, report: Report, first: Version) -> None:
-    """Apply the ModelService and wait until it serves the first version."""
+def start(
+    target: Target, report: Report, first: Version, requests: Callable[[], AbstractContextManager[object]]
+) -> None:
+    """Apply the ModelService and wait until it serves the first version.
+
+    After an earlier run it starts with the version that was promoted then, and this one takes the steps of a rollout;
+    only `requests`, sent as long as the context is open, bring that to its end.
+    """
     manifest = yaml.safe_load((EXAMPLE / "modelservice.yaml").read_text())
     target.kubectl("apply", "--server-side", "-f", "-", f"--namespace={TENANT}", stdin=json.dumps(manifest))
 
-    def look() -> tuple[bool, str]:
-        status = _status(target)
-        served = _version(status.get("stable")) == first.number and status.get("phase") == "Stable"
-        return served and (status.get("columns") or {}).get("ready") == "True", describe(status)
+    with ExitStack() as sending:
+        is_sending = False
 
-    report.wait(f"ModelService {NAME}", look, timeout=_READY_TIMEOUT, hint=_LOOK_AT)
+        def look() -> tuple[bool, str]:
+            nonlocal is_sending
+            status = _status(target)
+            if status.get("canary") and not is_sending:
+                is_sending = True
+                stable = _version(status.get("stable"))
+                report(f"version {stable} was promoted in an earlier run: version {first.number} takes over in steps")
+                sending.enter_context(requests())
+            served = _version(status.get("stable")) == first.number and status.get("phase") == "Stable"
+            return served and (status.get("columns") or {}).get("ready") == "True", describe(status)
+
+        report.wait(f"ModelService {NAME}", look, timeout=_READY_TIMEOUT, hint=_LOOK_AT)
 
 
 def curl(where: Addresses, body: str) -> list[str]:
