@@ -58,9 +58,9 @@ def start(
         def look() -> tuple[bool, str]:
             nonlocal is_sending
             status = _status(target)
-            if status.get("canary") and not is_sending:
+            stable = _version(status.get("stable"))
+            if stable and status.get("canary") and not is_sending:
                 is_sending = True
-                stable = _version(status.get("stable"))
                 report(f"version {stable} was promoted in an earlier run: version {first.number} takes over in steps")
                 sending.enter_context(requests())
             served = _version(status.get("stable")) == first.number and status.get("phase") == "Stable"
