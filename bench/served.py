@@ -25,18 +25,18 @@ class Served:
     value: Any  # numpy's
 
     def json_body(self) -> bytes:
-        datatype = {"float32": "FP32", "int32": "INT32", "int64": "INT64"}[str(self.value.dtype)]
-        entry = {"name": self.name, "shape": list(self.value.shape), "datatype": datatype}
-        return json.dumps({"inputs": [entry | {"data": self.value.ravel().tolist()}]}).encode()
+        return json.dumps({"inputs": [self._entry() | {"data": self.value.ravel().tolist()}]}).encode()
 
     def binary_body(self) -> tuple[bytes, int]:
         """The body, and the length of its JSON: the protocol's binary extension, for the answer, too."""
-        datatype = {"float32": "FP32", "int32": "INT32", "int64": "INT64"}[str(self.value.dtype)]
         raw = self.value.tobytes()
-        entry = {"name": self.name, "shape": list(self.value.shape), "datatype": datatype}
-        entry["parameters"] = {"binary_data_size": len(raw)}
+        entry = self._entry() | {"parameters": {"binary_data_size": len(raw)}}
         head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
         return head + raw, len(head)
+
+    def _entry(self) -> dict[str, Any]:
+        datatype = {"float32": "FP32", "int32": "INT32"}[str(self.value.dtype)]
+        return {"name": self.name, "shape": list(self.value.shape), "datatype": datatype}
 
 
 def make(kind: str, folder: Path) -> Served:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,12 @@ import pod
 import served
 
 from headrace_local import paths, ports
+from headrace_local.process import Process
 
 PEERS = {"kserve": "kserve==0.21.0", "mlserver": "mlserver==1.7.1"}
 SERVER_CORE, CLIENT_CORE = 0, 1
 READY_SECONDS = 90.0
+END_SECONDS = 10.0
 BATCH = 64
 BENCH = Path(__file__).resolve().parent
 RUNTIMES = BENCH.parent / "runtimes"
@@ -47,7 +48,7 @@ PATH = "/v2/models/m/infer"
 class Server:
     """A running one; `port` is that of REST."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     port: int
 
     def cpu_seconds(self) -> float:
@@ -68,28 +69,32 @@ def main() -> None:
     options = parser.parse_args()
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("this needs two cores: one for the server, one for its client")
-    cache = paths.cache() / "bench" / "serving"
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as work:
-        peers = {name: environment(name, cache) for name in PEERS}
+        peers = {name: environment(package) for name, package in PEERS.items()}
         for kind in options.models.split(","):
-            model = served.make(kind, cache / "models")
+            model = served.make(kind, cache() / "models")
             clients = [int(number) for number in options.clients.split(",")]
             figures[kind] = compare(model, peers, clients, options, Path(work))
     if options.json:
         print(json.dumps(ratios(figures)))
 
 
-def environment(name: str, cache: Path) -> Path:
-    """The Python that has the peer, with ONNX Runtime as here; made where it is not there."""
+def cache() -> Path:
+    """What the benches of the servers make once."""
+    return paths.cache() / "bench" / "serving"
+
+
+def environment(package: str) -> Path:
+    """The Python that has this one of PyPI's, with ONNX Runtime as here; made where it is not there."""
     import onnxruntime
 
-    home = cache / f"{PEERS[name]}-{onnxruntime.__version__}"
+    home = cache() / f"{package}-{onnxruntime.__version__}"
     python = home / "bin" / "python"
     if not (home / "made").exists():
-        print(f"installing {PEERS[name]}", file=sys.stderr, flush=True)
+        print(f"installing {package}", file=sys.stderr, flush=True)
         uv = str(Path(sys.executable).parent / "uv")
-        packages = [PEERS[name], f"onnxruntime=={onnxruntime.__version__}", "setuptools<81"]
+        packages = [package, f"onnxruntime=={onnxruntime.__version__}", "setuptools<81"]
         subprocess.run(
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)], check=True, timeout=120
         )
@@ -174,14 +179,20 @@ def measure(server: Server, body: Path, headers: list[str], clients: int, second
     return {**found, "cpu_ms": 1000 * cpu / asked, "memory_mb": server.memory_mb()}
 
 
+def ours(model: served.Served, work: Path) -> AbstractContextManager[Server]:
+    [grpc_port] = ports.free(1)
+    flags = [f"--grpc-port={grpc_port}", f"--max-batch={BATCH}"]
+    return of_the_project("onnxruntime", model.path.parent.parent, flags, work / "headrace")
+
+
 @contextmanager
-def ours(model: served.Served, work: Path) -> Iterator[Server]:
-    port, grpc_port, metrics_port = ports.free(3)
-    flags = [f"--model-dir={model.path.parent.parent}", "--model-name=m", "--bind=127.0.0.1", f"--port={port}"]
-    flags += [f"--grpc-port={grpc_port}", f"--metrics-port={metrics_port}", "--threads=1", f"--max-batch={BATCH}"]
-    code = [RUNTIMES / "onnxruntime", RUNTIMES / "serving", RUNTIMES / "common"]
-    variables = pod.inherited() | {"PYTHONPATH": ":".join(map(str, code))}
-    with running([sys.executable, "-m", "headrace_onnxruntime", *flags], variables, port, work / "headrace") as server:
+def of_the_project(name: str, model: Path, flags: list[str], output: Path) -> Iterator[Server]:
+    """The server of this folder of runtimes/, with one thread."""
+    port, metrics_port = ports.free(2)
+    command = [sys.executable, "-m", f"headrace_{name}", f"--model-dir={model}", "--model-name=m", "--bind=127.0.0.1"]
+    command += [f"--port={port}", f"--metrics-port={metrics_port}", "--threads=1", *flags]
+    code = (RUNTIMES / folder for folder in (name, "serving", "common"))
+    with running(command, {"PYTHONPATH": ":".join(map(str, code))}, port, output) as server:
         yield server
 
 
@@ -190,7 +201,7 @@ def peer(name: str, python: Path, model: served.Served, work: Path) -> Iterator[
     port, grpc_port, metrics_port = ports.free(3)
     folder = work / f"{name}-{model.path.parent.parent.name}"
     folder.mkdir()
-    variables = pod.inherited() | {"PYTHONPATH": str(BENCH / "peers")}
+    variables = {"PYTHONPATH": str(BENCH / "peers")}
     if name == "kserve":
         command = [str(python), str(BENCH / "peers" / "kserve_model.py"), str(model.path), str(port), str(grpc_port)]
     else:
@@ -212,17 +223,19 @@ def peer(name: str, python: Path, model: served.Served, work: Path) -> Iterator[
 
 @contextmanager
 def running(command: list[str], variables: dict[str, str], port: int, output: Path) -> Iterator[Server]:
-    """The server on its core, once it says that the model is ready; ended with all that it has started."""
-    process = pod.start(command, variables, output, {SERVER_CORE})
+    """The server on its core, once it says that the model is ready; ended with all that it has started, also where the
+    bench itself is killed.
+    """
+    process = Process(["taskset", "--cpu-list", str(SERVER_CORE), *command], output, variables)
     try:
         deadline = time.monotonic() + READY_SECONDS
         while not _is_ready(port):
-            if process.poll() is not None or time.monotonic() > deadline:
+            if not process.is_running() or time.monotonic() > deadline:
                 raise SystemExit(f"{command[0]} does not get ready:\n{output.read_text(errors='replace')[-2000:]}")
             time.sleep(0.2)
         yield Server(process, port)
     finally:
-        _end(process)
+        process.interrupt(END_SECONDS)
 
 
 def _is_ready(port: int) -> bool:
@@ -232,16 +245,6 @@ def _is_ready(port: int) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Its session has all that it has started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(10)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
 
 
 def _resident_kb(pid: int) -> int:

@@ -3,9 +3,9 @@
     python bench/serving_text.py [--new=128] [--prompt=32] [--long=800] [--rounds=3] [--json]
 
 A decoder of 26 million weights of random values with a KV cache, one thread each, on one core; the client of ours is on
-another one. Both take turns. `together` are eight requests that start at once. Of forty that come one after the other,
-ours joins what it has to do; the Generator, which admits nobody into a batch, does them in turn: as fast as one alone.
-`beside` is the first token of a short request while a long prompt of somebody else is read.
+another one. Both take turns. `together` are eight requests that start at once; `beside` is the first token of a short
+request while a long prompt of somebody else is read. What forty requests that come and go are worth is shown for ours
+alone: the Generator admits nobody into a batch.
 """
 
 from __future__ import annotations
@@ -20,29 +20,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
-import pod
 import serving
 from onnx import numpy_helper
 
-from headrace_local import paths, ports
-
 BENCH = Path(__file__).resolve().parent
-RUNTIMES = BENCH.parent / "runtimes"
-sys.path.append(str(RUNTIMES / "text" / "tests"))
+sys.path.append(str(serving.RUNTIMES / "text" / "tests"))
 import text_models  # noqa: E402
 
 CONTEXT = 1024
 TOGETHER = 8
 MANY = 40
 EVERY_SECONDS = 0.1
-serving.PEERS["genai"] = "onnxruntime-genai==0.18.0"
+GENAI = "onnxruntime-genai==0.18.0"
 
 
 def main() -> None:
@@ -53,12 +47,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="the ratios, in the last line")
     options = parser.parse_args()
-    python = serving.environment("genai", paths.cache() / "bench" / "serving")
+    python = serving.environment(GENAI)
     os.sched_setaffinity(0, {serving.CLIENT_CORE})
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as work:
         folder = decoder(Path(work))
-        with ours(folder, Path(work)) as server:
+        with serving.of_the_project("text", folder, ["--max-batch=16"], Path(work) / "text.log") as server:
             for number in range(options.rounds):
                 found = asyncio.run(of_ours(server.port, options)) | of_genai(python, folder / "text", options)
                 rounds.append(found)
@@ -81,18 +75,6 @@ def decoder(work: Path) -> Path:
     settings = text_models.config(written)
     settings["model"]["decoder"]["session_options"] = {"intra_op_num_threads": 1, "inter_op_num_threads": 1}
     return text_models.write(work / "decoder", written, settings)
-
-
-@contextmanager
-def ours(folder: Path, work: Path) -> Iterator[serving.Server]:
-    port, metrics_port = ports.free(2)
-    flags = [f"--model-dir={folder}", "--model-name=m", "--bind=127.0.0.1", f"--port={port}", "--threads=1"]
-    flags += [f"--metrics-port={metrics_port}", "--max-batch=16"]
-    code = [RUNTIMES / "text", RUNTIMES / "serving", RUNTIMES / "common"]
-    variables = pod.inherited() | {"PYTHONPATH": ":".join(map(str, code))}
-    command = [sys.executable, "-m", "headrace_text", *flags]
-    with serving.running(command, variables, port, work / "text.log") as server:
-        yield server
 
 
 def prompt(tokens: int, seed: int) -> str:
@@ -170,7 +152,6 @@ def ratios(found: dict[str, float]) -> dict[str, float]:
     each = {
         "text_tokens_vs_bare": found["ours together"] / found["genai together"],
         "text_tokens_one_vs_bare": found["ours one"] / found["genai one"],
-        "text_tokens_many_vs_in_turn": found["ours many"] / found["genai one"],
         "text_first_token_vs_bare": found["ours first"] / found["genai first"],
         "text_first_token_long_vs_bare": found["ours long first"] / found["genai long first"],
         "text_first_token_beside_vs_alone": found["ours beside"] / found["ours first"],

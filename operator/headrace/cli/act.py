@@ -17,6 +17,7 @@ from headrace.api.modelservice import ModelService, Phase, Revision
 from headrace.api.scalars import format_time
 from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace, user_name
 from headrace.cli.errors import USAGE, CommandError
+from headrace.cli.reason import reason_of
 from headrace.clock import utc_now
 from headrace.kube.client import KubeClient
 from headrace.kube.errors import Conflict, Forbidden, KubeError
@@ -25,7 +26,6 @@ from headrace.labels import ACT, ACT_AT, ACT_BY, ACT_REASON, ACT_VERSION
 from headrace.rollout import by_hand
 from headrace.serving.target import called, named, names_of
 
-MAX_REASON = 1024
 SECONDS = 60.0
 PAUSE = 0.5  # seconds between two looks
 
@@ -63,9 +63,7 @@ class ActCommand:
         add_cluster_arguments(parser)
 
     def run(self, args: argparse.Namespace) -> int:
-        reason = " ".join(args.reason.split())
-        if len(reason) > MAX_REASON:
-            raise CommandError(f"--reason has {len(reason)} characters, at most {MAX_REASON} are kept", USAGE)
+        reason = reason_of(args)
         if not 0 <= args.timeout < float("inf"):
             raise CommandError(f"--timeout is {args.timeout}: it must be a number of seconds, 0 or more", USAGE)
         namespace = args.namespace or context_namespace(args)

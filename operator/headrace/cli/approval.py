@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from headrace.api.trainingjob import ApprovalState, State, TrainingJob
 from headrace.cli.cluster import add_cluster_arguments, cluster, context_namespace, user_name
 from headrace.cli.errors import USAGE, CommandError
+from headrace.cli.reason import reason_of
 from headrace.kube.errors import Conflict, KubeError
 from headrace.kube.resources import TRAININGJOBS, Object
 from headrace.labels import APPROVAL, APPROVAL_BY, APPROVAL_REASON
 from headrace.training.approval import reserved_alias
 from headrace.training.states import Reason
-
-MAX_REASON = 1024
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,9 @@ class DecisionCommand:
         add_cluster_arguments(parser)
 
     def run(self, args: argparse.Namespace) -> int:
-        reason = " ".join(args.reason.split())
+        reason = reason_of(args)
         if self.needs_reason and not reason:
             raise CommandError("--reason is empty: say why", USAGE)
-        if len(reason) > MAX_REASON:
-            raise CommandError(f"--reason has {len(reason)} characters, at most {MAX_REASON} are kept", USAGE)
         namespace = args.namespace or context_namespace(args)
         try:
             print(asyncio.run(self._decide(args, namespace, reason)))

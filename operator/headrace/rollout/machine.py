@@ -234,7 +234,7 @@ def _apply(rollout: RolloutStatus, spec: Rollout, look: Look) -> Outcome:
 def _promote(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outcome:
     """It has all requests; until all of its pods are ready the stable ones are the way back."""
     if by_hand.is_paused(rollout):
-        return Outcome(Decision.GO_ON, rollout, by_hand.PAUSED, _paused(rollout))
+        return _paused(rollout)
     if look.unprogrammed is not None:
         return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     if (waits := _wait_for_pods(rollout, spec, ALL, full, look, "WaitingForPods")) is not None:
@@ -277,7 +277,7 @@ def _hold(rollout: RolloutStatus, spec: Rollout, full: int, look: Look) -> Outco
     if analysis is not None and (open_check := _open_check(rollout, analysis, applied_at)) is not None:
         return open_check
     if by_hand.waits_for_person(rollout, spec):
-        return Outcome(Decision.GO_ON, rollout, by_hand.WAITING_FOR_PERSON, _waiting_for_person(rollout))
+        return _waiting_for_person(rollout)
     return _next_step(rollout, spec, full, look, "WaitingForPods")
 
 
@@ -323,20 +323,22 @@ def _result(check: CheckStatus) -> str:
     return f"{check.name}: {check.message}"
 
 
+def _share(rollout: RolloutStatus) -> str:
+    return f"{step_of(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
+
+
 def _holding(rollout: RolloutStatus, spec: Rollout, applied_at: datetime) -> str:
-    share = f"{step_of(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
     hold = _hold_of(rollout, spec)
-    return f"{share}; the hold ends at {shown(applied_at + hold)}" if hold else share
+    return f"{_share(rollout)}; the hold ends at {shown(applied_at + hold)}" if hold else _share(rollout)
 
 
-def _paused(rollout: RolloutStatus) -> str:
-    share = f"{step_of(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
-    return f"{share}; {by_hand.said(rollout)}"
+def _paused(rollout: RolloutStatus) -> Outcome:
+    return Outcome(Decision.GO_ON, rollout, by_hand.PAUSED, f"{_share(rollout)}; {by_hand.said(rollout)}")
 
 
-def _waiting_for_person(rollout: RolloutStatus) -> str:
-    share = f"{step_of(rollout)}: the canary gets {rollout.desired_weight}% of the requests"
-    return f"{share}; it waits for a person, as the pause of the step says"
+def _waiting_for_person(rollout: RolloutStatus) -> Outcome:
+    message = f"{_share(rollout)}; it waits for a person, as the pause of the step says"
+    return Outcome(Decision.GO_ON, rollout, by_hand.WAITING_FOR_PERSON, message)
 
 
 def _look_at_checks(rollout: RolloutStatus, analysis: Analysis, look: Look) -> RolloutStatus:
@@ -357,7 +359,7 @@ def _lacks_data(check: CheckStatus) -> bool:
 
 def _next_step(rollout: RolloutStatus, spec: Rollout, full: int, look: Look, waiting: str) -> Outcome:
     if by_hand.is_paused(rollout):
-        return Outcome(Decision.GO_ON, rollout, by_hand.PAUSED, _paused(rollout))
+        return _paused(rollout)
     if look.unprogrammed is not None:
         return Outcome(Decision.GO_ON, rollout, *look.unprogrammed)
     weight = _next_weight(rollout, spec)

@@ -483,7 +483,6 @@ def _rolling_back(service: ModelService, status: ModelServiceStatus, observed: O
         return _Draft(status.model_copy(update={"rollout": late}), POLL_ROLLOUT)
     if now < gone_at:
         return _Draft(status, max((gone_at - now).total_seconds(), 0.1))
-    superseded = status.reason == "Superseded"
     by_reason = {"Superseded": RolloutOutcome.SUPERSEDED, by_hand.ABORTED: RolloutOutcome.ABORTED}
     outcome = by_reason.get(status.reason or "", RolloutOutcome.ROLLED_BACK)
     history = status.history
@@ -491,7 +490,7 @@ def _rolling_back(service: ModelService, status: ModelServiceStatus, observed: O
         history = _record(status, status.canary, status.rollout, outcome, status.reason or "", now)
     done = status.model_copy(
         update={
-            "phase": Phase.STABLE if superseded else Phase.ROLLED_BACK,
+            "phase": Phase.STABLE if outcome is RolloutOutcome.SUPERSEDED else Phase.ROLLED_BACK,
             "canary": None,
             "rollout": None,
             "history": history,
@@ -599,14 +598,14 @@ def _record(
     now: datetime,
     difference: str | None = None,
 ) -> tuple[RolloutRecord, ...]:
-    by_a_person = rollout.act is not None and reason in (by_hand.ABORTED, by_hand.PROMOTED_BY_HAND)
+    act = rollout.act if reason in (by_hand.ABORTED, by_hand.PROMOTED_BY_HAND) else None
     entry = RolloutRecord(
         id=rollout.id,
         revision=revision.revision,
         version=revision.model.version if revision.model else None,
         outcome=outcome,
         reason=reason,
-        by=rollout.act.by if by_a_person and rollout.act is not None else None,
+        by=act.by if act is not None else None,
         difference=difference,
         started_at=rollout.started_at,
         finished_at=now,

@@ -34,12 +34,13 @@ class BatchRun:
     seconds: float
 
 
-@dataclass(eq=False)
+@dataclass
 class _Waiting:
     feed: Feed
     rows: int
     future: asyncio.Future[list[Array]]
     due: float  # by the loop's clock: it waits for company until then
+    waits: bool = True
 
 
 class _Queue:
@@ -47,7 +48,6 @@ class _Queue:
 
     def __init__(self) -> None:
         self._requests: deque[_Waiting] = deque()
-        self._counted: set[_Waiting] = set()
         self.rows = 0
 
     def __len__(self) -> int:
@@ -59,13 +59,12 @@ class _Queue:
 
     def add(self, request: _Waiting) -> None:
         self._requests.append(request)
-        self._counted.add(request)
         self.rows += request.rows
 
     def leave(self, request: _Waiting) -> None:
         """It is computed, or its client has gone; a second time changes nothing."""
-        if request in self._counted:
-            self._counted.remove(request)
+        if request.waits:
+            request.waits = False
             self.rows -= request.rows
 
     def take(self, max_rows: int) -> list[_Waiting]:
@@ -158,7 +157,7 @@ class Batcher:
 
     def _take(self) -> list[_Waiting]:
         """The next batch: of the kind of request that has waited for its turn the longest, and waits no longer."""
-        for key in [key for key, queue in self._queues.items() if self._is_due(queue)]:
+        while (key := next((key for key, queue in self._queues.items() if self._is_due(queue)), None)) is not None:
             queue = self._queues[key]
             batch = queue.take(self._max_rows)
             if queue:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
-import yaml
 
 from headrace.api.acts import Act
 from headrace.cli import act as command
-from headrace.cli import main as program
 from headrace.kube.errors import Conflict, Forbidden
+from one_object import OneObject
 
 DIGEST = "sha256:" + "2" * 64
 STABLE = {"revision": "text-1", "model": {"name": "team-a.text", "version": "1"}}
@@ -27,44 +27,26 @@ SERVES = {"phase": "Stable", "stable": STABLE}
 REFUSED = SERVES | {"phase": "RolledBack", "rejected": [{"digest": DIGEST, "revision": "text-2", "reason": "Aborted"}]}
 
 
-class Cluster:
+class Cluster(OneObject):
     """Has a service with this status. What is written is taken at once: with this outcome, or never (None)."""
 
     def __init__(self, status: Any, outcome: str | None = "Done", refusal: Exception | None = None) -> None:
-        self.service: Any = None
-        if status is not None:
-            self.service = {
-                "metadata": {"name": "text", "namespace": "team-a", "uid": "u-1", "annotations": {}},
-                "spec": {"model": {"uri": "s3://b/m"}, "runtime": {"name": "onnxruntime"}},
-                "status": status,
-            }
-        self.outcome, self.refusal, self.written = outcome, refusal, []
-
-    def __call__(self, args):
-        return self
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *error):
-        return None
-
-    async def get(self, resource, namespace, name):
-        return self.service
-
-    async def create(self, resource, asked):
-        return {"status": {"userInfo": {"username": "alice"}}}
+        service = {
+            "metadata": {"name": "text", "namespace": "team-a", "uid": "u-1", "annotations": {}},
+            "spec": {"model": {"uri": "s3://b/m"}, "runtime": {"name": "onnxruntime"}},
+            "status": status,
+        }
+        super().__init__(None if status is None else service, refusal)
+        self.outcome = outcome
 
     async def merge_patch(self, resource, namespace, name, patch):
-        if self.refusal is not None:
-            raise self.refusal
-        self.written.append((resource.plural, namespace, name, patch))
+        await super().merge_patch(resource, namespace, name, patch)
         marks = patch["metadata"]["annotations"]
-        self.service["metadata"]["annotations"] = {name: value for name, value in marks.items() if value}
+        self.found["metadata"]["annotations"] = {name: value for name, value in marks.items() if value}
         if self.outcome is not None:
             said = {name.removeprefix("headrace.dev/act").strip("-") or "act": value for name, value in marks.items()}
             record = said | {"outcome": self.outcome, "message": "as the operator says it"}
-            self.service["status"] = self.service["status"] | {"acts": [record]}
+            self.found["status"] = self.found["status"] | {"acts": [record]}
 
     @property
     def marks(self):
@@ -73,16 +55,8 @@ class Cluster:
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
-    path = tmp_path / "config"
-    context = {"name": "a", "context": {"namespace": "team-a"}}
-    path.write_text(yaml.safe_dump({"current-context": "a", "contexts": [context], "clusters": [], "users": []}))
-
-    def of(cluster, *arguments):
-        monkeypatch.setattr(command, "cluster", cluster)
-        return program.main([*arguments, "--kubeconfig", str(path)])
-
-    return of
+def run(run_in):
+    return partial(run_in, command)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +209,7 @@ def test_what_somebody_else_asks_for_meanwhile_is_not_waited_for(run, capsys):
     class Overtaken(Cluster):
         async def merge_patch(self, *asked):
             await super().merge_patch(*asked)
-            self.service["metadata"]["annotations"] |= {"headrace.dev/act-by": "bob", "headrace.dev/act-at": "later"}
+            self.found["metadata"]["annotations"] |= {"headrace.dev/act-by": "bob", "headrace.dev/act-at": "later"}
 
     assert run(Overtaken(UNDER_WAY, None), "promote", "text") == 1
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
-import yaml
 
 from headrace.cli import approval as command
-from headrace.cli import main as program
 from headrace.kube.errors import Conflict
+from one_object import OneObject
 
 WAITS = {"required": True, "state": "Awaiting"}
 OUTPUT = {"model": "text", "alias": "candidate", "approval": {"required": True}}
@@ -26,45 +26,9 @@ def job(
     }
 
 
-class Cluster:
-    """Has `job`, and knows who asks; `refusal` is what a write raises."""
-
-    def __init__(self, job: Any, refusal: Exception | None = None) -> None:
-        self.job, self.refusal, self.written = job, refusal, []
-
-    def __call__(self, args):
-        return self
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *error):
-        return None
-
-    async def get(self, resource, namespace, name):
-        return self.job
-
-    async def create(self, resource, asked):
-        assert resource.path() == "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-        return {"status": {"userInfo": {"username": "alice", "groups": ["system:authenticated"]}}}
-
-    async def merge_patch(self, resource, namespace, name, patch):
-        if self.refusal is not None:
-            raise self.refusal
-        self.written.append((resource.plural, namespace, name, patch))
-
-
 @pytest.fixture
-def run(monkeypatch, tmp_path):
-    path = tmp_path / "config"
-    context = {"name": "a", "context": {"namespace": "team-a"}}
-    path.write_text(yaml.safe_dump({"current-context": "a", "contexts": [context], "clusters": [], "users": []}))
-
-    def of(cluster, *arguments):
-        monkeypatch.setattr(command, "cluster", cluster)
-        return program.main([*arguments, "--kubeconfig", str(path)])
-
-    return of
+def run(run_in):
+    return partial(run_in, command)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +40,7 @@ def run(monkeypatch, tmp_path):
     ],
 )
 def test_a_decision_is_written_on_that_very_job_under_ones_own_name(run, capsys, arguments, decision, reason, follows):
-    cluster = Cluster(job(WAITS))
+    cluster = OneObject(job(WAITS))
 
     assert run(cluster, *arguments) == 0
 
@@ -99,7 +63,7 @@ def test_a_decision_is_written_on_that_very_job_under_ones_own_name(run, capsys,
     ],
 )
 def test_an_alias_that_a_service_owns_is_not_said_to_move(run, capsys, arguments, follows):
-    assert run(Cluster(job(WAITS | {"aliasReservedBy": "team-a/shop"})), *arguments) == 0
+    assert run(OneObject(job(WAITS | {"aliasReservedBy": "team-a/shop"})), *arguments) == 0
 
     said = capsys.readouterr().out
     assert f"version 7 of model team-a.text; {follows}" in said
@@ -109,7 +73,7 @@ def test_an_alias_that_a_service_owns_is_not_said_to_move(run, capsys, arguments
 def test_without_an_alias_there_is_none_to_point(run, capsys):
     output = {"model": "text", "approval": {"required": True}}
 
-    assert run(Cluster(job(WAITS, output=output)), "approve", "text") == 0
+    assert run(OneObject(job(WAITS, output=output)), "approve", "text") == 0
 
     assert "alias" not in capsys.readouterr().out
 
@@ -129,7 +93,7 @@ def test_without_an_alias_there_is_none_to_point(run, capsys):
     ids=lambda value: None if isinstance(value, dict) else str(value)[:40],
 )
 def test_where_nothing_waits_nothing_is_written(run, capsys, found, said):
-    cluster = Cluster(found)
+    cluster = OneObject(found)
 
     assert run(cluster, "approve", "text") == 1
 
@@ -138,7 +102,7 @@ def test_where_nothing_waits_nothing_is_written(run, capsys, found, said):
 
 
 def test_another_job_of_the_same_name_is_not_approved(run, capsys):
-    cluster = Cluster(job(WAITS), Conflict("409: the uid is another", status=409))
+    cluster = OneObject(job(WAITS), Conflict("409: the uid is another", status=409))
 
     assert run(cluster, "approve", "text") == 1
 
@@ -153,7 +117,7 @@ def test_another_job_of_the_same_name_is_not_approved(run, capsys):
     ],
 )
 def test_a_reason_that_will_not_do_is_a_usage_error(run, capsys, arguments, said):
-    cluster = Cluster(job(WAITS))
+    cluster = OneObject(job(WAITS))
 
     assert run(cluster, *arguments) == 2
 
@@ -163,7 +127,7 @@ def test_a_reason_that_will_not_do_is_a_usage_error(run, capsys, arguments, said
 
 def test_a_refusal_has_a_reason(run, capsys):
     with pytest.raises(SystemExit) as ended:
-        run(Cluster(job(WAITS)), "refuse", "text")
+        run(OneObject(job(WAITS)), "refuse", "text")
 
     assert ended.value.code == 2
     assert "--reason" in capsys.readouterr().err

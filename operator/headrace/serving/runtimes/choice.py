@@ -36,7 +36,8 @@ def why_not(runtime: Runtime, runtimes: Runtimes, refused: Mapping[str, str]) ->
             f"spec.runtime.format{elsewhere}"
         )
         return "FormatNotServed", message
-    if lacks := _cannot_be_told(entry, runtime.batching):
+    told = batching_arguments(entry, runtime.batching)
+    if lacks := next((field for field, argument in told.items() if not argument), None):
         message = (
             f"runtime {runtime.name} cannot be told spec.runtime.batching.{lacks}: leave it out; if the server has an "
             f"argument for it, set spec.runtime.args, or let an administrator set batching.{lacks} of its entry in "
@@ -49,13 +50,15 @@ def why_not(runtime: Runtime, runtimes: Runtimes, refused: Mapping[str, str]) ->
     return None
 
 
-def _cannot_be_told(entry: ServingRuntime, asked: Batching | None) -> str:
-    """The field that is asked for and that the server has no argument for; empty: none."""
-    if asked is not None and asked.max_size is not None and not entry.batching.max_size:
-        return "maxSize"
-    if asked is not None and asked.max_delay is not None and not entry.batching.max_delay:
-        return "maxDelay"
-    return ""
+def batching_arguments(entry: ServingRuntime, asked: Batching | None) -> dict[str, str]:
+    """By the field that is asked for: the argument by which the server is told it, empty where it has none."""
+    found: dict[str, str] = {}
+    if asked is not None and asked.max_size is not None:
+        found["maxSize"] = entry.batching.max_size.replace("$(MAX_SIZE)", str(asked.max_size))
+    if asked is not None and asked.max_delay is not None:
+        seconds = f"{asked.max_delay.total_seconds():g}"
+        found["maxDelay"] = entry.batching.max_delay.replace("$(MAX_DELAY_SECONDS)", seconds)
+    return found
 
 
 def serves(runtime: Runtime, runtimes: Runtimes) -> str | None:

@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from headrace.api.modelservice import Batching, Runtime
+from headrace.api.modelservice import Runtime
 from headrace.kube.resources import Object
 from headrace.rollout.propagation import drain_seconds
-from headrace.serving.runtimes.choice import RUNTIME_ANNOTATION, is_unmarked, place_of
-from headrace.serving.runtimes.table import DEFAULT_DRAIN_SECONDS, BatchingArguments, ConfigFile, Probe, ServingRuntime
+from headrace.serving.runtimes.choice import RUNTIME_ANNOTATION, batching_arguments, is_unmarked, place_of
+from headrace.serving.runtimes.table import DEFAULT_DRAIN_SECONDS, ConfigFile, Probe, ServingRuntime
 from headrace.settings import Settings
 
 MODEL_DIR = "/models/current"
@@ -97,7 +97,7 @@ def _container(entry: ServingRuntime, runtime: Runtime, words: Words, settings: 
     }
     if entry.command:
         container["command"] = [words.put_in(text) for text in entry.command]
-    if args := (*entry.args, *_batching(entry.batching, runtime.batching), *runtime.args):
+    if args := (*entry.args, *batching_arguments(entry, runtime.batching).values(), *runtime.args):
         container["args"] = [words.put_in(text) for text in args]
     variables = {one.name: one.value for one in entry.env} | {one.name: one.value for one in runtime.env}
     if variables:
@@ -107,16 +107,6 @@ def _container(entry: ServingRuntime, runtime: Runtime, words: Words, settings: 
             {"name": file.name, "mountPath": file.path.rpartition("/")[0], "readOnly": True} for file in entry.files
         ]
     return container
-
-
-def _batching(arguments: BatchingArguments, asked: Batching | None) -> list[str]:
-    """Of what is asked for; `choice.why_not` has seen that there is an argument for it."""
-    found = []
-    if asked is not None and asked.max_size is not None:
-        found.append(arguments.max_size.replace("$(MAX_SIZE)", str(asked.max_size)))
-    if asked is not None and asked.max_delay is not None:
-        found.append(arguments.max_delay.replace("$(MAX_DELAY_SECONDS)", f"{asked.max_delay.total_seconds():g}"))
-    return found
 
 
 def _probe(probe: Probe, ports: Mapping[str, int], words: Words) -> Object:
